@@ -1,0 +1,42 @@
+/**
+ * What goes wrong for an operator or an embedding program, as one class and one list of codes.
+ *
+ * Guests and frontends do not cause these: a bad guest breaks its queue, a bad frontend loses its
+ * session (vhost-user/session.ts). Tests assert codes; sentences are for people.
+ */
+
+export const errorCodes = {
+  /** An option or argument has the wrong type or lies outside its range. */
+  BAD_OPTION: 'an option has an unusable value',
+  /** A method was called on a switch, port or guest that is closed. */
+  CLOSED: 'the object is closed',
+  /** The compiled addon is missing or does not load on this machine. */
+  NATIVE_UNAVAILABLE: 'the native addon cannot be loaded',
+  /** A system call failed in a way that has no code of its own here; `cause` has errno. */
+  SYSTEM: 'the operating system refused',
+  SOCKET_PATH_TOO_LONG: 'a unix socket path holds at most 107 bytes',
+  SOCKET_FOLDER_MISSING: 'the folder of the socket does not exist',
+  SOCKET_NO_PERMISSION: 'the socket may not be created here',
+  SOCKET_NOT_A_SOCKET: 'the path is taken by something that is not a socket',
+  SOCKET_IN_USE: 'another process listens on this socket',
+  SOCKET_DUPLICATE: 'the same socket is given twice',
+  SOCKET_GROUP_UNKNOWN: 'no such group',
+  /** A memory region came without a mappable, large enough file. */
+  MEMORY_UNMAPPABLE: 'guest memory cannot be mapped',
+  /** Ring addresses do not lie in the memory that was shared. */
+  RING_UNMAPPED: 'a ring lies outside guest memory',
+  TOO_MANY_PORTS: 'no more ports can be added',
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** Every error this package throws on purpose. */
+export class TsvswitchError extends Error {
+  override readonly name = 'TsvswitchError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

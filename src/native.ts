@@ -1,0 +1,159 @@
+/**
+ * The one door to the addon: loads it once and declares what it exports.
+ *
+ * Only plain values cross: integers, bigint addresses, fds, typed arrays and flat objects. A passed
+ * fd belongs to the addon from the call on, even if the call throws. Every dataplane call takes
+ * effect between two rounds of the worker concerned and returns when it has. Errors arrive as Error
+ * objects with a `code` of errors.ts; `native()` turns them into nothing else.
+ */
+
+import { createRequire } from 'node:module';
+import { TsvswitchError } from './errors.ts';
+
+/** One memory region as the frontend described it; all four numbers are bytes. */
+export interface MemoryRegion {
+  readonly guestAddress: bigint;
+  readonly sizeBytes: bigint;
+  readonly userAddress: bigint;
+  readonly mmapOffset: bigint;
+}
+
+/** A region with the file that backs it. */
+export interface MappedRegion extends MemoryRegion {
+  readonly fd: number;
+}
+
+/** Where a split ring's parts lie, as frontend user addresses. */
+export interface RingAddresses {
+  readonly desc: bigint;
+  readonly avail: bigint;
+  readonly used: bigint;
+}
+
+export interface QueueStart extends RingAddresses {
+  readonly size: number;
+  /** The next avail index to take (SET_VRING_BASE). */
+  readonly base: number;
+  /** Eventfd of the driver's kicks, or -1 where the frontend wants polling. */
+  readonly kickFd: number;
+}
+
+export interface DataplaneOptions {
+  readonly workers: number;
+  /** CPU of each worker; empty leaves them to the scheduler. */
+  readonly cpus: readonly number[];
+  /** How long a worker polls without work before it sleeps, in microseconds. */
+  readonly idleUs: number;
+  readonly onEvent: (event: DataplaneEvent) => void;
+}
+
+/** Rare things that happened on a worker. MACs are 48-bit numbers, first byte on the wire highest. */
+export type DataplaneEvent =
+  | { readonly type: 'mac-learned'; readonly port: number; readonly mac: number; readonly vlan: number }
+  | {
+      readonly type: 'mac-moved';
+      readonly port: number;
+      readonly fromPort: number;
+      readonly mac: number;
+      readonly vlan: number;
+    }
+  | { readonly type: 'queue-broken'; readonly port: number; readonly queue: number; readonly reason: string }
+  | { readonly type: 'memory-lost'; readonly port: number };
+
+export interface FdbEntry {
+  readonly mac: number;
+  readonly vlan: number;
+  readonly port: number;
+  readonly ageMs: number;
+}
+
+/** The data plane: ports with queues, workers, one bridge. Ports and queues are small integers. */
+export interface Dataplane {
+  /** Makes a port with `queuePairs` stopped queue pairs and returns its number. */
+  addPort(queuePairs: number): number;
+  removePort(port: number): void;
+  /** Replaces all memory of a port; running rings are translated anew. Takes every fd. */
+  setMemory(port: number, regions: readonly MappedRegion[]): void;
+  addMemoryRegion(port: number, region: MappedRegion): void;
+  removeMemoryRegion(port: number, region: MemoryRegion): void;
+  /** The negotiated virtio features; only while no queue runs. */
+  setFeatures(port: number, features: bigint): void;
+  startQueue(port: number, queue: number, start: QueueStart): void;
+  /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
+  moveQueue(port: number, queue: number, rings: RingAddresses): void;
+  /** Stops a queue and returns the next avail index; nothing touches the queue afterwards. */
+  stopQueue(port: number, queue: number): number;
+  enableQueue(port: number, queue: number, enabled: boolean): void;
+  /** Call and err eventfds may be set in any state; -1 takes them away. */
+  setCall(port: number, queue: number, fd: number): void;
+  setErr(port: number, queue: number, fd: number): void;
+  configureBridge(options: { readonly ageingMs: number }): void;
+  readFdb(): FdbEntry[];
+  flushFdb(port?: number): void;
+  /** counters[(port * queuesPerPort + queue) * counterNames.length + i] is counterNames[i]. */
+  readonly counters: BigUint64Array;
+  close(): void;
+}
+
+export interface FdMessage {
+  /** Number of bytes read into the buffer; 0 is end of stream. */
+  readonly bytes: number;
+  readonly fds: number[];
+  /** More fds were sent than could be taken over; the surplus was closed by the kernel. */
+  readonly fdsTruncated: boolean;
+}
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface Native {
+  openDataplane(options: DataplaneOptions): Dataplane;
+  readonly counterNames: readonly string[];
+  readonly queuesPerPort: number;
+  readonly portsMax: number;
+  readonly memorySlotsMax: number;
+
+  /** A listening non-blocking SOCK_STREAM socket bound to `path`. */
+  socketListen(path: string, backlog: number): number;
+  socketConnect(path: string): number;
+  /** The next connection, or undefined if none waits. */
+  socketAccept(fd: number): number | undefined;
+  /** Reads at most `into.length` bytes with the fds sent along; undefined if nothing waits. */
+  socketReceive(fd: number, into: Uint8Array): FdMessage | undefined;
+  /** Sends the bytes with the fds (which stay the caller's); returns how many bytes went out. */
+  socketSend(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
+  socketPeer(fd: number): PeerCredentials;
+  /** Calls back on the event loop whenever `fd` is readable or hung up, until unwatch. */
+  watchReadable(fd: number, callback: () => void): void;
+  unwatchReadable(fd: number): void;
+
+  memfdCreate(name: string, sizeBytes: number): number;
+  eventfdCreate(): number;
+  /** Adds one; false if the counter is full. */
+  eventfdSignal(fd: number): boolean;
+  /** Reads and clears the counter; 0 if it was clear. */
+  eventfdDrain(fd: number): number;
+  closeFd(fd: number): void;
+}
+
+let loaded: Native | undefined;
+
+/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE with the way to mend it. */
+export function native(): Native {
+  if (loaded === undefined) {
+    const path = process.env.TSVSWITCH_ADDON ?? '../build/release/Release/tsvswitch.node';
+    try {
+      loaded = createRequire(import.meta.url)(path) as Native;
+    } catch (cause) {
+      throw new TsvswitchError(
+        'NATIVE_UNAVAILABLE',
+        `the native addon cannot be loaded; run \`npm run build:native\` (${(cause as Error).message})`,
+        { cause },
+      );
+    }
+  }
+  return loaded;
+}
