@@ -1,0 +1,42 @@
+// The addon's entry: makes the instance of an environment and fills its exports.
+
+#include "addon/addon.h"
+
+#include "addon/fd_watch.h"
+
+namespace tsvswitch {
+
+Instance::Instance(Napi::Env env) : fd_watch(std::make_unique<FdWatch>(env)) {}
+
+Instance::~Instance() = default;
+
+void ExportFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback) {
+  // The name travels as the function's data so that argument errors can say which call was wrong.
+  exports.Set(name, Napi::Function::New(env, callback, name, const_cast<char*>(name)));
+}
+
+namespace {
+
+Napi::Value SetErrorConstructor(const Napi::CallbackInfo& info) {
+  const Napi::Function constructor = FunctionArgument(info, 0, "constructor");
+  Instance::Of(info.Env()).error_constructor = Napi::Persistent(constructor);
+  return info.Env().Undefined();
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Instance(env));
+  ExportFunction(env, exports, "setErrorConstructor", SetErrorConstructor);
+  ExportFdSocket(env, exports);
+  ExportFdWatch(env, exports);
+  ExportGuestFiles(env, exports);
+#ifdef TSVSWITCH_HAS_DATAPLANE
+  ExportDataplane(env, exports);
+#endif
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(tsvswitch, Init)
+
+}  // namespace tsvswitch

@@ -1,0 +1,87 @@
+// What every file of the addon shares: the per-environment instance, errors and argument checks.
+//
+// One shared object may be loaded into many environments (worker_threads), so nothing here is global:
+// each environment owns one Instance, made in addon.cc and reached through its napi_env. Everything
+// runs on the JavaScript thread of its environment unless a file says otherwise.
+//
+// Errors: node-addon-api's C++ exceptions are on in this folder only. A failure is thrown as the
+// TsvswitchError class that src/native.ts hands over at load, with a code of src/errors.ts.
+
+#ifndef TSVSWITCH_ADDON_ADDON_H_
+#define TSVSWITCH_ADDON_ADDON_H_
+
+#include <napi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tsvswitch {
+
+class FdWatch;
+
+struct Instance {
+  explicit Instance(Napi::Env env);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  static Instance& Of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
+
+  // The TsvswitchError class of src/errors.ts; empty until setErrorConstructor was called.
+  Napi::FunctionReference error_constructor;
+  std::unique_ptr<FdWatch> fd_watch;
+};
+
+// --- errors ----------------------------------------------------------------------------------------
+
+// A TsvswitchError to throw. `code` is a key of errorCodes in src/errors.ts.
+Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message);
+
+// The code SYSTEM: "<action>: <text of error_number>", with a cause that carries `errno` (negative, as
+// in Node's own errors) and `syscall`.
+Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
+                        int error_number);
+
+// --- arguments: each throws BAD_OPTION, naming the call and the argument, if the value does not fit ---
+
+// An open file descriptor; `or_none` also lets -1 through.
+int FdArgument(const Napi::CallbackInfo& info, size_t index, bool or_none = false);
+
+// An integer within [min, max]; both at most 2^53 - 1 in magnitude.
+int64_t IntegerArgument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t min,
+                        int64_t max);
+
+// A string without NUL.
+std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
+
+Napi::Function FunctionArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
+
+struct Bytes {
+  uint8_t* data;
+  size_t size;
+};
+
+// The memory of a Uint8Array; valid until JavaScript runs again.
+Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
+
+std::vector<int> FdListArgument(const Napi::CallbackInfo& info, size_t index, size_t count_max);
+
+// --- exports, one function per file ------------------------------------------------------------------
+
+void ExportDataplane(Napi::Env env, Napi::Object exports);
+void ExportFdSocket(Napi::Env env, Napi::Object exports);
+void ExportFdWatch(Napi::Env env, Napi::Object exports);
+void ExportGuestFiles(Napi::Env env, Napi::Object exports);
+
+using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
+
+// Exports `callback` under `name`, which argument errors then use.
+void ExportFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback);
+
+}  // namespace tsvswitch
+
+#endif  // TSVSWITCH_ADDON_ADDON_H_

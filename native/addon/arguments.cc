@@ -1,0 +1,106 @@
+// Errors and argument checks of the addon, as addon.h declares them.
+
+#include <cmath>
+#include <cstring>
+
+#include "addon/addon.h"
+
+namespace tsvswitch {
+
+namespace {
+
+Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
+                          const std::string& expected) {
+  const char* const function = static_cast<const char*>(info.Data());
+  return CodedError(info.Env(), "BAD_OPTION",
+                    std::string(function != nullptr ? function : "addon") + ": " + name +
+                        " must be " + expected);
+}
+
+bool IsInteger(const Napi::Value& value, int64_t min, int64_t max) {
+  if (!value.IsNumber()) return false;
+  const double number = value.As<Napi::Number>().DoubleValue();
+  return std::trunc(number) == number && number >= static_cast<double>(min) &&
+         number <= static_cast<double>(max);
+}
+
+}  // namespace
+
+Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message) {
+  const Instance& instance = Instance::Of(env);
+  const Napi::String code_value = Napi::String::New(env, code.data(), code.size());
+  if (!instance.error_constructor.IsEmpty()) {
+    const Napi::Object error = instance.error_constructor.New({code_value, Napi::String::New(env, message)});
+    return Napi::Error(env, error);
+  }
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("code", code_value);
+  return error;
+}
+
+Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
+                        int error_number) {
+  const std::string reason = std::strerror(error_number);
+  const Napi::Error cause = Napi::Error::New(env, std::string(syscall) + ": " + reason);
+  cause.Set("errno", Napi::Number::New(env, -error_number));
+  cause.Set("syscall", Napi::String::New(env, syscall.data(), syscall.size()));
+  Napi::Error error = CodedError(env, "SYSTEM", action + ": " + reason);
+  error.Set("cause", cause.Value());
+  return error;
+}
+
+int FdArgument(const Napi::CallbackInfo& info, size_t index, bool or_none) {
+  if (!IsInteger(info[index], or_none ? -1 : 0, INT32_MAX)) {
+    throw WrongArgument(info, "fd", or_none ? "a file descriptor or -1" : "a file descriptor");
+  }
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+int64_t IntegerArgument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t min,
+                        int64_t max) {
+  if (!IsInteger(info[index], min, max)) {
+    throw WrongArgument(info, name,
+                        "an integer from " + std::to_string(min) + " to " + std::to_string(max));
+  }
+  return info[index].As<Napi::Number>().Int64Value();
+}
+
+std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsString()) throw WrongArgument(info, name, "a string");
+  std::string text = info[index].As<Napi::String>().Utf8Value();
+  if (text.find('\0') != std::string::npos) throw WrongArgument(info, name, "a string without NUL");
+  return text;
+}
+
+Napi::Function FunctionArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsFunction()) throw WrongArgument(info, name, "a function");
+  return info[index].As<Napi::Function>();
+}
+
+Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  const Napi::Value value = info[index];
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw WrongArgument(info, name, "a Uint8Array");
+  }
+  Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+std::vector<int> FdListArgument(const Napi::CallbackInfo& info, size_t index, size_t count_max) {
+  const std::string expected = "an array of at most " + std::to_string(count_max) + " file descriptors";
+  if (!info[index].IsArray()) throw WrongArgument(info, "fds", expected);
+  const Napi::Array array = info[index].As<Napi::Array>();
+  const uint32_t count = array.Length();
+  if (count > count_max) throw WrongArgument(info, "fds", expected);
+  std::vector<int> fds;
+  fds.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const Napi::Value value = array[i];
+    if (!IsInteger(value, 0, INT32_MAX)) throw WrongArgument(info, "fds", expected);
+    fds.push_back(value.As<Napi::Number>().Int32Value());
+  }
+  return fds;
+}
+
+}  // namespace tsvswitch

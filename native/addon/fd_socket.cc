@@ -1,0 +1,219 @@
+// Unix stream sockets that carry file descriptors, which Node's own do not: bind, listen, connect,
+// accept, and one recvmsg or sendmsg per call. No call blocks, and every fd is close-on-exec from birth.
+//
+// What to do when a path is taken, who may connect, and when to retry is decided in src/fd-socket.ts.
+//
+// Sources: unix(7), cmsg(3), recvmsg(2).
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "addon/addon.h"
+
+namespace tsvswitch {
+
+namespace {
+
+// vhost-user sends at most 8 fds with a message (SET_MEM_TABLE). The kernel closes what does not fit
+// and says so, which keeps a peer from filling our fd table.
+constexpr size_t kReceivedFdsMax = 32;
+// SCM_MAX_FD of the kernel.
+constexpr size_t kSentFdsMax = 253;
+constexpr int kSocketType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+// Owns an fd until it is handed to JavaScript.
+class ScopedFd {
+ public:
+  explicit ScopedFd(int fd) : fd_(fd) {}
+  ~ScopedFd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  ScopedFd(const ScopedFd&) = delete;
+  ScopedFd& operator=(const ScopedFd&) = delete;
+  int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+sockaddr_un AddressArgument(const Napi::CallbackInfo& info, size_t index, std::string* path) {
+  *path = StringArgument(info, index, "path");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // One byte of sun_path stays for the NUL.
+  if (path->size() >= sizeof address.sun_path) {
+    throw CodedError(info.Env(), "SOCKET_PATH_TOO_LONG",
+                     *path + ": " + std::to_string(path->size()) + " bytes, at most " +
+                         std::to_string(sizeof address.sun_path - 1) + " are possible");
+  }
+  if (path->empty()) throw CodedError(info.Env(), "BAD_OPTION", "the socket path is empty");
+  std::memcpy(address.sun_path, path->data(), path->size());
+  return address;
+}
+
+using AddressCall = int (*)(int, const sockaddr*, socklen_t);
+
+// Makes a socket and binds or connects it to the path in argument 0.
+Napi::Value OpenSocket(const Napi::CallbackInfo& info, AddressCall call, const char* syscall,
+                       const char* action) {
+  std::string path;
+  const sockaddr_un address = AddressArgument(info, 0, &path);
+  ScopedFd fd(socket(AF_UNIX, kSocketType, 0));
+  if (fd.get() < 0) throw SystemError(info.Env(), "socket", "cannot make a unix socket", errno);
+  if (call(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    throw SystemError(info.Env(), syscall, action + path, errno);
+  }
+  const Napi::Number result = Napi::Number::New(info.Env(), fd.get());
+  fd.Release();
+  return result;
+}
+
+Napi::Value SocketBind(const Napi::CallbackInfo& info) {
+  return OpenSocket(info, bind, "bind", "cannot bind ");
+}
+
+// A unix socket connects at once or fails, also when non-blocking: EAGAIN is a full backlog.
+Napi::Value SocketConnect(const Napi::CallbackInfo& info) {
+  return OpenSocket(info, connect, "connect", "cannot connect to ");
+}
+
+Napi::Value SocketListen(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const int backlog = static_cast<int>(IntegerArgument(info, 1, "backlog", 1, 4096));
+  if (listen(fd, backlog) != 0) {
+    throw SystemError(info.Env(), "listen", "cannot listen on fd " + std::to_string(fd), errno);
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value SocketAccept(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  ScopedFd connection(accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (connection.get() < 0) {
+    // All of these mean that no connection is here now; a watched fd calls again if one is.
+    if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return info.Env().Undefined();
+    throw SystemError(info.Env(), "accept4", "cannot accept a connection", errno);
+  }
+  const Napi::Number result = Napi::Number::New(info.Env(), connection.get());
+  connection.Release();
+  return result;
+}
+
+// Copies the fds of every SCM_RIGHTS message into `fds`, which has room for all that fit in `header`.
+size_t TakeFds(msghdr* header, int* fds) {
+  size_t count = 0;
+  for (cmsghdr* control = CMSG_FIRSTHDR(header); control != nullptr;
+       control = CMSG_NXTHDR(header, control)) {
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
+    const size_t bytes = control->cmsg_len - CMSG_LEN(0);
+    std::memcpy(fds + count, CMSG_DATA(control), bytes);
+    count += bytes / sizeof(int);
+  }
+  return count;
+}
+
+Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int fd = FdArgument(info, 0);
+  const Bytes into = BytesArgument(info, 1, "into");
+  if (into.size == 0) throw CodedError(env, "BAD_OPTION", "socketReceive: into must not be empty");
+
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kReceivedFdsMax)];
+  iovec vector{into.data, into.size};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  ssize_t received = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (received < 0) {
+    if (errno == EAGAIN || errno == EINTR) return env.Undefined();
+    // A peer that closes with bytes of ours unread resets the stream: an end like any other here.
+    if (errno != ECONNRESET) {
+      throw SystemError(env, "recvmsg", "cannot receive on fd " + std::to_string(fd), errno);
+    }
+    received = 0;
+    header.msg_controllen = 0;
+    header.msg_flags = 0;
+  }
+  int fds[sizeof control / sizeof(int)];
+  const size_t fd_count = TakeFds(&header, fds);
+  try {
+    const Napi::Array fd_array = Napi::Array::New(env, fd_count);
+    for (uint32_t i = 0; i < fd_count; ++i) fd_array[i] = Napi::Number::New(env, fds[i]);
+    const Napi::Object message = Napi::Object::New(env);
+    message["bytes"] = Napi::Number::New(env, static_cast<double>(received));
+    message["fds"] = fd_array;
+    message["fdsTruncated"] = Napi::Boolean::New(env, (header.msg_flags & MSG_CTRUNC) != 0);
+    return message;
+  } catch (...) {
+    // Nobody else knows these numbers.
+    for (size_t i = 0; i < fd_count; ++i) close(fds[i]);
+    throw;
+  }
+}
+
+Napi::Value SocketSend(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const Bytes bytes = BytesArgument(info, 1, "bytes");
+  const std::vector<int> fds = FdListArgument(info, 2, kSentFdsMax);
+  if (bytes.size == 0) {
+    throw CodedError(info.Env(), "BAD_OPTION", "socketSend: a stream carries fds only with bytes");
+  }
+
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kSentFdsMax)];
+  iovec vector{bytes.data, bytes.size};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  if (!fds.empty()) {
+    const size_t fd_bytes = fds.size() * sizeof(int);
+    std::memset(control, 0, CMSG_SPACE(fd_bytes));
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(fd_bytes);
+    cmsghdr* const rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(fd_bytes);
+    std::memcpy(CMSG_DATA(rights), fds.data(), fd_bytes);
+  }
+  const ssize_t sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0) {
+    if (errno == EAGAIN || errno == EINTR) return Napi::Number::New(info.Env(), 0);
+    throw SystemError(info.Env(), "sendmsg", "cannot send on fd " + std::to_string(fd), errno);
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(sent));
+}
+
+Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    throw SystemError(info.Env(), "getsockopt", "cannot tell the peer of fd " + std::to_string(fd), errno);
+  }
+  const Napi::Object result = Napi::Object::New(info.Env());
+  result["pid"] = Napi::Number::New(info.Env(), peer.pid);
+  result["uid"] = Napi::Number::New(info.Env(), peer.uid);
+  result["gid"] = Napi::Number::New(info.Env(), peer.gid);
+  return result;
+}
+
+}  // namespace
+
+void ExportFdSocket(Napi::Env env, Napi::Object exports) {
+  ExportFunction(env, exports, "socketBind", SocketBind);
+  ExportFunction(env, exports, "socketListen", SocketListen);
+  ExportFunction(env, exports, "socketConnect", SocketConnect);
+  ExportFunction(env, exports, "socketAccept", SocketAccept);
+  ExportFunction(env, exports, "socketReceive", SocketReceive);
+  ExportFunction(env, exports, "socketSend", SocketSend);
+  ExportFunction(env, exports, "socketPeer", SocketPeer);
+}
+
+}  // namespace tsvswitch

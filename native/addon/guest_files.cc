@@ -1,0 +1,77 @@
+// The files a guest shares with a switch, for code that plays the guest: memory files and eventfds.
+// Also closeFd, because fds that arrive over a socket are plain numbers in JavaScript.
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "addon/addon.h"
+#include "addon/fd_watch.h"
+
+namespace tsvswitch {
+
+namespace {
+
+constexpr int64_t kSafeIntegerMax = (int64_t{1} << 53) - 1;
+
+Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
+  const std::string name = StringArgument(info, 0, "name");
+  const int64_t size_bytes = IntegerArgument(info, 1, "sizeBytes", 1, kSafeIntegerMax);
+  const int fd = memfd_create(name.c_str(), MFD_CLOEXEC);
+  if (fd < 0) throw SystemError(info.Env(), "memfd_create", "cannot create memory file " + name, errno);
+  if (ftruncate(fd, size_bytes) != 0) {
+    const int error = errno;
+    close(fd);
+    throw SystemError(info.Env(), "ftruncate",
+                      "cannot size memory file " + name + " to " + std::to_string(size_bytes) + " bytes",
+                      error);
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value EventfdCreate(const Napi::CallbackInfo& info) {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) throw SystemError(info.Env(), "eventfd", "cannot create an eventfd", errno);
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value EventfdSignal(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const uint64_t one = 1;
+  if (write(fd, &one, sizeof one) == sizeof one) return Napi::Boolean::New(info.Env(), true);
+  if (errno == EAGAIN) return Napi::Boolean::New(info.Env(), false);
+  throw SystemError(info.Env(), "write", "cannot signal eventfd " + std::to_string(fd), errno);
+}
+
+Napi::Value EventfdDrain(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  uint64_t count = 0;
+  if (read(fd, &count, sizeof count) == sizeof count) {
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+  if (errno == EAGAIN) return Napi::Number::New(info.Env(), 0);
+  throw SystemError(info.Env(), "read", "cannot drain eventfd " + std::to_string(fd), errno);
+}
+
+Napi::Value CloseFd(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  // A watch must not outlive its fd: the number is about to mean something else.
+  Instance::Of(info.Env()).fd_watch->Unwatch(fd);
+  if (close(fd) != 0 && errno == EBADF) {
+    throw SystemError(info.Env(), "close", "cannot close fd " + std::to_string(fd), EBADF);
+  }
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void ExportGuestFiles(Napi::Env env, Napi::Object exports) {
+  ExportFunction(env, exports, "memfdCreate", MemfdCreate);
+  ExportFunction(env, exports, "eventfdCreate", EventfdCreate);
+  ExportFunction(env, exports, "eventfdSignal", EventfdSignal);
+  ExportFunction(env, exports, "eventfdDrain", EventfdDrain);
+  ExportFunction(env, exports, "closeFd", CloseFd);
+}
+
+}  // namespace tsvswitch
