@@ -26,6 +26,14 @@ export const errorCodes = {
   /** Ring addresses do not lie in the memory that was shared. */
   RING_UNMAPPED: 'a ring lies outside guest memory',
   TOO_MANY_PORTS: 'no more ports can be added',
+  /** A program of the host, such as QEMU, is missing; the message names its package. */
+  PROGRAM_MISSING: 'a program this needs is not installed',
+  GUEST_KERNEL_UNAVAILABLE: 'no kernel for the tiny guest can be had',
+  /** QEMU ended by itself, or its guest did not do something in time. */
+  MACHINE_FAILED: 'a virtual machine failed',
+  /** A switch started as a process of its own ended or did not come up. */
+  SWITCH_FAILED: 'the switch process failed',
+  HUGEPAGES_UNAVAILABLE: 'huge pages cannot be reserved',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -1,0 +1,135 @@
+/**
+ * A machine as an options object, and the QEMU command line that makes it.
+ *
+ * Pure: no process, no file system. Every machine has shared memory, since a vhost-user backend has
+ * to map it, no default devices, and two serial ports on unix sockets: console for people, control
+ * for guest-shell.ts. QEMU listens on both, and starts the guest when control is connected.
+ *
+ * Quirk: QEMU 7.2 under TCG crashes when a driver with MSI-X starts a vhost-user network card, so
+ * cards get no vectors there and interrupt by INTx.
+ *
+ * Source: qemu-system(1); virtio-net over vhost-user as in QEMU docs/system/devices/vhost-user.rst.
+ */
+
+export const qemuProgram = 'qemu-system-x86_64';
+
+/** How the guest's instructions run. */
+export type Accelerator = 'kvm' | 'tcg';
+
+export type MachineMemory =
+  | { readonly type: 'memfd' }
+  /** `folder` is a mounted hugetlbfs. */
+  | { readonly type: 'hugepages'; readonly folder: string };
+
+export interface VhostUserCard {
+  readonly type: 'vhost-user';
+  /** The socket a switch listens on. */
+  readonly socket: string;
+  readonly mac: string;
+}
+
+/** Frames as datagrams between two unix sockets, one a datagram: no switch, no shared memory. */
+export interface DatagramCard {
+  readonly type: 'datagram';
+  readonly localSocket: string;
+  readonly remoteSocket: string;
+  readonly mac: string;
+}
+
+export type NetworkCard = VhostUserCard | DatagramCard;
+
+/** A kernel that QEMU loads itself, without firmware menus or a boot loader. */
+export interface DirectBoot {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly commandLine: string;
+}
+
+export interface MachineOptions {
+  readonly name: string;
+  readonly cpus: number;
+  readonly memoryMiB: number;
+  readonly memory: MachineMemory;
+  readonly accelerator: Accelerator;
+  readonly boot: DirectBoot;
+  readonly cards: readonly NetworkCard[];
+  /** Unix sockets QEMU makes, and the file that keeps all the console ever printed. */
+  readonly consoleSocket: string;
+  readonly consoleLog: string;
+  readonly controlSocket: string;
+  /** Further arguments, behind all others. */
+  readonly extraArguments?: readonly string[];
+}
+
+export function qemuArguments(machine: MachineOptions): string[] {
+  const kvm = machine.accelerator === 'kvm';
+  return [
+    ...['-name', value(machine.name)],
+    '-nodefaults',
+    '-no-user-config',
+    ...['-display', 'none'],
+    ...['-machine', 'q35,memory-backend=memory'],
+    ...['-accel', kvm ? 'kvm' : 'tcg,thread=multi'],
+    ...['-cpu', kvm ? 'host' : 'max'],
+    ...['-smp', String(machine.cpus)],
+    ...['-m', `${machine.memoryMiB}M`],
+    ...['-object', memoryBackend(machine)],
+    ...['-kernel', machine.boot.kernel],
+    ...['-initrd', machine.boot.initrd],
+    ...['-append', machine.boot.commandLine],
+    ...serialPort(
+      'console',
+      machine.consoleSocket,
+      `wait=off,logfile=${value(machine.consoleLog)}`,
+    ),
+    // With wait=on the first words of the guest cannot be missed.
+    ...serialPort('control', machine.controlSocket, 'wait=on'),
+    ...machine.cards.flatMap((card, index) => [
+      ...networkBackend(card, index),
+      ...['-device', networkDevice(card, index, kvm)],
+    ]),
+    ...(machine.extraArguments ?? []),
+  ];
+}
+
+function memoryBackend({ memory, memoryMiB }: MachineOptions): string {
+  const size = `id=memory,size=${memoryMiB}M,share=on`;
+  switch (memory.type) {
+    case 'memfd':
+      return `memory-backend-memfd,${size}`;
+    case 'hugepages':
+      // Preallocated, so that too few pages are an error now and not a SIGBUS later.
+      return `memory-backend-file,${size},mem-path=${value(memory.folder)},prealloc=on`;
+  }
+}
+
+function serialPort(id: string, socket: string, options: string): string[] {
+  const chardev = `socket,id=${id},path=${value(socket)},server=on,${options}`;
+  return ['-chardev', chardev, '-serial', `chardev:${id}`];
+}
+
+function networkBackend(card: NetworkCard, index: number): string[] {
+  switch (card.type) {
+    case 'vhost-user':
+      return [
+        ...['-chardev', `socket,id=port${index},path=${value(card.socket)}`],
+        ...['-netdev', `vhost-user,id=net${index},chardev=port${index}`],
+      ];
+    case 'datagram': {
+      const local = `local.type=unix,local.path=${value(card.localSocket)}`;
+      const remote = `remote.type=unix,remote.path=${value(card.remoteSocket)}`;
+      return ['-netdev', `dgram,id=net${index},${local},${remote}`];
+    }
+  }
+}
+
+function networkDevice(card: NetworkCard, index: number, kvm: boolean): string {
+  // No option ROM: nothing boots from the network, and looking for it takes time.
+  const device = `virtio-net-pci,netdev=net${index},mac=${card.mac},romfile=`;
+  return kvm ? device : `${device},vectors=0`;
+}
+
+/** A value inside an option list, where a comma is written twice. */
+function value(text: string): string {
+  return text.replaceAll(',', ',,');
+}

@@ -1,0 +1,147 @@
+/**
+ * The tiny guest: a machine that boots in seconds from what the host already has.
+ *
+ * Kernel: debian-kernel.ts. User space: an initramfs of busybox, iperf3 with its shared libraries,
+ * the virtio modules and the init script below. There is no disk and no image to download. Address
+ * and name come on the kernel command line, so that one initramfs serves every machine.
+ *
+ * The guest has two serial ports, so that what the kernel says can never cut into an answer: ttyS0
+ * is the kernel's console with a login shell for people, ttyS1 is where guest-shell.ts sends
+ * commands. What init says and expects there is documented in guest-shell.ts.
+ */
+
+import { createHash } from 'node:crypto';
+import { access, constants, readFile, writeFile } from 'node:fs/promises';
+import { basename, delimiter, join } from 'node:path';
+import { execa } from 'execa';
+import { TsvswitchError } from '../errors.ts';
+import { cachedFolder } from './cache.ts';
+import { type CpioEntry, cpioArchive } from './cpio.ts';
+import { type GuestKernel, guestKernel } from './debian-kernel.ts';
+import type { DirectBoot } from './qemu.ts';
+
+export interface TinyGuest {
+  readonly kernel: GuestKernel;
+  readonly initramfs: string;
+  readonly initramfsBytes: number;
+}
+
+/** The kernel and the initramfs, made or taken from the cache. */
+export async function tinyGuest(): Promise<TinyGuest> {
+  const kernel = await guestKernel();
+  const archive = cpioArchive(await initramfsEntries(kernel.modules));
+  const version = createHash('sha256').update(archive).digest('hex').slice(0, 16);
+  const folder = await cachedFolder(`initramfs-${version}`, (into) =>
+    writeFile(join(into, 'initramfs'), archive),
+  );
+  return { kernel, initramfs: join(folder, 'initramfs'), initramfsBytes: archive.length };
+}
+
+/** How QEMU boots the guest as machine `hostname` with `address` (such as 192.168.0.1/24) on eth0. */
+export function tinyGuestBoot(guest: TinyGuest, hostname: string, address: string): DirectBoot {
+  return {
+    kernel: guest.kernel.image,
+    initrd: guest.initramfs,
+    // A name with a dot is not the kernel's to understand: it ignores it and init reads it.
+    commandLine: `console=ttyS0 quiet loglevel=3 guest.hostname=${hostname} guest.address=${address}`,
+  };
+}
+
+/** Everything in the initramfs. `modules` are files of the host, in loading order. */
+export async function initramfsEntries(modules: readonly string[]): Promise<CpioEntry[]> {
+  const busybox = await programPath('busybox', 'busybox-static');
+  const iperf3 = await programPath('iperf3', 'iperf3');
+  const applets = (await execa(busybox, ['--list'])).stdout.split('\n');
+  const libraries = new Set([
+    ...(await sharedLibraries(busybox)),
+    ...(await sharedLibraries(iperf3)),
+  ]);
+  return [
+    { type: 'folder', path: 'proc' },
+    { type: 'folder', path: 'sys' },
+    { type: 'folder', path: 'tmp' },
+    { type: 'folder', path: 'root' },
+    // The kernel opens it for init before devtmpfs is mounted.
+    { type: 'character-device', path: 'dev/console', major: 5, minor: 1 },
+    { type: 'file', path: 'init', content: Buffer.from(initScript(modules)), executable: true },
+    await fileEntry(busybox, 'bin/busybox'),
+    ...applets
+      .filter((applet) => applet !== 'busybox')
+      .map((applet): CpioEntry => ({ type: 'link', path: `bin/${applet}`, target: 'busybox' })),
+    await fileEntry(iperf3, 'bin/iperf3'),
+    ...(await Promise.all(Array.from(libraries, (path) => fileEntry(path, path.slice(1))))),
+    ...(await Promise.all(modules.map((path) => fileEntry(path, `modules/${basename(path)}`)))),
+  ];
+}
+
+function initScript(modules: readonly string[]): string {
+  const names = modules.map((path) => basename(path)).join(' ');
+  return `#!/bin/sh
+export PATH=/bin HOME=/root TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+
+for module in ${names}; do
+  insmod "/modules/$module" || echo "init: module $module does not load"
+done
+
+for word in $(cat /proc/cmdline); do
+  case "$word" in
+    guest.hostname=*) hostname "\${word#*=}" ;;
+    guest.address=*) address="\${word#*=}" ;;
+  esac
+done
+ip link set lo up
+ip link set eth0 up && ip addr add "$address" dev eth0
+
+# The console: a shell that comes back when it is left.
+export PS1='\\h:\\w# '
+(cd /root; while :; do setsid cttyhack sh </dev/ttyS0 >/dev/ttyS0 2>&1; done) &
+
+# The control port: one command a line, in a shell of its own.
+exec </dev/ttyS1 >/dev/ttyS1 2>&1
+stty raw -echo
+echo "@ready $(hostname)"
+while :; do
+  while read -r id command; do
+    echo "@begin $id"
+    (eval "$command") </dev/null
+    status=$?
+    echo
+    echo "@end $id $status"
+  done
+  sleep 1
+done
+`;
+}
+
+async function fileEntry(from: string, path: string): Promise<CpioEntry> {
+  return { type: 'file', path, content: await readFile(from), executable: true };
+}
+
+async function programPath(program: string, debianPackage: string): Promise<string> {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(folder, program);
+    if (
+      await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path;
+  }
+  throw new TsvswitchError(
+    'PROGRAM_MISSING',
+    `${program} is not installed; run \`apt-get install ${debianPackage}\` as root`,
+  );
+}
+
+/** The shared libraries of a program and its loader, by their absolute paths; none if static. */
+async function sharedLibraries(program: string): Promise<string[]> {
+  const { stdout } = await execa('ldd', [program], { reject: false });
+  return Array.from(
+    (stdout ?? '').matchAll(/^\s+(?:\S+ => )?(\/\S+) \(0x[0-9a-f]+\)$/gm),
+    (match) => match[1]!,
+  );
+}
