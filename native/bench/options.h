@@ -1,0 +1,46 @@
+// The command line of the flooding client.
+
+#ifndef TSVSWITCH_BENCH_OPTIONS_H_
+#define TSVSWITCH_BENCH_OPTIONS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "port.h"
+
+namespace tsvswitch::bench {
+
+enum class Mode { kFlood, kPingpong, kIdle };
+
+struct Options {
+  Mode mode = Mode::kFlood;
+  Touch touch = Touch::kHeaders;
+  std::vector<std::string> sockets;
+  size_t frame_bytes = 64;
+  size_t buffer_bytes = 0;  // 0: 2 KiB or the frame with its header, whichever is more.
+  uint16_t queue_size = 1024;
+  double warmup_s = 0.5;
+  double measure_s = 3;
+  double connect_timeout_s = 10;
+  std::optional<int> cpu;
+  std::optional<MemoryKind> memory;      // Absent: huge pages if enough are free.
+  std::optional<int> self_test_cpu;      // Present: no sockets, but the reflector on this CPU.
+  size_t self_test_ports = 2;
+  bool json = false;
+
+  size_t port_count() const { return self_test_cpu.has_value() ? self_test_ports : sockets.size(); }
+};
+
+const char* Name(Mode mode);
+const char* Name(Touch touch);
+
+// Fails with a sentence on anything that cannot be used; prints and exits 0 on --help.
+Options ParseOptions(int argc, char** argv);
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_OPTIONS_H_

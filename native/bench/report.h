@@ -1,0 +1,16 @@
+// The result of a trial on stdout: one line of JSON, or a few lines for people.
+
+#ifndef TSVSWITCH_BENCH_REPORT_H_
+#define TSVSWITCH_BENCH_REPORT_H_
+
+#include "options.h"
+#include "trial.h"
+
+namespace tsvswitch::bench {
+
+void Report(const Options& options, MemoryKind memory, const FloodResult& result);
+void Report(const Options& options, MemoryKind memory, const PingpongResult& result);
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_REPORT_H_

@@ -1,0 +1,109 @@
+// The driver's side of one split virtqueue whose descriptors each own one buffer for life.
+//
+// Descriptor i always points at buffer i, so sending or receiving a frame writes no descriptor, and an
+// avail entry is written only when it changes: with a backend that returns buffers in order, the only
+// ring line a frame ever dirties is the one of avail->idx, once per batch. That is what makes the
+// client cheap; it is also what an in-order driver may do (virtio 1.2 §2.7).
+//
+// The driver polls, so interrupts are suppressed for good. Kicks are given only while the device asks
+// for them: Publish() leaves a note, KickWanted() is asked once per round and looks at used->flags.
+// The note stays until it could be delivered, so a flag that is read too early is read again in the
+// next round, and no fence is needed between avail->idx and used->flags (virtio 1.2 §2.7.13.4).
+//
+// Single threaded. What the device writes is bounds-checked, because a broken backend must give a
+// sentence and not a wrong number.
+
+#ifndef TSVSWITCH_BENCH_SPLIT_RING_H_
+#define TSVSWITCH_BENCH_SPLIT_RING_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "port_memory.h"
+#include "vhost_frontend.h"
+#include "virtio.h"
+
+namespace tsvswitch::bench {
+
+enum class BufferUse { kDeviceReads, kDeviceWrites };
+
+class SplitRing {
+ public:
+  static constexpr uint16_t kSizeMax = 32768;
+
+  // How much memory a ring with its buffers takes, rounding included.
+  static size_t MemoryBytes(uint16_t size, size_t buffer_bytes);
+
+  // `posted_bytes` of each buffer are given to the device.
+  SplitRing(PortMemory& memory, uint16_t size, size_t buffer_bytes, size_t posted_bytes,
+            BufferUse use);
+
+  QueueLayout layout() const { return {size_, desc_, avail_, used_}; }
+  uint16_t size() const { return size_; }
+  uint8_t* Buffer(uint32_t id) const { return buffers_ + id * stride_bytes_; }
+
+  // How many used entries wait to be taken.
+  uint16_t Completed() {
+    const uint16_t index = __atomic_load_n(&used_->idx, __ATOMIC_ACQUIRE);  // before the entries
+    const auto waiting = static_cast<uint16_t>(index - next_used_);
+    if (waiting > size_) [[unlikely]] FailOnIndex(index);
+    return waiting;
+  }
+
+  // The used entry `ahead` of the next one; only if Completed() was greater than `ahead`.
+  virtq_used_elem Peek(uint16_t ahead) const {
+    const auto slot = static_cast<uint16_t>(next_used_ + ahead) & mask_;
+    const virtq_used_elem entry = used_->ring()[slot];
+    if (entry.id >= size_) [[unlikely]] FailOnId(entry.id);
+    return entry;
+  }
+
+  // Hands `count` used entries back to the caller for good.
+  void Take(uint16_t count) { next_used_ = static_cast<uint16_t>(next_used_ + count); }
+
+  // How many descriptors were never posted; NextFresh() gives them out one by one.
+  uint16_t FreshLeft() const { return static_cast<uint16_t>(size_ - fresh_); }
+  uint16_t NextFresh() { return fresh_++; }
+
+  // Makes descriptor `id` the next avail entry; the device sees it after Publish().
+  void Post(uint32_t id) {
+    uint16_t& entry = avail_->ring()[next_avail_ & mask_];
+    const auto wanted = static_cast<uint16_t>(id);
+    if (entry != wanted) entry = wanted;
+    ++next_avail_;
+  }
+
+  void Publish() {
+    __atomic_store_n(&avail_->idx, next_avail_, __ATOMIC_RELEASE);  // after entries and frames
+    unannounced_ = true;
+  }
+
+  // Whether the device asks to be kicked for what was published since the last kick.
+  bool KickWanted() {
+    if (!unannounced_) return false;
+    const uint16_t flags = __atomic_load_n(&used_->flags, __ATOMIC_RELAXED);
+    if ((flags & VIRTQ_USED_F_NO_NOTIFY) != 0) return false;
+    unannounced_ = false;
+    return true;
+  }
+
+ private:
+  [[noreturn]] void FailOnIndex(uint16_t index) const;
+  [[noreturn]] void FailOnId(uint32_t id) const;
+
+  virtq_desc* desc_;
+  virtq_avail* avail_;
+  virtq_used* used_;
+  uint8_t* buffers_;
+  size_t stride_bytes_;
+  uint16_t size_;
+  uint16_t mask_;
+  uint16_t next_avail_ = 0;
+  uint16_t next_used_ = 0;
+  uint16_t fresh_ = 0;
+  bool unannounced_ = false;
+};
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_SPLIT_RING_H_

@@ -1,0 +1,56 @@
+// What the client does with connected ports: teach the switch, flood it, or time single frames.
+//
+// Every trial is bounded in time and ends the program with a sentence if a backend goes away or
+// delivers nothing for kStallLimitS.
+
+#ifndef TSVSWITCH_BENCH_TRIAL_H_
+#define TSVSWITCH_BENCH_TRIAL_H_
+
+#include <stdint.h>
+
+#include <memory>
+#include <vector>
+
+#include "clock.h"
+#include "latency_histogram.h"
+#include "port.h"
+
+namespace tsvswitch::bench {
+
+using Ports = std::vector<std::unique_ptr<Port>>;
+
+constexpr double kStallLimitS = 3;
+
+struct FloodResult {
+  double seconds;
+  // Share of the measured time in rounds that found nothing to send or receive: near 0, the
+  // client and not the switch is what was measured.
+  double client_idle_share;
+  std::vector<Counters> ports;  // Of the measured time only.
+};
+
+struct PingpongResult {
+  double seconds;
+  LatencyHistogram one_way;
+  uint64_t lost;
+  std::vector<Counters> ports;
+};
+
+// Sends hellos until each port has heard its partner, so that the switch has learned every address,
+// then takes in what is still under way.
+void Learn(const Clock& clock, const Ports& ports);
+
+template <Touch touch>
+FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, double measure_s);
+
+// Sends one frame at a time between ports 0 and 1, in turn; the stamps are taken before the frame is
+// written and after it was checked.
+template <Touch touch>
+PingpongResult Pingpong(const Clock& clock, const Ports& ports, double warmup_s, double measure_s);
+
+// Leaves the ports connected and silent.
+void Idle(const Ports& ports, double measure_s);
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_TRIAL_H_

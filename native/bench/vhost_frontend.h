@@ -1,0 +1,78 @@
+// The frontend's side of the vhost-user protocol, as little of it as a polling driver needs.
+//
+// Connect() retries until the backend listens, negotiates VERSION_1 (required), MRG_RXBUF (if
+// offered) and REPLY_ACK (if offered); Start() shares the memory and starts and enables the queues.
+// Every request is bounded in time. A request without a reply of its own is followed by its
+// REPLY_ACK when that was agreed; when it was not, Start() ends with a GET_FEATURES, whose reply
+// proves that the backend has handled everything before it.
+//
+// Not here: reconnecting, EVENT_IDX, packed queues, requests from the backend.
+// Source: vhost-user "Message Specification", "Communication", "Starting and stopping rings".
+
+#ifndef TSVSWITCH_BENCH_VHOST_FRONTEND_H_
+#define TSVSWITCH_BENCH_VHOST_FRONTEND_H_
+
+#include <stdint.h>
+
+#include <string>
+#include <vector>
+
+#include "port_memory.h"
+
+namespace tsvswitch::bench {
+
+// Where one queue lies, as pointers into the port's memory.
+struct QueueLayout {
+  uint16_t size;
+  const void* desc;
+  const void* avail;
+  const void* used;
+};
+
+class VhostFrontend {
+ public:
+  explicit VhostFrontend(std::string socket_path) : path_(std::move(socket_path)) {}
+  VhostFrontend(const VhostFrontend&) = delete;
+  VhostFrontend& operator=(const VhostFrontend&) = delete;
+  ~VhostFrontend();
+
+  // Connects within `timeout_s` and negotiates; fails with a sentence.
+  void Connect(double timeout_s);
+
+  // Shares the memory, then starts and enables queue i as layouts[i]. The rings are set up and may
+  // be used by the backend at any moment from here on.
+  void Start(const PortMemory& memory, const std::vector<QueueLayout>& layouts);
+
+  // Rings the doorbell of a queue.
+  void Kick(size_t queue) const;
+
+  // Whether the connection still stands; never blocks.
+  bool Alive() const;
+
+  bool mergeable_buffers() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Eventfds {
+    int kick;
+    int call;
+  };
+  struct Message;
+
+  void Send(Message& message, const int* fds, size_t fd_count);
+  // For requests that have no reply of their own: sends, and waits for the REPLY_ACK if agreed.
+  void Tell(Message& message, const int* fds = nullptr, size_t fd_count = 0);
+  uint64_t Ask(uint32_t request);
+  uint64_t ReceiveU64(uint32_t request);
+  void StartQueue(uint32_t queue, const QueueLayout& layout);
+
+  std::string path_;
+  int fd_ = -1;
+  uint64_t features_ = 0;
+  uint64_t protocol_features_ = 0;
+  std::vector<Eventfds> eventfds_;
+};
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_VHOST_FRONTEND_H_
