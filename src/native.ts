@@ -3,8 +3,8 @@
  *
  * Only plain values cross: integers, bigint addresses, fds, typed arrays and flat objects. A passed
  * fd belongs to the addon from the call on, even if the call throws. Every dataplane call takes
- * effect between two rounds of the worker concerned and returns when it has. Errors arrive as Error
- * objects with a `code` of errors.ts; `native()` turns them into nothing else.
+ * effect between two rounds of the worker concerned and returns when it has. The addon is given
+ * TsvswitchError when it is loaded and throws nothing else.
  */
 
 import { createRequire } from 'node:module';
@@ -49,7 +49,12 @@ export interface DataplaneOptions {
 
 /** Rare things that happened on a worker. MACs are 48-bit numbers, first byte on the wire highest. */
 export type DataplaneEvent =
-  | { readonly type: 'mac-learned'; readonly port: number; readonly mac: number; readonly vlan: number }
+  | {
+      readonly type: 'mac-learned';
+      readonly port: number;
+      readonly mac: number;
+      readonly vlan: number;
+    }
   | {
       readonly type: 'mac-moved';
       readonly port: number;
@@ -57,7 +62,12 @@ export type DataplaneEvent =
       readonly mac: number;
       readonly vlan: number;
     }
-  | { readonly type: 'queue-broken'; readonly port: number; readonly queue: number; readonly reason: string }
+  | {
+      readonly type: 'queue-broken';
+      readonly port: number;
+      readonly queue: number;
+      readonly reason: string;
+    }
   | { readonly type: 'memory-lost'; readonly port: number };
 
 export interface FdbEntry {
@@ -116,8 +126,12 @@ export interface Native {
   readonly portsMax: number;
   readonly memorySlotsMax: number;
 
-  /** A listening non-blocking SOCK_STREAM socket bound to `path`. */
-  socketListen(path: string, backlog: number): number;
+  /** The class of every error the addon throws from now on. */
+  setErrorConstructor(errorClass: typeof TsvswitchError): void;
+
+  /** A non-blocking SOCK_STREAM socket bound to `path`; nobody can connect before socketListen. */
+  socketBind(path: string): number;
+  socketListen(fd: number, backlog: number): void;
   socketConnect(path: string): number;
   /** The next connection, or undefined if none waits. */
   socketAccept(fd: number): number | undefined;
@@ -126,6 +140,8 @@ export interface Native {
   /** Sends the bytes with the fds (which stay the caller's); returns how many bytes went out. */
   socketSend(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
   socketPeer(fd: number): PeerCredentials;
+  /** The number of the group called `name`, or undefined if there is none. */
+  groupId(name: string): number | undefined;
   /** Calls back on the event loop whenever `fd` is readable or hung up, until unwatch. */
   watchReadable(fd: number, callback: () => void): void;
   unwatchReadable(fd: number): void;
@@ -146,7 +162,9 @@ export function native(): Native {
   if (loaded === undefined) {
     const path = process.env.TSVSWITCH_ADDON ?? '../build/release/Release/tsvswitch.node';
     try {
-      loaded = createRequire(import.meta.url)(path) as Native;
+      const addon = createRequire(import.meta.url)(path) as Native;
+      addon.setErrorConstructor(TsvswitchError);
+      loaded = addon;
     } catch (cause) {
       throw new TsvswitchError(
         'NATIVE_UNAVAILABLE',

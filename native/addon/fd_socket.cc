@@ -1,16 +1,19 @@
 // Unix stream sockets that carry file descriptors, which Node's own do not: bind, listen, connect,
 // accept, and one recvmsg or sendmsg per call. No call blocks, and every fd is close-on-exec from birth.
+// Also the number of a group, for a socket that a group may use.
 //
 // What to do when a path is taken, who may connect, and when to retry is decided in src/fd-socket.ts.
 //
-// Sources: unix(7), cmsg(3), recvmsg(2).
+// Sources: unix(7), cmsg(3), recvmsg(2), getgrnam_r(3).
 
 #include <errno.h>
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "addon/addon.h"
 
@@ -144,12 +147,12 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   int fds[sizeof control / sizeof(int)];
   const size_t fd_count = TakeFds(&header, fds);
   try {
-    const Napi::Array fd_array = Napi::Array::New(env, fd_count);
-    for (uint32_t i = 0; i < fd_count; ++i) fd_array[i] = Napi::Number::New(env, fds[i]);
-    const Napi::Object message = Napi::Object::New(env);
-    message["bytes"] = Napi::Number::New(env, static_cast<double>(received));
-    message["fds"] = fd_array;
-    message["fdsTruncated"] = Napi::Boolean::New(env, (header.msg_flags & MSG_CTRUNC) != 0);
+    Napi::Array fd_array = Napi::Array::New(env, fd_count);
+    for (uint32_t i = 0; i < fd_count; ++i) fd_array.Set(i, Napi::Number::New(env, fds[i]));
+    Napi::Object message = Napi::Object::New(env);
+    message.Set("bytes", Napi::Number::New(env, static_cast<double>(received)));
+    message.Set("fds", fd_array);
+    message.Set("fdsTruncated", Napi::Boolean::New(env, (header.msg_flags & MSG_CTRUNC) != 0));
     return message;
   } catch (...) {
     // Nobody else knows these numbers.
@@ -197,11 +200,28 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     throw SystemError(info.Env(), "getsockopt", "cannot tell the peer of fd " + std::to_string(fd), errno);
   }
-  const Napi::Object result = Napi::Object::New(info.Env());
-  result["pid"] = Napi::Number::New(info.Env(), peer.pid);
-  result["uid"] = Napi::Number::New(info.Env(), peer.uid);
-  result["gid"] = Napi::Number::New(info.Env(), peer.gid);
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("pid", Napi::Number::New(info.Env(), peer.pid));
+  result.Set("uid", Napi::Number::New(info.Env(), peer.uid));
+  result.Set("gid", Napi::Number::New(info.Env(), peer.gid));
   return result;
+}
+
+// Asks the C library, so that groups of LDAP or systemd count as well as those of /etc/group.
+Napi::Value GroupId(const Napi::CallbackInfo& info) {
+  const std::string name = StringArgument(info, 0, "name");
+  // A group with very many members needs more room; 1 MiB holds about 50 000 of them.
+  constexpr size_t kBufferBytesMax = size_t{1} << 20;
+  for (size_t bytes = 4096; bytes <= kBufferBytesMax; bytes *= 4) {
+    std::vector<char> buffer(bytes);
+    group entry{};
+    group* found = nullptr;
+    const int error = getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    if (error == ERANGE) continue;
+    if (found == nullptr) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), entry.gr_gid);
+  }
+  return info.Env().Undefined();
 }
 
 }  // namespace
@@ -214,6 +234,7 @@ void ExportFdSocket(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "socketReceive", SocketReceive);
   ExportFunction(env, exports, "socketSend", SocketSend);
   ExportFunction(env, exports, "socketPeer", SocketPeer);
+  ExportFunction(env, exports, "groupId", GroupId);
 }
 
 }  // namespace tsvswitch
