@@ -1,0 +1,123 @@
+/**
+ * The regions of guest memory one frontend shares, and the checks on what it says about them.
+ *
+ * Two address spaces meet here and are never mixed: guest addresses are in descriptors, user
+ * addresses locate rings. The table keeps descriptions only; mapping files is the backend's work. It
+ * changes after the backend has accepted a change, so a refused one leaves it as it was.
+ *
+ * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
+ */
+
+import type { MemoryRegion } from '../native.ts';
+import { Refusal } from './refusal.ts';
+
+/** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */
+export const memorySlotsMax = 509;
+
+const addressEnd = 1n << 64n;
+/** File offsets are signed: a mapping ends below this. */
+const fileEnd = 1n << 63n;
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+function describe(region: MemoryRegion): string {
+  return `region at guest address ${hex(region.guestAddress)} of ${hex(region.sizeBytes)} bytes`;
+}
+
+function checkRegion(region: MemoryRegion): void {
+  const { guestAddress, userAddress, sizeBytes, mmapOffset } = region;
+  if (sizeBytes === 0n) {
+    throw new Refusal('BAD_VALUE', `${describe(region)}: more than 0 bytes were expected`);
+  }
+  if (guestAddress + sizeBytes > addressEnd || userAddress + sizeBytes > addressEnd) {
+    throw new Refusal(
+      'BAD_VALUE',
+      `${describe(region)} and user address ${hex(userAddress)}: passes the end of the address space`,
+    );
+  }
+  if (mmapOffset + sizeBytes > fileEnd) {
+    throw new Refusal(
+      'BAD_VALUE',
+      `${describe(region)}: file offset ${hex(mmapOffset)} passes the end of any file`,
+    );
+  }
+}
+
+function checkApart(regions: readonly MemoryRegion[], added: MemoryRegion): void {
+  const end = added.guestAddress + added.sizeBytes;
+  const other = regions.find(
+    (region) =>
+      region.guestAddress < end && added.guestAddress < region.guestAddress + region.sizeBytes,
+  );
+  if (other !== undefined) {
+    throw new Refusal('BAD_VALUE', `${describe(added)}: overlaps the ${describe(other)}`);
+  }
+}
+
+/** REM_MEM_REG names a region by everything but its file offset. */
+function isSame(one: MemoryRegion, other: MemoryRegion): boolean {
+  return (
+    one.guestAddress === other.guestAddress &&
+    one.userAddress === other.userAddress &&
+    one.sizeBytes === other.sizeBytes
+  );
+}
+
+export class MemoryTable {
+  #regions: readonly MemoryRegion[] = [];
+
+  get count(): number {
+    return this.#regions.length;
+  }
+
+  get totalBytes(): bigint {
+    return this.#regions.reduce((sum, region) => sum + region.sizeBytes, 0n);
+  }
+
+  /** Whether `sizeBytes` bytes at a user address lie in one region. */
+  covers(userAddress: bigint, sizeBytes: bigint): boolean {
+    return this.#regions.some(
+      (region) =>
+        userAddress >= region.userAddress &&
+        userAddress + sizeBytes <= region.userAddress + region.sizeBytes,
+    );
+  }
+
+  checkReplace(regions: readonly MemoryRegion[]): void {
+    regions.forEach((region, i) => {
+      checkRegion(region);
+      checkApart(regions.slice(0, i), region);
+    });
+  }
+
+  checkAdd(region: MemoryRegion): void {
+    if (this.#regions.length >= memorySlotsMax) {
+      throw new Refusal('BAD_VALUE', `${describe(region)}: all ${memorySlotsMax} slots are taken`);
+    }
+    checkRegion(region);
+    checkApart(this.#regions, region);
+  }
+
+  /** The stored region that `named` means. */
+  find(named: MemoryRegion): MemoryRegion {
+    const region = this.#regions.find((candidate) => isSame(candidate, named));
+    if (region === undefined) {
+      throw new Refusal('BAD_VALUE', `${describe(named)}: no such region was added`);
+    }
+    return region;
+  }
+
+  replace(regions: readonly MemoryRegion[]): void {
+    this.#regions = regions;
+  }
+
+  add(region: MemoryRegion): void {
+    this.#regions = [...this.#regions, region];
+  }
+
+  remove(region: MemoryRegion): void {
+    this.#regions = this.#regions.filter((candidate) => candidate !== region);
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * What a frontend did wrong, as a code and a sentence. Thrown by the parts of this folder and caught
+ * in one place, the dispatcher of session.ts; it never leaves the folder as an exception.
+ */
+
+export const refusalCodes = {
+  /** The header's version is not 1. */
+  BAD_VERSION: 'unknown protocol version',
+  BAD_FLAGS: 'a reply where a request was expected',
+  BAD_SIZE: 'a payload of the wrong size',
+  BAD_FDS: 'the wrong number of file descriptors',
+  TRUNCATED: 'the stream ended within a message',
+  UNKNOWN_REQUEST: 'a request this backend does not serve',
+  MISSING_FEATURE: 'a request or bit that was not negotiated',
+  BAD_QUEUE: 'a queue that does not exist',
+  BAD_VALUE: 'a payload with an unusable value',
+  WRONG_ORDER: 'a request that is not possible in this state',
+  MEMORY_NOT_SHARED: 'guest memory came without a file',
+  MEMORY_UNMAPPABLE: 'guest memory cannot be mapped',
+  RING_UNMAPPED: 'a ring lies outside guest memory',
+} as const;
+
+export type RefusalCode = keyof typeof refusalCodes;
+
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly code: RefusalCode;
+
+  constructor(code: RefusalCode, sentence: string) {
+    super(sentence);
+    this.code = code;
+  }
+}
+
+/** What an operator can do about guest memory that reaches us without a file we may map. */
+export const memoryRemedy =
+  'guest memory is not shared: add share=on to the memory backend (QEMU: -object memory-backend-memfd,id=mem,size=...,share=on and -machine memory-backend=mem)';

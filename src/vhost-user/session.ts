@@ -1,0 +1,320 @@
+/**
+ * One frontend connection from its first byte to its last: reads messages, dispatches them, answers,
+ * and gives everything back at the end.
+ *
+ * The session owns no socket. Its owner reads at most `wants` bytes whenever the socket is readable
+ * and feeds them, with the fds that came along, to `receive`; at end of stream it calls `end`. Reading
+ * exactly what is wanted keeps fds with their message, because a read then never crosses the end of
+ * one. Once `wants` is 0 the session is closed and the owner closes the socket.
+ *
+ *     bytes, fds --MessageReader--> message --dispatch--> Device --Backend--> data plane
+ *                                      |                    |
+ *                 Channel <--reply-----+                    +--events--> owner
+ *
+ * The dispatcher checks in one order, once for all requests: header and size (while reading), known
+ * request, payload size, fd count, feature, queue index; then the handler runs; then comes the reply,
+ * or the acknowledgement if REPLY_ACK was negotiated and NEED_REPLY is set.
+ *
+ * Failure: a frontend's mistake is acknowledged as failed if it asked, and then the session closes
+ * with one sentence. It may not go on: the specification lets no request fail and the session
+ * continue, frontends disagree about what state is left, and a reconnect is the state both sides know.
+ * The one exception is an unknown request whose sender waits for an answer; it has changed nothing.
+ * Without anybody waiting for the answer the sender would rely on what never happened.
+ *
+ * Fds: every fd that is fed is handed to the Backend or closed through the Channel, exactly once, on
+ * every path, also after the end.
+ *
+ * Events are delivered when a message is done, never in the middle of one, so an owner may call any
+ * method, close() too, from its callback. Nothing a frontend sends makes any method throw.
+ *
+ * Not here: what requests mean (requests.ts, device.ts, ring.ts, memory.ts), and the guest, which
+ * only the data plane sees; it reports through `queueBroken`. Runs on the event loop's thread.
+ *
+ * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
+ */
+
+import type { Backend, Channel } from './backend.ts';
+import { Device, type DeviceEvent } from './device.ts';
+import { encodeMessage, headerFlags, type Message, MessageReader, u64Layout } from './message.ts';
+import { memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
+import { ReceivedFds, type RequestRow, requestTable } from './requests.ts';
+
+/** Why a session ended. Sentences begin with the port and are complete. */
+export type CloseReason =
+  /** The stream ended between two messages: the machine was stopped, or unplugged the device. */
+  | { readonly kind: 'frontend-left' }
+  | { readonly kind: 'protocol-error'; readonly code: RefusalCode; readonly sentence: string }
+  | { readonly kind: 'send-failed'; readonly sentence: string; readonly cause: unknown }
+  /** The device behind the session refused what a correct frontend may ask for. */
+  | { readonly kind: 'backend-error'; readonly sentence: string; readonly cause: unknown }
+  | { readonly kind: 'closed-by-owner' };
+
+export type SessionEvent =
+  | DeviceEvent
+  /** A request nobody here knows was answered with a failure; the session goes on. */
+  | { readonly type: 'request-refused'; readonly sentence: string }
+  /** The last event of a session. */
+  | { readonly type: 'closed'; readonly reason: CloseReason };
+
+export interface SessionOptions {
+  /** The port's name; sentences begin with `port NAME: `. */
+  readonly name: string;
+  /** Queue pairs served: rings 0 .. 2 * queuePairs - 1. */
+  readonly queuePairs: number;
+  readonly backend: Backend;
+  readonly channel: Channel;
+  readonly onEvent: (event: SessionEvent) => void;
+}
+
+type Outcome =
+  | { readonly kind: 'done'; readonly reply: Uint8Array | undefined }
+  | {
+      readonly kind: 'failed';
+      readonly reason: CloseReason & { kind: 'protocol-error' | 'backend-error' };
+    };
+
+const ackSuccess = 0n;
+const ackFailure = 1n;
+
+export class Session {
+  readonly #name: string;
+  readonly #backend: Backend;
+  readonly #channel: Channel;
+  readonly #onEvent: (event: SessionEvent) => void;
+  readonly #reader = new MessageReader('backend');
+  readonly #device: Device;
+  #open = true;
+  #pending: SessionEvent[] = [];
+
+  constructor(options: SessionOptions) {
+    this.#name = options.name;
+    this.#backend = options.backend;
+    this.#channel = options.channel;
+    this.#onEvent = options.onEvent;
+    this.#device = new Device(options.queuePairs, this.#backend, (event: DeviceEvent) => {
+      this.#pending.push(event);
+    });
+  }
+
+  /** How many bytes to read next; 0 once the session is closed. */
+  get wants(): number {
+    return this.#open ? this.#reader.wants : 0;
+  }
+
+  /** The agreed virtio features; undefined until SET_FEATURES, and again after a device reset. */
+  get features(): bigint | undefined {
+    return this.#device.features;
+  }
+
+  /**
+   * Takes over at most `wants` bytes and the fds that came with them. `fdsTruncated` says that the
+   * kernel dropped some. Throws RangeError for more bytes than wanted, which is the owner's mistake.
+   */
+  receive(bytes: Uint8Array, fds: readonly number[], fdsTruncated = false): void {
+    if (!this.#open) {
+      this.#closeFds(fds);
+      return;
+    }
+    const step = this.#reader.feed(bytes, fds, fdsTruncated);
+    switch (step.kind) {
+      case 'incomplete':
+        return;
+      case 'message':
+        this.#dispatch(step.message);
+        break;
+      case 'error':
+        this.#closeFds(step.fds);
+        this.#finish({
+          kind: 'protocol-error',
+          code: step.code,
+          sentence: `port ${this.#name}: ${step.sentence}`,
+        });
+        break;
+    }
+    this.#deliverEvents();
+  }
+
+  /** The stream has ended: the frontend closed the socket or died. */
+  end(): void {
+    this.#finish(
+      this.#reader.midMessage
+        ? {
+            kind: 'protocol-error',
+            code: 'TRUNCATED',
+            sentence: `port ${this.#name}: the frontend left in the middle of a message`,
+          }
+        : { kind: 'frontend-left' },
+    );
+    this.#deliverEvents();
+  }
+
+  /** The data plane gave up on a queue; it stays broken until it is stopped by the frontend. */
+  queueBroken(queue: number, reason: string): void {
+    if (!this.#open) return;
+    this.#device.ring(queue).markBroken(reason);
+    this.#deliverEvents();
+  }
+
+  /** Stops all rings and gives back eventfds and memory. Idempotent. */
+  close(): void {
+    this.#finish({ kind: 'closed-by-owner' });
+    this.#deliverEvents();
+  }
+
+  #dispatch(message: Message): void {
+    const fds = new ReceivedFds(message.fds);
+    const row = requestTable.get(message.request);
+    let outcome: Outcome;
+    try {
+      outcome = { kind: 'done', reply: this.#perform(row, message, fds) };
+    } catch (error) {
+      outcome = { kind: 'failed', reason: this.#explain(row, message, error) };
+    }
+    while (fds.count > 0) this.#channel.closeFd(fds.take());
+    this.#answer(row, message, outcome);
+  }
+
+  /** All checks in order, then the handler. Throws Refusal, or what the backend throws. */
+  #perform(
+    row: RequestRow | undefined,
+    message: Message,
+    fds: ReceivedFds,
+  ): Uint8Array | undefined {
+    if (row === undefined) {
+      throw new Refusal('UNKNOWN_REQUEST', 'this backend does not serve it');
+    }
+    const sizeBytes = message.payload.length;
+    const { min, max } = row.payloadBytes;
+    if (sizeBytes < min || sizeBytes > max) {
+      const expected = min === max ? `${min} were` : `${min} to ${max} were`;
+      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes, ${expected} expected`);
+    }
+    const call = row.read(message.payload);
+    if (call === undefined) {
+      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes contradicts its own count`);
+    }
+    checkFdCount(row, call.fdCount, fds.count);
+    if (row.requires !== undefined && !this.#device.has(row.requires)) {
+      throw new Refusal('MISSING_FEATURE', `${row.requires} was not negotiated`);
+    }
+    const { ringCount } = this.#device;
+    if (call.queue !== undefined && call.queue >= ringCount) {
+      throw new Refusal('BAD_QUEUE', `this port has queues 0 to ${ringCount - 1}`);
+    }
+    return call.run(this.#device, fds);
+  }
+
+  #explain(
+    row: RequestRow | undefined,
+    message: Message,
+    error: unknown,
+  ): CloseReason & { kind: 'protocol-error' | 'backend-error' } {
+    const subject = `port ${this.#name}: ${describeRequest(row, message)}`;
+    const refusal = error instanceof Refusal ? error : refusalOfBackend(error);
+    if (refusal !== undefined) {
+      const sentence = `${subject}: ${refusal.message}`;
+      return { kind: 'protocol-error', code: refusal.code, sentence };
+    }
+    const sentence = `${subject}: the switch failed: ${messageOf(error)}`;
+    return { kind: 'backend-error', sentence, cause: error };
+  }
+
+  #answer(row: RequestRow | undefined, message: Message, outcome: Outcome): void {
+    const wantsAck =
+      (message.flags & headerFlags.NEED_REPLY) !== 0 &&
+      row?.replies !== true &&
+      this.#device.has('VHOST_USER_PROTOCOL_F_REPLY_ACK');
+    if (outcome.kind === 'done') {
+      const reply = outcome.reply ?? (wantsAck ? u64Layout.encode(ackSuccess) : undefined);
+      const unsent = reply === undefined ? undefined : this.#send(row, message, reply);
+      if (unsent !== undefined) this.#finish(unsent);
+      return;
+    }
+    const unsent = wantsAck ? this.#send(row, message, u64Layout.encode(ackFailure)) : undefined;
+    if (row === undefined && wantsAck && unsent === undefined) {
+      this.#pending.push({ type: 'request-refused', sentence: outcome.reason.sentence });
+      return;
+    }
+    this.#finish(outcome.reason);
+  }
+
+  /** Returns why the answer could not be sent, if so. */
+  #send(
+    row: RequestRow | undefined,
+    message: Message,
+    payload: Uint8Array,
+  ): CloseReason | undefined {
+    const flags = headerFlags.VERSION | headerFlags.REPLY;
+    try {
+      this.#channel.send(encodeMessage(message.request, flags, payload));
+      return undefined;
+    } catch (cause) {
+      const subject = `port ${this.#name}: ${describeRequest(row, message)}`;
+      const sentence = `${subject}: the answer could not be sent: ${messageOf(cause)}`;
+      return { kind: 'send-failed', sentence, cause };
+    }
+  }
+
+  /** The one way to the end. What the backend holds is given back even if parts of that fail. */
+  #finish(reason: CloseReason): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#closeFds(this.#reader.abandon());
+    let first = reason;
+    for (const step of this.#device.shutDownSteps()) {
+      try {
+        step();
+      } catch (cause) {
+        if (first.kind === 'backend-error') continue;
+        const sentence = `port ${this.#name}: closing: the switch failed: ${messageOf(cause)}`;
+        first = { kind: 'backend-error', sentence, cause };
+      }
+    }
+    this.#pending.push({ type: 'closed', reason: first });
+  }
+
+  #deliverEvents(): void {
+    for (let event = this.#pending.shift(); event !== undefined; event = this.#pending.shift()) {
+      this.#onEvent(event);
+    }
+  }
+
+  #closeFds(fds: readonly number[]): void {
+    for (const fd of fds) this.#channel.closeFd(fd);
+  }
+}
+
+function checkFdCount(row: RequestRow, { min, max }: RequestRow['payloadBytes'], count: number) {
+  if (count >= min && count <= max) return;
+  if (count === 0 && row.fdsMissing !== undefined) {
+    throw new Refusal(row.fdsMissing.code, `came without a file; ${row.fdsMissing.remedy}`);
+  }
+  const expected = min === max ? `${min} were` : `${min} to ${max} were`;
+  throw new Refusal('BAD_FDS', `came with ${count} fds, ${expected} expected`);
+}
+
+/** `SET_VRING_NUM for queue 0`, or `request 99` where nothing better is known. */
+function describeRequest(row: RequestRow | undefined, { request, payload }: Message): string {
+  if (row === undefined) return `request ${request}`;
+  const { min, max } = row.payloadBytes;
+  const readable = payload.length >= min && payload.length <= max;
+  const queue = readable ? row.read(payload)?.queue : undefined;
+  return queue === undefined ? row.name : `${row.name} for queue ${queue}`;
+}
+
+/** What a backend refuses because of what the frontend shared is the frontend's mistake. */
+function refusalOfBackend(error: unknown): Refusal | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  switch (error.code) {
+    case 'MEMORY_UNMAPPABLE':
+      return new Refusal('MEMORY_UNMAPPABLE', `${error.message}; ${memoryRemedy}`);
+    case 'RING_UNMAPPED':
+      return new Refusal('RING_UNMAPPED', error.message);
+    default:
+      return undefined;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
