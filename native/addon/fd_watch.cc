@@ -21,6 +21,8 @@ namespace {
 // The wake eventfd's token; real ones start at 1.
 constexpr uint64_t kWakeToken = 0;
 constexpr int kEventsPerWait = 64;
+// At most 15 bytes are shown by ps and top.
+constexpr char kThreadName[] = "tsvswitch-watch";
 // EPOLLHUP and EPOLLERR are always reported; RDHUP tells a half-closed stream from a quiet one.
 constexpr uint32_t kInterest = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT;
 
@@ -92,6 +94,7 @@ void FdWatch::Start() {
   int error = 0;
   try {
     thread_ = std::thread(RunThread, epoll_fd_, tsfn_);
+    pthread_setname_np(thread_.native_handle(), kThreadName);
   } catch (const std::system_error& failure) {
     error = failure.code().value();
   }
