@@ -16,6 +16,8 @@ export interface SwitchStartOptions {
   readonly sockets: readonly string[];
   readonly extraArguments?: readonly string[];
   readonly limitMs: number;
+  /** Gives up waiting for the switch to come up. */
+  readonly signal?: AbortSignal;
 }
 
 const processOptions = {
@@ -87,7 +89,7 @@ export class SwitchProcess {
     return result;
   }
 
-  async #listening({ sockets, limitMs }: SwitchStartOptions): Promise<void> {
+  async #listening({ sockets, limitMs, signal }: SwitchStartOptions): Promise<void> {
     const up = () =>
       this.lines.some((line) => line.includes('listening')) &&
       sockets.every((path) => existsSync(path));
@@ -101,11 +103,16 @@ export class SwitchProcess {
       const message = `the switch does not listen within ${limitMs / 1000} s`;
       timer = setTimeout(() => reject(this.#failure(message)), limitMs);
     });
+    const abandoned = new Promise<never>((_, reject) => {
+      const giveUp = () => reject(signal?.reason);
+      if (signal?.aborted) giveUp();
+      signal?.addEventListener('abort', giveUp, { once: true });
+    });
     const ended = this.#ended().then(({ exitCode, signal }) => {
       throw this.#failure(`the switch ended with ${signal ?? `status ${exitCode}`}`);
     });
     try {
-      await Promise.race([noticed, late, ended]);
+      await Promise.race([noticed, late, ended, abandoned]);
     } finally {
       clearTimeout(timer);
     }

@@ -1,0 +1,247 @@
+/**
+ * `npm run demo`: two virtual machines on the switch, shown talking to each other.
+ *
+ * Boots two tiny guests, pings both ways, moves TCP data both ways, then shows what the bridge
+ * learned and what the ports counted. Ends with status 0 only if every ping was answered and data
+ * arrived in both directions. Everything it starts and makes is gone when it ends, also after
+ * Ctrl-C and after a failure; a failure is shown with the ends of the logs.
+ *
+ * It changes nothing on the host, except with --hugepages, and then it says what.
+ */
+
+import { once } from 'node:events';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { Listr, type ListrTask } from 'listr2';
+import { TsvswitchError } from '../errors.ts';
+import { chooseMemory, reserveHugepages } from '../lab/host.ts';
+import { probeKvm } from '../lab/kvm.ts';
+import type { Accelerator, MachineMemory } from '../lab/qemu.ts';
+import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
+import { TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
+
+interface DemoOptions {
+  readonly keep: boolean;
+  readonly hugepages: boolean;
+}
+
+/** What earlier tasks leave for later ones. */
+interface Prepared {
+  guest: TinyGuest;
+  accelerator: Accelerator;
+  memory: MachineMemory;
+}
+
+const machineNumbers = [1, 2] as const;
+const directions = [
+  { from: 1, to: 2 },
+  { from: 2, to: 1 },
+] as const;
+
+const switchScript = fileURLToPath(new URL('./main.js', import.meta.url));
+const pingCount = 5;
+const tcpSeconds = 3;
+/** What a command in the guest may take beyond its own duration, without KVM on a busy host. */
+const commandLimitMs = 30_000;
+const logTailLines = 15;
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+type EndSignal = (typeof endSignals)[number];
+
+/** Aborted with the first signal that asks the demo to end. */
+const interruption = new AbortController();
+/** The network, once there is one. */
+let network: TinyNetwork | undefined;
+
+function prepare(options: DemoOptions): ListrTask<Prepared>[] {
+  return [
+    {
+      title: 'Guest: the kernel package of this distribution, busybox and iperf3',
+      task: async (prepared, task) => {
+        prepared.guest = await tinyGuest();
+        const size = (prepared.guest.initramfsBytes / 2 ** 20).toFixed(1);
+        task.title = `Guest: ${prepared.guest.kernel.name}, initramfs of ${size} MiB`;
+      },
+    },
+    {
+      title: 'Accelerator: does KVM run a guest here?',
+      task: async (prepared, task) => {
+        const { accelerator, reason } = await probeKvm(prepared.guest.kernel.image);
+        prepared.accelerator = accelerator;
+        task.title = `Accelerator: ${accelerator} (${reason})`;
+      },
+    },
+    {
+      title: 'Guest memory',
+      task: async (prepared, task) => {
+        const changes = options.hugepages
+          ? await reserveHugepages(machineNumbers.length, tinyMemoryMiB)
+          : [];
+        const { memory, reason } = await chooseMemory(machineNumbers.length, tinyMemoryMiB);
+        prepared.memory = memory;
+        task.title = [`Guest memory: ${reason}`, ...changes].join('; ');
+      },
+    },
+  ];
+}
+
+const start: ListrTask<Prepared>[] = [
+  {
+    title: 'Switch: start with a socket for each machine',
+    task: async (prepared, task) => {
+      interruption.signal.throwIfAborted();
+      network = await TinyNetwork.create({ machines: machineNumbers.length, ...prepared });
+      const { pid } = await network.startSwitch(switchScript);
+      task.title = `Switch: process ${pid} listens on two sockets`;
+    },
+  },
+  {
+    title: 'Machines',
+    task: (_, task) =>
+      task.newListr(
+        machineNumbers.map((number) => ({
+          title: `vm${number}: boot`,
+          task: async (_, bootTask) => {
+            const beganMs = performance.now();
+            const machine = await network!.boot(number);
+            const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+            // For the TCP tasks; it answers from the moment it listens.
+            await machine.shell.check('iperf3 --server --daemon', commandLimitMs);
+            bootTask.title = `vm${number}: ${network!.address(number)}, booted in ${seconds} s`;
+          },
+        })),
+        { concurrent: true },
+      ),
+  },
+];
+
+const exchange: ListrTask<Prepared>[] = [
+  ...directions.map(({ from, to }) => ({
+    title: `Ping: vm${from} to vm${to}`,
+    task: async (_: Prepared, task: { title: string }) => {
+      task.title += `, ${await ping(from, to)}`;
+    },
+  })),
+  ...directions.map(({ from, to }) => ({
+    title: `TCP: vm${from} to vm${to}`,
+    task: async (_: Prepared, task: { title: string }) => {
+      task.title += `, ${await sendTcp(from, to)}`;
+    },
+  })),
+];
+
+/** Every ping has to be answered. */
+async function ping(from: number, to: number): Promise<string> {
+  const command = `ping -c ${pingCount} -i 0.2 ${network!.address(to)}`;
+  const { output } = await machine(from).shell.run(command, commandLimitMs);
+  if (!output.includes(`${pingCount} packets transmitted, ${pingCount} packets received`)) {
+    throw new TsvswitchError(
+      'MACHINE_FAILED',
+      `vm${from}: not every ping was answered:\n${output}`,
+    );
+  }
+  const average = /min\/avg\/max = [\d.]+\/([\d.]+)\//.exec(output)?.[1];
+  return `${pingCount} of ${pingCount} answered, ${average} ms on average`;
+}
+
+/** Some bytes have to arrive. */
+async function sendTcp(from: number, to: number): Promise<string> {
+  const shell = machine(from).shell;
+  const listening = `timeout 10 sh -c 'until netstat -ltn | grep -q :5201; do sleep 0.1; done'`;
+  await machine(to).shell.check(listening, commandLimitMs);
+  const command = `iperf3 --client ${network!.address(to)} --time ${tcpSeconds} --json`;
+  const report = JSON.parse(await shell.check(command, tcpSeconds * 1000 + commandLimitMs));
+  const { bytes, bits_per_second: bitsPerSecond } = report.end.sum_received;
+  if (!(bytes > 0)) {
+    throw new TsvswitchError('MACHINE_FAILED', `no TCP data of vm${from} arrived at vm${to}`);
+  }
+  return `${Math.round(bitsPerSecond / 1e6)} Mbit/s arrived`;
+}
+
+function machine(number: number) {
+  return network!.machines[number - 1]!;
+}
+
+function showFdb(): void {
+  showSection(
+    'Learned by the bridge',
+    network!.switch!.lines.filter((line) => line.includes('learned')),
+  );
+}
+
+function showConsoles(): void {
+  const attach = network!.machines.map(
+    ({ name, consoleSocket }) =>
+      `${name}: socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:${consoleSocket}`,
+  );
+  showSection('Consoles (leave one with Ctrl-])', attach);
+  console.log('\nEverything keeps running until Ctrl-C.');
+}
+
+function showSection(title: string, lines: readonly string[]): void {
+  console.log(`\n${title}`);
+  for (const line of lines) console.log(`  ${line}`);
+}
+
+async function explain(error: Error): Promise<void> {
+  console.error(`\ndemo: ${error.message}`);
+  if (error.cause instanceof Error) console.error(`  because: ${error.cause.message}`);
+  for (const { name, consoleTail } of await tails()) {
+    console.error(`\nEnd of the console of ${name}:\n${consoleTail}`);
+  }
+  if (network?.switch)
+    console.error(`\nEnd of the switch's log:\n${network.switch.tail(logTailLines)}`);
+}
+
+async function tails(): Promise<{ name: string; consoleTail: string }[]> {
+  const machines = network?.machines.filter((machine) => machine !== undefined) ?? [];
+  return Promise.all(
+    machines.map(async (machine) => ({
+      name: machine.name,
+      consoleTail: await machine.consoleTail(logTailLines),
+    })),
+  );
+}
+
+/** Runs the demo and returns the exit status. */
+async function demo(options: DemoOptions): Promise<number> {
+  for (const signal of endSignals) process.on(signal, () => interruption.abort(signal));
+  // What is under way on the network then fails by itself.
+  interruption.signal.addEventListener('abort', () => void network?.close());
+  const tasks = new Listr<Prepared>([...prepare(options), ...start, ...exchange], {
+    registerSignalListeners: false,
+    rendererOptions: { collapseSubtasks: false },
+  });
+  try {
+    await tasks.run();
+    showFdb();
+    if (options.keep) {
+      showConsoles();
+      await once(interruption.signal, 'abort');
+    }
+    // The counters are the last words of the switch.
+    showSection('Counters', await network!.close());
+    return 0;
+  } catch (error) {
+    if (interruption.signal.aborted) {
+      const signal: EndSignal = interruption.signal.reason;
+      console.error(`\ndemo: ended by ${signal}`);
+      return 128 + constants.signals[signal];
+    }
+    await explain(error as Error);
+    return 1;
+  } finally {
+    await network?.close();
+  }
+}
+
+const command = new Command('demo')
+  .description('Boots two virtual machines on the switch and shows them talking to each other.')
+  .option('--keep', 'leave it all running, with a console on each machine, until Ctrl-C', false)
+  .option(
+    '--hugepages',
+    'reserve huge pages for the machines first (as root; says what changed)',
+    false,
+  )
+  .parse();
+process.exitCode = await demo(command.opts<DemoOptions>());
