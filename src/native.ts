@@ -74,13 +74,13 @@ export interface FdbEntry {
   readonly mac: number;
   readonly vlan: number;
   readonly port: number;
-  readonly ageMs: number;
+  readonly ageSeconds: number;
 }
 
 /** The data plane: ports with queues, workers, one bridge. Ports and queues are small integers. */
 export interface Dataplane {
-  /** Makes a port with `queuePairs` stopped queue pairs and returns its number. */
-  addPort(queuePairs: number): number;
+  /** Makes a port with stopped queues and returns its number. */
+  addPort(): number;
   removePort(port: number): void;
   /** Replaces all memory of a port; running rings are translated anew. Takes every fd. */
   setMemory(port: number, regions: readonly MappedRegion[]): void;
@@ -97,10 +97,11 @@ export interface Dataplane {
   /** Call and err eventfds may be set in any state; -1 takes them away. */
   setCall(port: number, queue: number, fd: number): void;
   setErr(port: number, queue: number, fd: number): void;
-  configureBridge(options: { readonly ageingMs: number }): void;
+  /** Entries not seen for this long are forgotten; 0 keeps them. */
+  configureBridge(options: { readonly ageingSeconds: number }): void;
   readFdb(): FdbEntry[];
   flushFdb(port?: number): void;
-  /** counters[(port * queuesPerPort + queue) * counterNames.length + i] is counterNames[i]. */
+  /** counters[(port * queuesPerPort + queue) * countersPerQueue + i] is counterNames[i]. */
   readonly counters: BigUint64Array;
   close(): void;
 }
@@ -122,6 +123,7 @@ export interface PeerCredentials {
 export interface Native {
   openDataplane(options: DataplaneOptions): Dataplane;
   readonly counterNames: readonly string[];
+  readonly countersPerQueue: number;
   readonly queuesPerPort: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;

@@ -33,6 +33,7 @@ struct Instance {
 
   // The TsvswitchError class of src/errors.ts; empty until setErrorConstructor was called.
   Napi::FunctionReference error_constructor;
+  Napi::FunctionReference dataplane_class;
   std::unique_ptr<FdWatch> fd_watch;
 };
 

@@ -1,0 +1,443 @@
+// The data plane as a JavaScript object: checks arguments, adopts fds, turns results into errors.
+//
+// The frontend's words were checked in TypeScript; what is checked here again is what would make core
+// assert: types, ranges, an open port. Events come from the workers through a thread-safe function that
+// is only told that there is something; the JavaScript thread then empties the workers' rings.
+//
+// An fd in the arguments is closed here unless core took it, also when an argument is wrong.
+// Thread: the JavaScript thread of the environment, except Notify (any worker).
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "addon/addon.h"
+#include "core/dataplane.h"
+
+namespace tsvswitch {
+
+namespace {
+
+constexpr uint32_t kWorkersMax = 64;
+
+Napi::Error BadField(Napi::Env env, const char* name, const std::string& expected) {
+  return CodedError(env, "BAD_OPTION", std::string(name) + " must be " + expected);
+}
+
+uint32_t IntegerField(const Napi::Object& object, const char* name, int64_t min, int64_t max) {
+  const Napi::Value value = object.Get(name);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!value.IsNumber() || number != static_cast<double>(static_cast<int64_t>(number)) ||
+      number < static_cast<double>(min) || number > static_cast<double>(max)) {
+    throw BadField(object.Env(), name,
+                   "an integer from " + std::to_string(min) + " to " + std::to_string(max));
+  }
+  return static_cast<uint32_t>(static_cast<int64_t>(number));
+}
+
+uint64_t AddressField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  bool lossless = false;
+  const uint64_t number = value.IsBigInt() ? value.As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  if (!lossless) throw BadField(object.Env(), name, "a bigint of 64 bits without sign");
+  return number;
+}
+
+Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsObject()) throw BadField(info.Env(), name, "an object");
+  return info[index].As<Napi::Object>();
+}
+
+// Fds that were passed in and are not yet handed to core; closed when this goes.
+class AdoptedFds {
+ public:
+  AdoptedFds() = default;
+  explicit AdoptedFds(int fd) : fds_{fd} {}
+  AdoptedFds(const AdoptedFds&) = delete;
+  AdoptedFds& operator=(const AdoptedFds&) = delete;
+  ~AdoptedFds() {
+    for (const int fd : fds_) {
+      if (fd >= 0) close(fd);
+    }
+  }
+  // The fd in field `name`, or -1 where there is none; adopted before anything else is looked at.
+  void Adopt(const Napi::Value& object, const char* name) {
+    int fd = -1;
+    if (object.IsObject()) {
+      const Napi::Value value = object.As<Napi::Object>().Get(name);
+      if (value.IsNumber()) fd = value.As<Napi::Number>().Int32Value();
+    }
+    fds_.push_back(fd);
+  }
+  int Release(size_t index) { return std::exchange(fds_[index], -1); }
+  int Get(size_t index) const { return fds_[index]; }
+
+ private:
+  std::vector<int> fds_;
+};
+
+RegionDescription ToRegion(const Napi::Object& object) {
+  return {.guest = GuestAddress{AddressField(object, "guestAddress")},
+          .bytes = AddressField(object, "sizeBytes"),
+          .user = UserAddress{AddressField(object, "userAddress")},
+          .mmap_offset = AddressField(object, "mmapOffset")};
+}
+
+RingAddresses ToRings(const Napi::Object& object) {
+  return {.desc = UserAddress{AddressField(object, "desc")},
+          .avail = UserAddress{AddressField(object, "avail")},
+          .used = UserAddress{AddressField(object, "used")}};
+}
+
+void ThrowUnlessMapped(Napi::Env env, MapResult result) {
+  const auto fail = [&](const std::string& why) {
+    throw CodedError(env, "MEMORY_UNMAPPABLE", "guest memory cannot be mapped: " + why);
+  };
+  switch (result) {
+    case MapResult::kOk: return;
+    case MapResult::kEmpty: return fail("a region has no bytes");
+    case MapResult::kWraps: return fail("a region ends beyond the address space");
+    case MapResult::kOverlaps: return fail("two regions overlap");
+    case MapResult::kTooMany:
+      return fail("more than " + std::to_string(kMemorySlotsMax) + " regions");
+    case MapResult::kNotAFile: return fail("what was passed is not a file that can be mapped");
+    case MapResult::kFileTooSmall: return fail("the file ends before the region does");
+    case MapResult::kMmapFailed: return fail(std::strerror(errno));
+    case MapResult::kNoSuchRegion: return fail("there is no such region to remove");
+  }
+}
+
+void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
+  switch (result) {
+    case RingResult::kOk: return;
+    case RingResult::kUnmapped:
+      throw CodedError(env, "RING_UNMAPPED", "the ring does not lie within one shared memory region");
+    case RingResult::kMisaligned:
+      throw CodedError(env, "RING_UNMAPPED", "the ring is not aligned to 16, 2 and 4 bytes");
+  }
+}
+
+class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
+ public:
+  explicit DataplaneObject(const Napi::CallbackInfo& info);
+  ~DataplaneObject() override { Shutdown(); }
+
+  static Napi::Function Class(Napi::Env env);
+
+ private:
+  static void Notify(void* context);
+  static void OnTeardown(void* self) { static_cast<DataplaneObject*>(self)->Shutdown(); }
+  void Shutdown();
+  void DrainEvents(Napi::Env env, Napi::Function on_event);
+
+  Dataplane& Open(Napi::Env env);
+  uint16_t PortArgument(const Napi::CallbackInfo& info);
+  uint32_t QueueArgument(const Napi::CallbackInfo& info);
+
+  Napi::Value AddPort(const Napi::CallbackInfo& info);
+  void RemovePort(const Napi::CallbackInfo& info);
+  void SetMemory(const Napi::CallbackInfo& info);
+  void AddMemoryRegion(const Napi::CallbackInfo& info);
+  void RemoveMemoryRegion(const Napi::CallbackInfo& info);
+  void SetFeatures(const Napi::CallbackInfo& info);
+  void StartQueue(const Napi::CallbackInfo& info);
+  void MoveQueue(const Napi::CallbackInfo& info);
+  Napi::Value StopQueue(const Napi::CallbackInfo& info);
+  void EnableQueue(const Napi::CallbackInfo& info);
+  void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
+  void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
+  void SetEventfd(const Napi::CallbackInfo& info,
+                  void (Dataplane::*set)(uint16_t, uint32_t, int));
+  void ConfigureBridge(const Napi::CallbackInfo& info);
+  Napi::Value ReadFdb(const Napi::CallbackInfo& info);
+  void FlushFdb(const Napi::CallbackInfo& info);
+  void Close(const Napi::CallbackInfo&) { Shutdown(); }
+
+  std::unique_ptr<Dataplane> dataplane_;
+  Napi::ThreadSafeFunction on_event_;
+};
+
+DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<DataplaneObject>(info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = ObjectArgument(info, 0, "options");
+  const uint32_t workers = IntegerField(options, "workers", 1, kWorkersMax);
+  std::vector<int> cpus(workers, -1);
+  const Napi::Value cpu_list = options.Get("cpus");
+  if (!cpu_list.IsArray()) throw BadField(env, "cpus", "an array of CPU numbers");
+  const Napi::Array cpu_array = cpu_list.As<Napi::Array>();
+  for (uint32_t i = 0; i < cpu_array.Length() && i < workers; ++i) {
+    const Napi::Value cpu = cpu_array[i];
+    if (!cpu.IsNumber()) throw BadField(env, "cpus", "an array of CPU numbers");
+    cpus[i] = cpu.As<Napi::Number>().Int32Value();
+    if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) throw BadField(env, "cpus", "CPU numbers");
+  }
+  const Napi::Value on_event = options.Get("onEvent");
+  if (!on_event.IsFunction()) throw BadField(env, "onEvent", "a function");
+  const uint32_t idle_us = IntegerField(options, "idleUs", 0, UINT32_MAX);
+
+  // Until the last queued call has run, the object must not be collected: Notify passes `this`.
+  Ref();
+  on_event_ = Napi::ThreadSafeFunction::New(
+      env, on_event.As<Napi::Function>(), "tsvswitch", 0, 1, this,
+      [](Napi::Env, void*, DataplaneObject* self) { self->Unref(); }, static_cast<void*>(nullptr));
+  // Events alone keep no process alive; ports do, through their sockets.
+  on_event_.Unref(env);
+  napi_add_env_cleanup_hook(env, OnTeardown, this);
+  dataplane_ = std::make_unique<Dataplane>(Dataplane::Options{
+      .worker_cpus = cpus, .idle_us = idle_us, .notify = Notify, .notify_context = this});
+  if (!dataplane_->Start()) {
+    const int error_number = errno;
+    Shutdown();
+    throw SystemError(env, "pthread_create", "a worker cannot run", error_number);
+  }
+
+  struct Kept {
+    std::shared_ptr<QueueCounters[]> counters;
+  };
+  auto* kept = new Kept{dataplane_->counters()};
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, kept->counters.get(), Dataplane::kCountersBytes, [](Napi::Env, void*, Kept* k) { delete k; },
+      kept);
+  Value().Set("counters", Napi::BigUint64Array::New(env, Dataplane::kCountersBytes / 8, buffer, 0));
+}
+
+void DataplaneObject::Shutdown() {
+  if (dataplane_ == nullptr) return;
+  dataplane_.reset();  // joins the workers: no Notify after this
+  napi_remove_env_cleanup_hook(Env(), OnTeardown, this);
+  on_event_.Release();
+}
+
+void DataplaneObject::Notify(void* context) {
+  auto* self = static_cast<DataplaneObject*>(context);
+  self->on_event_.NonBlockingCall([self](Napi::Env env, Napi::Function on_event) {
+    if (env != nullptr) self->DrainEvents(env, on_event);
+  });
+}
+
+void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
+  Event event;
+  // The handler may close the data plane, so it is looked at again each time.
+  while (dataplane_ != nullptr && dataplane_->PopEvent(&event)) {
+    const Napi::HandleScope scope(env);
+    const Napi::Object object = Napi::Object::New(env);
+    object.Set("port", event.port);
+    switch (event.type) {
+      case Event::Type::kMacMoved:
+        object.Set("fromPort", event.from_port);
+        [[fallthrough]];
+      case Event::Type::kMacLearned:
+        object.Set("type", event.type == Event::Type::kMacMoved ? "mac-moved" : "mac-learned");
+        object.Set("mac", static_cast<double>(event.mac));
+        object.Set("vlan", event.vlan);
+        break;
+      case Event::Type::kQueueBroken:
+        object.Set("type", "queue-broken");
+        object.Set("queue", event.queue);
+        object.Set("reason", BreakReasonText(event.reason));
+        break;
+      case Event::Type::kMemoryLost:
+        object.Set("type", "memory-lost");
+        break;
+    }
+    on_event.Call({object});
+  }
+}
+
+Dataplane& DataplaneObject::Open(Napi::Env env) {
+  if (dataplane_ == nullptr) throw CodedError(env, "CLOSED", "the switch is closed");
+  return *dataplane_;
+}
+
+uint16_t DataplaneObject::PortArgument(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  const auto port = static_cast<uint16_t>(IntegerArgument(info, 0, "port", 0, kPortsMax - 1));
+  if (!dataplane.HasPort(port)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "there is no port " + std::to_string(port));
+  }
+  return port;
+}
+
+uint32_t DataplaneObject::QueueArgument(const Napi::CallbackInfo& info) {
+  return static_cast<uint32_t>(IntegerArgument(info, 1, "queue", 0, kQueuesPerPort - 1));
+}
+
+Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
+  const uint16_t port = Open(info.Env()).AddPort();
+  if (port == kNoPort) {
+    throw CodedError(info.Env(), "TOO_MANY_PORTS",
+                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
+  }
+  return Napi::Number::New(info.Env(), port);
+}
+
+void DataplaneObject::RemovePort(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  dataplane_->RemovePort(port);
+}
+
+void DataplaneObject::SetMemory(const Napi::CallbackInfo& info) {
+  AdoptedFds fds;
+  const bool is_array = info[1].IsArray();
+  const Napi::Array list = is_array ? info[1].As<Napi::Array>() : Napi::Array::New(info.Env());
+  for (uint32_t i = 0; i < list.Length(); ++i) fds.Adopt(list[i], "fd");
+  if (!is_array) throw BadField(info.Env(), "regions", "an array");
+  const uint16_t port = PortArgument(info);
+  std::vector<RegionWithFile> regions;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value region = list[i];
+    if (!region.IsObject()) throw BadField(info.Env(), "regions", "an array of objects");
+    regions.push_back({ToRegion(region.As<Napi::Object>()), fds.Get(i)});
+  }
+  for (uint32_t i = 0; i < list.Length(); ++i) fds.Release(i);
+  ThrowUnlessMapped(info.Env(), dataplane_->SetMemory(port, regions));
+}
+
+void DataplaneObject::AddMemoryRegion(const Napi::CallbackInfo& info) {
+  AdoptedFds fds;
+  fds.Adopt(info[1], "fd");
+  const uint16_t port = PortArgument(info);
+  const RegionDescription region = ToRegion(ObjectArgument(info, 1, "region"));
+  ThrowUnlessMapped(info.Env(), dataplane_->AddMemoryRegion(port, {region, fds.Release(0)}));
+}
+
+void DataplaneObject::RemoveMemoryRegion(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const RegionDescription region = ToRegion(ObjectArgument(info, 1, "region"));
+  ThrowUnlessMapped(info.Env(), dataplane_->RemoveMemoryRegion(port, region));
+}
+
+void DataplaneObject::SetFeatures(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  bool lossless = false;
+  const uint64_t features =
+      info[1].IsBigInt() ? info[1].As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  if (!lossless) throw BadField(info.Env(), "features", "a bigint of 64 bits without sign");
+  if (dataplane_->AnyQueueStarted(port)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "features cannot change while a queue runs");
+  }
+  dataplane_->SetFeatures(port, features);
+}
+
+void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
+  AdoptedFds fds;
+  fds.Adopt(info[2], "kickFd");
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = QueueArgument(info);
+  const Napi::Object start = ObjectArgument(info, 2, "start");
+  const uint32_t size = IntegerField(start, "size", 1, kQueueSizeMax);
+  if ((size & (size - 1)) != 0) throw BadField(info.Env(), "size", "a power of two");
+  if (dataplane_->QueueStarted(port, queue)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "the queue runs already");
+  }
+  const QueueStart request = {
+      .rings = ToRings(start),
+      .size = size,
+      .base = static_cast<uint16_t>(IntegerField(start, "base", 0, UINT16_MAX)),
+      .kick_fd = fds.Release(0)};
+  ThrowUnlessTranslated(info.Env(), dataplane_->StartQueue(port, queue, request));
+}
+
+void DataplaneObject::MoveQueue(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = QueueArgument(info);
+  const RingAddresses rings = ToRings(ObjectArgument(info, 2, "rings"));
+  if (!dataplane_->QueueStarted(port, queue)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "the queue does not run");
+  }
+  ThrowUnlessTranslated(info.Env(), dataplane_->MoveQueue(port, queue, rings));
+}
+
+Napi::Value DataplaneObject::StopQueue(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  return Napi::Number::New(info.Env(), dataplane_->StopQueue(port, QueueArgument(info)));
+}
+
+void DataplaneObject::EnableQueue(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  dataplane_->EnableQueue(port, QueueArgument(info), info[2].ToBoolean());
+}
+
+void DataplaneObject::SetEventfd(const Napi::CallbackInfo& info,
+                                 void (Dataplane::*set)(uint16_t, uint32_t, int)) {
+  AdoptedFds fds(FdArgument(info, 2, true));
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = QueueArgument(info);
+  (*dataplane_.*set)(port, queue, fds.Release(0));
+}
+
+void DataplaneObject::ConfigureBridge(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  const Napi::Object options = ObjectArgument(info, 0, "options");
+  dataplane.SetAgeing(IntegerField(options, "ageingSeconds", 0, INT32_MAX));
+}
+
+Napi::Value DataplaneObject::ReadFdb(const Napi::CallbackInfo& info) {
+  const std::vector<FdbRecord> records = Open(info.Env()).ReadFdb();
+  const uint32_t now_s = Dataplane::NowSeconds();
+  const Napi::Array list = Napi::Array::New(info.Env(), records.size());
+  uint32_t at = 0;
+  for (const FdbRecord& record : records) {
+    const Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("mac", static_cast<double>(record.mac));
+    entry.Set("vlan", record.vlan);
+    entry.Set("port", record.port);
+    entry.Set("ageSeconds", now_s - record.seen_s);
+    list[at++] = entry;
+  }
+  return list;
+}
+
+void DataplaneObject::FlushFdb(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  dataplane.FlushFdb(info[0].IsUndefined() ? kNoPort : PortArgument(info));
+}
+
+Napi::Function DataplaneObject::Class(Napi::Env env) {
+  return DefineClass(
+      env, "Dataplane",
+      {InstanceMethod<&DataplaneObject::AddPort>("addPort"),
+       InstanceMethod<&DataplaneObject::RemovePort>("removePort"),
+       InstanceMethod<&DataplaneObject::SetMemory>("setMemory"),
+       InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
+       InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
+       InstanceMethod<&DataplaneObject::SetFeatures>("setFeatures"),
+       InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
+       InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
+       InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
+       InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
+       InstanceMethod<&DataplaneObject::SetCall>("setCall"),
+       InstanceMethod<&DataplaneObject::SetErr>("setErr"),
+       InstanceMethod<&DataplaneObject::ConfigureBridge>("configureBridge"),
+       InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
+       InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
+       InstanceMethod<&DataplaneObject::Close>("close")});
+}
+
+Napi::Value OpenDataplane(const Napi::CallbackInfo& info) {
+  return Instance::Of(info.Env()).dataplane_class.New({info[0]});
+}
+
+}  // namespace
+
+void ExportDataplane(Napi::Env env, Napi::Object exports) {
+  Instance::Of(env).dataplane_class = Napi::Persistent(DataplaneObject::Class(env));
+  ExportFunction(env, exports, "openDataplane", OpenDataplane);
+  const Napi::Array names = Napi::Array::New(env);
+#define X(name, text) names[uint32_t{name}] = Napi::String::New(env, text);
+  TSVSWITCH_COUNTERS(X)
+#undef X
+  exports.Set("counterNames", names);
+  exports.Set("countersPerQueue", kCountersPerQueue);
+  exports.Set("queuesPerPort", kQueuesPerPort);
+  exports.Set("portsMax", kPortsMax);
+  exports.Set("memorySlotsMax", kMemorySlotsMax);
+}
+
+}  // namespace tsvswitch

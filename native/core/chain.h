@@ -1,0 +1,82 @@
+// What a queue hands out: descriptor chains as lists of host memory pieces, in private memory.
+//
+// A descriptor is read from guest memory once, checked and translated; from then on only these copies
+// are used, so that a guest which changes its descriptors afterwards changes nothing.
+//
+// Sources: virtio 1.2 §2.7.5, §2.7.13, §2.7.14.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "virtio_spec.h"
+
+namespace tsvswitch {
+
+inline constexpr uint32_t kBatchFramesMax = 64;
+inline constexpr uint32_t kFrameBytesMin = 14;
+inline constexpr uint32_t kFrameBytesMax = 65550;  // 64 KiB of payload and an Ethernet header
+inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax;
+
+// Why a queue was broken by its guest. The texts are for the operator.
+#define TSVSWITCH_BREAK_REASONS(X)                                                              \
+  X(kNone, "none")                                                                              \
+  X(kAvailIndexJump, "the avail index moved by more than the queue size")                       \
+  X(kHeadOutOfRange, "the avail ring names a descriptor beyond the queue size")                 \
+  X(kNextOutOfRange, "a descriptor's next lies beyond its table")                               \
+  X(kChainTooLong, "a descriptor chain is a loop or longer than the queue size")                \
+  X(kAddressUnmapped, "a descriptor points outside guest memory")                               \
+  X(kWrongDirection, "a descriptor's write flag does not fit the queue's direction")            \
+  X(kIndirectNotNegotiated, "an indirect descriptor without VIRTIO_F_INDIRECT_DESC")            \
+  X(kIndirectBadTable, "an indirect table is empty, of odd size or longer than the queue size") \
+  X(kIndirectNested, "an indirect descriptor is nested or also has NEXT")                       \
+  X(kBufferBelowHeader, "a receive buffer is smaller than the virtio-net header")               \
+  X(kRingUnmapped, "the memory that holds the ring was taken away")                             \
+  X(kMemoryLost, "the file behind guest memory was truncated")
+
+enum class BreakReason : uint8_t {
+#define X(name, text) name,
+  TSVSWITCH_BREAK_REASONS(X)
+#undef X
+};
+
+const char* BreakReasonText(BreakReason reason);
+
+struct Piece {
+  uint8_t* data;
+  uint32_t bytes;
+};
+
+// A chain of a transmitq. Its pieces lie in a PieceStore from first_piece on; `bytes` is their sum.
+struct Chain {
+  uint32_t first_piece;
+  uint32_t piece_count;
+  uint32_t bytes;  // stops counting, and pieces stop, once above kChainBytesMax
+  uint16_t id;     // goes back to the driver
+};
+
+// Room for the pieces of one batch. No piece is empty, and a chain stops adding pieces once it holds
+// more than kChainBytesMax bytes, so that a chain needs at most kPiecesPerChainMax of them.
+class PieceStore {
+ public:
+  static constexpr uint32_t kPiecesPerChainMax = kChainBytesMax + 1;
+
+  // A batch ends early rather than start a chain that might not fit.
+  bool HasRoomForChain() const { return used_ + kPiecesPerChainMax <= kCapacity; }
+  void Clear() { used_ = 0; }
+  uint32_t used() const { return used_; }
+  // Forgets every piece from `used` on: a chain that turned out not to be wanted.
+  void ShrinkTo(uint32_t used) { used_ = used; }
+  void Append(uint8_t* data, uint32_t bytes) { pieces_[used_++] = {data, bytes}; }
+  Piece* at(uint32_t index) { return &pieces_[index]; }
+  const Piece* at(uint32_t index) const { return &pieces_[index]; }
+
+ private:
+  static constexpr uint32_t kCapacity = 2 * kPiecesPerChainMax;
+  // Left uninitialised: pages that are never used are never touched.
+  std::unique_ptr<Piece[]> pieces_{new Piece[kCapacity]};
+  uint32_t used_ = 0;
+};
+
+}  // namespace tsvswitch

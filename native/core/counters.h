@@ -1,0 +1,50 @@
+// Counters per queue, in memory that the control plane reads without a call.
+//
+// A receiveq counts what went to the guest, a transmitq what came from it. Every frame that ends
+// here is in exactly one drop counter. Single writer: the worker that polls the transmitq, or whoever
+// holds the receiveq (see port.h). Readers see each counter whole, not all of them at one instant.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace tsvswitch {
+
+// Name in the API, and what it counts. One list: the enum and the names are made from it.
+#define TSVSWITCH_COUNTERS(X)                                                                  \
+  X(kFrames, "frames")                             /* delivered to, or well-formed from, guest */ \
+  X(kBytes, "bytes")                               /* of those frames, without virtio header */ \
+  X(kFloodedFrames, "floodedFrames")               /* transmitq: sent to every other port */    \
+  X(kNotifications, "notifications")               /* writes to the call eventfd */             \
+  X(kDropsNoBuffer, "dropsNoBuffer")               /* receiveq: the driver offers no buffer */  \
+  X(kDropsBufferTooSmall, "dropsBufferTooSmall")   /* receiveq: frame does not fit, no merge */ \
+  X(kDropsNotReady, "dropsNotReady")               /* receiveq 0: not started or not enabled */ \
+  X(kDropsTooShort, "dropsTooShort")               /* transmitq: under 14 bytes of frame */     \
+  X(kDropsTooLong, "dropsTooLong")                 /* transmitq: over kFrameBytesMax */         \
+  X(kDropsBadHeader, "dropsBadHeader")             /* transmitq: offload not negotiated */      \
+  X(kDropsBadSource, "dropsBadSource")             /* transmitq: source is a group address or 0 */ \
+  X(kDropsHairpin, "dropsHairpin")                 /* transmitq: destination is on this port */ \
+  X(kDropsNoDestination, "dropsNoDestination")     /* transmitq: no other port on the bridge */
+
+enum Counter : uint32_t {
+#define X(name, text) name,
+  TSVSWITCH_COUNTERS(X)
+#undef X
+  kCountersUsed,
+};
+
+inline constexpr uint32_t kCountersPerQueue = 16;  // two cache lines
+static_assert(kCountersUsed <= kCountersPerQueue);
+
+struct alignas(64) QueueCounters {
+  uint64_t value[kCountersPerQueue];
+
+  // Relaxed is enough: nothing is published through a counter.
+  void Add(Counter counter, uint64_t amount) {
+    std::atomic_ref<uint64_t> cell(value[counter]);
+    cell.store(cell.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+};
+
+}  // namespace tsvswitch

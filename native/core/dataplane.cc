@@ -1,0 +1,290 @@
+#include "dataplane.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+namespace tsvswitch {
+
+namespace {
+
+void CloseFd(int fd) {
+  if (fd >= 0) close(fd);
+}
+
+// An eventfd that the frontend left blocking must not stop a worker when its counter is full.
+int Unblocking(int fd) {
+  if (fd >= 0) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  return fd;
+}
+
+}  // namespace
+
+// All workers between two rounds: several may fill the receiveqs of one port.
+class Dataplane::PauseAll {
+ public:
+  explicit PauseAll(Dataplane& dataplane) {
+    for (auto& worker : dataplane.workers_) pauses_.push_back(std::make_unique<Worker::Pause>(*worker));
+  }
+
+ private:
+  std::vector<std::unique_ptr<Worker::Pause>> pauses_;
+};
+
+Dataplane::Dataplane(const Options& options)
+    : counters_(new QueueCounters[kPortsMax * kQueuesPerPort]()) {
+  bridge_.members.resize(kPortsMax);
+  const bool shared = options.worker_cpus.size() > 1;
+  for (const int cpu : options.worker_cpus) {
+    const Worker::Options worker = {.cpu = cpu,
+                                    .idle_us = options.idle_us,
+                                    .shared = shared,
+                                    .sweeps = workers_.empty(),
+                                    .notify = options.notify,
+                                    .notify_context = options.notify_context};
+    workers_.push_back(std::make_unique<Worker>(worker, bridge_));
+  }
+}
+
+Dataplane::~Dataplane() {
+  for (uint16_t port = 0; port < kPortsMax; ++port) {
+    if (HasPort(port)) RemovePort(port);
+  }
+}
+
+bool Dataplane::Start() {
+  for (auto& worker : workers_) {
+    if (!worker->Start()) return false;
+  }
+  return true;
+}
+
+Port& Dataplane::PortAt(uint16_t port) {
+  assert(HasPort(port));
+  return *bridge_.members[port];
+}
+
+Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
+  assert(queue < kQueuesPerPort);
+  return PortAt(port).queues[queue];
+}
+
+uint16_t Dataplane::AddPort() {
+  for (uint16_t number = 0; number < kPortsMax; ++number) {
+    if (bridge_.members[number] != nullptr) continue;
+    auto port = std::make_unique<Port>();
+    port->number = number;
+    port->bridge = &bridge_;
+    for (uint16_t i = 0; i < kQueuesPerPort; ++i) {
+      port->queues[i].port = port.get();
+      port->queues[i].index = i;
+      port->queues[i].counters = &counters_[number * kQueuesPerPort + i];
+    }
+    const PauseAll pause(*this);
+    std::memset(&counters_[number * kQueuesPerPort], 0, sizeof(QueueCounters) * kQueuesPerPort);
+    bridge_.members[number] = port.release();
+    return number;
+  }
+  return kNoPort;
+}
+
+void Dataplane::RemovePort(uint16_t port) {
+  for (uint32_t i = 0; i < kQueuesPerPort; ++i) StopQueue(port, i);
+  const std::unique_ptr<Port> removed(&PortAt(port));
+  {
+    const PauseAll pause(*this);
+    bridge_.members[port] = nullptr;
+    bridge_.fdb.Flush(port);
+  }
+  for (Queue& queue : removed->queues) {
+    CloseFd(queue.call_fd);
+    CloseFd(queue.err_fd);
+  }
+}
+
+MapResult Dataplane::SetMemory(uint16_t port, const std::vector<RegionWithFile>& regions) {
+  Port& at = PortAt(port);
+  std::vector<std::shared_ptr<const MappedRegion>> mapped;
+  MapResult result = MapResult::kOk;
+  for (const RegionWithFile& region : regions) {
+    if (result != MapResult::kOk) {
+      CloseFd(region.fd);
+      continue;
+    }
+    std::shared_ptr<const MappedRegion> one;
+    result = MappedRegion::Map(region.description, region.fd, &at.lost, &one);
+    mapped.push_back(std::move(one));
+  }
+  if (result != MapResult::kOk) return result;
+  std::shared_ptr<const GuestMemory> memory;
+  result = GuestMemory::Build(std::move(mapped), &memory);
+  return result == MapResult::kOk ? Exchange(at, std::move(memory)) : result;
+}
+
+MapResult Dataplane::AddMemoryRegion(uint16_t port, const RegionWithFile& region) {
+  Port& at = PortAt(port);
+  std::shared_ptr<const MappedRegion> mapped;
+  MapResult result = MappedRegion::Map(region.description, region.fd, &at.lost, &mapped);
+  if (result != MapResult::kOk) return result;
+  std::shared_ptr<const GuestMemory> memory;
+  result = at.memory->With(std::move(mapped), &memory);
+  return result == MapResult::kOk ? Exchange(at, std::move(memory)) : result;
+}
+
+MapResult Dataplane::RemoveMemoryRegion(uint16_t port, const RegionDescription& region) {
+  Port& at = PortAt(port);
+  std::shared_ptr<const GuestMemory> memory;
+  const MapResult result = at.memory->Without(region, &memory);
+  return result == MapResult::kOk ? Exchange(at, std::move(memory)) : result;
+}
+
+// Puts new memory in place and moves the running rings with it. The old memory is unmapped when
+// `memory`, which then holds it, goes out of scope: after the pause.
+MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> memory) {
+  const PauseAll pause(*this);
+  port.memory.swap(memory);
+  for (Queue& queue : port.queues) {
+    if (!queue.started) continue;
+    SplitQueue::Rings rings;
+    if (TranslateRings(port, queue.addresses, queue.size, &rings) == RingResult::kOk) {
+      queue.ring.Move(rings);
+    } else {
+      queue.broken.store(BreakReason::kRingUnmapped, std::memory_order_relaxed);
+    }
+  }
+  return MapResult::kOk;
+}
+
+void Dataplane::SetFeatures(uint16_t port, uint64_t features) {
+  assert(!AnyQueueStarted(port));
+  PortAt(port).features = features;
+}
+
+bool Dataplane::AnyQueueStarted(uint16_t port) {
+  for (const Queue& queue : PortAt(port).queues) {
+    if (queue.started) return true;
+  }
+  return false;
+}
+
+RingResult Dataplane::TranslateRings(const Port& port, const RingAddresses& addresses,
+                                     uint32_t size, SplitQueue::Rings* rings) {
+  const GuestMemory& memory = *port.memory;
+  rings->desc = memory.TranslateRing(addresses.desc, SplitQueue::DescBytes(size));
+  rings->avail = memory.TranslateRing(addresses.avail, SplitQueue::AvailBytes(size));
+  rings->used = memory.TranslateRing(addresses.used, SplitQueue::UsedBytes(size));
+  if (rings->desc == nullptr || rings->avail == nullptr || rings->used == nullptr) {
+    return RingResult::kUnmapped;
+  }
+  // §2.7: 16, 2 and 4. Checked where the rings are mapped, which is what the processor sees.
+  const auto misaligned = [](const uint8_t* at, uintptr_t to) {
+    return reinterpret_cast<uintptr_t>(at) % to != 0;
+  };
+  return misaligned(rings->desc, 16) || misaligned(rings->avail, 2) || misaligned(rings->used, 4)
+             ? RingResult::kMisaligned
+             : RingResult::kOk;
+}
+
+Worker& Dataplane::WorkerFor(const Queue& transmitq) {
+  for (auto& worker : workers_) {
+    if (worker->Polls(transmitq)) return *worker;
+  }
+  Worker* least = workers_.front().get();
+  for (auto& worker : workers_) {
+    if (worker->polled_count() < least->polled_count()) least = worker.get();
+  }
+  return *least;
+}
+
+RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart& start) {
+  Port& at = PortAt(port);
+  Queue& started = QueueAt(port, queue);
+  assert(!started.started && start.size <= kQueueSizeMax);
+  SplitQueue::Rings rings;
+  const RingResult result = TranslateRings(at, start.rings, start.size, &rings);
+  if (result != RingResult::kOk) {
+    CloseFd(start.kick_fd);
+    return result;
+  }
+  const PauseAll pause(*this);
+  started.ring.Start(rings, start.size, start.base, at.features);
+  started.addresses = start.rings;
+  started.size = start.size;
+  started.kick_fd = start.kick_fd;
+  started.broken.store(BreakReason::kNone, std::memory_order_relaxed);
+  started.stalled = false;
+  started.known_source = 0;
+  started.started = true;
+  if (started.is_transmitq()) WorkerFor(started).Poll(started);
+  return RingResult::kOk;
+}
+
+RingResult Dataplane::MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& addresses) {
+  Queue& moved = QueueAt(port, queue);
+  assert(moved.started);
+  SplitQueue::Rings rings;
+  const RingResult result = TranslateRings(PortAt(port), addresses, moved.size, &rings);
+  if (result != RingResult::kOk) return result;
+  const PauseAll pause(*this);
+  moved.ring.Move(rings);
+  moved.addresses = addresses;
+  BreakReason unmapped = BreakReason::kRingUnmapped;
+  moved.broken.compare_exchange_strong(unmapped, BreakReason::kNone, std::memory_order_relaxed);
+  return RingResult::kOk;
+}
+
+uint16_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
+  Queue& stopped = QueueAt(port, queue);
+  if (!stopped.started) return stopped.ring.next_avail();
+  {
+    const PauseAll pause(*this);
+    if (stopped.is_transmitq()) WorkerFor(stopped).Unpoll(stopped);
+    stopped.started = false;
+  }
+  CloseFd(std::exchange(stopped.kick_fd, -1));
+  return stopped.ring.next_avail();
+}
+
+void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {
+  Queue& changed = QueueAt(port, queue);
+  const PauseAll pause(*this);
+  changed.enabled = enabled;
+}
+
+void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
+  ReplaceFd(QueueAt(port, queue).call_fd, fd);
+}
+
+void Dataplane::SetErr(uint16_t port, uint32_t queue, int fd) {
+  ReplaceFd(QueueAt(port, queue).err_fd, fd);
+}
+
+void Dataplane::ReplaceFd(int& place, int fd) {
+  fd = Unblocking(fd);
+  {
+    const PauseAll pause(*this);
+    std::swap(place, fd);
+  }
+  CloseFd(fd);
+}
+
+std::vector<FdbRecord> Dataplane::ReadFdb() const { return bridge_.fdb.Read(NowSeconds()); }
+
+uint32_t Dataplane::NowSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<uint32_t>(now.tv_sec);
+}
+
+bool Dataplane::PopEvent(Event* event) {
+  for (auto& worker : workers_) {
+    if (worker->events().Pop(event)) return true;
+  }
+  return false;
+}
+
+}  // namespace tsvswitch

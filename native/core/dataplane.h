@@ -1,0 +1,98 @@
+// The data plane as control sees it: ports, queues, memory, the bridge and the workers.
+//
+// Every call takes effect between two rounds and returns when it has. What takes long (mapping and
+// unmapping memory, closing fds) happens outside of the pause; inside, pointers are exchanged. A passed
+// fd belongs to the data plane from the call on, whatever the call returns.
+//
+// The caller has checked what the frontend said: numbers in range, sizes powers of two, a queue started
+// once (asserted here). What only this side can know, whether memory maps and rings lie in it, comes
+// back as a result. Thread: one control thread. Sources: vhost-user "Ring states", "Memory".
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "worker.h"
+
+namespace tsvswitch {
+
+struct QueueStart {
+  RingAddresses rings;
+  uint32_t size;
+  uint16_t base;  // next avail index
+  int kick_fd;    // -1: the frontend wants polling
+};
+
+struct RegionWithFile {
+  RegionDescription description;
+  int fd;
+};
+
+enum class RingResult { kOk, kUnmapped, kMisaligned };
+
+class Dataplane {
+ public:
+  struct Options {
+    std::vector<int> worker_cpus;  // one worker each; -1: anywhere
+    uint32_t idle_us;
+    EventRing::Notify notify;
+    void* notify_context;
+  };
+
+  explicit Dataplane(const Options& options);
+  ~Dataplane();
+  // False if a worker cannot run; errno says why.
+  bool Start();
+
+  // The number of a new port, or kNoPort if there are kPortsMax.
+  uint16_t AddPort();
+  void RemovePort(uint16_t port);
+  bool HasPort(uint16_t port) const { return port < kPortsMax && bridge_.members[port] != nullptr; }
+
+  bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
+  bool AnyQueueStarted(uint16_t port);
+
+  MapResult SetMemory(uint16_t port, const std::vector<RegionWithFile>& regions);
+  MapResult AddMemoryRegion(uint16_t port, const RegionWithFile& region);
+  MapResult RemoveMemoryRegion(uint16_t port, const RegionDescription& region);
+  void SetFeatures(uint16_t port, uint64_t features);
+
+  RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
+  RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
+  // The next avail index. A queue that is not started answers where it stopped last.
+  uint16_t StopQueue(uint16_t port, uint32_t queue);
+  void EnableQueue(uint16_t port, uint32_t queue, bool enabled);
+  void SetCall(uint16_t port, uint32_t queue, int fd);
+  void SetErr(uint16_t port, uint32_t queue, int fd);
+
+  void SetAgeing(uint32_t seconds) { bridge_.fdb.SetAgeing(seconds); }
+  std::vector<FdbRecord> ReadFdb() const;
+  void FlushFdb(uint16_t port) { bridge_.fdb.Flush(port); }
+  // Seconds of the clock that FdbRecord::seen_s counts in.
+  static uint32_t NowSeconds();
+
+  // counters()[port * kQueuesPerPort + queue]. May be kept longer than the data plane.
+  std::shared_ptr<QueueCounters[]> counters() { return counters_; }
+  static constexpr size_t kCountersBytes = sizeof(QueueCounters) * kPortsMax * kQueuesPerPort;
+
+  // The next event of any worker; false if there is none.
+  bool PopEvent(Event* event);
+
+ private:
+  class PauseAll;
+  Port& PortAt(uint16_t port);
+  Queue& QueueAt(uint16_t port, uint32_t queue);
+  void ReplaceFd(int& place, int fd);
+  Worker& WorkerFor(const Queue& transmitq);
+  MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
+  static RingResult TranslateRings(const Port& port, const RingAddresses& addresses, uint32_t size,
+                                   SplitQueue::Rings* rings);
+
+  Bridge bridge_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // after bridge_: they stop before it goes
+  const std::shared_ptr<QueueCounters[]> counters_;
+};
+
+}  // namespace tsvswitch

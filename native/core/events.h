@@ -1,0 +1,68 @@
+// Rare things a worker reports to the control plane, through a bounded ring per worker.
+//
+// Single producer (the worker), single consumer (the control thread). A full ring loses the event and
+// counts it: a guest that floods MAC addresses must not be able to make a worker wait.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "chain.h"
+
+namespace tsvswitch {
+
+struct Event {
+  enum class Type : uint8_t { kMacLearned, kMacMoved, kQueueBroken, kMemoryLost };
+  Type type = Type::kMacLearned;
+  BreakReason reason = BreakReason::kNone;  // kQueueBroken
+  uint16_t port = 0;
+  uint16_t from_port = 0;  // kMacMoved
+  uint16_t queue = 0;      // kQueueBroken
+  uint16_t vlan = 0;       // kMac*
+  uint64_t mac = 0;        // kMac*
+};
+
+class EventRing {
+ public:
+  // Called on the worker after an event was put into an empty ring; must not block.
+  using Notify = void (*)(void* context);
+  EventRing(Notify notify, void* context) : notify_(notify), context_(context) {}
+
+  void Push(const Event& event) {
+    const uint32_t end = end_.load(std::memory_order_relaxed);
+    // Acquire: the consumer is done with the slot before it is written again.
+    const uint32_t begin = begin_.load(std::memory_order_acquire);
+    if (end - begin == kSlots) {
+      lost_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    slots_[end % kSlots] = event;
+    // Sequentially consistent on both sides: either the consumer's last look sees this event, or we
+    // see its `begin` and notify.
+    end_.store(end + 1, std::memory_order_seq_cst);
+    if (begin_.load(std::memory_order_seq_cst) == end) notify_(context_);
+  }
+
+  bool Pop(Event* event) {
+    const uint32_t begin = begin_.load(std::memory_order_relaxed);
+    if (begin == end_.load(std::memory_order_seq_cst)) return false;
+    *event = slots_[begin % kSlots];
+    begin_.store(begin + 1, std::memory_order_seq_cst);
+    return true;
+  }
+
+  uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint32_t kSlots = 1024;
+  const Notify notify_;
+  void* const context_;
+  alignas(64) std::atomic<uint32_t> end_{0};
+  alignas(64) std::atomic<uint32_t> begin_{0};
+  std::atomic<uint64_t> lost_{0};
+  std::array<Event, kSlots> slots_;
+};
+
+}  // namespace tsvswitch

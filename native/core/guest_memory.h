@@ -1,0 +1,122 @@
+// Guest memory: the regions a frontend shared, mapped here, and the translation of addresses.
+//
+// Three kinds of address never mix: GuestAddress (what the driver writes into descriptors),
+// UserAddress (where the frontend process has the same bytes; ring addresses are of this kind) and
+// plain pointers into our mappings. Address and length are always translated together, and a result
+// is what lies contiguous here: a buffer may span regions, and its pieces come one by one.
+//
+// A GuestMemory is immutable once built. The control thread builds a new one aside and puts it in
+// place between two rounds, so that workers read it without a lock.
+//
+// Sources: vhost-user "Memory region description"; virtio 1.2 §2.7.5.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sigbus.h"
+
+namespace tsvswitch {
+
+enum class GuestAddress : uint64_t {};
+enum class UserAddress : uint64_t {};
+
+inline constexpr uint32_t kMemorySlotsMax = 509;
+
+struct RegionDescription {
+  GuestAddress guest;
+  uint64_t bytes;
+  UserAddress user;
+  uint64_t mmap_offset;
+};
+
+// Host memory that is contiguous; bytes == 0 means that the address is in no region.
+struct Span {
+  uint8_t* data;
+  uint64_t bytes;
+};
+
+enum class MapResult {
+  kOk,
+  kEmpty,        // zero bytes
+  kWraps,        // an end address or file offset passes 2^64
+  kOverlaps,     // guest or user addresses of two regions overlap
+  kTooMany,      // more than kMemorySlotsMax regions
+  kNotAFile,     // fstat says there is nothing to map
+  kFileTooSmall, // the file ends before the region does
+  kMmapFailed,   // errno says why
+  kNoSuchRegion, // only from Without()
+};
+
+// One mapped region. Unmaps when destroyed.
+class MappedRegion {
+ public:
+  // Takes the fd: it is closed when this returns, mapped or not. `lost` is raised on SIGBUS.
+  static MapResult Map(const RegionDescription& description, int fd, std::atomic<uint32_t>* lost,
+                       std::shared_ptr<const MappedRegion>* region);
+  ~MappedRegion();
+
+  const RegionDescription description;
+  uint8_t* const data;  // where the byte at description.guest is
+
+ private:
+  MappedRegion(const RegionDescription& d, uint8_t* data, void* map_begin, size_t map_bytes,
+               std::atomic<uint32_t>* lost);
+  void* const map_begin_;
+  const size_t map_bytes_;
+  SigbusGuard guard_;
+};
+
+class GuestMemory {
+ public:
+  GuestMemory() = default;
+
+  // Regions may come in any order. `memory` is written only on kOk.
+  static MapResult Build(std::vector<std::shared_ptr<const MappedRegion>> regions,
+                         std::shared_ptr<const GuestMemory>* memory);
+  MapResult With(std::shared_ptr<const MappedRegion> region,
+                 std::shared_ptr<const GuestMemory>* memory) const;
+  // Removes the region with these guest and user addresses and size (the offset does not count).
+  MapResult Without(const RegionDescription& description,
+                    std::shared_ptr<const GuestMemory>* memory) const;
+
+  // What lies contiguous from `address` on, at most `bytes`. `hint` remembers the region across
+  // calls; it belongs to one queue and must be 0 after the memory was replaced or any value below.
+  Span Translate(GuestAddress address, uint64_t bytes, uint32_t& hint) const {
+    const uint64_t a = static_cast<uint64_t>(address);
+    if (hint < table_.size()) [[likely]] {
+      const Entry& entry = table_[hint];
+      const uint64_t offset = a - entry.guest;
+      if (offset < entry.bytes) [[likely]] return Cut(entry, offset, bytes);
+    }
+    return Search(a, bytes, hint);
+  }
+
+  // The whole of a ring part, or nullptr if it does not lie in one region.
+  uint8_t* TranslateRing(UserAddress address, uint64_t bytes) const;
+
+  // Copies `bytes` from guest memory, over region borders if need be; false if not all is mapped.
+  bool Read(GuestAddress address, void* to, uint32_t bytes, uint32_t& hint) const;
+
+  size_t region_count() const { return regions_.size(); }
+
+ private:
+  struct Entry {
+    uint64_t guest;
+    uint64_t bytes;
+    uint8_t* data;
+  };
+  static Span Cut(const Entry& entry, uint64_t offset, uint64_t bytes) {
+    const uint64_t left = entry.bytes - offset;
+    return {entry.data + offset, bytes < left ? bytes : left};
+  }
+  Span Search(uint64_t address, uint64_t bytes, uint32_t& hint) const;
+
+  std::vector<Entry> table_;  // sorted by guest address, no overlaps
+  std::vector<std::shared_ptr<const MappedRegion>> regions_;
+};
+
+}  // namespace tsvswitch

@@ -1,0 +1,83 @@
+// Ports, their queues and the bridge that joins them: the state that rounds read and control changes.
+//
+// Control changes anything here only between rounds (worker.h), so a round reads plain fields. What two
+// workers may write during rounds is atomic (`broken`) or under the receiveq's lock (its ring,
+// counters and `stalled`); a transmitq is touched by its one worker only.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "counters.h"
+#include "fdb.h"
+#include "guest_memory.h"
+#include "split_queue.h"
+#include "spinlock.h"
+
+namespace tsvswitch {
+
+inline constexpr uint32_t kQueuesPerPort = 2;
+
+struct Port;
+
+// Where a ring's parts are in the frontend's address space.
+struct RingAddresses {
+  UserAddress desc;
+  UserAddress avail;
+  UserAddress used;
+};
+
+struct Queue {
+  Port* port = nullptr;
+  uint16_t index = 0;  // even: receiveq, odd: transmitq
+
+  SplitQueue ring;
+  bool started = false;
+  bool enabled = false;
+  std::atomic<BreakReason> broken{BreakReason::kNone};
+
+  int kick_fd = -1;
+  int call_fd = -1;
+  int err_fd = -1;
+
+  // Receiveq, for several workers: held while buffers are claimed, filled and published.
+  Spinlock lock;
+  // Receiveq: the last bounded wait for a buffer was in vain, so the next frame does not wait again.
+  bool stalled = false;
+
+  // Transmitq: the source learned last and when; a steady flow does not even look it up.
+  uint64_t known_source = 0;
+  uint32_t known_second = 0;
+
+  QueueCounters* counters = nullptr;
+
+  // Addresses as the frontend gave them, to translate anew when memory changes.
+  RingAddresses addresses{};
+  uint32_t size = 0;
+
+  bool is_transmitq() const { return (index & 1) != 0; }
+  bool Runs() const {
+    return started && enabled && broken.load(std::memory_order_relaxed) == BreakReason::kNone;
+  }
+};
+
+struct Bridge {
+  Fdb fdb;
+  std::vector<Port*> members;  // by port number; nullptr where there is none
+};
+
+struct Port {
+  uint16_t number = 0;
+  uint64_t features = 0;
+  Bridge* bridge = nullptr;
+  std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
+  // Raised by the SIGBUS handler, compared with `lost_handled` after every batch.
+  std::atomic<uint32_t> lost{0};
+  std::atomic<uint32_t> lost_handled{0};
+  Queue queues[kQueuesPerPort];
+};
+
+}  // namespace tsvswitch

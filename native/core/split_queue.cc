@@ -1,0 +1,300 @@
+#include "split_queue.h"
+
+#include <atomic>
+#include <cstring>
+
+namespace tsvswitch {
+
+const char* BreakReasonText(BreakReason reason) {
+  static constexpr const char* kTexts[] = {
+#define X(name, text) text,
+      TSVSWITCH_BREAK_REASONS(X)
+#undef X
+  };
+  return kTexts[static_cast<size_t>(reason)];
+}
+
+namespace {
+
+// The driver writes these words from another processor: every access is one atomic access.
+template <class T>
+T Load(T& word, std::memory_order order) {
+  return std::atomic_ref<T>(word).load(order);
+}
+template <class T>
+void Store(T& word, T value, std::memory_order order) {
+  std::atomic_ref<T>(word).store(value, order);
+}
+
+// §2.7.7.2: whether moving an index from `before` to `now` passes `event`.
+bool NeedsEvent(uint16_t event, uint16_t now, uint16_t before) {
+  return static_cast<uint16_t>(now - event - 1) < static_cast<uint16_t>(now - before);
+}
+
+}  // namespace
+
+void SplitQueue::Start(const Rings& rings, uint32_t size, uint16_t base, uint64_t features) {
+  size_ = size;
+  mask_ = static_cast<uint16_t>(size - 1);
+  next_avail_ = seen_avail_ = base;
+  next_used_ = published_used_ = called_used_ = base;
+  header_bytes_ = NetHeaderBytes(features);
+  event_idx_ = (features & VIRTIO_F_EVENT_IDX) != 0;
+  indirect_ = (features & VIRTIO_F_INDIRECT_DESC) != 0;
+  mergeable_ = (features & VIRTIO_NET_F_MRG_RXBUF) != 0;
+  Move(rings);
+  DisableKicks();
+}
+
+void SplitQueue::Move(const Rings& rings) {
+  // Alignment (§2.7: 16, 2, 4) was checked when the addresses were accepted.
+  desc_ = reinterpret_cast<VirtqDesc*>(rings.desc);
+  avail_ = reinterpret_cast<VirtqAvail*>(rings.avail);
+  used_ = reinterpret_cast<VirtqUsed*>(rings.used);
+  region_hint_ = 0;
+}
+
+uint16_t* SplitQueue::avail_event() const {
+  return reinterpret_cast<uint16_t*>(&used_->ring[size_]);
+}
+
+uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
+  uint32_t offered = static_cast<uint16_t>(seen_avail_ - next_avail_);
+  if (offered >= wanted) return offered;
+  // Acquire: ring entries and descriptors behind the index are read after it (§2.7.13.3).
+  const uint16_t index = Load(avail_->idx, std::memory_order_acquire);
+  offered = static_cast<uint16_t>(index - next_avail_);
+  if (offered > size_) [[unlikely]] {
+    *broken = BreakReason::kAvailIndexJump;
+    return 0;
+  }
+  seen_avail_ = index;
+  return offered;
+}
+
+BreakReason SplitQueue::AppendBuffer(const GuestMemory& memory, const VirtqDesc& d, Access access,
+                                     PieceStore& pieces, uint32_t* bytes) {
+  const bool writes = (d.flags & VIRTQ_DESC_F_WRITE) != 0;
+  if (writes != (access == Access::kDeviceWrites)) return BreakReason::kWrongDirection;
+  uint64_t address = d.addr;
+  uint32_t left = d.len;
+  // Every turn takes at least one byte and the sum is bounded, so kChainBytesMax bounds the loop.
+  while (left > 0 && *bytes <= kChainBytesMax) {
+    const Span span = memory.Translate(GuestAddress{address}, left, region_hint_);
+    if (span.bytes == 0) return BreakReason::kAddressUnmapped;
+    const uint32_t room = kChainBytesMax + 1 - *bytes;
+    const uint32_t taken = span.bytes < room ? static_cast<uint32_t>(span.bytes) : room;
+    pieces.Append(span.data, taken);
+    *bytes += taken;
+    address += taken;
+    left -= taken;
+  }
+  return BreakReason::kNone;
+}
+
+// The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3).
+BreakReason SplitQueue::WalkChain(const GuestMemory& memory, const VirtqDesc& head, Access access,
+                                  PieceStore& pieces, uint32_t* bytes) {
+  VirtqDesc d = head;
+  bool in_table = false;
+  uint64_t table = 0;  // guest address of the indirect table
+  uint32_t table_entries = size_;
+  *bytes = 0;
+  for (uint32_t walked = 0; walked < size_; ++walked) {
+    if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
+      if (!indirect_) return BreakReason::kIndirectNotNegotiated;
+      if (in_table || (d.flags & VIRTQ_DESC_F_NEXT) != 0) return BreakReason::kIndirectNested;
+      table_entries = d.len / sizeof(VirtqDesc);
+      if (table_entries == 0 || d.len % sizeof(VirtqDesc) != 0 || table_entries > size_) {
+        return BreakReason::kIndirectBadTable;
+      }
+      in_table = true;
+      table = d.addr;
+      walked = 0;  // from here on the table's length counts
+      if (!memory.Read(GuestAddress{table}, &d, sizeof(d), region_hint_)) {
+        return BreakReason::kAddressUnmapped;
+      }
+      if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) return BreakReason::kIndirectNested;
+    }
+    const BreakReason reason = AppendBuffer(memory, d, access, pieces, bytes);
+    if (reason != BreakReason::kNone) return reason;
+    if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) return BreakReason::kNone;
+    if (d.next >= table_entries) return BreakReason::kNextOutOfRange;
+    if (!in_table) {
+      d = desc_[d.next];
+    } else if (!memory.Read(GuestAddress{table + d.next * sizeof(VirtqDesc)}, &d, sizeof(d),
+                            region_hint_)) {
+      return BreakReason::kAddressUnmapped;
+    }
+  }
+  return BreakReason::kChainTooLong;
+}
+
+uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,
+                          PieceStore& pieces, BreakReason* broken) {
+  uint32_t count = Offered(max, broken);
+  if (count > max) count = max;
+  // First all heads, so that the descriptors are on their way when the second loop reads them.
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint16_t position = static_cast<uint16_t>(next_avail_ + i) & mask_;
+    const uint16_t head = avail_->ring[position];
+    if (head >= size_) [[unlikely]] {
+      *broken = BreakReason::kHeadOutOfRange;
+      count = i;
+      break;
+    }
+    chains[i].id = head;
+    __builtin_prefetch(&desc_[head]);
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    Chain& chain = chains[i];
+    const VirtqDesc d = desc_[chain.id];
+    chain.first_piece = pieces.used();
+    constexpr uint16_t kNotPlain =
+        VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
+    const Span span = memory.Translate(GuestAddress{d.addr}, d.len, region_hint_);
+    if ((d.flags & kNotPlain) == 0 && span.bytes == d.len && d.len - 1 < kChainBytesMax) [[likely]] {
+      __builtin_prefetch(span.data);
+      __builtin_prefetch(span.data + 64);
+      pieces.Append(span.data, d.len);
+      chain.bytes = d.len;
+      chain.piece_count = 1;
+      continue;
+    }
+    if (!pieces.HasRoomForChain()) {
+      count = i;
+      break;
+    }
+    const BreakReason reason =
+        WalkChain(memory, d, Access::kDeviceReads, pieces, &chain.bytes);
+    if (reason != BreakReason::kNone) {
+      *broken = reason;
+      count = i;
+      break;
+    }
+    chain.piece_count = pieces.used() - chain.first_piece;
+    if (chain.piece_count != 0) __builtin_prefetch(pieces.at(chain.first_piece)->data);
+  }
+  next_avail_ = static_cast<uint16_t>(next_avail_ + count);
+  return count;
+}
+
+void SplitQueue::WriteUsed(uint16_t position, uint32_t id, uint32_t bytes) {
+  used_->ring[position & mask_] = {id, bytes};
+}
+
+void SplitQueue::Return(const Chain* chains, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    WriteUsed(static_cast<uint16_t>(next_used_ + i), chains[i].id, 0);
+  }
+  next_used_ = static_cast<uint16_t>(next_used_ + count);
+  Publish();
+}
+
+void SplitQueue::PrefetchOffered(uint32_t count) const {
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
+    // Prefetching a wrong address is harmless; Claim reads the entry again and checks it.
+    __builtin_prefetch(&desc_[head & mask_]);
+  }
+}
+
+ClaimResult SplitQueue::Claim(const GuestMemory& memory, uint32_t bytes, Landing* landing,
+                              PieceStore& pieces, BreakReason* broken) {
+  const uint32_t offered = Offered(1, broken);
+  if (offered == 0) {
+    return *broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken;
+  }
+  uint16_t head = avail_->ring[next_avail_ & mask_];
+  if (head >= size_) [[unlikely]] {
+    *broken = BreakReason::kHeadOutOfRange;
+    return ClaimResult::kBroken;
+  }
+  VirtqDesc d = desc_[head];
+  const Span span = memory.Translate(GuestAddress{d.addr}, bytes, region_hint_);
+  if (d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes && span.bytes == bytes) [[likely]] {
+    *landing = {span.data, 0, 0, 1};
+    WriteUsed(next_used_, head, bytes);
+    next_used_ = static_cast<uint16_t>(next_used_ + 1);
+    next_avail_ = static_cast<uint16_t>(next_avail_ + 1);
+    return ClaimResult::kOk;
+  }
+
+  // One chain after another until the frame fits; nothing is kept of a claim that fails.
+  landing->data = nullptr;
+  landing->first_piece = pieces.used();
+  uint32_t found = 0;
+  uint16_t chains = 0;
+  auto give_up = [&](ClaimResult result) {
+    pieces.ShrinkTo(landing->first_piece);
+    return result;
+  };
+  for (;;) {
+    if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
+    uint32_t chain_bytes = 0;
+    *broken = WalkChain(memory, d, Access::kDeviceWrites, pieces, &chain_bytes);
+    if (*broken == BreakReason::kNone && chain_bytes < header_bytes_) {
+      *broken = BreakReason::kBufferBelowHeader;
+    }
+    if (*broken != BreakReason::kNone) return give_up(ClaimResult::kBroken);
+    const uint32_t wanted = bytes - found;
+    const uint32_t filled = chain_bytes < wanted ? chain_bytes : wanted;
+    WriteUsed(static_cast<uint16_t>(next_used_ + chains), head, filled);
+    ++chains;
+    found += filled;
+    if (found == bytes) break;
+    if (!mergeable_ || chains == size_) return give_up(ClaimResult::kTooSmall);
+    if (Offered(chains + 1u, broken) <= chains) {
+      return give_up(*broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken);
+    }
+    head = avail_->ring[static_cast<uint16_t>(next_avail_ + chains) & mask_];
+    if (head >= size_) {
+      *broken = BreakReason::kHeadOutOfRange;
+      return give_up(ClaimResult::kBroken);
+    }
+    d = desc_[head];
+  }
+  landing->piece_count = pieces.used() - landing->first_piece;
+  landing->num_buffers = chains;
+  next_used_ = static_cast<uint16_t>(next_used_ + chains);
+  next_avail_ = static_cast<uint16_t>(next_avail_ + chains);
+  return ClaimResult::kOk;
+}
+
+void SplitQueue::Publish() {
+  published_used_ = next_used_;
+  // Release: the used entries, and the frames they speak of, are written before the index (§2.7.8.2).
+  Store(used_->idx, published_used_, std::memory_order_release);
+}
+
+bool SplitQueue::CallWanted() {
+  const uint16_t before = called_used_;
+  called_used_ = published_used_;
+  // The used index must be visible before the driver's wish is read, or both sides may sleep
+  // (§2.7.7.1): store then load needs a full fence.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (event_idx_) {
+    const uint16_t event = Load(*used_event(), std::memory_order_relaxed);
+    return NeedsEvent(event, published_used_, before);
+  }
+  return (Load(avail_->flags, std::memory_order_relaxed) & VIRTQ_AVAIL_F_NO_INTERRUPT) == 0;
+}
+
+void SplitQueue::EnableKicks() {
+  kicks_enabled_ = true;
+  if (event_idx_) {
+    Store(*avail_event(), next_avail_, std::memory_order_relaxed);
+  } else {
+    Store(used_->flags, uint16_t{0}, std::memory_order_relaxed);
+  }
+  // The wish must be visible before the caller looks at the avail index once more (§2.7.10).
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+void SplitQueue::DisableKicks() {
+  kicks_enabled_ = false;
+  // With EVENT_IDX the event index simply stays behind: the driver kicks when it next passes it.
+  if (!event_idx_) Store(used_->flags, VIRTQ_USED_F_NO_NOTIFY, std::memory_order_relaxed);
+}
+
+}  // namespace tsvswitch

@@ -1,0 +1,173 @@
+#include "worker.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace tsvswitch {
+
+namespace {
+
+// A full sweep of the FDB takes about a second and each step reads a few cache lines only.
+constexpr uint64_t kSweepStepMs = 4;
+constexpr uint32_t kSweepBuckets = Fdb::kBuckets / 256;
+// How long a frame may wait in a queue whose frontend gave no kick fd while the worker sleeps.
+constexpr int kPollingQueueSleepMs = 1;
+constexpr int kWakeupsMax = 64;
+
+uint64_t NowNs(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+Worker::Worker(const Options& options, Bridge& bridge)
+    : options_(options),
+      bridge_(bridge),
+      events_(options.notify, options.notify_context),
+      forwarder_(events_, options.shared) {}
+
+bool Worker::Start() {
+  epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (epoll_fd_ < 0 || wake_fd_ < 0) return false;
+  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) return false;
+  thread_ = std::thread([this] { Main(); });
+  pthread_setname_np(thread_.native_handle(), "tsvswitch-work");
+  if (options_.cpu < 0) return true;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<size_t>(options_.cpu), &cpus);
+  errno = pthread_setaffinity_np(thread_.native_handle(), sizeof(cpus), &cpus);
+  return errno == 0;
+}
+
+Worker::~Worker() {
+  if (thread_.joinable()) {
+    stop_.store(true, std::memory_order_relaxed);
+    { const Pause pause(*this); }  // a worker that spins sees stop_, one that sleeps is woken
+    thread_.join();
+  }
+  if (epoll_fd_ >= 0) close(epoll_fd_);
+  if (wake_fd_ >= 0) close(wake_fd_);
+}
+
+Worker::Pause::Pause(Worker& worker) : worker_(worker) {
+  worker_.waiting_.fetch_add(1, std::memory_order_relaxed);
+  worker_.round_.lock();
+}
+
+Worker::Pause::~Pause() {
+  worker_.round_.unlock();
+  worker_.waiting_.fetch_sub(1, std::memory_order_release);
+  worker_.waiting_.notify_all();
+  // A sleeping worker must see what changed; one that polls ignores it.
+  worker_.Wake();
+}
+
+void Worker::Wake() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof(one));
+}
+
+void Worker::Poll(Queue& transmitq) {
+  polled_.push_back(&transmitq);
+  if (transmitq.kick_fd < 0) return;
+  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
+  // What cannot be watched (a plain file, say) cannot kick either: the queue is then polled.
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, transmitq.kick_fd, &event) != 0) {
+    close(transmitq.kick_fd);
+    transmitq.kick_fd = -1;
+  }
+}
+
+void Worker::Unpoll(Queue& transmitq) {
+  polled_.erase(std::remove(polled_.begin(), polled_.end(), &transmitq), polled_.end());
+  if (transmitq.kick_fd >= 0) epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, transmitq.kick_fd, nullptr);
+}
+
+bool Worker::Polls(const Queue& transmitq) const {
+  return std::find(polled_.begin(), polled_.end(), &transmitq) != polled_.end();
+}
+
+void Worker::Main() {
+  std::unique_lock<std::mutex> round(round_);
+  const uint64_t idle_ns = uint64_t{options_.idle_us} * 1000;
+  uint64_t idle_since_ns = 0;  // 0: the last round moved something
+  while (!stop_.load(std::memory_order_relaxed)) {
+    if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]] YieldToControl(round);
+    if (Round() != 0) {
+      idle_since_ns = 0;
+      continue;
+    }
+    CpuRelax();
+    const uint64_t now_ns = NowNs(CLOCK_MONOTONIC);
+    if (idle_since_ns == 0) idle_since_ns = now_ns;
+    if (now_ns - idle_since_ns < idle_ns) continue;
+    Sleep(round);
+    idle_since_ns = 0;
+  }
+}
+
+void Worker::YieldToControl(std::unique_lock<std::mutex>& round) {
+  round.unlock();
+  uint32_t waiting = waiting_.load(std::memory_order_acquire);
+  while (waiting != 0) {
+    waiting_.wait(waiting);
+    waiting = waiting_.load(std::memory_order_acquire);
+  }
+  round.lock();
+}
+
+uint32_t Worker::Round() {
+  const uint64_t now_ms = NowNs(CLOCK_MONOTONIC_COARSE) / 1'000'000;
+  const auto now_s = static_cast<uint32_t>(now_ms / 1000);
+  uint32_t moved = 0;
+  for (Queue* queue : polled_) {
+    if (queue->Runs()) moved += forwarder_.Run(*queue, now_s);
+  }
+  if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
+    last_sweep_ms_ = now_ms;
+    bridge_.fdb.Sweep(kSweepBuckets, now_s);
+  }
+  return moved;
+}
+
+bool Worker::AnythingOffered() {
+  for (Queue* queue : polled_) {
+    BreakReason broken = BreakReason::kNone;
+    if (!queue->Runs()) continue;
+    // A violation counts as something to do: the next round breaks the queue.
+    if (queue->ring.Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
+  }
+  return false;
+}
+
+void Worker::Sleep(std::unique_lock<std::mutex>& round) {
+  bool polling = false;
+  for (Queue* queue : polled_) {
+    if (!queue->Runs()) continue;
+    queue->ring.EnableKicks();
+    polling = polling || queue->kick_fd < 0;
+  }
+  if (!AnythingOffered()) {
+    round.unlock();
+    epoll_event events[kWakeupsMax];
+    epoll_wait(epoll_fd_, events, kWakeupsMax, polling ? kPollingQueueSleepMs : -1);
+    round.lock();
+  }
+  for (Queue* queue : polled_) {
+    if (queue->Runs()) queue->ring.DisableKicks();
+  }
+}
+
+}  // namespace tsvswitch

@@ -1,0 +1,87 @@
+// A worker: one thread that polls its transmitqs round after round, and sleeps when there is nothing.
+//
+// A round visits every transmitq of the worker once and moves at most one batch from each. The worker
+// holds `round_` during rounds; control takes it (class Pause) to change anything that rounds read,
+// and then owns all of it: nothing touches a queue while a Pause lives, and only this worker waits.
+//
+// Idle: after idle_us without a frame the worker asks every driver for kicks, looks once more, gives up
+// `round_` and sleeps in epoll on the kick eventfds. They are watched edge-triggered, so a kick costs
+// one wake-up and nothing has to be read from fds that the frontend chose. A queue without a kick fd
+// (the frontend asked for polling) bounds the sleep instead.
+//
+// Invariants: polled_ changes only under a Pause; every queue in polled_ is a transmitq of this worker
+// alone. Sources: virtio 1.2 §2.7.10; vhost-user "Ring states".
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "forward.h"
+#include "port.h"
+
+namespace tsvswitch {
+
+class Worker {
+ public:
+  struct Options {
+    int cpu;  // -1: anywhere
+    uint32_t idle_us;
+    bool shared;  // other workers exist
+    bool sweeps;  // this one removes aged FDB entries
+    EventRing::Notify notify;
+    void* notify_context;
+  };
+
+  Worker(const Options& options, Bridge& bridge);
+  ~Worker();
+  // False if the thread, its CPU or its eventfds cannot be had; errno says why.
+  bool Start();
+
+  // While it lives, the worker is between two rounds.
+  class Pause {
+   public:
+    explicit Pause(Worker& worker);
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    Worker& worker_;
+  };
+
+  // All four under a Pause.
+  void Poll(Queue& transmitq);
+  void Unpoll(Queue& transmitq);
+  bool Polls(const Queue& transmitq) const;
+  size_t polled_count() const { return polled_.size(); }
+
+  EventRing& events() { return events_; }
+
+ private:
+  void Main();
+  void YieldToControl(std::unique_lock<std::mutex>& round);
+  uint32_t Round();
+  void Sleep(std::unique_lock<std::mutex>& round);
+  bool AnythingOffered();
+  void Wake();
+
+  const Options options_;
+  Bridge& bridge_;
+  EventRing events_;
+  Forwarder forwarder_;
+  std::vector<Queue*> polled_;
+
+  std::mutex round_;
+  std::atomic<uint32_t> waiting_{0};  // control threads that want round_
+  std::atomic<bool> stop_{false};
+  int epoll_fd_ = -1;
+  int wake_fd_ = -1;
+  uint64_t last_sweep_ms_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace tsvswitch
