@@ -61,8 +61,10 @@ void Report(const Options& options, MemoryKind memory, const FloodResult& result
   }
   PrintJsonStart(options, memory, result.seconds, sum);
   printf("\"deliveredMpps\":%.4f,\"sentMpps\":%.4f,\"gbitPerSecond\":%.4f,"
-         "\"clientIdleShare\":%.4f,\"deliveredMppsPerPort\":[",
-         delivered_mpps, Millions(sum.sent, result.seconds), gbit, result.client_idle_share);
+         "\"fastSliceMpps\":%.4f,\"clientIdleShare\":%.4f,\"clientCpuShare\":%.4f,"
+         "\"deliveredMppsPerPort\":[",
+         delivered_mpps, Millions(sum.sent, result.seconds), gbit, result.fast_slice_pps / 1e6,
+         result.client_idle_share, result.client_cpu_share);
   for (size_t i = 0; i < result.ports.size(); ++i) {
     printf("%s%.4f", i == 0 ? "" : ",", Millions(result.ports[i].delivered, result.seconds));
   }

@@ -2,8 +2,10 @@
 
 #include "trial.h"
 
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "failure.h"
@@ -33,6 +35,49 @@ std::vector<Counters> Since(const Ports& ports, const std::vector<Counters>& ear
   return counters;
 }
 
+uint64_t Delivered(const Ports& ports) {
+  uint64_t delivered = 0;
+  for (const auto& port : ports) delivered += port->counters().delivered;
+  return delivered;
+}
+
+double ThreadCpuSeconds() {
+  timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+// The rate of each slice of a measurement.
+class Slices {
+ public:
+  Slices(const Clock& clock, uint64_t start, uint64_t delivered)
+      : clock_(clock), length_(clock.FromSeconds(kSliceS)), start_(start), delivered_(delivered) {}
+
+  bool Over(uint64_t now) const { return now - start_ >= length_; }
+
+  void End(uint64_t now, uint64_t delivered) {
+    rates_pps_.push_back(static_cast<double>(delivered - delivered_) /
+                         clock_.ToSeconds(now - start_));
+    start_ = now;
+    delivered_ = delivered;
+  }
+
+  // 0 for a measurement shorter than one slice.
+  double FastPps() {
+    if (rates_pps_.empty()) return 0;
+    const auto at = rates_pps_.begin() + static_cast<ptrdiff_t>(rates_pps_.size() * 9 / 10);
+    std::nth_element(rates_pps_.begin(), at, rates_pps_.end());
+    return *at;
+  }
+
+ private:
+  const Clock& clock_;
+  const uint64_t length_;
+  uint64_t start_;
+  uint64_t delivered_;
+  std::vector<double> rates_pps_;
+};
+
 // Ends the program when a backend is gone, or when no port received anything for too long.
 class Watchdog {
  public:
@@ -46,11 +91,10 @@ class Watchdog {
   void Look(uint64_t now) {
     if (now < next_check_) return;
     next_check_ = now + interval_;
-    uint64_t delivered = 0;
     for (const auto& port : ports_) {
       if (!port->Alive()) Fail("%s: the backend closed the connection", port->Name().c_str());
-      delivered += port->counters().delivered;
     }
+    const uint64_t delivered = Delivered(ports_);
     if (delivered != delivered_) {
       delivered_ = delivered;
       last_progress_ = now;
@@ -134,6 +178,8 @@ FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, doubl
   const std::vector<Counters> before = Snapshot(ports);
   const uint64_t start = now;
   const uint64_t end = start + clock.FromSeconds(measure_s);
+  const double cpu_start_s = ThreadCpuSeconds();
+  Slices slices(clock, start, Delivered(ports));
   uint64_t idle_ticks = 0;
   while (now < end) {
     const bool moved = FloodRound<touch>(ports) > 0;
@@ -141,12 +187,15 @@ FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, doubl
     const uint64_t later = Clock::Ticks();
     if (!moved) idle_ticks += later - now;
     now = later;
+    if (slices.Over(now)) slices.End(now, Delivered(ports));
     watchdog.Look(now);
   }
   const double seconds = clock.ToSeconds(now - start);
   return {
       .seconds = seconds,
       .client_idle_share = clock.ToSeconds(idle_ticks) / seconds,
+      .client_cpu_share = (ThreadCpuSeconds() - cpu_start_s) / seconds,
+      .fast_slice_pps = slices.FastPps(),
       .ports = Since(ports, before),
   };
 }

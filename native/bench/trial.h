@@ -20,12 +20,18 @@ namespace tsvswitch::bench {
 using Ports = std::vector<std::unique_ptr<Port>>;
 
 constexpr double kStallLimitS = 3;
+constexpr double kSliceS = 0.05;
 
 struct FloodResult {
   double seconds;
   // Share of the measured time in rounds that found nothing to send or receive: near 0, the
   // client and not the switch is what was measured.
   double client_idle_share;
+  // Share of the measured time that this thread really ran: below 1, another program took its CPU.
+  double client_cpu_share;
+  // The rate that one slice of kSliceS in ten exceeded. On a machine whose CPUs are disturbed or
+  // moved about it lies above the mean; on a quiet one they agree.
+  double fast_slice_pps;
   std::vector<Counters> ports;  // Of the measured time only.
 };
 

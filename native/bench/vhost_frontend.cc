@@ -212,8 +212,6 @@ bool VhostFrontend::Alive() const {
   return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-bool VhostFrontend::mergeable_buffers() const { return (features_ & VIRTIO_NET_F_MRG_RXBUF) != 0; }
-
 void VhostFrontend::Send(Message& message, const int* fds, size_t fd_count) {
   iovec bytes{&message, offsetof(Message, payload) + message.size_bytes};
   alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))] = {};

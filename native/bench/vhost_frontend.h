@@ -49,7 +49,6 @@ class VhostFrontend {
   // Whether the connection still stands; never blocks.
   bool Alive() const;
 
-  bool mergeable_buffers() const;
   const std::string& path() const { return path_; }
 
  private:
