@@ -1,0 +1,87 @@
+/**
+ * npm packages and compiled code, each made only when it is missing or older than its sources.
+ *
+ * A stamp file in build/ is touched after each successful build; a source newer than the stamp makes
+ * it stale.
+ */
+
+import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { runOrExplain, say } from './processes.mjs';
+
+/** What is built: sources whose change asks for it, a file that must be there, and how. */
+const builds = {
+  native: {
+    sources: ['native/core', 'native/addon', 'native/CMakeLists.txt', 'package-lock.json'],
+    product: 'build/release/Release/tsvswitch.node',
+    commands: [['npm', ['run', 'build:native']]],
+  },
+  typescript: {
+    sources: ['src', 'tsconfig.json', 'package-lock.json'],
+    product: 'dist/cli/demo.js',
+    commands: [['npm', ['run', 'build:ts']]],
+  },
+  benchmark: {
+    sources: ['native/core', 'native/bench', 'native/CMakeLists.txt', 'bench', 'src'],
+    product: 'build/bench/main.js',
+    commands: [
+      [
+        'cmake',
+        [
+          ...['-S', 'native', '-B', 'build/bench-native', '-DCMAKE_BUILD_TYPE=Release'],
+          ...['-DTSVSWITCH_BENCH=ON', '-DTSVSWITCH_ADDON=OFF'],
+        ],
+      ],
+      ['cmake', ['--build', 'build/bench-native', '--target', 'flood']],
+      ['npx', ['tsc', '-p', 'bench/tsconfig.json']],
+    ],
+  },
+};
+
+export async function installNpmPackages() {
+  // npm writes this copy of the lock file last.
+  const installedMs = modifiedMs('node_modules/.package-lock.json');
+  if (installedMs >= modifiedMs('package-lock.json')) return;
+  say('installing npm packages ...');
+  await runOrExplain('npm', ['ci'], nodeHeaders());
+}
+
+export async function buildProject() {
+  await build('native');
+  await build('typescript');
+}
+
+export async function buildBench() {
+  await build('benchmark');
+}
+
+async function build(name) {
+  const { sources, product, commands } = builds[name];
+  const stamp = `build/${name}.stamp`;
+  if (existsSync(product) && modifiedMs(stamp) > Math.max(...sources.map(newestMs))) return;
+  say(`building: ${name} ...`);
+  // Taken before, so that a source that changes during the build counts as newer.
+  const beganAt = new Date();
+  for (const [program, args] of commands) await runOrExplain(program, args, nodeHeaders());
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, '');
+  utimesSync(stamp, beganAt, beganAt);
+}
+
+/** Lets node-gyp use the headers that came with this Node instead of downloading them. */
+function nodeHeaders() {
+  const prefix = dirname(dirname(process.execPath));
+  const hasHeaders = existsSync(join(prefix, 'include', 'node', 'node_api.h'));
+  return hasHeaders ? { npm_config_nodedir: prefix } : {};
+}
+
+function newestMs(path) {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return modifiedMs(path);
+  const names = readdirSync(path, { recursive: true });
+  return Math.max(0, ...names.map((name) => modifiedMs(join(path, name))));
+}
+
+/** 0 if there is no such file. */
+function modifiedMs(path) {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}

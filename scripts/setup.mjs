@@ -1,0 +1,69 @@
+/**
+ * `npm run demo`, `npm test` and `npm run bench` on a fresh clone: makes ready what is missing, then
+ * runs the thing.
+ *
+ *   node scripts/setup.mjs demo|test|bench [arguments for it]
+ *
+ * Each step first looks whether it has anything to do, so a second run starts at once. As root on
+ * Debian or Ubuntu it installs missing system packages; any other user is told the command. Beyond
+ * that it writes to this folder and to the cache folder only. It runs before node_modules exists,
+ * so this folder uses nothing but Node itself.
+ */
+
+import { readFileSync } from 'node:fs';
+
+const oldestNode = [20, 17];
+
+function checkNodeVersion() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return;
+  console.error(
+    `tsvswitch needs Node ${oldestNode.join('.')} or later, this is ${process.versions.node}`,
+  );
+  process.exit(1);
+}
+
+/** What each task is: what it needs besides a built tree, and what to start. */
+const tasks = {
+  demo: async (args) => {
+    const { runInForeground } = await import('./processes.mjs');
+    return runInForeground(process.execPath, ['dist/cli/demo.js', ...args]);
+  },
+  test: async (args) => {
+    const { runTests } = await import('./tests.mjs');
+    return runTests(args);
+  },
+  bench: async (args) => {
+    const { buildBench } = await import('./build.mjs');
+    const { runInForeground } = await import('./processes.mjs');
+    await buildBench();
+    return runInForeground(process.execPath, ['build/bench/main.js', ...args]);
+  },
+};
+
+async function main([task, ...args]) {
+  checkNodeVersion();
+  const run = Object.hasOwn(tasks, task ?? '') ? tasks[task] : undefined;
+  if (run === undefined) {
+    console.error(`usage: node scripts/setup.mjs ${Object.keys(tasks).join('|')} [arguments]`);
+    return 2;
+  }
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const { openLog, SetupError } = await import('./processes.mjs');
+  const { installSystemPackages } = await import('./system-packages.mjs');
+  const { installNpmPackages, buildProject } = await import('./build.mjs');
+  openLog(`setup-${task}`, `tsvswitch ${version}, node ${process.version}`);
+  try {
+    await installSystemPackages(task);
+    await installNpmPackages();
+    await buildProject();
+    return await run(args);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(error.message);
+    return 1;
+  }
+}
+
+process.chdir(new URL('..', import.meta.url).pathname);
+process.exitCode = await main(process.argv.slice(2));

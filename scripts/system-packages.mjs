@@ -1,0 +1,160 @@
+/**
+ * The programs of the system that the project needs, and the Debian packages they come in.
+ *
+ * A row names what must be there: a program in PATH, or, for packages of plug-ins, the package
+ * itself. Package names with a version in them (DPDK's) are patterns, looked up with apt-cache.
+ * Optional ones are installed if that is possible and otherwise left to be reported by who needs
+ * them. As root on Debian or Ubuntu missing packages are installed; otherwise the command is said.
+ */
+
+import { accessSync, constants, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
+
+const all = ['demo', 'test', 'bench'];
+const guests = ['demo', 'test'];
+
+const requirements = [
+  { program: 'g++', package: 'g++', tasks: all },
+  { program: 'make', package: 'make', tasks: all },
+  { program: 'cmake', package: 'cmake', tasks: all },
+  // For node-gyp, which builds npm packages with native code.
+  { program: 'python3', package: 'python3', tasks: all },
+  { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
+  { program: 'busybox', package: 'busybox-static', tasks: guests },
+  { program: 'iperf3', package: 'iperf3', tasks: guests },
+  // Kernel modules come compressed with one or the other, or not at all.
+  { program: 'xz', package: 'xz-utils', tasks: guests },
+  { program: 'zstd', package: 'zstd', tasks: guests },
+  // The independent frontend in the tests, and a peer in the benchmark.
+  { program: 'dpdk-testpmd', package: 'dpdk-dev', tasks: ['test'], optionalTasks: ['bench'] },
+  ...['net-virtio', 'net-vhost', 'mempool-ring', 'net-ring'].map((library) => ({
+    packagePattern: `librte-${library}[0-9]+`,
+    tasks: ['test'],
+    optionalTasks: ['bench'],
+  })),
+  {
+    program: 'ovs-vswitchd-dpdk',
+    folders: ['/usr/lib/openvswitch-switch-dpdk'],
+    package: 'openvswitch-switch-dpdk',
+    tasks: [],
+    optionalTasks: ['bench'],
+  },
+];
+
+/** The packages of the guest's kernel; see src/lab/debian-kernel.ts, which unpacks one of them. */
+const kernelPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'];
+
+const aptOptions = ['-q', '-y', '-o', 'DPkg::Lock::Timeout=300'];
+const aptEnvironment = { DEBIAN_FRONTEND: 'noninteractive' };
+
+export async function installSystemPackages(task) {
+  const missing = requirements.filter(
+    (row) => [...row.tasks, ...(row.optionalTasks ?? [])].includes(task) && !isThere(row),
+  );
+  const required = missing.filter((row) => row.tasks.includes(task));
+  const optional = missing.filter((row) => !row.tasks.includes(task));
+  const hasApt = outputOf('apt-get', ['--version']) !== undefined;
+  const isRoot = process.getuid() === 0;
+  const needsLists = hasApt && guests.includes(task) && !kernelIsWithinReach();
+  if (required.length > 0 && !hasApt) {
+    const wanted = required.map((row) => row.program ?? row.packagePattern);
+    throw new SetupError(`please install what is missing: ${wanted.join(', ')}`);
+  }
+  if (!hasApt) return;
+  if (!isRoot) {
+    const commands = [
+      ...(needsLists ? ['apt-get update'] : []),
+      ...(required.length > 0 ? [installCommand(required)] : []),
+    ];
+    if (commands.length === 0) return;
+    throw new SetupError(
+      `system packages are missing; please run\n\n  sudo sh -c '${commands.join(' && ')}'\n\nand try again`,
+    );
+  }
+  if (needsLists || missing.some((row) => packageOf(row) === undefined)) await updateLists();
+  if (required.length > 0) await install(required);
+  // A peer that cannot be had is reported by the benchmark itself.
+  if (optional.length > 0) await install(optional).catch(() => {});
+}
+
+function isThere(row) {
+  return row.program === undefined
+    ? packageIsInstalled(packageOf(row))
+    : programIsThere(row.program, row.folders);
+}
+
+function programIsThere(program, folders = []) {
+  const path = (process.env.PATH ?? '').split(delimiter);
+  return [...path, ...folders].some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function packageIsInstalled(name) {
+  if (name === undefined) return false;
+  return (
+    outputOf('dpkg-query', ['--status', name])?.includes('\nStatus: install ok installed\n') ??
+    false
+  );
+}
+
+/** The name of the package of a row, or undefined if apt does not know one. */
+function packageOf(row) {
+  const names =
+    row.packagePattern === undefined
+      ? outputOf('apt-cache', ['show', row.package]) && [row.package]
+      : outputOf('apt-cache', ['search', '--names-only', `^${row.packagePattern}$`])
+          ?.split('\n')
+          .map((line) => line.split(' ')[0]);
+  return names
+    ?.filter((name) => name !== '')
+    .sort()
+    .at(-1);
+}
+
+function kernelIsWithinReach() {
+  try {
+    if (readdirSync(cacheFolder()).some((name) => /^kernel-(?!.*\.partial$)/.test(name)))
+      return true;
+  } catch {
+    // No cache folder yet.
+  }
+  return kernelPackages.some((name) => outputOf('apt-cache', ['show', name]));
+}
+
+function packageNames(rows) {
+  return rows.map((row) => packageOf(row) ?? row.package ?? row.packagePattern);
+}
+
+function installCommand(rows) {
+  return `apt-get install --no-install-recommends ${packageNames(rows).join(' ')}`;
+}
+
+async function install(rows) {
+  say(`installing ${packageNames(rows).join(', ')} ...`);
+  const attempt = () =>
+    runQuietly(
+      'apt-get',
+      ['install', '--no-install-recommends', ...aptOptions, ...packageNames(rows)],
+      aptEnvironment,
+    );
+  if ((await attempt()).succeeded) return;
+  // Package lists that are a while old name versions that are no longer there.
+  await updateLists();
+  const { succeeded, output } = await attempt();
+  if (!succeeded) {
+    throw new SetupError(`${output.trimEnd()}\n\n\`${installCommand(rows)}\` failed`);
+  }
+}
+
+async function updateLists() {
+  say('updating the package lists ...');
+  const { succeeded, output } = await runQuietly('apt-get', ['update', '-q'], aptEnvironment);
+  if (!succeeded) throw new SetupError(`${output.trimEnd()}\n\n\`apt-get update\` failed`);
+}

@@ -1,0 +1,18 @@
+/**
+ * How the TypeScript tests run: one file after the other, each in a process of its own.
+ *
+ * Many of them start virtual machines or busy programs, and a small machine has two cores; side by
+ * side they would only measure each other.
+ */
+
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    fileParallelism: false,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+});
