@@ -80,7 +80,7 @@ export async function installSystemPackages(task) {
 
 function isThere(row) {
   return row.program === undefined
-    ? packageIsInstalled(packageOf(row))
+    ? packageIsInstalled(row.packagePattern.replace('+', '*'))
     : programIsThere(row.program, row.folders);
 }
 
@@ -96,11 +96,12 @@ function programIsThere(program, folders = []) {
   });
 }
 
-function packageIsInstalled(name) {
-  if (name === undefined) return false;
+/** `glob` is a package name with dpkg's wildcards. */
+function packageIsInstalled(glob) {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: that is how dpkg-query wants it
+  const format = '--showformat=${db:Status-Status}\n';
   return (
-    outputOf('dpkg-query', ['--status', name])?.includes('\nStatus: install ok installed\n') ??
-    false
+    outputOf('dpkg-query', ['--show', format, glob])?.split('\n').includes('installed') ?? false
   );
 }
 

@@ -1,0 +1,235 @@
+/**
+ * The shape of the tree, as tests: who may import or include whom, how long a file may be, what a
+ * file may be called and how it begins, and that nothing of one machine is in it.
+ *
+ * The tables below are the rules; ARCHITECTURE.md explains them. A new folder or core file has to
+ * be given its place here first.
+ */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, extname, join, normalize, sep } from 'node:path';
+import { execa } from 'execa';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+
+/**
+ * What each part of src/ may import from other parts. A part is a folder or a file directly in
+ * src/. Under `types` only with `import type`, which is gone when the program runs.
+ */
+const importTable: Record<string, { values: string[]; types?: string[] }> = {
+  cli: { values: ['daemon', 'lab', 'index', 'errors'] },
+  daemon: { values: ['index', 'errors'] },
+  lab: { values: ['index', 'errors'] },
+  index: { values: ['switch', 'errors'], types: ['bridge', 'port', 'native'] },
+  switch: { values: ['bridge', 'port', 'native', 'errors'] },
+  bridge: { values: ['native', 'errors'] },
+  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
+  testing: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
+  'fd-socket': { values: ['native', 'errors'], types: ['vhost-user'] },
+  'vhost-user': { values: [], types: ['native'] },
+  native: { values: ['errors'] },
+  errors: { values: [] },
+};
+
+/** native/core from the top down: a file includes files of lower rows, and its own header. */
+const coreLayers = [
+  ['dataplane'],
+  ['worker'],
+  ['forward'],
+  ['port'],
+  ['fdb', 'split_queue', 'events'],
+  ['chain', 'guest_memory', 'copy', 'counters'],
+  ['virtio_spec', 'sigbus', 'spinlock'],
+];
+
+/** What each folder of native/ may include from the others. */
+const includeTable: Record<string, string[]> = {
+  core: [],
+  addon: ['core'],
+  test: ['core'],
+  fuzz: ['core'],
+  bench: [],
+};
+
+/** About 400: a file that passes it looks for the missing idea. */
+const linesMax = 450;
+/** Names that say nothing of what is inside. */
+const emptyNames = ['utils', 'util', 'helpers', 'helper', 'common', 'types', 'constants', 'misc'];
+const sourceExtensions = ['.ts', '.mjs', '.cc', '.h'];
+/** Folders of people's machines; in pieces, or this line would be found itself. */
+const machinePath = new RegExp(`(^|[\\s"'\`(=:])/(${['work', 'root', 'home'].join('|')})/`, 'm');
+
+const sourceFolders = ['src', 'native', 'test', 'bench', 'scripts'];
+const textFiles = [
+  ...sourceFolders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  ),
+  ...readdirSync('.', { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name),
+];
+const sources = textFiles.filter((file) => sourceExtensions.includes(extname(file)));
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+  readonly isTypeOnly: boolean;
+}
+
+function importsOf(file: string): Import[] {
+  const parsed = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest);
+  return parsed.statements.flatMap((statement) => {
+    const isImport = ts.isImportDeclaration(statement);
+    if (!isImport && !ts.isExportDeclaration(statement)) return [];
+    const specifier = statement.moduleSpecifier;
+    if (specifier === undefined || !ts.isStringLiteral(specifier)) return [];
+    const isTypeOnly = isImport ? statement.importClause?.isTypeOnly : statement.isTypeOnly;
+    return [{ file, target: specifier.text, isTypeOnly: isTypeOnly ?? false }];
+  });
+}
+
+/** src/lab/qemu.ts and src/native.ts belong to lab and native. */
+function partOf(file: string): string {
+  return basename(file.split(sep)[1]!, '.ts');
+}
+
+function stem(file: string): string {
+  return basename(file, extname(file));
+}
+
+describe('TypeScript', () => {
+  const typescript = sources.filter((file) => file.startsWith(`src${sep}`));
+  const imports = typescript.flatMap(importsOf);
+
+  test('imports between the parts of src/ are the ones in the table', () => {
+    const crossing = imports
+      .filter(({ target }) => target.startsWith('.'))
+      .map((entry) => ({
+        ...entry,
+        to: partOf(normalize(join(dirname(entry.file), entry.target))),
+      }))
+      .filter(({ file, to }) => partOf(file) !== to);
+    expect(crossing).not.toHaveLength(0);
+    const forbidden = crossing.filter(({ file, to, isTypeOnly }) => {
+      const { values = [], types = [] } = importTable[partOf(file)] ?? {};
+      return !values.includes(to) && !(isTypeOnly && types.includes(to));
+    });
+    expect(forbidden).toEqual([]);
+  });
+
+  test('every part of src/ has its row in the table', () => {
+    const parts = new Set(typescript.map(partOf));
+    expect([...parts].filter((part) => !(part in importTable))).toEqual([]);
+  });
+
+  test('only native.ts loads the addon', () => {
+    const loading = typescript.filter((file) =>
+      /createRequire|\bdlopen\b|\.node['"`]/.test(readFileSync(file, 'utf8')),
+    );
+    expect(loading).toEqual([join('src', 'native.ts')]);
+  });
+
+  test('src/ imports only packages that are installed with it', () => {
+    const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+    const packages = imports
+      .map(({ target }) => target)
+      .filter((target) => !target.startsWith('.') && !target.startsWith('node:'));
+    expect(packages).not.toHaveLength(0);
+    expect(packages.filter((name) => !(name in dependencies))).toEqual([]);
+  });
+
+  test('scripts/ run before there are npm packages', () => {
+    const targets = sources
+      .filter((file) => file.startsWith(`scripts${sep}`))
+      .flatMap(importsOf)
+      .map(({ target }) => target);
+    expect(targets).not.toHaveLength(0);
+    expect(targets.filter((target) => !/^(node:|\.\/)/.test(target))).toEqual([]);
+  });
+
+  test('tests and sources agree with the type checker', { timeout: 120_000 }, async () => {
+    const check = await execa('npx', ['tsc', '-p', 'test'], { reject: false });
+    expect(check.stdout).toBe('');
+    expect(check.exitCode).toBe(0);
+  });
+});
+
+describe('C++', () => {
+  const native = sources.filter((file) => file.startsWith(`native${sep}`));
+  const includes = native.flatMap((file) =>
+    Array.from(readFileSync(file, 'utf8').matchAll(/^#include "([^"]+)"/gm), (match) => {
+      const folder = dirname(file);
+      const written = match[1]!;
+      // As the compiler does: beside the file, then from native/.
+      const beside = native.includes(join(folder, written));
+      return { file, target: beside ? join(folder, written) : join('native', written) };
+    }),
+  );
+
+  test('every included file of the project exists', () => {
+    expect(includes).not.toHaveLength(0);
+    expect(includes.filter(({ target }) => !native.includes(target))).toEqual([]);
+  });
+
+  test('includes between the folders of native/ are the ones in the table', () => {
+    const folderOf = (file: string) => file.split(sep)[1]!;
+    const forbidden = includes.filter(({ file, target }) => {
+      const [from, to] = [folderOf(file), folderOf(target)];
+      return from !== to && !includeTable[from]?.includes(to);
+    });
+    expect(forbidden).toEqual([]);
+  });
+
+  test('native/core includes only downwards', () => {
+    const inCore = (file: string) => file.startsWith(join('native', 'core', sep));
+    const layerOf = (file: string) => coreLayers.findIndex((names) => names.includes(stem(file)));
+    const unplaced = native.filter((file) => inCore(file) && layerOf(file) === -1);
+    expect(unplaced).toEqual([]);
+    const upwards = includes.filter(
+      ({ file, target }) =>
+        inCore(file) && stem(file) !== stem(target) && layerOf(target) <= layerOf(file),
+    );
+    expect(upwards).toEqual([]);
+  });
+});
+
+describe('every file', () => {
+  test('has at most about 400 lines', () => {
+    const long = sources
+      .map((file) => ({ file, lines: readFileSync(file, 'utf8').split('\n').length - 1 }))
+      .filter(({ lines }) => lines > linesMax);
+    expect(long).toEqual([]);
+  });
+
+  test('is named after what it holds', () => {
+    expect(sources.filter((file) => emptyNames.includes(stem(file)))).toEqual([]);
+  });
+
+  test('begins with a comment that says what it is', () => {
+    const silent = sources.filter(
+      (file) => !/^(#!.*\n)?(\/\*\*\n|\/\/ )/.test(readFileSync(file, 'utf8')),
+    );
+    expect(silent).toEqual([]);
+  });
+
+  test('names no path of one machine', () => {
+    expect(textFiles).toContain('package.json');
+    expect(textFiles.filter((file) => machinePath.test(readFileSync(file, 'utf8')))).toEqual([]);
+  });
+
+  test('of npm says what is installed, not where it is downloaded from', () => {
+    expect(readFileSync('package-lock.json', 'utf8')).not.toMatch(
+      /"resolved"|https?:\/\/[^"]*\.tgz/,
+    );
+  });
+
+  test('is formatted and without a finding of the linter', { timeout: 60_000 }, async () => {
+    const check = await execa('npx', ['biome', 'check', '--error-on-warnings', '.'], {
+      reject: false,
+      all: true,
+    });
+    expect(check.exitCode, check.all).toBe(0);
+  });
+});
