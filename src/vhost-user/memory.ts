@@ -9,7 +9,7 @@
  */
 
 import type { MemoryRegion } from '../native.ts';
-import { Refusal } from './refusal.ts';
+import { memoryRemedy, Refusal } from './refusal.ts';
 
 /** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */
 export const memorySlotsMax = 509;
@@ -86,6 +86,9 @@ export class MemoryTable {
   }
 
   checkReplace(regions: readonly MemoryRegion[]): void {
+    if (regions.length === 0) {
+      throw new Refusal('MEMORY_NOT_SHARED', `no memory region was given; ${memoryRemedy}`);
+    }
     regions.forEach((region, i) => {
       checkRegion(region);
       checkApart(regions.slice(0, i), region);

@@ -215,7 +215,7 @@ function readRegion(fields: DataView, at: number): MemoryRegion {
 
 /** "Memory regions description". */
 export const memoryTableLayout: Layout<readonly MemoryRegion[]> = {
-  bytesMin: tableHeadBytes + regionBytes,
+  bytesMin: tableHeadBytes,
   bytesMax: tableHeadBytes + memoryTableRegionsMax * regionBytes,
   encode(regions) {
     const bytes = new Uint8Array(tableHeadBytes + regions.length * regionBytes);

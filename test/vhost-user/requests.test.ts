@@ -1,0 +1,236 @@
+/** Walks the table: what the dispatcher owes every request, proved of every row. */
+
+import { describe, expect, it } from 'vitest';
+import {
+  offeredFeatures,
+  offeredProtocolFeatures,
+  protocolFeatures,
+  virtioFeatures,
+} from '../../src/vhost-user/features.ts';
+import {
+  memoryRegionLayout,
+  memoryTableLayout,
+  type RequestName,
+  requestNumbers,
+  u64Layout,
+  vringAddressesLayout,
+  vringFdLayout,
+  vringStateLayout,
+} from '../../src/vhost-user/message.ts';
+import { type RequestRow, requestTable } from '../../src/vhost-user/requests.ts';
+import { Recording, region, ringAddresses } from './recording.ts';
+
+interface Sample {
+  readonly payload: Uint8Array;
+  readonly fds: number;
+  /** The same request about a queue out of range. */
+  readonly outOfRange?: Uint8Array;
+  /** What has to be said before the request can succeed. */
+  readonly before?: (recording: Recording) => void;
+}
+
+const none: Sample = { payload: new Uint8Array(0), fds: 0 };
+const word = (value: bigint): Sample => ({ payload: u64Layout.encode(value), fds: 0 });
+const queueOut = 2;
+
+function state(num: number): Sample {
+  return {
+    payload: vringStateLayout.encode({ index: 0, num }),
+    fds: 0,
+    outOfRange: vringStateLayout.encode({ index: queueOut, num }),
+  };
+}
+
+const eventfd: Sample = {
+  payload: vringFdLayout.encode({ index: 0, hasFd: true }),
+  fds: 1,
+  outOfRange: vringFdLayout.encode({ index: queueOut, hasFd: true }),
+};
+
+function address(index: number): Uint8Array {
+  return vringAddressesLayout.encode({ index, flags: 0, log: 0n, ...ringAddresses(0) });
+}
+
+/** One request of each kind that succeeds after `negotiate()`. */
+const samples: Record<RequestName, Sample> = {
+  GET_FEATURES: none,
+  SET_FEATURES: word(offeredFeatures),
+  SET_OWNER: none,
+  RESET_OWNER: none,
+  SET_MEM_TABLE: { payload: memoryTableLayout.encode([region]), fds: 1 },
+  SET_VRING_NUM: state(256),
+  SET_VRING_ADDR: { payload: address(0), fds: 0, outOfRange: address(queueOut) },
+  SET_VRING_BASE: state(0),
+  GET_VRING_BASE: state(0),
+  SET_VRING_KICK: {
+    ...eventfd,
+    before(recording) {
+      recording.memory();
+      recording.vring('SET_VRING_NUM', 0, 256);
+      recording.address(0);
+    },
+  },
+  SET_VRING_CALL: eventfd,
+  SET_VRING_ERR: eventfd,
+  GET_PROTOCOL_FEATURES: none,
+  SET_PROTOCOL_FEATURES: word(offeredProtocolFeatures),
+  GET_QUEUE_NUM: none,
+  SET_VRING_ENABLE: state(1),
+  RESET_DEVICE: none,
+  GET_MAX_MEM_SLOTS: none,
+  ADD_MEM_REG: { payload: memoryRegionLayout.encode(region), fds: 1 },
+  REM_MEM_REG: {
+    payload: memoryRegionLayout.encode(region),
+    fds: 0,
+    before: (recording) => recording.memory(),
+  },
+  SET_STATUS: word(1n),
+  GET_STATUS: none,
+};
+
+const rows: [RequestName, RequestRow][] = [...requestTable.values()].map((row) => [row.name, row]);
+
+function prepared(name: RequestName): Recording {
+  const recording = new Recording().negotiate();
+  samples[name].before?.(recording);
+  expect(recording.open).toBe(true);
+  return recording;
+}
+
+function expectSettled(recording: Recording): void {
+  expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+}
+
+describe.each(rows)('%s', (name, row) => {
+  const sample = samples[name];
+
+  it('has the number of the specification', () => {
+    expect(row.number).toBe(requestNumbers[name]);
+  });
+
+  it('succeeds as it should be sent, and says so when asked', () => {
+    const recording = prepared(name);
+    const reply = recording.send(name, {
+      payload: sample.payload,
+      fds: recording.fds(sample.fds),
+      needReply: true,
+    });
+    expect(recording.open).toBe(true);
+    expect(reply?.request).toBe(row.number);
+    expect(reply?.flags).toBe(0x5);
+    if (!row.replies) expect(reply?.payload).toEqual(u64Layout.encode(0n));
+    recording.session.close();
+    expectSettled(recording);
+  });
+
+  it('says nothing unless asked or due a reply of its own', () => {
+    const recording = prepared(name);
+    const before = recording.replies.length;
+    recording.send(name, { payload: sample.payload, fds: recording.fds(sample.fds) });
+    expect(recording.open).toBe(true);
+    expect(recording.replies.length - before).toBe(row.replies ? 1 : 0);
+  });
+
+  it('is refused with a payload one byte too long', () => {
+    expectWrongSize(name, sample.payload.length + 1);
+  });
+
+  it('is refused with more fds than it takes, and they are closed', () => {
+    const recording = prepared(name);
+    const max = name === 'REM_MEM_REG' ? 1 : sample.fds;
+    recording.send(name, { payload: sample.payload, fds: recording.fds(max + 1) });
+    expect(recording.refusal).toBe('BAD_FDS');
+    expectSettled(recording);
+  });
+});
+
+function expectWrongSize(name: RequestName, sizeBytes: number): void {
+  const recording = prepared(name);
+  const { payload, fds } = samples[name];
+  const wrong = new Uint8Array(sizeBytes);
+  wrong.set(payload.subarray(0, sizeBytes));
+  recording.send(name, { payload: wrong, fds: recording.fds(fds) });
+  expect(recording.refusal).toBe('BAD_SIZE');
+  expectSettled(recording);
+}
+
+describe.each(rows.filter(([name]) => samples[name].payload.length > 0))('%s', (name) => {
+  it('is refused with a payload one byte too short, and with none', () => {
+    expectWrongSize(name, samples[name].payload.length - 1);
+    expectWrongSize(name, 0);
+  });
+});
+
+describe.each(rows.filter(([name]) => samples[name].fds > 0))('%s', (name, row) => {
+  it('is refused without its fd', () => {
+    const recording = prepared(name);
+    recording.send(name, { payload: samples[name].payload });
+    expect(recording.refusal).toBe(row.fdsMissing?.code ?? 'BAD_FDS');
+  });
+});
+
+describe.each(rows.filter(([, row]) => row.requires !== undefined))('%s', (name, row) => {
+  it('is refused without the feature it needs', () => {
+    const recording = new Recording();
+    const requires = row.requires!;
+    if (requires === 'VHOST_USER_F_PROTOCOL_FEATURES') {
+      recording.negotiate(offeredFeatures & ~virtioFeatures.VHOST_USER_F_PROTOCOL_FEATURES);
+    } else {
+      recording.negotiate(offeredFeatures, offeredProtocolFeatures & ~protocolFeatures[requires]);
+    }
+    samples[name].before?.(recording);
+    const { payload, fds } = samples[name];
+    recording.send(name, { payload, fds: recording.fds(fds) });
+    expect(recording.refusal).toBe('MISSING_FEATURE');
+    expect(recording.sentence).toContain(requires);
+    expectSettled(recording);
+  });
+});
+
+describe.each(rows.filter(([name]) => samples[name].outOfRange))('%s', (name) => {
+  it('is refused for a queue the port has not', () => {
+    const recording = prepared(name);
+    const { outOfRange, fds } = samples[name];
+    recording.send(name, { payload: outOfRange!, fds: recording.fds(fds) });
+    expect(recording.refusal).toBe('BAD_QUEUE');
+    expect(recording.sentence).toBe(`port web1: ${name} for queue 2: this port has queues 0 to 1`);
+    expectSettled(recording);
+  });
+});
+
+describe('the table', () => {
+  it('has a row for every request number and a sample for every row', () => {
+    expect([...requestTable.keys()].sort((a, b) => a - b)).toEqual(
+      Object.values(requestNumbers).sort((a, b) => a - b),
+    );
+    expect(rows.map(([name]) => name).sort()).toEqual(Object.keys(samples).sort());
+  });
+
+  it('asks for a queue exactly in the requests about one', () => {
+    const about = rows.filter(([name, row]) => row.read(samples[name].payload)?.queue === 0);
+    expect(about.map(([name]) => name)).toEqual(
+      rows.map(([name]) => name).filter((name) => name.includes('_VRING_')),
+    );
+  });
+
+  it('has a sample about a queue for every row about one', () => {
+    for (const [name, row] of rows) {
+      const isAboutQueue = row.read(samples[name].payload)?.queue !== undefined;
+      expect(samples[name].outOfRange !== undefined).toBe(isAboutQueue);
+    }
+  });
+
+  it.each(['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'] as const)(
+    '%s with the invalid FD flag takes no fd',
+    (name) => {
+      const payload = vringFdLayout.encode({ index: 0, hasFd: false });
+      const alone = prepared(name);
+      alone.send(name, { payload });
+      expect(alone.open).toBe(true);
+      const surplus = prepared(name);
+      surplus.send(name, { payload, fds: surplus.fds(1) });
+      expect(surplus.refusal).toBe('BAD_FDS');
+      expectSettled(surplus);
+    },
+  );
+});

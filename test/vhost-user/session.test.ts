@@ -1,0 +1,453 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Backend } from '../../src/vhost-user/backend.ts';
+import { offeredFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
+import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
+import {
+  encodeMessage,
+  memoryTableLayout,
+  type RequestName,
+  requestNumbers,
+  u64Layout,
+  vringStateLayout,
+} from '../../src/vhost-user/message.ts';
+import { Recording, region, ringAddresses } from './recording.ts';
+
+function running(): Recording {
+  const recording = new Recording().negotiate();
+  recording.memory();
+  recording.startRing(0);
+  recording.startRing(1);
+  recording.eventfd('SET_VRING_CALL', 0);
+  recording.eventfd('SET_VRING_ERR', 1);
+  recording.vring('SET_VRING_ENABLE', 0, 1);
+  return recording;
+}
+
+function expectSettled(recording: Recording): void {
+  expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+}
+
+describe('values a frontend may not send', () => {
+  it.each([0, 3, 513, 65536, 0xffffffff])('ring size %d', (size) => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_NUM', 0, size);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it.each([1, 2, 1024, 32768])('but ring size %d is fine', (size) => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_NUM', 0, size);
+    expect(recording.open).toBe(true);
+  });
+
+  it('the sentence names port, request, queue, value and expectation', () => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_NUM', 0, 513);
+    expect(recording.sentence).toBe(
+      'port web1: SET_VRING_NUM for queue 0: size 513 is not a power of two',
+    );
+  });
+
+  it.each([
+    ['desc', 8n],
+    ['avail', 1n],
+    ['used', 2n],
+  ] as const)('%s address off its alignment', (part, offBytes) => {
+    const recording = new Recording().negotiate();
+    const addresses = ringAddresses(0);
+    recording.address(0, { ...addresses, [part]: addresses[part] + offBytes });
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('a base that is no 16-bit index', () => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_BASE', 0, 0x10000);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('SET_VRING_ENABLE with a value other than 0 and 1', () => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_ENABLE', 0, 2);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('a status of more than 8 bits', () => {
+    const recording = new Recording().negotiate();
+    recording.tell('SET_STATUS', 0x100n);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('a ring with logging, which is not offered', () => {
+    const recording = new Recording().negotiate();
+    recording.address(0, ringAddresses(0), 1);
+    expect(recording.refusal).toBe('MISSING_FEATURE');
+  });
+
+  it('a feature that was not offered, and the sentence names it', () => {
+    const recording = new Recording();
+    recording.negotiate(offeredFeatures | virtioFeatures.VIRTIO_F_RING_PACKED);
+    expect(recording.refusal).toBe('MISSING_FEATURE');
+    expect(recording.sentence).toBe(
+      'port web1: SET_FEATURES: VIRTIO_F_RING_PACKED was not offered',
+    );
+  });
+
+  it('a protocol feature that was not offered', () => {
+    const recording = new Recording();
+    recording.tell('SET_PROTOCOL_FEATURES', 1n << 1n);
+    expect(recording.sentence).toContain('VHOST_USER_PROTOCOL_F_LOG_SHMFD was not offered');
+  });
+});
+
+describe('memory', () => {
+  const second = { ...region, guestAddress: 0x4000_0000n, userAddress: 0x7f10_0000_0000n };
+
+  it.each([
+    ['an empty region', { ...region, sizeBytes: 0n }],
+    ['a guest address that wraps', { ...region, guestAddress: (1n << 64n) - 1n }],
+    ['a user address that wraps', { ...region, userAddress: (1n << 64n) - 1n }],
+    ['an offset beyond any file', { ...region, mmapOffset: (1n << 63n) - 1n }],
+  ])('%s is refused, alone and added', (_, bad) => {
+    const table = new Recording().negotiate();
+    table.memory([bad]);
+    expect(table.refusal).toBe('BAD_VALUE');
+    expectSettled(table);
+    const added = new Recording().negotiate();
+    added.addMemory(bad);
+    expect(added.refusal).toBe('BAD_VALUE');
+    expectSettled(added);
+  });
+
+  it('regions that overlap in guest addresses are refused', () => {
+    const overlapping = { ...second, guestAddress: region.guestAddress + region.sizeBytes - 1n };
+    const recording = new Recording().negotiate();
+    recording.memory([region, overlapping]);
+    expect(recording.refusal).toBe('BAD_VALUE');
+    expect(recording.backend.callsOf('setMemory')).toEqual([]);
+  });
+
+  it('a table without any region means unshared memory, and the sentence names the option', () => {
+    const recording = new Recording().negotiate();
+    recording.send('SET_MEM_TABLE', { payload: memoryTableLayout.encode([]) });
+    expect(recording.refusal).toBe('MEMORY_NOT_SHARED');
+    expect(recording.sentence).toContain('share=on');
+  });
+
+  it('a ring without any memory means unshared memory: QEMU leaves such regions out', () => {
+    const recording = new Recording().negotiate();
+    recording.startRing(0);
+    expect(recording.refusal).toBe('MEMORY_NOT_SHARED');
+    expect(recording.sentence).toContain('share=on');
+    expectSettled(recording);
+  });
+
+  it('what the backend cannot map is the frontend’s mistake, with the option to mend it', () => {
+    const recording = new Recording().negotiate();
+    const error = Object.assign(new Error('mmap: ENODEV'), { code: 'MEMORY_UNMAPPABLE' });
+    recording.backend.failures.set('addMemoryRegion', error);
+    recording.addMemory(region);
+    expect(recording.refusal).toBe('MEMORY_UNMAPPABLE');
+    expect(recording.sentence).toMatch(/mmap: ENODEV; .*share=on/);
+    expectSettled(recording);
+  });
+
+  it('reports how much is shared after every change', () => {
+    const recording = new Recording().negotiate();
+    recording.memory([region]);
+    recording.addMemory(second);
+    recording.removeMemory(region);
+    expect(recording.events.filter(({ type }) => type === 'memory')).toEqual([
+      { type: 'memory', regions: 1, bytes: region.sizeBytes },
+      { type: 'memory', regions: 2, bytes: 2n * region.sizeBytes },
+      { type: 'memory', regions: 1, bytes: region.sizeBytes },
+    ]);
+  });
+
+  it(`takes ${memorySlotsMax} slots and not one more`, () => {
+    const recording = new Recording().negotiate();
+    const slot = (i: number) => ({ ...region, guestAddress: BigInt(i) * region.sizeBytes });
+    for (let i = 0; i < memorySlotsMax; i++) recording.addMemory(slot(i));
+    expect(recording.ask('GET_MAX_MEM_SLOTS')).toBe(BigInt(memorySlotsMax));
+    expect(recording.backend.callsOf('addMemoryRegion').length).toBe(memorySlotsMax);
+    recording.addMemory(slot(memorySlotsMax));
+    expect(recording.refusal).toBe('BAD_VALUE');
+    expectSettled(recording);
+  });
+});
+
+describe('order', () => {
+  it('a kick before SET_FEATURES is refused', () => {
+    const recording = new Recording();
+    recording.memory();
+    recording.startRing(0);
+    expect(recording.refusal).toBe('WRONG_ORDER');
+  });
+
+  it.each([
+    ['SET_VRING_NUM', (recording: Recording) => recording.address(0)],
+    ['SET_VRING_ADDR', (recording: Recording) => recording.vring('SET_VRING_NUM', 0, 256)],
+  ] as const)('a kick without %s names what is missing', (missing, rest) => {
+    const recording = new Recording().negotiate();
+    recording.memory();
+    rest(recording);
+    recording.eventfd('SET_VRING_KICK', 0);
+    expect(recording.refusal).toBe('WRONG_ORDER');
+    expect(recording.sentence).toContain(missing);
+    expectSettled(recording);
+  });
+
+  it.each(['SET_VRING_NUM', 'SET_VRING_BASE'] as const)(
+    '%s on a started ring is refused',
+    (name) => {
+      const recording = running();
+      recording.vring(name, 0, 256);
+      expect(recording.refusal).toBe('WRONG_ORDER');
+    },
+  );
+
+  it('a ring outside memory is refused, and so is moving one there', () => {
+    const outside = { ...ringAddresses(0), used: region.userAddress + region.sizeBytes - 4n };
+    const started = new Recording().negotiate();
+    started.memory();
+    started.vring('SET_VRING_NUM', 0, 256);
+    started.address(0, outside);
+    started.eventfd('SET_VRING_KICK', 0);
+    expect(started.refusal).toBe('RING_UNMAPPED');
+    const moved = running();
+    moved.address(0, outside);
+    expect(moved.refusal).toBe('RING_UNMAPPED');
+    expect(moved.backend.callsOf('moveQueue')).toEqual([]);
+  });
+});
+
+describe('failure', () => {
+  it('is acknowledged before the session closes', () => {
+    const recording = new Recording().negotiate();
+    const payload = vringStateLayout.encode({ index: 0, num: 3 });
+    const reply = recording.send('SET_VRING_NUM', { payload, needReply: true });
+    expect(u64Layout.decode(reply!.payload)).toBe(1n);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('of the backend closes the session with the error as its cause', () => {
+    const recording = new Recording().negotiate();
+    const error = new Error('no worker');
+    recording.backend.failures.set('startQueue', error);
+    recording.memory();
+    recording.startRing(0);
+    expect(recording.closeReason).toEqual({
+      kind: 'backend-error',
+      sentence: 'port web1: SET_VRING_KICK for queue 0: the switch failed: no worker',
+      cause: error,
+    });
+    expectSettled(recording);
+  });
+
+  it('to send an answer closes the session', () => {
+    const recording = running();
+    recording.sendFailure = new Error('EPIPE');
+    recording.send('GET_FEATURES');
+    expect(recording.closeReason?.kind).toBe('send-failed');
+    expect(recording.backend.running.size).toBe(0);
+    expectSettled(recording);
+  });
+
+  it('while closing is reported, and the rest is given back all the same', () => {
+    const recording = running();
+    const error = new Error('stuck');
+    recording.backend.failures.set('enableQueue', error);
+    recording.session.end();
+    expect(recording.closeReason).toMatchObject({ kind: 'backend-error', cause: error });
+    expect(recording.backend.running.size).toBe(0);
+    expect(recording.backend.callsOf('setMemory').at(-1)).toEqual([0]);
+  });
+});
+
+describe('the end', () => {
+  it('gives back rings, eventfds and memory, once', () => {
+    const recording = running();
+    const before = recording.backend.calls.length;
+    recording.session.close();
+    expect(recording.backend.calls.slice(before)).toEqual([
+      ['stopQueue', 0],
+      ['enableQueue', 0, false],
+      ['setCall', 0, -1],
+      ['stopQueue', 1],
+      ['setErr', 1, -1],
+      ['setMemory', 0],
+    ]);
+    recording.session.close();
+    recording.session.end();
+    expect(recording.backend.calls.length).toBe(before + 6);
+    expect(recording.eventTypes().filter((type) => type === 'closed')).toEqual(['closed']);
+    expect(recording.events.at(-1)).toEqual({
+      type: 'closed',
+      reason: { kind: 'closed-by-owner' },
+    });
+    expectSettled(recording);
+  });
+
+  it('between two messages is the frontend leaving', () => {
+    const recording = running();
+    recording.session.end();
+    expect(recording.closeReason).toEqual({ kind: 'frontend-left' });
+  });
+
+  it('within a message is an error, and its fds are closed', () => {
+    const recording = new Recording();
+    recording.feed(encodeMessage(5, 1, new Uint8Array(40)).subarray(0, 20), recording.fds(2));
+    recording.session.end();
+    expect(recording.refusal).toBe('TRUNCATED');
+    expectSettled(recording);
+  });
+
+  it('leaves a session that wants nothing and closes what it is given', () => {
+    const recording = new Recording();
+    recording.session.close();
+    expect(recording.session.wants).toBe(0);
+    recording.session.receive(new Uint8Array(12), recording.fds(2));
+    expectSettled(recording);
+  });
+
+  it('may be called for from within an event', () => {
+    const recording = new Recording().negotiate();
+    recording.onEvent = (event) => {
+      if (event.type === 'ring-started') recording.session.close();
+    };
+    recording.memory();
+    recording.startRing(0);
+    expect(recording.closeReason).toEqual({ kind: 'closed-by-owner' });
+    expect(recording.backend.running.size).toBe(0);
+    expectSettled(recording);
+  });
+});
+
+describe('anything at all', () => {
+  const names = Object.keys(requestNumbers) as RequestName[];
+  const payload = fc.oneof(
+    fc.constant(new Uint8Array(0)),
+    fc.uint8Array({ maxLength: 48 }),
+    fc.constantFrom(0n, 1n, 2n, 0x100n, 0x101n, offeredFeatures).map(u64Layout.encode),
+    fc
+      .record({ index: fc.nat(2), num: fc.constantFrom(0, 1, 3, 256, 0x10000) })
+      .map(vringStateLayout.encode),
+    fc.constant(memoryTableLayout.encode([region])),
+  );
+  const message = fc.record({
+    request: fc.oneof(
+      fc.constantFrom(...names).map((name) => requestNumbers[name]),
+      fc.nat(50),
+    ),
+    flags: fc.constantFrom(0x1, 0x9),
+    payload,
+    fdCount: fc.constantFrom(0, 0, 0, 1, 1, 2, 9),
+  });
+
+  type Step = (recording: Recording) => unknown;
+  const queue = fc.nat(1);
+  /** What a frontend does, in no order a frontend would do it. */
+  const orderly: fc.Arbitrary<Step> = fc.oneof(
+    queue.map((index) => (recording: Recording) => recording.startRing(index)),
+    queue.map((index) => (recording: Recording) => recording.vring('GET_VRING_BASE', index, 0)),
+    queue.map((index) => (recording: Recording) => recording.address(index)),
+    queue.map((index) => (recording: Recording) => recording.session.queueBroken(index, 'loop')),
+    fc.record({ index: queue, num: fc.nat(1) }).map(
+      ({ index, num }) =>
+        (recording: Recording) =>
+          recording.vring('SET_VRING_ENABLE', index, num),
+    ),
+    fc
+      .record({
+        name: fc.constantFrom<RequestName[]>('SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'),
+        index: queue,
+        hasFd: fc.boolean(),
+      })
+      .map(
+        ({ name, index, hasFd }) =>
+          (recording: Recording) =>
+            recording.eventfd(name, index, hasFd),
+      ),
+    fc.constantFrom<Step[]>(
+      (recording) => recording.memory(),
+      (recording) => recording.removeMemory(region, recording.fds(1)),
+      (recording) => recording.addMemory(region),
+      (recording) => recording.negotiate(),
+      (recording) => recording.tell('SET_STATUS', 0n),
+      (recording) => recording.tell('SET_STATUS', 0xfn),
+      (recording) => recording.send('RESET_DEVICE', { needReply: true }),
+      (recording) => recording.send(33, { fds: recording.fds(1), needReply: true }),
+    ),
+  );
+  const disorderly: fc.Arbitrary<Step> = message.map(
+    ({ request, flags, payload: bytes, fdCount }) =>
+      (recording) =>
+        recording.feed(encodeMessage(request, flags, bytes), recording.fds(fdCount)),
+  );
+  const failing = fc.constantFrom<(keyof Backend | undefined)[]>(
+    undefined,
+    undefined,
+    undefined,
+    'setMemory',
+    'startQueue',
+    'stopQueue',
+    'setCall',
+    'enableQueue',
+  );
+
+  it('no sequence of messages throws, leaks an fd or leaves a ring running', () => {
+    const seen = { survivors: 0, restarts: 0, refusals: new Set<string>() };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(
+          () => new Recording(),
+          () => new Recording().negotiate(),
+          running,
+        ),
+        failing,
+        fc.array(
+          fc.oneof({ weight: 20, arbitrary: orderly }, { weight: 1, arbitrary: disorderly }),
+          { maxLength: 12 },
+        ),
+        (prepare, failure, steps) => {
+          const recording = prepare();
+          if (failure !== undefined) recording.backend.failures.set(failure, new Error('refused'));
+          for (const step of steps) step(recording);
+          if (recording.open && steps.length > 4) seen.survivors++;
+          if (recording.backend.callsOf('startQueue').length > 2) seen.restarts++;
+          if (recording.refusal !== undefined) seen.refusals.add(recording.refusal);
+          recording.session.end();
+          expectSettled(recording);
+          expect(recording.backend.running.size).toBe(0);
+          expect(recording.eventTypes().filter((type) => type === 'closed').length).toBe(1);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+    // The property is worth something only if it went through deep states as well as refusals.
+    expect(seen.survivors).toBeGreaterThan(50);
+    expect(seen.restarts).toBeGreaterThan(50);
+    expect(seen.refusals.size).toBeGreaterThan(5);
+  });
+
+  it('no sequence of bytes throws or leaks an fd', () => {
+    const chunk = fc.record({
+      bytes: fc.oneof(
+        fc.uint8Array({ maxLength: 64 }),
+        message.map(({ request, flags: bits, payload: body }) =>
+          encodeMessage(request, bits, body),
+        ),
+      ),
+      fdCount: fc.constantFrom(0, 0, 1, 3),
+    });
+    fc.assert(
+      fc.property(fc.array(chunk, { maxLength: 20 }), (chunks) => {
+        const recording = new Recording();
+        for (const { bytes, fdCount } of chunks) recording.feed(bytes, recording.fds(fdCount));
+        recording.session.end();
+        expectSettled(recording);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
