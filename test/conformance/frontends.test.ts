@@ -1,0 +1,159 @@
+/**
+ * The message sequences of the frontends in use, as read in QEMU (hw/virtio/vhost.c, vhost-user.c,
+ * hw/net/vhost_net.c) and DPDK (drivers/net/virtio/virtio_user). Only the order is replayed here; the
+ * programs themselves run against the whole switch elsewhere.
+ */
+
+import { describe, expect, it } from 'vitest';
+import {
+  offeredFeatures,
+  offeredProtocolFeatures,
+  protocolFeatures,
+  virtioFeatures,
+} from '../../src/vhost-user/features.ts';
+import {
+  memoryRegionLayout,
+  memoryTableLayout,
+  u64Layout,
+  vringStateLayout,
+} from '../../src/vhost-user/message.ts';
+import { Recording, region } from '../vhost-user/recording.ts';
+
+const { VIRTIO_NET_F_CTRL_VQ } = virtioFeatures;
+
+/** What QEMU does for each queue pair when it creates the device. */
+function qemuRealizes(recording: Recording, pair: number): void {
+  expect(recording.ask('GET_FEATURES')).toBe(offeredFeatures);
+  const offered = recording.ask('GET_PROTOCOL_FEATURES')!;
+  recording.tell('SET_PROTOCOL_FEATURES', offered);
+  if (pair === 0) {
+    recording.ask('GET_QUEUE_NUM');
+    recording.send('SET_OWNER');
+  }
+  recording.ask('GET_MAX_MEM_SLOTS');
+  recording.ask('GET_FEATURES');
+  for (const queue of [2 * pair, 2 * pair + 1]) {
+    recording.eventfd('SET_VRING_CALL', queue);
+    recording.eventfd('SET_VRING_ERR', queue);
+  }
+  enable(recording, pair);
+}
+
+function enable(recording: Recording, pair: number): void {
+  for (const index of [2 * pair, 2 * pair + 1]) {
+    const payload = vringStateLayout.encode({ index, num: 1 });
+    const reply = recording.send('SET_VRING_ENABLE', { payload, needReply: true });
+    expect(u64Layout.decode(reply!.payload)).toBe(0n);
+  }
+}
+
+/** QEMU 8.2 and later asks for the status after it has set features, and adds to it. */
+function addStatus(recording: Recording, bits: bigint): void {
+  recording.tell('SET_STATUS', recording.ask('GET_STATUS')! | bits);
+  expect(recording.ask('GET_STATUS')! & bits).toBe(bits);
+}
+
+/** The driver says DRIVER_OK. Memory is told as a difference, so only the first time. */
+function qemuStarts(recording: Recording, pairs: number, isFirst: boolean): void {
+  for (let pair = 0; pair < pairs; pair++) {
+    enable(recording, pair);
+    recording.tell('SET_FEATURES', offeredFeatures & ~VIRTIO_NET_F_CTRL_VQ);
+    addStatus(recording, 0x08n);
+    if (pair === 0 && isFirst) {
+      const payload = memoryRegionLayout.encode(region);
+      const reply = recording.send('ADD_MEM_REG', {
+        payload,
+        fds: recording.fds(1),
+        needReply: true,
+      });
+      expect(u64Layout.decode(reply!.payload)).toBe(0n);
+    }
+    recording.startRing(2 * pair);
+    recording.startRing(2 * pair + 1);
+  }
+  addStatus(recording, 0x07n);
+}
+
+function qemuStops(recording: Recording, pairs: number): void {
+  for (let queue = 0; queue < 2 * pairs; queue++) recording.vring('GET_VRING_BASE', queue, 0);
+  recording.tell('SET_STATUS', 0n);
+}
+
+describe.each([1, 2])('QEMU with %d queue pairs', (pairs) => {
+  it('realizes, starts, reboots twice and leaves', () => {
+    const recording = new Recording(pairs);
+    for (let pair = 0; pair < pairs; pair++) qemuRealizes(recording, pair);
+    for (const isFirst of [true, false, false]) {
+      qemuStarts(recording, pairs, isFirst);
+      expect(recording.open, recording.sentence).toBe(true);
+      expect(recording.backend.running.size).toBe(2 * pairs);
+      const enabled = new Map(recording.backend.callsOf('enableQueue') as [number, boolean][]);
+      expect([...enabled.values()]).toEqual(Array(2 * pairs).fill(true));
+      qemuStops(recording, pairs);
+      expect(recording.backend.running.size).toBe(0);
+    }
+    recording.session.end();
+    expect(recording.closeReason).toEqual({ kind: 'frontend-left' });
+    expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+  });
+});
+
+describe('DPDK virtio-user', () => {
+  const chosen =
+    protocolFeatures.VHOST_USER_PROTOCOL_F_MQ |
+    protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK |
+    protocolFeatures.VHOST_USER_PROTOCOL_F_STATUS;
+
+  function setStatus(recording: Recording, status: bigint): void {
+    const payload = u64Layout.encode(status);
+    const reply = recording.send('SET_STATUS', { payload, needReply: true });
+    expect(u64Layout.decode(reply!.payload)).toBe(0n);
+    expect(recording.ask('GET_STATUS')).toBe(status);
+  }
+
+  function shareMemory(recording: Recording): void {
+    const reply = recording.send('SET_MEM_TABLE', {
+      payload: memoryTableLayout.encode([region]),
+      fds: recording.fds(1),
+      needReply: true,
+    });
+    expect(u64Layout.decode(reply!.payload)).toBe(0n);
+  }
+
+  function setEnabled(recording: Recording, num: number): void {
+    recording.vring('SET_VRING_ENABLE', 0, num);
+    recording.vring('SET_VRING_ENABLE', 1, num);
+  }
+
+  it('starts, adds memory while it runs, stops, starts again and leaves', () => {
+    const recording = new Recording();
+    recording.send('SET_OWNER');
+    recording.ask('GET_FEATURES');
+    recording.tell('SET_PROTOCOL_FEATURES', recording.ask('GET_PROTOCOL_FEATURES')! & chosen);
+    recording.eventfd('SET_VRING_CALL', 0);
+    recording.eventfd('SET_VRING_CALL', 1);
+    recording.tell('SET_FEATURES', offeredFeatures & ~VIRTIO_NET_F_CTRL_VQ);
+    setStatus(recording, 0x0bn);
+    for (let round = 0; round < 2; round++) {
+      shareMemory(recording);
+      recording.startRing(0);
+      recording.startRing(1);
+      setEnabled(recording, 1);
+      setStatus(recording, 0x0fn);
+      setEnabled(recording, 0);
+      shareMemory(recording);
+      setEnabled(recording, 1);
+      expect(recording.backend.running.size).toBe(2);
+      setEnabled(recording, 0);
+      recording.vring('GET_VRING_BASE', 0, 0);
+      recording.vring('GET_VRING_BASE', 1, 0);
+    }
+    expect(recording.open, recording.sentence).toBe(true);
+    recording.session.end();
+    expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+  });
+
+  it('chooses from what is offered', () => {
+    expect(chosen & ~offeredProtocolFeatures).toBe(0n);
+  });
+});
