@@ -381,7 +381,7 @@ void DataplaneObject::ConfigureBridge(const Napi::CallbackInfo& info) {
 Napi::Value DataplaneObject::ReadFdb(const Napi::CallbackInfo& info) {
   const std::vector<FdbRecord> records = Open(info.Env()).ReadFdb();
   const uint32_t now_s = Dataplane::NowSeconds();
-  const Napi::Array list = Napi::Array::New(info.Env(), records.size());
+  Napi::Array list = Napi::Array::New(info.Env(), records.size());
   uint32_t at = 0;
   for (const FdbRecord& record : records) {
     const Napi::Object entry = Napi::Object::New(info.Env());
@@ -389,7 +389,7 @@ Napi::Value DataplaneObject::ReadFdb(const Napi::CallbackInfo& info) {
     entry.Set("vlan", record.vlan);
     entry.Set("port", record.port);
     entry.Set("ageSeconds", now_s - record.seen_s);
-    list[at++] = entry;
+    list.Set(at++, entry);
   }
   return list;
 }
@@ -429,8 +429,8 @@ Napi::Value OpenDataplane(const Napi::CallbackInfo& info) {
 void ExportDataplane(Napi::Env env, Napi::Object exports) {
   Instance::Of(env).dataplane_class = Napi::Persistent(DataplaneObject::Class(env));
   ExportFunction(env, exports, "openDataplane", OpenDataplane);
-  const Napi::Array names = Napi::Array::New(env);
-#define X(name, text) names[uint32_t{name}] = Napi::String::New(env, text);
+  Napi::Array names = Napi::Array::New(env);
+#define X(name, text) names.Set(uint32_t{name}, Napi::String::New(env, text));
   TSVSWITCH_COUNTERS(X)
 #undef X
   exports.Set("counterNames", names);

@@ -1,0 +1,109 @@
+/**
+ * Prints what happens on a switch: one line per event, as text for people or as JSON for programs.
+ *
+ * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`, `event`,
+ * `message` and the event's own fields. Levels are chosen here, once, per kind of event.
+ */
+
+import type { CloseReason, SwitchEvent } from '../index.ts';
+
+export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof logLevels)[number];
+export const logFormats = ['text', 'json'] as const;
+export type LogFormat = (typeof logFormats)[number];
+
+const bytesPerMiB = 1n << 20n;
+
+export class EventLog {
+  readonly #level: number;
+  readonly #format: LogFormat;
+  readonly #write: (line: string) => void;
+
+  constructor(level: LogLevel, format: LogFormat, write: (line: string) => void) {
+    this.#level = logLevels.indexOf(level);
+    this.#format = format;
+    this.#write = write;
+  }
+
+  event(event: SwitchEvent): void {
+    const { level, message } = describe(event);
+    const { type, ...fields } = event;
+    this.line(level, type, message, fields);
+  }
+
+  /** One line of the switch itself; `fields` show in JSON only. */
+  line(level: LogLevel, event: string, message: string, fields: object = {}): void {
+    if (logLevels.indexOf(level) > this.#level) return;
+    const time = new Date().toISOString();
+    this.#write(
+      this.#format === 'json'
+        ? JSON.stringify({ time, level, event, message, ...fields }, jsonValue)
+        : `${time.slice(11, 23)} ${level} ${message}`,
+    );
+  }
+}
+
+function jsonValue(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
+}
+
+function describe(event: SwitchEvent): { level: LogLevel; message: string } {
+  const port = `port ${event.port}:`;
+  switch (event.type) {
+    case 'listening':
+      return { level: 'info', message: `${port} listening on ${event.path}` };
+    case 'frontend-connected':
+      return { level: 'info', message: `${port} process ${event.pid} connected` };
+    case 'features-agreed':
+      return { level: 'info', message: `${port} agreed on ${event.names.join(' ')}` };
+    case 'mac-learned':
+      return { level: 'info', message: `${port} learned ${event.mac}` };
+    case 'mac-moved':
+      return {
+        level: 'warn',
+        message: `${port} ${event.mac} moved here from port ${event.fromPort}`,
+      };
+    case 'frontend-left':
+      return describeEnd(port, event.reason);
+    case 'memory':
+      return {
+        level: 'debug',
+        message: `${port} maps ${event.bytes / bytesPerMiB} MiB in ${event.regions} regions`,
+      };
+    case 'ring-started':
+      return {
+        level: 'debug',
+        message: `${port} queue ${event.queue} started, size ${event.size}`,
+      };
+    case 'ring-stopped':
+      return { level: 'debug', message: `${port} queue ${event.queue} stopped at ${event.base}` };
+    case 'ring-enabled':
+      return { level: 'debug', message: `${port} queue ${event.queue} enabled` };
+    case 'ring-disabled':
+      return { level: 'debug', message: `${port} queue ${event.queue} disabled` };
+    case 'ring-broken':
+      return {
+        level: 'warn',
+        message: `${port} queue ${event.queue} is broken until the guest resets it: ${event.reason}`,
+      };
+    case 'frontend-refused':
+    case 'request-refused':
+    case 'accept-failed':
+    case 'memory-lost':
+      return { level: 'warn', message: event.sentence };
+  }
+}
+
+function describeEnd(port: string, reason: CloseReason): { level: LogLevel; message: string } {
+  switch (reason.kind) {
+    case 'frontend-left':
+      return { level: 'info', message: `${port} the frontend left` };
+    case 'closed-by-owner':
+      return { level: 'info', message: `${port} session closed` };
+    case 'protocol-error':
+    case 'send-failed':
+      return { level: 'warn', message: `${reason.sentence}; session closed` };
+    case 'backend-error':
+      return { level: 'error', message: `${reason.sentence}; session closed` };
+  }
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/env node
+/**
+ * The command: opens a switch with the given sockets on one bridge, tells what happens, and closes it
+ * at SIGINT or SIGTERM.
+ *
+ * Exit status: 0 after a signal, 1 if the switch cannot run as asked, 2 for wrong usage.
+ */
+
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type PortCounters, Switch, TsvswitchError } from '../index.ts';
+import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
+
+interface Options {
+  readonly socket: readonly string[];
+  readonly workers: number;
+  readonly cpus?: readonly number[];
+  readonly idleUs: number;
+  readonly ageing: number;
+  readonly socketMode: number;
+  readonly socketGroup?: string;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+const exitFailure = 1;
+const exitUsage = 2;
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function cpuList(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const range = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
+    const first = Number(range?.[1]);
+    const last = Number(range?.[2] ?? first);
+    if (range === null || last < first) {
+      throw new InvalidArgumentError('Expected CPU numbers and ranges, such as 1,3 or 2-5.');
+    }
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}
+
+function fileMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new InvalidArgumentError('Expected three octal digits, such as 660.');
+  }
+  return Number.parseInt(text, 8);
+}
+
+function parse(argv: readonly string[]): Options {
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { version: string };
+  const collect = (path: string, paths: readonly string[] = []) => [...paths, path];
+  return new Command('tsvswitch')
+    .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
+    .version(version)
+    .requiredOption('--socket <path>', 'listen here for one machine; repeat it', collect)
+    .option('--workers <n>', 'polling threads', wholeNumber, 1)
+    .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
+    .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
+    .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
+    .option('--socket-mode <octal>', 'permissions of the sockets', fileMode, 0o660)
+    .option('--socket-group <group>', 'group of the sockets')
+    .addOption(
+      new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'how to tell it').choices(logFormats).default('text'),
+    )
+    .showHelpAfterError('(tsvswitch --help lists the options)')
+    .exitOverride((end) => process.exit(end.exitCode === 0 ? 0 : exitUsage))
+    .parse(argv)
+    .opts<Options>();
+}
+
+function describeCounters(counters: PortCounters): string {
+  const { fromGuest, toGuest, floodedFrames } = counters;
+  const drops = Object.entries(counters.drops).filter(([, count]) => count > 0);
+  return [
+    `from guest ${fromGuest.frames} frames ${fromGuest.bytes} bytes (${floodedFrames} flooded)`,
+    `to guest ${toGuest.frames} frames ${toGuest.bytes} bytes`,
+    `dropped ${drops.length === 0 ? '0' : drops.map(([why, count]) => `${count} ${why}`).join(', ')}`,
+  ].join(', ');
+}
+
+function run(options: Options): void {
+  const log = new EventLog(options.logLevel, options.logFormat, (line) => {
+    process.stdout.write(`${line}\n`);
+  });
+  const vswitch = Switch.open({
+    workers: options.workers,
+    ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    idleUs: options.idleUs,
+    ageingSeconds: options.ageing,
+  });
+  vswitch.on('event', (event) => log.event(event));
+  try {
+    for (const path of options.socket) {
+      vswitch.addPort({
+        path,
+        mode: options.socketMode,
+        ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
+      });
+    }
+  } catch (error) {
+    vswitch.close();
+    throw error;
+  }
+  const end = () => {
+    for (const port of vswitch.ports) {
+      const counters = port.counters;
+      log.line('info', 'counters', `port ${port.name}: ${describeCounters(counters)}`, {
+        port: port.name,
+        ...counters,
+      });
+    }
+    vswitch.close();
+  };
+  // Once each: a second signal ends a process that hangs.
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
+}
+
+try {
+  run(parse(process.argv));
+} catch (error) {
+  if (!(error instanceof TsvswitchError)) throw error;
+  process.stderr.write(`tsvswitch: ${error.message}\n`);
+  process.exitCode = exitFailure;
+}

@@ -1,0 +1,74 @@
+/**
+ * What ports of every kind share: a name, a number in the data plane, counters, and what happens to them.
+ */
+
+import { type Dataplane, native } from '../native.ts';
+import type { DeviceEvent } from '../vhost-user/device.ts';
+import type { CloseReason } from '../vhost-user/session.ts';
+
+/**
+ * What a port has to tell. Sentences are complete and name the port. `frontend-left` ends what
+ * `frontend-connected` began, whatever the reason.
+ */
+export type PortEvent = { readonly port: string } & (
+  | { readonly type: 'listening'; readonly path: string }
+  | { readonly type: 'frontend-connected'; readonly pid: number }
+  | { readonly type: 'frontend-refused'; readonly sentence: string }
+  | { readonly type: 'frontend-left'; readonly reason: CloseReason }
+  | { readonly type: 'request-refused'; readonly sentence: string }
+  | { readonly type: 'accept-failed'; readonly sentence: string }
+  | { readonly type: 'memory-lost'; readonly sentence: string }
+  | DeviceEvent
+);
+
+/** Frames of one direction, seen from the guest; all since the port was added. */
+export interface DirectionCounters {
+  readonly frames: number;
+  readonly bytes: number;
+  /** Eventfd writes that told the guest about these frames. */
+  readonly notifications: number;
+}
+
+export interface PortCounters {
+  readonly fromGuest: DirectionCounters;
+  readonly toGuest: DirectionCounters;
+  /** Frames from this guest that went to every other port. */
+  readonly floodedFrames: number;
+  /** Frames that ended at this port, by reason; every reason is there, 0 or not. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+const dropPrefix = 'drops';
+
+/** Reads the counters of port `number` out of the data plane's shared memory. */
+export function readCounters(dataplane: Dataplane, number: number): PortCounters {
+  const { counterNames, countersPerQueue, queuesPerPort } = native();
+  const first = number * queuesPerPort;
+  // Even queues carry frames to the guest, odd ones from it.
+  const sum = (name: string, parities: readonly number[]) => {
+    const at = counterNames.indexOf(name);
+    let total = 0;
+    for (let queue = 0; queue < queuesPerPort; queue += 1) {
+      if (!parities.includes(queue % 2)) continue;
+      total += Number(dataplane.counters[(first + queue) * countersPerQueue + at]);
+    }
+    return total;
+  };
+  const direction = (parity: number): DirectionCounters => ({
+    frames: sum('frames', [parity]),
+    bytes: sum('bytes', [parity]),
+    notifications: sum('notifications', [parity]),
+  });
+  const drops: Record<string, number> = {};
+  for (const name of counterNames) {
+    if (!name.startsWith(dropPrefix)) continue;
+    const reason = name.slice(dropPrefix.length);
+    drops[reason.charAt(0).toLowerCase() + reason.slice(1)] = sum(name, [0, 1]);
+  }
+  return {
+    fromGuest: direction(1),
+    toGuest: direction(0),
+    floodedFrames: sum('floodedFrames', [1]),
+    drops,
+  };
+}

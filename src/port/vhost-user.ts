@@ -1,0 +1,193 @@
+/**
+ * A vhost-user port: listens on a socket, serves one frontend at a time, and binds its session to a
+ * port of the data plane.
+ *
+ *     listening --connection--> connected --frontend left, or its mistake--> listening
+ *                                   |
+ *     a second connection is refused while the first lives; a dead one makes room at once
+ *
+ * The port reads exactly what the session wants, so that fds stay with their message. When a session
+ * ends, its rings are stopped and its memory is unmapped before anybody else is served, and what was
+ * learned behind the port is forgotten, so that frames for it are flooded and find it elsewhere.
+ *
+ * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs on
+ * the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
+ */
+
+import { TsvswitchError } from '../errors.ts';
+import { FdListener, type FdSocket, type ListenOptions } from '../fd-socket.ts';
+import { type Dataplane, native } from '../native.ts';
+import type { Backend } from '../vhost-user/backend.ts';
+import { Session, type SessionEvent } from '../vhost-user/session.ts';
+import { type PortCounters, type PortEvent, readCounters } from './port.ts';
+
+export interface VhostUserPortOptions extends ListenOptions {
+  readonly path: string;
+  /** How the port is called in events; the socket's file name without `.sock` unless given. */
+  readonly name: string;
+}
+
+type State =
+  | { readonly kind: 'listening' }
+  | {
+      readonly kind: 'connected';
+      readonly socket: FdSocket;
+      readonly session: Session;
+      readonly pid: number;
+    }
+  | { readonly kind: 'closed' };
+
+/** Reads before other ports get a turn; the socket stays readable if there is more. */
+const readsPerTurnMax = 128;
+
+type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
+
+export class VhostUserPort {
+  readonly name: string;
+  readonly path: string;
+  /** The port's number in the data plane. */
+  readonly number: number;
+  readonly #dataplane: Dataplane;
+  readonly #listener: FdListener;
+  readonly #onEvent: (event: PortEvent) => void;
+  #state: State = { kind: 'listening' };
+
+  /** Listens at once. Throws what FdListener.listen throws, and TOO_MANY_PORTS. */
+  constructor(
+    dataplane: Dataplane,
+    options: VhostUserPortOptions,
+    onEvent: (event: PortEvent) => void,
+  ) {
+    this.name = options.name;
+    this.path = options.path;
+    this.#dataplane = dataplane;
+    this.#onEvent = onEvent;
+    this.#listener = FdListener.listen(options.path, options);
+    try {
+      this.number = dataplane.addPort();
+    } catch (error) {
+      this.#listener.close();
+      throw error;
+    }
+    this.#listener.onConnection(
+      (socket) => this.#accept(socket),
+      (error) =>
+        this.#emit({ type: 'accept-failed', sentence: `port ${this.name}: ${error.message}` }),
+    );
+    this.#emit({ type: 'listening', path: this.path });
+  }
+
+  /** The process id of the connected frontend, or undefined. */
+  get frontendPid(): number | undefined {
+    return this.#state.kind === 'connected' ? this.#state.pid : undefined;
+  }
+
+  /** Throws CLOSED after close(). */
+  get counters(): PortCounters {
+    if (this.#state.kind === 'closed') {
+      throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
+    }
+    return readCounters(this.#dataplane, this.number);
+  }
+
+  /** The data plane gave up on a queue of this port. */
+  queueBroken(queue: number, reason: string): void {
+    if (this.#state.kind === 'connected') this.#state.session.queueBroken(queue, reason);
+  }
+
+  /** The frontend truncated the file behind its memory: there is nothing left to serve. */
+  memoryLost(): void {
+    if (this.#state.kind !== 'connected') return;
+    this.#emit({
+      type: 'memory-lost',
+      sentence: `port ${this.name}: the file behind the guest's memory was truncated; its session ends`,
+    });
+    this.#state.session.close();
+  }
+
+  /** Ends the session, removes the socket and the port. Idempotent. */
+  close(): void {
+    if (this.#state.kind === 'closed') return;
+    if (this.#state.kind === 'connected') this.#state.session.close();
+    this.#listener.close();
+    this.#dataplane.removePort(this.number);
+    this.#state = { kind: 'closed' };
+  }
+
+  #accept(socket: FdSocket): void {
+    // What the present frontend left behind may say that it is gone.
+    if (this.#state.kind === 'connected') this.#read(this.#state.socket, this.#state.session);
+    const { pid } = socket.peer;
+    if (this.#state.kind === 'connected') {
+      const present = this.#state.pid;
+      this.#emit({
+        type: 'frontend-refused',
+        sentence:
+          `port ${this.name}: refused process ${pid}: process ${present} is connected; ` +
+          'stop that one first, or give each machine a socket of its own',
+      });
+      socket.close();
+      return;
+    }
+    const session = new Session({
+      name: this.name,
+      queuePairs: native().queuesPerPort / 2,
+      backend: this.#backend(),
+      channel: socket,
+      onEvent: (event) => this.#onSessionEvent(event, socket),
+    });
+    this.#state = { kind: 'connected', socket, session, pid };
+    this.#emit({ type: 'frontend-connected', pid });
+    socket.onReadable(() => this.#read(socket, session));
+  }
+
+  #read(socket: FdSocket, session: Session): void {
+    for (let reads = 0; reads < readsPerTurnMax && session.wants > 0; reads += 1) {
+      let received: ReturnType<FdSocket['receive']>;
+      try {
+        received = socket.receive(session.wants);
+      } catch {
+        // A reset connection: the frontend was killed with our bytes unread.
+        received = 'end';
+      }
+      if (received === 'would-block') return;
+      if (received === 'end') {
+        session.end();
+        return;
+      }
+      session.receive(received.bytes, received.fds, received.fdsTruncated);
+    }
+  }
+
+  #onSessionEvent(event: SessionEvent, socket: FdSocket): void {
+    if (event.type !== 'closed') {
+      this.#emit(event);
+      return;
+    }
+    socket.close();
+    this.#dataplane.flushFdb(this.number);
+    this.#state = { kind: 'listening' };
+    this.#emit({ type: 'frontend-left', reason: event.reason });
+  }
+
+  #backend(): Backend {
+    const dataplane = this.#dataplane;
+    const port = this.number;
+    return {
+      setMemory: (regions) => dataplane.setMemory(port, regions),
+      addMemoryRegion: (region) => dataplane.addMemoryRegion(port, region),
+      removeMemoryRegion: (region) => dataplane.removeMemoryRegion(port, region),
+      setFeatures: (features) => dataplane.setFeatures(port, features),
+      startQueue: (queue, start) => dataplane.startQueue(port, queue, start),
+      moveQueue: (queue, rings) => dataplane.moveQueue(port, queue, rings),
+      stopQueue: (queue) => dataplane.stopQueue(port, queue),
+      enableQueue: (queue, enabled) => dataplane.enableQueue(port, queue, enabled),
+      setCall: (queue, fd) => dataplane.setCall(port, queue, fd),
+      setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
+    };
+  }
+
+  #emit(event: Unnamed<PortEvent>): void {
+    this.#onEvent({ port: this.name, ...event } as PortEvent);
+  }
+}
