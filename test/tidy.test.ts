@@ -20,8 +20,11 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: { values: ['daemon', 'lab', 'index', 'errors'] },
   daemon: { values: ['index', 'errors'] },
   lab: { values: ['index', 'errors'] },
-  index: { values: ['switch', 'errors'], types: ['bridge', 'port', 'native'] },
-  switch: { values: ['bridge', 'port', 'native', 'errors'] },
+  index: {
+    values: ['switch', 'bridge', 'port', 'errors'],
+    types: ['native', 'fd-socket', 'vhost-user'],
+  },
+  switch: { values: ['bridge', 'port', 'native', 'errors'], types: ['fd-socket', 'vhost-user'] },
   bridge: { values: ['native', 'errors'] },
   port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
   testing: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },

@@ -162,13 +162,6 @@ function machine(number: number) {
   return network!.machines[number - 1]!;
 }
 
-function showFdb(): void {
-  showSection(
-    'Learned by the bridge',
-    network!.switch!.lines.filter((line) => line.includes('learned')),
-  );
-}
-
 function showConsoles(): void {
   const attach = network!.machines.map(
     ({ name, consoleSocket }) =>
@@ -214,13 +207,14 @@ async function demo(options: DemoOptions): Promise<number> {
   });
   try {
     await tasks.run();
-    showFdb();
+    showSection('Learned by the bridge', network!.switch!.messages('mac-learned'));
     if (options.keep) {
       showConsoles();
       await once(interruption.signal, 'abort');
     }
-    // The counters are the last words of the switch.
-    showSection('Counters', await network!.close());
+    // The switch logs its counters when it ends.
+    await network!.close();
+    showSection('Counters', network!.switch!.messages('counters'));
     return 0;
   } catch (error) {
     if (interruption.signal.aborted) {

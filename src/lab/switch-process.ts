@@ -1,11 +1,10 @@
 /**
  * A switch as a process of its own, started as an operator would start it.
  *
- * It counts as up when it has said `listening` and every socket is there. All it logs is kept, line
- * by line. Asked to end, it prints its counters; what it says from then on is what stop() returns.
+ * It logs in JSON, and all it logs is kept. It counts as up when it has said of every socket that it
+ * listens there. Asked to end, it logs the counters of its ports.
  */
 
-import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { execa, type ResultPromise } from 'execa';
 import { TsvswitchError } from '../errors.ts';
@@ -20,6 +19,15 @@ export interface SwitchStartOptions {
   readonly signal?: AbortSignal;
 }
 
+/** One line of the switch's log. */
+export interface LogEntry {
+  /** What kind of thing happened; `output` for a line that is not one of the log. */
+  readonly event: string;
+  readonly message: string;
+  /** Fields that belong to the kind of event. */
+  readonly [field: string]: unknown;
+}
+
 const processOptions = {
   stdin: 'ignore',
   all: true,
@@ -31,7 +39,7 @@ const processOptions = {
 
 export class SwitchProcess {
   /** Everything it has logged so far. */
-  readonly lines: string[] = [];
+  readonly log: LogEntry[] = [];
   readonly #process: ResultPromise<typeof processOptions>;
   readonly #allRead: Promise<void>;
   #noticed: () => void = () => {};
@@ -40,7 +48,7 @@ export class SwitchProcess {
     this.#process = process;
     const lines = createInterface({ input: process.all });
     lines.on('line', (line) => {
-      this.lines.push(line);
+      this.log.push(logEntry(line));
       this.#noticed();
     });
     this.#allRead = new Promise((resolve) => lines.once('close', resolve));
@@ -50,7 +58,7 @@ export class SwitchProcess {
     const sockets = options.sockets.flatMap((socket) => ['--socket', socket]);
     const child = execa(
       process.execPath,
-      [options.script, ...sockets, ...(options.extraArguments ?? [])],
+      [options.script, ...sockets, '--log-format', 'json', ...(options.extraArguments ?? [])],
       processOptions,
     );
     const started = new SwitchProcess(child);
@@ -67,17 +75,23 @@ export class SwitchProcess {
     return this.#process.pid!;
   }
 
-  /** The last `count` lines it logged. */
-  tail(count: number): string {
-    return this.lines.slice(-count).join('\n');
+  /** What it said about events of one kind, oldest first. */
+  messages(event: string): string[] {
+    return this.log.filter((entry) => entry.event === event).map(({ message }) => message);
   }
 
-  /** Asks it to end, waits until it has, and returns what it said meanwhile. */
-  async stop(): Promise<string[]> {
-    const saidBefore = this.lines.length;
+  /** The last `count` things it said. */
+  tail(count: number): string {
+    return this.log
+      .slice(-count)
+      .map(({ message }) => message)
+      .join('\n');
+  }
+
+  /** Asks it to end and waits until it has. May be called again. */
+  async stop(): Promise<void> {
     this.#process.kill('SIGTERM');
     await this.#ended();
-    return this.lines.slice(saidBefore);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,8 +105,9 @@ export class SwitchProcess {
 
   async #listening({ sockets, limitMs, signal }: SwitchStartOptions): Promise<void> {
     const up = () =>
-      this.lines.some((line) => line.includes('listening')) &&
-      sockets.every((path) => existsSync(path));
+      sockets.every((path) =>
+        this.log.some((entry) => entry.event === 'listening' && entry.path === path),
+      );
     const noticed = new Promise<void>((resolve) => {
       this.#noticed = () => {
         if (up()) resolve();
@@ -122,4 +137,16 @@ export class SwitchProcess {
     const said = this.tail(10);
     return new TsvswitchError('SWITCH_FAILED', said === '' ? message : `${message}:\n${said}`);
   }
+}
+
+function logEntry(line: string): LogEntry {
+  try {
+    const entry: unknown = JSON.parse(line);
+    if (typeof entry === 'object' && entry !== null && 'event' in entry && 'message' in entry) {
+      return entry as LogEntry;
+    }
+  } catch {
+    // Not of the log: the last words of a process that crashed, say.
+  }
+  return { event: 'output', message: line };
 }

@@ -39,7 +39,7 @@ export class TinyNetwork {
   switch: SwitchProcess | undefined;
   readonly #options: TinyNetworkOptions;
   readonly #closing = new AbortController();
-  #closed: Promise<string[]> | undefined;
+  #closed: Promise<void> | undefined;
   readonly #removeFolder = () => rmSync(this.folder, { recursive: true, force: true });
 
   private constructor(folder: string, options: TinyNetworkOptions) {
@@ -103,8 +103,8 @@ export class TinyNetwork {
     return machine;
   }
 
-  /** Ends everything and returns what the switch said at its end: its counters. */
-  close(): Promise<string[]> {
+  /** Ends everything, the machines first, and removes the folder. */
+  close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
@@ -113,13 +113,12 @@ export class TinyNetwork {
     await this.close();
   }
 
-  async #close(): Promise<string[]> {
+  async #close(): Promise<void> {
     this.#closing.abort(new TsvswitchError('CLOSED', 'the network was closed'));
     await Promise.all(this.machines.map((machine) => machine?.stop()));
-    const lastWords = (await this.switch?.stop()) ?? [];
+    await this.switch?.stop();
     await rm(this.folder, { recursive: true, force: true });
     process.off('exit', this.#removeFolder);
-    return lastWords;
   }
 }
 
