@@ -5,7 +5,8 @@
  * A reset (SET_STATUS 0 or RESET_DEVICE) forgets what the driver negotiated: virtio features,
  * status, and the configuration of every ring. It keeps what belongs to the frontend: memory,
  * protocol features and call/err eventfds. QEMU sends none of these again after a reset; with
- * CONFIGURE_MEM_SLOTS it only ever tells differences to the regions it told before.
+ * CONFIGURE_MEM_SLOTS it only ever tells differences to the regions it told before. It also keeps the
+ * base each ring stopped at (see Ring.reset).
  *
  * Sources: vhost-user "Ring states", "Multiple queue support", VHOST_USER_RESET_DEVICE,
  * VHOST_USER_SET_STATUS; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).

@@ -182,10 +182,14 @@ export class Ring {
     this.#emit({ type: 'ring-broken', queue: this.#queue, reason });
   }
 
-  /** Back to the initial state, except for the eventfds, which frontends do not send again. */
+  /**
+   * Back to the initial state, except for what frontends rely on afterwards: the eventfds, which
+   * they do not send again, and the base. QEMU 7.2 resets the status before it asks for the base with
+   * GET_VRING_BASE, also when a machine is only paused and goes on from there.
+   */
   reset(): void {
-    this.stop();
-    this.#state = { kind: 'stopped', base: 0, size: undefined, addresses: undefined };
+    const base = this.stop();
+    this.#state = { kind: 'stopped', base, size: undefined, addresses: undefined };
     this.setEnabled(false);
   }
 

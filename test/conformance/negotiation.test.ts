@@ -180,6 +180,14 @@ describe.each([
     expect(recording.sentence).toContain('SET_VRING_NUM');
   });
 
+  it('keeps the base: QEMU 7.2 asks for it after it has reset the status', () => {
+    const recording = running();
+    recording.backend.nextAvail = 4711;
+    reset(recording);
+    expect(recording.vring('GET_VRING_BASE', 0, 0)).toBe(4711);
+    expect(recording.vring('GET_VRING_BASE', 1, 0)).toBe(4711);
+  });
+
   it('keeps memory, protocol features and call eventfds: the device starts again without them', () => {
     const recording = afterReset();
     const before = recording.backend.calls.length;
