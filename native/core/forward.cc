@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "copy.h"
+#include "prefetch.h"
 
 namespace tsvswitch {
 
@@ -221,8 +222,8 @@ uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
                              landing_pieces_, &broken);
       if (result == ClaimResult::kOk) [[likely]] {
         if (landing.data != nullptr) {
-          __builtin_prefetch(landing.data, 1);
-          __builtin_prefetch(landing.data + 64, 1);
+          PrefetchToWrite(landing.data);
+          PrefetchToWrite(landing.data + 64);
         }
         landed_[claimed++] = outbox.frame[done];
         bytes += frame.bytes;

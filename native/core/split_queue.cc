@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "prefetch.h"
+
 namespace tsvswitch {
 
 const char* BreakReasonText(BreakReason reason) {
@@ -144,7 +146,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
       break;
     }
     chains[i].id = head;
-    __builtin_prefetch(&desc_[head]);
+    PrefetchToRead(&desc_[head]);
   }
   for (uint32_t i = 0; i < count; ++i) {
     Chain& chain = chains[i];
@@ -154,8 +156,8 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
         VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
     const Span span = memory.Translate(GuestAddress{d.addr}, d.len, region_hint_);
     if ((d.flags & kNotPlain) == 0 && span.bytes == d.len && d.len - 1 < kChainBytesMax) [[likely]] {
-      __builtin_prefetch(span.data);
-      __builtin_prefetch(span.data + 64);
+      PrefetchToRead(span.data);
+      PrefetchToRead(span.data + 64);
       pieces.Append(span.data, d.len);
       chain.bytes = d.len;
       chain.piece_count = 1;
@@ -173,7 +175,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
       break;
     }
     chain.piece_count = pieces.used() - chain.first_piece;
-    if (chain.piece_count != 0) __builtin_prefetch(pieces.at(chain.first_piece)->data);
+    if (chain.piece_count != 0) PrefetchToRead(pieces.at(chain.first_piece)->data);
   }
   next_avail_ = static_cast<uint16_t>(next_avail_ + count);
   return count;
@@ -195,7 +197,7 @@ void SplitQueue::PrefetchOffered(uint32_t count) const {
   for (uint32_t i = 0; i < count; ++i) {
     const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
     // Prefetching a wrong address is harmless; Claim reads the entry again and checks it.
-    __builtin_prefetch(&desc_[head & mask_]);
+    PrefetchToRead(&desc_[head & mask_]);
   }
 }
 
