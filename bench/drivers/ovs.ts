@@ -1,0 +1,102 @@
+/**
+ * Open vSwitch with its DPDK datapath: one netdev bridge in its default mode (learning, the NORMAL
+ * action), ports of type dpdkvhostuser, one poll mode thread. Runs without systemd, with a database
+ * of its own.
+ */
+
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { Child, run } from '../process.ts';
+import {
+  allThere,
+  type Driver,
+  findProgram,
+  missingHugePages,
+  peerHugePageBytes,
+  type StartOptions,
+  startLimitMs,
+} from './driver.ts';
+
+const daemonName = 'ovs-vswitchd-dpdk';
+const daemonFolder = '/usr/lib/openvswitch-switch-dpdk';
+const schema = '/usr/share/openvswitch/vswitch.ovsschema';
+const commandLimitMs = 20_000;
+
+/** Sockets appear in OVS_RUNDIR under the name of the interface. */
+function environment(folder: string): Record<string, string> {
+  return { OVS_RUNDIR: folder, OVS_DBDIR: folder, OVS_LOGDIR: folder };
+}
+
+function dpdkSettings({ mainCpu, workerCpu }: StartOptions): string[] {
+  const mask = (cpu: number): string => `0x${(1 << cpu).toString(16)}`;
+  return [
+    'other_config:dpdk-init=true',
+    `other_config:dpdk-lcore-mask=${mask(mainCpu)}`,
+    `other_config:pmd-cpu-mask=${mask(workerCpu)}`,
+    `other_config:dpdk-socket-mem=${peerHugePageBytes / 2 ** 20}`,
+    'other_config:dpdk-extra="--no-pci --in-memory"',
+  ];
+}
+
+export const ovs: Driver = {
+  name: 'OVS-DPDK',
+
+  unavailable: () => {
+    if (findProgram(daemonName, [daemonFolder]) === undefined) return `${daemonName} not found`;
+    if (!existsSync(schema)) return `${schema} not found`;
+    return missingHugePages();
+  },
+
+  version: async () => {
+    const output = await run('ovs-vsctl', ['--version'], { limitMs: commandLimitMs });
+    return output.split('\n')[0]!.replace('ovs-vsctl (Open vSwitch)', 'Open vSwitch');
+  },
+
+  start: async (options) => {
+    const { folder, sockets } = options;
+    const env = environment(folder);
+    const database = join(folder, 'conf.db');
+    const databaseSocket = join(folder, 'db.sock');
+    const vsctl = (...args: string[]): Promise<string> =>
+      run('ovs-vsctl', [`--db=unix:${databaseSocket}`, '--timeout=15', ...args], {
+        limitMs: commandLimitMs,
+        env,
+      });
+    const started: Child[] = [];
+    const stop = async (): Promise<void> => {
+      for (const child of started.toReversed()) await child.stop();
+    };
+
+    const startedMs = performance.now();
+    try {
+      await run('ovsdb-tool', ['create', database, schema], { limitMs: commandLimitMs, env });
+      const server = new Child(
+        'ovsdb-server',
+        [...[database, `--remote=punix:${databaseSocket}`], `--unixctl=${join(folder, 'db.ctl')}`],
+        { logFile: join(folder, 'ovsdb.log'), env },
+      );
+      started.push(server);
+      await server.until('database', () => existsSync(databaseSocket), startLimitMs);
+      await vsctl('--no-wait', 'init');
+      await vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...dpdkSettings(options));
+      const daemon = new Child(
+        findProgram(daemonName, [daemonFolder])!,
+        [`unix:${databaseSocket}`, `--unixctl=${join(folder, 'sw.ctl')}`],
+        { logFile: join(folder, 'vswitchd.log'), env },
+      );
+      started.push(daemon);
+      const ports = sockets
+        .map((socket) => basename(socket))
+        .flatMap((name) => [
+          ...['--', 'add-port', 'br0', name],
+          ...['--', 'set', 'Interface', name, 'type=dpdkvhostuser'],
+        ]);
+      await vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev', ...ports);
+      await daemon.until('sockets', () => allThere(sockets), startLimitMs);
+      return { pid: daemon.pid, startMs: performance.now() - startedMs, stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  },
+};

@@ -1,0 +1,81 @@
+/**
+ * FD.io VPP: an L2 bridge domain of vhost-user interfaces, one worker, only the vhost plugin.
+ *
+ * Not in Debian. Uses `vpp` and `vppctl` from the folder VPP_BIN or from PATH, and the plugins of the
+ * folder VPP_PLUGINS where VPP does not find them itself.
+ */
+
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Child, run } from '../process.ts';
+import {
+  allThere,
+  type Driver,
+  findProgram,
+  missingHugePages,
+  type StartOptions,
+  startLimitMs,
+} from './driver.ts';
+
+const bridgeDomain = '1';
+const commandLimitMs = 10_000;
+
+function findVpp(name: string): string | undefined {
+  return findProgram(name, process.env.VPP_BIN === undefined ? [] : [process.env.VPP_BIN]);
+}
+
+function configuration(cliSocket: string, { folder, mainCpu, workerCpu }: StartOptions): string {
+  const plugins = process.env.VPP_PLUGINS;
+  return [
+    `unix { nodaemon cli-listen ${cliSocket} runtime-dir ${folder} log ${join(folder, 'vpp.log')} }`,
+    `api-segment { prefix bench${process.pid} }`,
+    `statseg { socket-name ${join(folder, 'stats.sock')} size 32M }`,
+    `cpu { main-core ${mainCpu} corelist-workers ${workerCpu} }`,
+    'buffers { buffers-per-numa 16384 page-size default-hugepage }',
+    'memory { main-heap-size 256M }',
+    `plugins { ${plugins === undefined ? '' : `path ${plugins} `}plugin default { disable } plugin vhost_plugin.so { enable } }`,
+    '',
+  ].join('\n');
+}
+
+export const vpp: Driver = {
+  name: 'VPP',
+
+  unavailable: () =>
+    findVpp('vpp') === undefined || findVpp('vppctl') === undefined
+      ? 'vpp not found'
+      : missingHugePages(),
+
+  version: async () =>
+    (await run(findVpp('vpp')!, ['--version'], { limitMs: commandLimitMs })).trim(),
+
+  start: async (options) => {
+    const { folder, sockets } = options;
+    const cliSocket = join(folder, 'cli.sock');
+    const configFile = join(folder, 'startup.conf');
+    writeFileSync(configFile, configuration(cliSocket, options));
+    const ctl = (...words: string[]): Promise<string> =>
+      run(findVpp('vppctl')!, ['-s', cliSocket, ...words], { limitMs: commandLimitMs });
+
+    const startedMs = performance.now();
+    const child = new Child(findVpp('vpp')!, ['-c', configFile], {
+      logFile: join(folder, 'vpp.out'),
+    });
+    try {
+      await child.until('command socket', () => existsSync(cliSocket), startLimitMs);
+      for (const socket of sockets) {
+        const created = await ctl('create', 'vhost-user', 'socket', socket, 'server');
+        const name = /VirtualEthernet\S+/.exec(created)?.[0];
+        if (name === undefined) throw new Error(`vpp made no interface for ${socket}: ${created}`);
+        await ctl('set', 'interface', 'l2', 'bridge', name, bridgeDomain);
+        await ctl('set', 'interface', 'state', name, 'up');
+      }
+      await child.until('sockets', () => allThere(sockets), startLimitMs);
+    } catch (error) {
+      await child.stop();
+      throw error;
+    }
+    const startMs = performance.now() - startedMs;
+    return { pid: child.pid, startMs, stop: () => child.stop() };
+  },
+};
