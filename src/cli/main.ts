@@ -63,7 +63,11 @@ function parse(argv: readonly string[]): Options {
     .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
     .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
     .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
-    .option('--socket-mode <octal>', 'permissions of the sockets', fileMode, 0o660)
+    .addOption(
+      new Option('--socket-mode <octal>', 'permissions of the sockets')
+        .argParser(fileMode)
+        .default(0o660, '660'),
+    )
     .option('--socket-group <group>', 'group of the sockets')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
