@@ -1,0 +1,62 @@
+/** A guest that resets itself while the other one talks to it; the switch is never restarted. */
+
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chooseMemory } from '../../src/lab/host.ts';
+import { probeKvm } from '../../src/lab/kvm.ts';
+import { tinyGuest } from '../../src/lab/tiny-guest.ts';
+import { TinyNetwork, tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
+
+const bootLimitMs = 120_000;
+const commandLimitMs = 60_000;
+let network: TinyNetwork;
+
+beforeAll(async () => {
+  const guest = await tinyGuest();
+  const { accelerator } = await probeKvm(guest.kernel.image);
+  const { memory } = await chooseMemory(2, tinyMemoryMiB);
+  network = await TinyNetwork.create({ machines: 2, guest, accelerator, memory });
+  await network.startSwitch(resolve('dist/cli/main.js'));
+  await Promise.all([network.boot(1), network.boot(2)]);
+}, 2 * bootLimitMs);
+
+afterAll(() => network?.close());
+
+/** Replies in a ping's output so far, by sequence number. */
+function answered(output: string): number[] {
+  return Array.from(output.matchAll(/ seq=(\d+) /g), (match) => Number(match[1]));
+}
+
+for (const [rebooting, pinging] of [
+  [1, 2],
+  [2, 1],
+] as const) {
+  test(`a ping of vm${pinging} goes on after vm${rebooting} has rebooted`, {
+    timeout: 3 * bootLimitMs,
+  }, async () => {
+    const shell = network.machines[pinging - 1]!.shell;
+    const other = network.machines[rebooting - 1]!.shell;
+    const log = `/tmp/ping-${rebooting}`;
+    const seen = async () => answered(await shell.check(`cat ${log}`, commandLimitMs));
+    const pidOfSwitch = network.switch!.pid;
+
+    await shell.check(
+      `ping -i 0.5 ${network.address(rebooting)} >${log} & echo $! >${log}.pid`,
+      commandLimitMs,
+    );
+    await untilAnswered(2);
+    await other.reboot(bootLimitMs);
+    const before = await seen();
+    // Replies that come only now, on the same ping.
+    await untilAnswered(before.length + 5);
+    await shell.check(`kill $(cat ${log}.pid)`, commandLimitMs);
+
+    const all = await seen();
+    const gap = Math.max(...all.map((sequence, index) => sequence - (all[index - 1] ?? sequence)));
+    // Some were lost while the guest was away: it really was.
+    expect(gap).toBeGreaterThan(1);
+    expect(all.length).toBeGreaterThanOrEqual(before.length + 5);
+    expect(network.switch!.pid).toBe(pidOfSwitch);
+    expect(network.switch!.messages('ring-broken')).toEqual([]);
+  });
+}
