@@ -26,6 +26,14 @@ export const errorCodes = {
   /** Ring addresses do not lie in the memory that was shared. */
   RING_UNMAPPED: 'a ring lies outside guest memory',
   TOO_MANY_PORTS: 'no more ports can be added',
+  /** A wait of tsvswitch/testing ended without what it waited for. */
+  TIMEOUT: 'nothing happened in the time given',
+  /** The backend closed the connection of a vhost-user frontend. */
+  DISCONNECTED: 'the other end closed the connection',
+  /** The backend answered a request of a vhost-user frontend with a failure. */
+  REFUSED: 'the other end refused a request',
+  /** The backend wrote into a ring or answered with what the specification forbids. */
+  PEER_VIOLATION: 'the other end broke the specification',
   /** A program of the host, such as QEMU, is missing; the message names its package. */
   PROGRAM_MISSING: 'a program this needs is not installed',
   GUEST_KERNEL_UNAVAILABLE: 'no kernel for the tiny guest can be had',

@@ -1,0 +1,131 @@
+/**
+ * One split virtqueue as bytes in guest memory, seen from the driver: every field, readable and
+ * writable, right or wrong. It keeps no state of its own and checks nothing, so that a test can
+ * misbehave through it; driver-queue.ts is the driver that behaves.
+ *
+ * Ordering. Both index fields are accessed with Atomics, everything else with plain loads and stores.
+ * Atomics are sequentially consistent, so a descriptor or ring entry written before `availIndex` is
+ * set is seen by whoever sees the index, an element read after `usedIndex` was read is at least as
+ * new as it, and a store to an index or event field comes before a later load of the other side's.
+ *
+ * Sources: virtio 1.2 §2.7.5 (descriptors), §2.7.6 (available ring), §2.7.8 (used ring).
+ */
+
+import type { RingAddresses } from '../native.ts';
+import type { GuestMemory } from './guest-memory.ts';
+
+/** Spelled as in virtio 1.2 §2.7.5, §2.7.6 and §2.7.8. */
+export const VIRTQ_DESC_F_NEXT = 1;
+export const VIRTQ_DESC_F_WRITE = 2;
+export const VIRTQ_DESC_F_INDIRECT = 4;
+export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+export const VIRTQ_USED_F_NO_NOTIFY = 1;
+
+export const descriptorBytes = 16;
+const usedElementBytes = 8;
+/** flags and idx in front of either ring. */
+const ringHeadBytes = 4;
+/** used_event or avail_event behind it. */
+const ringTailBytes = 2;
+
+export interface Descriptor {
+  readonly address: bigint;
+  readonly lengthBytes: number;
+  readonly flags: number;
+  readonly next: number;
+}
+
+export interface UsedElement {
+  readonly id: number;
+  readonly lengthBytes: number;
+}
+
+export class SplitRing {
+  readonly size: number;
+  readonly #memory: GuestMemory;
+  readonly #descOffset: number;
+  readonly #availOffset: number;
+  readonly #usedOffset: number;
+
+  constructor(memory: GuestMemory, size: number) {
+    this.size = size;
+    this.#memory = memory;
+    this.#descOffset = memory.allocate(descriptorBytes * size, 16);
+    this.#availOffset = memory.allocate(ringHeadBytes + 2 * size + ringTailBytes, 2);
+    this.#usedOffset = memory.allocate(ringHeadBytes + usedElementBytes * size + ringTailBytes, 4);
+  }
+
+  get addresses(): RingAddresses {
+    return {
+      desc: this.#memory.userAddress(this.#descOffset),
+      avail: this.#memory.userAddress(this.#availOffset),
+      used: this.#memory.userAddress(this.#usedOffset),
+    };
+  }
+
+  writeDescriptor(index: number, descriptor: Descriptor): void {
+    writeDescriptorAt(this.#memory, this.#descOffset + descriptorBytes * index, descriptor);
+  }
+
+  /** Entry `slot` of the available ring; `slot` is not wrapped. */
+  setAvailEntry(slot: number, head: number): void {
+    this.#memory.view.setUint16(this.#availOffset + ringHeadBytes + 2 * slot, head, true);
+  }
+
+  get availIndex(): number {
+    return this.#load(this.#availOffset + 2);
+  }
+
+  set availIndex(index: number) {
+    this.#store(this.#availOffset + 2, index);
+  }
+
+  set availFlags(flags: number) {
+    this.#store(this.#availOffset, flags);
+  }
+
+  /** Where the driver wants the next interrupt, behind the available ring. */
+  set usedEvent(index: number) {
+    this.#store(this.#availOffset + ringHeadBytes + 2 * this.size, index);
+  }
+
+  get usedIndex(): number {
+    return this.#load(this.#usedOffset + 2);
+  }
+
+  get usedFlags(): number {
+    return this.#load(this.#usedOffset);
+  }
+
+  /** Where the device wants the next kick, behind the used ring. */
+  get availEvent(): number {
+    return this.#load(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size);
+  }
+
+  /** Element `slot` of the used ring; `slot` is not wrapped. */
+  usedElement(slot: number): UsedElement {
+    const at = this.#usedOffset + ringHeadBytes + usedElementBytes * slot;
+    const { view } = this.#memory;
+    return { id: view.getUint32(at, true), lengthBytes: view.getUint32(at + 4, true) };
+  }
+
+  #load(offset: number): number {
+    return Atomics.load(this.#memory.words, offset / 2);
+  }
+
+  #store(offset: number, value: number): void {
+    Atomics.store(this.#memory.words, offset / 2, value & 0xffff);
+  }
+}
+
+/** Writes a descriptor anywhere, for indirect tables as well as for the ring's own. */
+export function writeDescriptorAt(
+  memory: GuestMemory,
+  offset: number,
+  { address, lengthBytes, flags, next }: Descriptor,
+): void {
+  memory.view.setBigUint64(offset, address, true);
+  memory.view.setUint32(offset + 8, lengthBytes, true);
+  memory.view.setUint16(offset + 12, flags, true);
+  memory.view.setUint16(offset + 14, next, true);
+}

@@ -1,0 +1,49 @@
+/**
+ * A condition that several callers wait for, each with a time limit: wake() ends every wait, fail()
+ * ends every wait of now and later with an error. Waiters look again for themselves what is true.
+ */
+
+import { TsvswitchError } from '../errors.ts';
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class Wakeup {
+  readonly #waiters = new Set<Waiter>();
+  #failure: Error | undefined;
+
+  /** Resolves at the next wake(); rejects with TIMEOUT, naming `what`, or with the failure. */
+  wait(timeoutMs: number, what: string): Promise<void> {
+    const failure = this.#failure;
+    if (failure !== undefined) return Promise.reject(failure);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters.delete(waiter);
+        reject(new TsvswitchError('TIMEOUT', `${what}: nothing within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const waiter = { resolve, reject, timer };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  wake(): void {
+    for (const { resolve, timer } of this.#waiters) {
+      clearTimeout(timer);
+      resolve();
+    }
+    this.#waiters.clear();
+  }
+
+  /** The first failure stays. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject, timer } of this.#waiters) {
+      clearTimeout(timer);
+      reject(error);
+    }
+    this.#waiters.clear();
+  }
+}
