@@ -16,10 +16,10 @@
  * or the acknowledgement if REPLY_ACK was negotiated and NEED_REPLY is set.
  *
  * Failure: a frontend's mistake is acknowledged as failed if it asked, and then the session closes
- * with one sentence. It may not go on: the specification lets no request fail and the session
- * continue, frontends disagree about what state is left, and a reconnect is the state both sides know.
- * The one exception is an unknown request whose sender waits for an answer; it has changed nothing.
- * Without anybody waiting for the answer the sender would rely on what never happened.
+ * with one sentence. Going on is no choice: the specification does not say what state a failed request
+ * leaves, and after a reconnect both sides know. The one exception is an unknown request whose sender
+ * waits for the answer: it has changed nothing, and the sender learns so. If nobody waits, the sender
+ * would rely on what never happened, and the session closes like after any other mistake.
  *
  * Fds: every fd that is fed is handed to the Backend or closed through the Channel, exactly once, on
  * every path, also after the end.

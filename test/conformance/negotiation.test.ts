@@ -1,4 +1,6 @@
-/** vhost-user features, REPLY_ACK, status and reset, clause by clause. */
+/**
+ * vhost-user features, REPLY_ACK, status and reset, clause by clause.
+ */
 
 import { describe, expect, it } from 'vitest';
 import {

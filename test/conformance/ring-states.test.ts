@@ -1,4 +1,6 @@
-/** vhost-user "Ring states" and the messages that drive them, clause by clause. */
+/**
+ * vhost-user "Ring states" and the messages that drive them, clause by clause.
+ */
 
 import { describe, expect, it } from 'vitest';
 import { offeredFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';

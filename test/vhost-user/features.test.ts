@@ -1,3 +1,7 @@
+/**
+ * What is offered, and what follows from a choice.
+ */
+
 import { describe, expect, it } from 'vitest';
 import {
   featureNames,

@@ -1,3 +1,7 @@
+/**
+ * Layouts against the bytes of the specification, and the reader against any chunking.
+ */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

@@ -274,3 +274,15 @@ export class Recording {
     return this.events.map((event) => event.type);
   }
 }
+
+/** A session as far as it goes: two started rings, one enabled, with eventfds. */
+export function running(): Recording {
+  const recording = new Recording().negotiate();
+  recording.memory();
+  recording.startRing(0);
+  recording.startRing(1);
+  recording.eventfd('SET_VRING_CALL', 0);
+  recording.eventfd('SET_VRING_ERR', 1);
+  recording.vring('SET_VRING_ENABLE', 0, 1);
+  return recording;
+}

@@ -1,4 +1,6 @@
-/** Walks the table: what the dispatcher owes every request, proved of every row. */
+/**
+ * Walks the table: what the dispatcher owes every request, proved of every row.
+ */
 
 import { describe, expect, it } from 'vitest';
 import {

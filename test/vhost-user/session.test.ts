@@ -1,28 +1,17 @@
-import fc from 'fast-check';
+/**
+ * What a frontend may not do, what it is told, and how a session ends.
+ */
+
 import { describe, expect, it } from 'vitest';
-import type { Backend } from '../../src/vhost-user/backend.ts';
 import { offeredFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
 import {
   encodeMessage,
   memoryTableLayout,
-  type RequestName,
-  requestNumbers,
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { Recording, region, ringAddresses } from './recording.ts';
-
-function running(): Recording {
-  const recording = new Recording().negotiate();
-  recording.memory();
-  recording.startRing(0);
-  recording.startRing(1);
-  recording.eventfd('SET_VRING_CALL', 0);
-  recording.eventfd('SET_VRING_ERR', 1);
-  recording.vring('SET_VRING_ENABLE', 0, 1);
-  return recording;
-}
+import { Recording, region, ringAddresses, running } from './recording.ts';
 
 function expectSettled(recording: Recording): void {
   expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
@@ -320,134 +309,5 @@ describe('the end', () => {
     expect(recording.closeReason).toEqual({ kind: 'closed-by-owner' });
     expect(recording.backend.running.size).toBe(0);
     expectSettled(recording);
-  });
-});
-
-describe('anything at all', () => {
-  const names = Object.keys(requestNumbers) as RequestName[];
-  const payload = fc.oneof(
-    fc.constant(new Uint8Array(0)),
-    fc.uint8Array({ maxLength: 48 }),
-    fc.constantFrom(0n, 1n, 2n, 0x100n, 0x101n, offeredFeatures).map(u64Layout.encode),
-    fc
-      .record({ index: fc.nat(2), num: fc.constantFrom(0, 1, 3, 256, 0x10000) })
-      .map(vringStateLayout.encode),
-    fc.constant(memoryTableLayout.encode([region])),
-  );
-  const message = fc.record({
-    request: fc.oneof(
-      fc.constantFrom(...names).map((name) => requestNumbers[name]),
-      fc.nat(50),
-    ),
-    flags: fc.constantFrom(0x1, 0x9),
-    payload,
-    fdCount: fc.constantFrom(0, 0, 0, 1, 1, 2, 9),
-  });
-
-  type Step = (recording: Recording) => unknown;
-  const queue = fc.nat(1);
-  /** What a frontend does, in no order a frontend would do it. */
-  const orderly: fc.Arbitrary<Step> = fc.oneof(
-    queue.map((index) => (recording: Recording) => recording.startRing(index)),
-    queue.map((index) => (recording: Recording) => recording.vring('GET_VRING_BASE', index, 0)),
-    queue.map((index) => (recording: Recording) => recording.address(index)),
-    queue.map((index) => (recording: Recording) => recording.session.queueBroken(index, 'loop')),
-    fc.record({ index: queue, num: fc.nat(1) }).map(
-      ({ index, num }) =>
-        (recording: Recording) =>
-          recording.vring('SET_VRING_ENABLE', index, num),
-    ),
-    fc
-      .record({
-        name: fc.constantFrom<RequestName[]>('SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'),
-        index: queue,
-        hasFd: fc.boolean(),
-      })
-      .map(
-        ({ name, index, hasFd }) =>
-          (recording: Recording) =>
-            recording.eventfd(name, index, hasFd),
-      ),
-    fc.constantFrom<Step[]>(
-      (recording) => recording.memory(),
-      (recording) => recording.removeMemory(region, recording.fds(1)),
-      (recording) => recording.addMemory(region),
-      (recording) => recording.negotiate(),
-      (recording) => recording.tell('SET_STATUS', 0n),
-      (recording) => recording.tell('SET_STATUS', 0xfn),
-      (recording) => recording.send('RESET_DEVICE', { needReply: true }),
-      (recording) => recording.send(33, { fds: recording.fds(1), needReply: true }),
-    ),
-  );
-  const disorderly: fc.Arbitrary<Step> = message.map(
-    ({ request, flags, payload: bytes, fdCount }) =>
-      (recording) =>
-        recording.feed(encodeMessage(request, flags, bytes), recording.fds(fdCount)),
-  );
-  const failing = fc.constantFrom<(keyof Backend | undefined)[]>(
-    undefined,
-    undefined,
-    undefined,
-    'setMemory',
-    'startQueue',
-    'stopQueue',
-    'setCall',
-    'enableQueue',
-  );
-
-  it('no sequence of messages throws, leaks an fd or leaves a ring running', () => {
-    const seen = { survivors: 0, restarts: 0, refusals: new Set<string>() };
-    fc.assert(
-      fc.property(
-        fc.constantFrom(
-          () => new Recording(),
-          () => new Recording().negotiate(),
-          running,
-        ),
-        failing,
-        fc.array(
-          fc.oneof({ weight: 20, arbitrary: orderly }, { weight: 1, arbitrary: disorderly }),
-          { maxLength: 12 },
-        ),
-        (prepare, failure, steps) => {
-          const recording = prepare();
-          if (failure !== undefined) recording.backend.failures.set(failure, new Error('refused'));
-          for (const step of steps) step(recording);
-          if (recording.open && steps.length > 4) seen.survivors++;
-          if (recording.backend.callsOf('startQueue').length > 2) seen.restarts++;
-          if (recording.refusal !== undefined) seen.refusals.add(recording.refusal);
-          recording.session.end();
-          expectSettled(recording);
-          expect(recording.backend.running.size).toBe(0);
-          expect(recording.eventTypes().filter((type) => type === 'closed').length).toBe(1);
-        },
-      ),
-      { numRuns: 3000 },
-    );
-    // The property is worth something only if it went through deep states as well as refusals.
-    expect(seen.survivors).toBeGreaterThan(50);
-    expect(seen.restarts).toBeGreaterThan(50);
-    expect(seen.refusals.size).toBeGreaterThan(5);
-  });
-
-  it('no sequence of bytes throws or leaks an fd', () => {
-    const chunk = fc.record({
-      bytes: fc.oneof(
-        fc.uint8Array({ maxLength: 64 }),
-        message.map(({ request, flags: bits, payload: body }) =>
-          encodeMessage(request, bits, body),
-        ),
-      ),
-      fdCount: fc.constantFrom(0, 0, 1, 3),
-    });
-    fc.assert(
-      fc.property(fc.array(chunk, { maxLength: 20 }), (chunks) => {
-        const recording = new Recording();
-        for (const { bytes, fdCount } of chunks) recording.feed(bytes, recording.fds(fdCount));
-        recording.session.end();
-        expectSettled(recording);
-      }),
-      { numRuns: 2000 },
-    );
   });
 });
