@@ -37,6 +37,12 @@ for (const [rebooting, pinging] of [
     const shell = network.machines[pinging - 1]!.shell;
     const other = network.machines[rebooting - 1]!.shell;
     const log = `/tmp/ping-${rebooting}`;
+    /** Returns once that many pings were answered, or fails after a while. */
+    const untilAnswered = (count: number) =>
+      shell.check(
+        `timeout 40 sh -c 'until [ $(grep -c seq= ${log}) -ge ${count} ]; do sleep 0.2; done'`,
+        commandLimitMs,
+      );
     const seen = async () => answered(await shell.check(`cat ${log}`, commandLimitMs));
     const pidOfSwitch = network.switch!.pid;
 
