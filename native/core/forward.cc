@@ -194,10 +194,7 @@ void Forwarder::Deliver(Port& to) {
   std::unique_lock<Spinlock> guard(queue.lock, std::defer_lock);
   if (shared_) guard.lock();
   uint32_t done = 0;
-  if (queue.Runs()) {
-    queue.ring.PrefetchOffered(outbox.count);
-    done = Fill(queue, outbox);
-  }
+  if (queue.Runs()) done = Fill(queue, outbox);
   if (done < outbox.count) {
     queue.counters->Add(queue.Runs() ? kDropsNoBuffer : kDropsNotReady, outbox.count - done);
   }
@@ -208,45 +205,38 @@ void Forwarder::Deliver(Port& to) {
 // Delivers frames from the front of the outbox; returns how many were delivered or counted.
 uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
   const uint32_t header_bytes = to.ring.header_bytes();
+  for (uint32_t i = 0; i < outbox.count; ++i) {
+    landing_bytes_[i] = header_bytes + frames_[outbox.frame[i]].bytes;
+  }
   uint32_t done = 0;
-  for (;;) {
+  // Every turn after a wait decides at least one frame or is the last: outbox.count bounds the loop.
+  for (bool waited = false;; waited = true) {
     BreakReason broken = BreakReason::kNone;
-    ClaimResult result = ClaimResult::kOk;
-    uint32_t claimed = 0;
-    uint64_t bytes = 0;
     landing_pieces_.Clear();
-    for (; done < outbox.count; ++done) {
-      const Frame& frame = frames_[outbox.frame[done]];
-      Landing& landing = landings_[claimed];
-      result = to.ring.Claim(*to.port->memory, header_bytes + frame.bytes, &landing,
-                             landing_pieces_, &broken);
-      if (result == ClaimResult::kOk) [[likely]] {
-        if (landing.data != nullptr) {
-          PrefetchToWrite(landing.data);
-          PrefetchToWrite(landing.data + 64);
-        }
-        landed_[claimed++] = outbox.frame[done];
-        bytes += frame.bytes;
-      } else if (result == ClaimResult::kTooSmall) {
-        to.counters->Add(kDropsBufferTooSmall, 1);
-      } else {
-        break;
-      }
-    }
+    const uint32_t claimed = to.ring.Claim(*to.port->memory, &landing_bytes_[done],
+                                           outbox.count - done, landings_, landing_pieces_, &broken);
+    uint64_t frames = 0;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < claimed; ++i) {
-      CopyFrame(frames_[landed_[i]], landings_[i], header_bytes);
+      if (landings_[i].num_buffers == 0) [[unlikely]] continue;
+      const Frame& frame = frames_[outbox.frame[done + i]];
+      CopyFrame(frame, landings_[i], header_bytes);
+      frames += 1;
+      bytes += frame.bytes;
     }
-    if (claimed != 0) {
+    done += claimed;
+    if (frames != 0) {
       to.ring.Publish();
       Call(to);
-      to.counters->Add(kFrames, claimed);
+      to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
     }
-    if (result == ClaimResult::kBroken) {
+    if (frames != claimed) to.counters->Add(kDropsBufferTooSmall, claimed - frames);
+    if (broken != BreakReason::kNone) {
       Break(to, broken);
       return done;
     }
-    if (done == outbox.count || !WaitForBuffer(to)) return done;
+    if (done == outbox.count || (waited && claimed == 0) || !WaitForBuffer(to)) return done;
   }
 }
 

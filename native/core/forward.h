@@ -71,7 +71,7 @@ class Forwarder {
   PieceStore sources_;
   PieceStore landing_pieces_;
   Landing landings_[kBatchFramesMax];
-  uint8_t landed_[kBatchFramesMax];  // landings_[i] is for frames_[landed_[i]]
+  uint32_t landing_bytes_[kBatchFramesMax];
   std::unique_ptr<Outbox[]> outboxes_{new Outbox[kPortsMax]};
   uint16_t posted_[kPortsMax];  // ports whose outbox is not empty
   uint32_t posted_count_ = 0;

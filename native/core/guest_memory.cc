@@ -131,16 +131,13 @@ MapResult GuestMemory::Without(const RegionDescription& description,
   return Build(std::move(regions), memory);
 }
 
-Span GuestMemory::Search(uint64_t address, uint64_t bytes, uint32_t& hint) const {
+GuestMemory::Entry GuestMemory::Find(uint64_t address) const {
   const auto after =
       std::upper_bound(table_.begin(), table_.end(), address,
                        [](uint64_t a, const Entry& entry) { return a < entry.guest; });
-  if (after == table_.begin()) return {nullptr, 0};
+  if (after == table_.begin()) return {0, 0, nullptr};
   const Entry& entry = *(after - 1);
-  const uint64_t offset = address - entry.guest;
-  if (offset >= entry.bytes) return {nullptr, 0};
-  hint = static_cast<uint32_t>(after - 1 - table_.begin());
-  return Cut(entry, offset, bytes);
+  return address - entry.guest < entry.bytes ? entry : Entry{0, 0, nullptr};
 }
 
 uint8_t* GuestMemory::TranslateRing(UserAddress address, uint64_t bytes) const {
@@ -153,17 +150,17 @@ uint8_t* GuestMemory::TranslateRing(UserAddress address, uint64_t bytes) const {
   return nullptr;
 }
 
-bool GuestMemory::Read(GuestAddress address, void* to, uint32_t bytes, uint32_t& hint) const {
+bool Translator::Read(uint64_t address, void* to, uint32_t bytes) {
   auto* out = static_cast<uint8_t*>(to);
   // Every turn copies at least one byte, so `bytes` bounds the loop.
   while (bytes > 0) {
-    const Span span = Translate(address, bytes, hint);
+    const Span span = (*this)(address, bytes);
     if (span.bytes == 0) return false;
     std::memcpy(out, span.data, span.bytes);
     out += span.bytes;
     bytes -= static_cast<uint32_t>(span.bytes);
     // Wraps to 0 only at the very end of the address space, where nothing is mapped (kWraps).
-    address = GuestAddress{Begin(address) + span.bytes};
+    address += span.bytes;
   }
   return true;
 }

@@ -83,40 +83,49 @@ class GuestMemory {
   MapResult Without(const RegionDescription& description,
                     std::shared_ptr<const GuestMemory>* memory) const;
 
-  // What lies contiguous from `address` on, at most `bytes`. `hint` remembers the region across
-  // calls; it belongs to one queue and must be 0 after the memory was replaced or any value below.
-  Span Translate(GuestAddress address, uint64_t bytes, uint32_t& hint) const {
-    const uint64_t a = static_cast<uint64_t>(address);
-    if (hint < table_.size()) [[likely]] {
-      const Entry& entry = table_[hint];
-      const uint64_t offset = a - entry.guest;
-      if (offset < entry.bytes) [[likely]] return Cut(entry, offset, bytes);
-    }
-    return Search(a, bytes, hint);
-  }
-
   // The whole of a ring part, or nullptr if it does not lie in one region.
   uint8_t* TranslateRing(UserAddress address, uint64_t bytes) const;
-
-  // Copies `bytes` from guest memory, over region borders if need be; false if not all is mapped.
-  bool Read(GuestAddress address, void* to, uint32_t bytes, uint32_t& hint) const;
 
   size_t region_count() const { return regions_.size(); }
 
  private:
+  friend class Translator;
   struct Entry {
     uint64_t guest;
     uint64_t bytes;
     uint8_t* data;
   };
-  static Span Cut(const Entry& entry, uint64_t offset, uint64_t bytes) {
-    const uint64_t left = entry.bytes - offset;
-    return {entry.data + offset, bytes < left ? bytes : left};
-  }
-  Span Search(uint64_t address, uint64_t bytes, uint32_t& hint) const;
+  // The entry that holds `address`, or one of zero bytes.
+  Entry Find(uint64_t address) const;
 
   std::vector<Entry> table_;  // sorted by guest address, no overlaps
   std::vector<std::shared_ptr<const MappedRegion>> regions_;
+};
+
+// Translates guest addresses for one batch. Remembers the region used last, in registers where the
+// compiler can, since buffers of one guest mostly lie in one region.
+class Translator {
+ public:
+  explicit Translator(const GuestMemory& memory) : memory_(memory) {}
+
+  // What lies contiguous from `address` on, at most `bytes`.
+  Span operator()(uint64_t address, uint64_t bytes) {
+    uint64_t offset = address - entry_.guest;
+    if (offset >= entry_.bytes) [[unlikely]] {
+      entry_ = memory_.Find(address);
+      offset = address - entry_.guest;
+      if (entry_.bytes == 0) return {nullptr, 0};
+    }
+    const uint64_t left = entry_.bytes - offset;
+    return {entry_.data + offset, bytes < left ? bytes : left};
+  }
+
+  // Copies `bytes` from guest memory, over region borders if need be; false if not all is mapped.
+  bool Read(uint64_t address, void* to, uint32_t bytes);
+
+ private:
+  const GuestMemory& memory_;
+  GuestMemory::Entry entry_ = {0, 0, nullptr};
 };
 
 }  // namespace tsvswitch

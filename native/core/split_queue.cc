@@ -1,7 +1,7 @@
 #include "split_queue.h"
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "prefetch.h"
 
@@ -33,6 +33,27 @@ bool NeedsEvent(uint16_t event, uint16_t now, uint16_t before) {
   return static_cast<uint16_t>(now - event - 1) < static_cast<uint16_t>(now - before);
 }
 
+// Adds the buffer of one descriptor to `pieces`, one piece for every region it touches.
+BreakReason AppendBuffer(Translator& translate, const VirtqDesc& d, Access access,
+                         PieceStore& pieces, uint32_t* bytes) {
+  const bool writes = (d.flags & VIRTQ_DESC_F_WRITE) != 0;
+  if (writes != (access == Access::kDeviceWrites)) return BreakReason::kWrongDirection;
+  uint64_t address = d.addr;
+  uint32_t left = d.len;
+  // Every turn takes at least one byte and the sum is bounded, so kChainBytesMax bounds the loop.
+  while (left > 0 && *bytes <= kChainBytesMax) {
+    const Span span = translate(address, left);
+    if (span.bytes == 0) return BreakReason::kAddressUnmapped;
+    const uint32_t room = kChainBytesMax + 1 - *bytes;
+    const uint32_t taken = span.bytes < room ? static_cast<uint32_t>(span.bytes) : room;
+    pieces.Append(span.data, taken);
+    *bytes += taken;
+    address += taken;
+    left -= taken;
+  }
+  return BreakReason::kNone;
+}
+
 }  // namespace
 
 void SplitQueue::Start(const Rings& rings, uint32_t size, uint16_t base, uint64_t features) {
@@ -53,7 +74,6 @@ void SplitQueue::Move(const Rings& rings) {
   desc_ = reinterpret_cast<VirtqDesc*>(rings.desc);
   avail_ = reinterpret_cast<VirtqAvail*>(rings.avail);
   used_ = reinterpret_cast<VirtqUsed*>(rings.used);
-  region_hint_ = 0;
 }
 
 uint16_t* SplitQueue::avail_event() const {
@@ -74,28 +94,8 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   return offered;
 }
 
-BreakReason SplitQueue::AppendBuffer(const GuestMemory& memory, const VirtqDesc& d, Access access,
-                                     PieceStore& pieces, uint32_t* bytes) {
-  const bool writes = (d.flags & VIRTQ_DESC_F_WRITE) != 0;
-  if (writes != (access == Access::kDeviceWrites)) return BreakReason::kWrongDirection;
-  uint64_t address = d.addr;
-  uint32_t left = d.len;
-  // Every turn takes at least one byte and the sum is bounded, so kChainBytesMax bounds the loop.
-  while (left > 0 && *bytes <= kChainBytesMax) {
-    const Span span = memory.Translate(GuestAddress{address}, left, region_hint_);
-    if (span.bytes == 0) return BreakReason::kAddressUnmapped;
-    const uint32_t room = kChainBytesMax + 1 - *bytes;
-    const uint32_t taken = span.bytes < room ? static_cast<uint32_t>(span.bytes) : room;
-    pieces.Append(span.data, taken);
-    *bytes += taken;
-    address += taken;
-    left -= taken;
-  }
-  return BreakReason::kNone;
-}
-
 // The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3).
-BreakReason SplitQueue::WalkChain(const GuestMemory& memory, const VirtqDesc& head, Access access,
+BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                                   PieceStore& pieces, uint32_t* bytes) {
   VirtqDesc d = head;
   bool in_table = false;
@@ -113,19 +113,16 @@ BreakReason SplitQueue::WalkChain(const GuestMemory& memory, const VirtqDesc& he
       in_table = true;
       table = d.addr;
       walked = 0;  // from here on the table's length counts
-      if (!memory.Read(GuestAddress{table}, &d, sizeof(d), region_hint_)) {
-        return BreakReason::kAddressUnmapped;
-      }
+      if (!translate.Read(table, &d, sizeof(d))) return BreakReason::kAddressUnmapped;
       if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) return BreakReason::kIndirectNested;
     }
-    const BreakReason reason = AppendBuffer(memory, d, access, pieces, bytes);
+    const BreakReason reason = AppendBuffer(translate, d, access, pieces, bytes);
     if (reason != BreakReason::kNone) return reason;
     if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) return BreakReason::kNone;
     if (d.next >= table_entries) return BreakReason::kNextOutOfRange;
     if (!in_table) {
       d = desc_[d.next];
-    } else if (!memory.Read(GuestAddress{table + d.next * sizeof(VirtqDesc)}, &d, sizeof(d),
-                            region_hint_)) {
+    } else if (!translate.Read(table + d.next * sizeof(VirtqDesc), &d, sizeof(d))) {
       return BreakReason::kAddressUnmapped;
     }
   }
@@ -134,12 +131,10 @@ BreakReason SplitQueue::WalkChain(const GuestMemory& memory, const VirtqDesc& he
 
 uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,
                           PieceStore& pieces, BreakReason* broken) {
-  uint32_t count = Offered(max, broken);
-  if (count > max) count = max;
+  uint32_t count = std::min(Offered(max, broken), max);
   // First all heads, so that the descriptors are on their way when the second loop reads them.
   for (uint32_t i = 0; i < count; ++i) {
-    const uint16_t position = static_cast<uint16_t>(next_avail_ + i) & mask_;
-    const uint16_t head = avail_->ring[position];
+    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
     if (head >= size_) [[unlikely]] {
       *broken = BreakReason::kHeadOutOfRange;
       count = i;
@@ -148,14 +143,16 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
     chains[i].id = head;
     PrefetchToRead(&desc_[head]);
   }
+  Translator translate(memory);
   for (uint32_t i = 0; i < count; ++i) {
     Chain& chain = chains[i];
     const VirtqDesc d = desc_[chain.id];
     chain.first_piece = pieces.used();
-    constexpr uint16_t kNotPlain =
-        VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
-    const Span span = memory.Translate(GuestAddress{d.addr}, d.len, region_hint_);
-    if ((d.flags & kNotPlain) == 0 && span.bytes == d.len && d.len - 1 < kChainBytesMax) [[likely]] {
+    const Span span = translate(d.addr, d.len);
+    constexpr uint16_t kNotPlain = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
+    // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
+    if ((d.flags & kNotPlain) == 0 && span.bytes == d.len && d.len - 1 < kChainBytesMax)
+        [[likely]] {
       PrefetchToRead(span.data);
       PrefetchToRead(span.data + 64);
       pieces.Append(span.data, d.len);
@@ -167,8 +164,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
       count = i;
       break;
     }
-    const BreakReason reason =
-        WalkChain(memory, d, Access::kDeviceReads, pieces, &chain.bytes);
+    const BreakReason reason = WalkChain(translate, d, Access::kDeviceReads, pieces, &chain.bytes);
     if (reason != BreakReason::kNone) {
       *broken = reason;
       count = i;
@@ -193,74 +189,79 @@ void SplitQueue::Return(const Chain* chains, uint32_t count) {
   Publish();
 }
 
-void SplitQueue::PrefetchOffered(uint32_t count) const {
-  for (uint32_t i = 0; i < count; ++i) {
+uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
+                           Landing* landings, PieceStore& pieces, BreakReason* broken) {
+  const uint32_t offered = std::min(Offered(count, broken), count);
+  for (uint32_t i = 0; i < offered; ++i) {
     const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
-    // Prefetching a wrong address is harmless; Claim reads the entry again and checks it.
+    // Only a hint: the entry is read again and checked below.
     PrefetchToRead(&desc_[head & mask_]);
   }
+  Translator translate(memory);
+  for (uint32_t i = 0; i < count; ++i) {
+    Landing& landing = landings[i];
+    if (seen_avail_ != next_avail_) [[likely]] {
+      const uint16_t head = avail_->ring[next_avail_ & mask_];
+      const VirtqDesc d = desc_[head & mask_];
+      const Span span = translate(d.addr, bytes[i]);
+      if (head < size_ && d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes[i] &&
+          span.bytes == bytes[i]) [[likely]] {
+        PrefetchToWrite(span.data);
+        PrefetchToWrite(span.data + 64);
+        landing = {span.data, 0, 0, 1};
+        WriteUsed(next_used_, head, bytes[i]);
+        ++next_used_;
+        ++next_avail_;
+        continue;
+      }
+    }
+    if (ClaimScattered(translate, bytes[i], landing, pieces, broken) != ClaimResult::kDecided) {
+      return i;
+    }
+  }
+  return count;
 }
 
-ClaimResult SplitQueue::Claim(const GuestMemory& memory, uint32_t bytes, Landing* landing,
-                              PieceStore& pieces, BreakReason* broken) {
-  const uint32_t offered = Offered(1, broken);
-  if (offered == 0) {
-    return *broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken;
-  }
-  uint16_t head = avail_->ring[next_avail_ & mask_];
-  if (head >= size_) [[unlikely]] {
-    *broken = BreakReason::kHeadOutOfRange;
-    return ClaimResult::kBroken;
-  }
-  VirtqDesc d = desc_[head];
-  const Span span = memory.Translate(GuestAddress{d.addr}, bytes, region_hint_);
-  if (d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes && span.bytes == bytes) [[likely]] {
-    *landing = {span.data, 0, 0, 1};
-    WriteUsed(next_used_, head, bytes);
-    next_used_ = static_cast<uint16_t>(next_used_ + 1);
-    next_avail_ = static_cast<uint16_t>(next_avail_ + 1);
-    return ClaimResult::kOk;
-  }
-
-  // One chain after another until the frame fits; nothing is kept of a claim that fails.
-  landing->data = nullptr;
-  landing->first_piece = pieces.used();
-  uint32_t found = 0;
-  uint16_t chains = 0;
-  auto give_up = [&](ClaimResult result) {
-    pieces.ShrinkTo(landing->first_piece);
+// The general case: one chain after another until the frame fits. Nothing is kept of a claim that
+// does not end well, so its chains are there for the next frame.
+SplitQueue::ClaimResult SplitQueue::ClaimScattered(Translator& translate, uint32_t bytes,
+                                                   Landing& landing, PieceStore& pieces,
+                                                   BreakReason* broken) {
+  landing = {nullptr, pieces.used(), 0, 0};
+  const auto give_up = [&](ClaimResult result) {
+    pieces.ShrinkTo(landing.first_piece);
     return result;
   };
-  for (;;) {
+  uint32_t found = 0;
+  for (uint16_t chains = 0; chains < size_;) {
     if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
+    if (Offered(chains + 1u, broken) <= chains) {
+      return give_up(*broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken);
+    }
+    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + chains) & mask_];
     uint32_t chain_bytes = 0;
-    *broken = WalkChain(memory, d, Access::kDeviceWrites, pieces, &chain_bytes);
+    *broken = head < size_ ? WalkChain(translate, desc_[head], Access::kDeviceWrites, pieces,
+                                       &chain_bytes)
+                           : BreakReason::kHeadOutOfRange;
     if (*broken == BreakReason::kNone && chain_bytes < header_bytes_) {
       *broken = BreakReason::kBufferBelowHeader;
     }
     if (*broken != BreakReason::kNone) return give_up(ClaimResult::kBroken);
-    const uint32_t wanted = bytes - found;
-    const uint32_t filled = chain_bytes < wanted ? chain_bytes : wanted;
+    const uint32_t filled = std::min(chain_bytes, bytes - found);
     WriteUsed(static_cast<uint16_t>(next_used_ + chains), head, filled);
     ++chains;
     found += filled;
-    if (found == bytes) break;
-    if (!mergeable_ || chains == size_) return give_up(ClaimResult::kTooSmall);
-    if (Offered(chains + 1u, broken) <= chains) {
-      return give_up(*broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken);
+    if (found == bytes) {
+      landing.piece_count = pieces.used() - landing.first_piece;
+      landing.num_buffers = chains;
+      next_used_ = static_cast<uint16_t>(next_used_ + chains);
+      next_avail_ = static_cast<uint16_t>(next_avail_ + chains);
+      return ClaimResult::kDecided;
     }
-    head = avail_->ring[static_cast<uint16_t>(next_avail_ + chains) & mask_];
-    if (head >= size_) {
-      *broken = BreakReason::kHeadOutOfRange;
-      return give_up(ClaimResult::kBroken);
-    }
-    d = desc_[head];
+    if (!mergeable_) break;
   }
-  landing->piece_count = pieces.used() - landing->first_piece;
-  landing->num_buffers = chains;
-  next_used_ = static_cast<uint16_t>(next_used_ + chains);
-  next_avail_ = static_cast<uint16_t>(next_avail_ + chains);
-  return ClaimResult::kOk;
+  // num_buffers stays 0: no buffer, not even all of them together, holds this frame.
+  return give_up(ClaimResult::kDecided);
 }
 
 void SplitQueue::Publish() {
@@ -283,7 +284,6 @@ bool SplitQueue::CallWanted() {
 }
 
 void SplitQueue::EnableKicks() {
-  kicks_enabled_ = true;
   if (event_idx_) {
     Store(*avail_event(), next_avail_, std::memory_order_relaxed);
   } else {
@@ -294,7 +294,6 @@ void SplitQueue::EnableKicks() {
 }
 
 void SplitQueue::DisableKicks() {
-  kicks_enabled_ = false;
   // With EVENT_IDX the event index simply stays behind: the driver kicks when it next passes it.
   if (!event_idx_) Store(used_->flags, VIRTQ_USED_F_NO_NOTIFY, std::memory_order_relaxed);
 }

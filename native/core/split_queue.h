@@ -2,7 +2,7 @@
 //
 // Two verbs for each direction, so that forwarding needs to know nothing of rings:
 //   transmitq: Take() chains the driver offers; Return() them all, in order, when they were copied.
-//   receiveq:  Claim() buffers for one frame after another; Publish() them all when they are filled.
+//   receiveq:  Claim() buffers for a list of frames; Publish() them when they are filled.
 // In between nothing is visible to the driver. Ring memory belongs to a hostile guest: every index
 // and descriptor is read once into private memory and checked there; a violation is reported as a
 // BreakReason and leaves the queue as it was before the offending chain.
@@ -28,15 +28,13 @@ namespace tsvswitch {
 
 enum class Access { kDeviceReads, kDeviceWrites };
 
-// One receive buffer, possibly merged from several chains, for one frame.
+// Where one frame goes: a receive buffer, possibly merged from several chains.
 struct Landing {
   uint8_t* data;         // the whole buffer where it is one piece, else nullptr:
   uint32_t first_piece;  // then its pieces are in the store
   uint32_t piece_count;
-  uint16_t num_buffers;
+  uint16_t num_buffers;  // 0: the frame fits no buffer the driver may offer, drop it
 };
-
-enum class ClaimResult { kOk, kNoBuffer, kTooSmall, kBroken };
 
 class SplitQueue {
  public:
@@ -66,11 +64,11 @@ class SplitQueue {
   // Hands the chains of one Take back.
   void Return(const Chain* chains, uint32_t count);
 
-  // Brings the descriptors of the next `count` offered buffers near.
-  void PrefetchOffered(uint32_t count) const;
-  // Finds buffers for a frame of `bytes` (header included), merging chains if that was negotiated.
-  ClaimResult Claim(const GuestMemory& memory, uint32_t bytes, Landing* landing,
-                    PieceStore& pieces, BreakReason* broken);
+  // Finds buffers for up to `count` frames of bytes[i] (header included), in order, merging chains if
+  // that was negotiated. Returns for how many landings[i] is decided: fewer than `count` if the driver
+  // offers no more, `pieces` is full, or a violation shows in *broken.
+  uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
+                 Landing* landings, PieceStore& pieces, BreakReason* broken);
   // Hands all filled buffers back.
   void Publish();
 
@@ -83,11 +81,11 @@ class SplitQueue {
   uint32_t header_bytes() const { return header_bytes_; }
 
  private:
-  VirtqDesc* desc() const { return desc_; }
-  BreakReason WalkChain(const GuestMemory& memory, const VirtqDesc& head, Access access,
+  enum class ClaimResult { kDecided, kNoBuffer, kBroken };
+  ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
+                             PieceStore& pieces, BreakReason* broken);
+  BreakReason WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                         PieceStore& pieces, uint32_t* bytes);
-  BreakReason AppendBuffer(const GuestMemory& memory, const VirtqDesc& d, Access access,
-                           PieceStore& pieces, uint32_t* bytes);
   void WriteUsed(uint16_t position, uint32_t id, uint32_t bytes);
   uint16_t* used_event() const { return &avail_->ring[size_]; }
   uint16_t* avail_event() const;
@@ -103,11 +101,9 @@ class SplitQueue {
   uint16_t published_used_ = 0;
   uint16_t called_used_ = 0;  // used index when the driver was last asked about a call
   uint32_t header_bytes_ = 0;
-  uint32_t region_hint_ = 0;
   bool event_idx_ = false;
   bool indirect_ = false;
   bool mergeable_ = false;
-  bool kicks_enabled_ = false;
 };
 
 }  // namespace tsvswitch
