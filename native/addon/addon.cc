@@ -29,9 +29,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);
-#ifdef TSVSWITCH_HAS_DATAPLANE
   ExportDataplane(env, exports);
-#endif
   return exports;
 }
 
