@@ -42,7 +42,7 @@ const coreLayers = [
   ['port'],
   ['fdb', 'split_queue', 'events'],
   ['chain', 'guest_memory', 'copy', 'counters'],
-  ['virtio_spec', 'sigbus', 'spinlock'],
+  ['virtio_spec', 'sigbus', 'spinlock', 'prefetch'],
 ];
 
 /** What each folder of native/ may include from the others. */

@@ -142,8 +142,9 @@ MapResult Dataplane::RemoveMemoryRegion(uint16_t port, const RegionDescription& 
   return result == MapResult::kOk ? Exchange(at, std::move(memory)) : result;
 }
 
-// Puts new memory in place and moves the running rings with it. The old memory is unmapped when
-// `memory`, which then holds it, goes out of scope: after the pause.
+// Puts new memory in place and moves the running rings with it. A ring whose memory is gone rests until
+// it is back or moved: frontends remove a region and add it again elsewhere. The old memory is
+// unmapped when `memory`, which then holds it, goes out of scope: after the pause.
 MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> memory) {
   const PauseAll pause(*this);
   port.memory.swap(memory);
@@ -151,12 +152,21 @@ MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> mem
     if (!queue.started) continue;
     SplitQueue::Rings rings;
     if (TranslateRings(port, queue.addresses, queue.size, &rings) == RingResult::kOk) {
-      queue.ring.Move(rings);
+      Resume(queue, rings);
     } else {
-      queue.broken.store(BreakReason::kRingUnmapped, std::memory_order_relaxed);
+      BreakReason whole = BreakReason::kNone;
+      queue.broken.compare_exchange_strong(whole, BreakReason::kRingUnmapped,
+                                           std::memory_order_relaxed);
     }
   }
   return MapResult::kOk;
+}
+
+// Lets a started queue go on with its rings at another place, also if it had lost them. Under a pause.
+void Dataplane::Resume(Queue& queue, const SplitQueue::Rings& rings) {
+  queue.ring.Move(rings);
+  BreakReason unmapped = BreakReason::kRingUnmapped;
+  queue.broken.compare_exchange_strong(unmapped, BreakReason::kNone, std::memory_order_relaxed);
 }
 
 void Dataplane::SetFeatures(uint16_t port, uint64_t features) {
@@ -230,10 +240,8 @@ RingResult Dataplane::MoveQueue(uint16_t port, uint32_t queue, const RingAddress
   const RingResult result = TranslateRings(PortAt(port), addresses, moved.size, &rings);
   if (result != RingResult::kOk) return result;
   const PauseAll pause(*this);
-  moved.ring.Move(rings);
   moved.addresses = addresses;
-  BreakReason unmapped = BreakReason::kRingUnmapped;
-  moved.broken.compare_exchange_strong(unmapped, BreakReason::kNone, std::memory_order_relaxed);
+  Resume(moved, rings);
   return RingResult::kOk;
 }
 

@@ -87,6 +87,7 @@ class Dataplane {
   void ReplaceFd(int& place, int fd);
   Worker& WorkerFor(const Queue& transmitq);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
+  static void Resume(Queue& queue, const SplitQueue::Rings& rings);
   static RingResult TranslateRings(const Port& port, const RingAddresses& addresses, uint32_t size,
                                    SplitQueue::Rings* rings);
 
