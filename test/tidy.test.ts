@@ -228,6 +228,17 @@ describe('every file', () => {
     );
   });
 
+  test('of npm has an entry for every optional package, or npm ci refuses it', () => {
+    const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+    const wanted = Object.values<{ optionalDependencies?: Record<string, string> }>(packages)
+      .flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+      .map((name) => `node_modules/${name}`);
+    expect(wanted).not.toHaveLength(0);
+    expect(
+      wanted.filter((path) => !Object.keys(packages).some((key) => key.endsWith(path))),
+    ).toEqual([]);
+  });
+
   test('is formatted and without a finding of the linter', { timeout: 60_000 }, async () => {
     const check = await execa('npx', ['biome', 'check', '--error-on-warnings', '.'], {
       reject: false,
