@@ -37,7 +37,7 @@ export const quickPlan: Plan = {
   rounds: 3,
   warmupS: 0.2,
   seconds: 0.6,
-  patience: { repeats: 1, nearWaitMs: 1_000 },
+  patience: { repeats: 1, nearWaitMs: 0, totalMs: 15_000 },
 };
 
 export const fullPlan: Plan = {
@@ -53,5 +53,5 @@ export const fullPlan: Plan = {
   rounds: 5,
   warmupS: 0.5,
   seconds: 3,
-  patience: { repeats: 5, nearWaitMs: 20_000 },
+  patience: { repeats: 5, nearWaitMs: 20_000, totalMs: 1_800_000 },
 };

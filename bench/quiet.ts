@@ -18,8 +18,10 @@ const foreignShareMax = 0.05;
 export interface Patience {
   /** How often a spoilt measurement is repeated. */
   readonly repeats: number;
-  /** How long to wait for the cores to be near before measuring all the same. */
+  /** How long to wait for the cores to be near before measuring all the same; 0: not at all. */
   readonly nearWaitMs: number;
+  /** What all waiting and repeating of a run of the benchmark may take together. */
+  readonly totalMs: number;
 }
 
 export interface Judged<Result> {
@@ -30,6 +32,7 @@ export interface Judged<Result> {
 
 export class QuietMachine {
   #nearestNs = Number.POSITIVE_INFINITY;
+  #spentMs = 0;
   readonly #patience: Patience;
 
   constructor(patience: Patience) {
@@ -60,15 +63,19 @@ export class QuietMachine {
     const foreignSeconds = () =>
       busySeconds([clientCpu, workerCpu]) - cpuSeconds(switchPid) - ownCpuSeconds();
     for (let repeat = 0; ; repeat += 1) {
+      const beganMs = performance.now();
       await this.#waitUntilNear();
       const foreignBefore = foreignSeconds();
       const startedMs = performance.now();
+      this.#spentMs += startedMs - beganMs;
       const result = await measure();
       const wallSeconds = (performance.now() - startedMs) / 1000;
       const foreignShare = (foreignSeconds() - foreignBefore) / wallSeconds;
       const disturbed = await this.#verdict(foreignShare);
       if (disturbed === undefined) return { result };
-      if (repeat === this.#patience.repeats) return { result, disturbed };
+      const over = this.#spentMs >= this.#patience.totalMs;
+      if (over || repeat === this.#patience.repeats) return { result, disturbed };
+      this.#spentMs += performance.now() - startedMs;
     }
   }
 
@@ -84,8 +91,9 @@ export class QuietMachine {
   }
 
   async #waitUntilNear(): Promise<void> {
-    const deadline = performance.now() + this.#patience.nearWaitMs;
-    while (!this.#isNear(await this.#distance()) && performance.now() < deadline) await sleep(200);
+    const { nearWaitMs, totalMs } = this.#patience;
+    const deadline = performance.now() + Math.min(nearWaitMs, totalMs - this.#spentMs);
+    while (performance.now() < deadline && !this.#isNear(await this.#distance())) await sleep(200);
   }
 
   async #distance(): Promise<number> {
