@@ -5,7 +5,15 @@
  * it stale.
  */
 
-import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { runOrExplain, say } from './processes.mjs';
 
@@ -39,11 +47,22 @@ const builds = {
 };
 
 export async function installNpmPackages() {
-  // npm writes this copy of the lock file last.
-  const installedMs = modifiedMs('node_modules/.package-lock.json');
-  if (installedMs >= modifiedMs('package-lock.json')) return;
+  if (npmPackagesAreInstalled()) return;
   say('installing npm packages ...');
   await runOrExplain('npm', ['ci'], nodeHeaders());
+}
+
+/** Whether what npm wrote down when it installed has every version the lock file asks for. */
+function npmPackagesAreInstalled() {
+  const record = 'node_modules/.package-lock.json';
+  if (!existsSync(record)) return false;
+  const packagesIn = (file) => Object.entries(JSON.parse(readFileSync(file, 'utf8')).packages);
+  const installed = new Map(packagesIn(record));
+  // Optional ones may be of other platforms; the entry without a name is this project itself.
+  return packagesIn('package-lock.json').every(
+    ([path, { version, optional }]) =>
+      path === '' || optional || installed.get(path)?.version === version,
+  );
 }
 
 export async function buildProject() {
