@@ -4,7 +4,7 @@
  * accepts is one to hold our own backend against.
  */
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
@@ -173,6 +173,15 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     await rejected;
     await a.close();
     await expect(a.send(frameOf(60, 0))).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  test('neither closing nor dying leaves an fd behind', async () => {
+    const before = readdirSync('/proc/self/fd');
+    const [a, b] = await connectBoth({ memory: 'file' });
+    await expectDelivery(a, b, [frameOf(60, 1)]);
+    await a.close();
+    b.disconnect();
+    expect(readdirSync('/proc/self/fd')).toEqual(before);
   });
 
   test('a guest that died makes way for another on the same socket', async () => {
