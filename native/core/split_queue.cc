@@ -106,7 +106,7 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
     if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
       if (!indirect_) return BreakReason::kIndirectNotNegotiated;
       if (in_table || (d.flags & VIRTQ_DESC_F_NEXT) != 0) return BreakReason::kIndirectNested;
-      table_entries = d.len / sizeof(VirtqDesc);
+      table_entries = d.len / uint32_t{sizeof(VirtqDesc)};
       if (table_entries == 0 || d.len % sizeof(VirtqDesc) != 0 || table_entries > size_) {
         return BreakReason::kIndirectBadTable;
       }
