@@ -6,9 +6,9 @@
  * be given its place here first.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, normalize, sep } from 'node:path';
-import { execa } from 'execa';
+import { execa, execaSync } from 'execa';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
@@ -62,17 +62,10 @@ const sourceExtensions = ['.ts', '.mjs', '.cc', '.h'];
 /** Folders of people's machines; in pieces, or this line would be found itself. */
 const machinePath = new RegExp(`(^|[\\s"'\`(=:])/(${['work', 'root', 'home'].join('|')})/`, 'm');
 
-const sourceFolders = ['src', 'native', 'test', 'bench', 'scripts'];
-const textFiles = [
-  ...sourceFolders.flatMap((folder) =>
-    readdirSync(folder, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name)),
-  ),
-  ...readdirSync('.', { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => entry.name),
-];
+/** What is in the repository, or would be with the next commit. */
+const textFiles = execaSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  lines: true,
+}).stdout.filter((file) => existsSync(file));
 const sources = textFiles.filter((file) => sourceExtensions.includes(extname(file)));
 
 interface Import {
@@ -153,7 +146,7 @@ describe('TypeScript', () => {
   });
 
   test('tests and sources agree with the type checker', { timeout: 120_000 }, async () => {
-    const check = await execa('npx', ['tsc', '-p', 'test'], { reject: false });
+    const check = await execa('tsc', ['-p', 'test'], { preferLocal: true, reject: false });
     expect(check.stdout).toBe('');
     expect(check.exitCode).toBe(0);
   });
@@ -212,7 +205,7 @@ describe('every file', () => {
 
   test('begins with a comment that says what it is', () => {
     const silent = sources.filter(
-      (file) => !/^(#!.*\n)?(\/\*\*\n|\/\/ )/.test(readFileSync(file, 'utf8')),
+      (file) => !/^(#!.*\n)?(\/\*\*\s|\/\/ )/.test(readFileSync(file, 'utf8')),
     );
     expect(silent).toEqual([]);
   });
@@ -240,7 +233,8 @@ describe('every file', () => {
   });
 
   test('is formatted and without a finding of the linter', { timeout: 60_000 }, async () => {
-    const check = await execa('npx', ['biome', 'check', '--error-on-warnings', '.'], {
+    const check = await execa('biome', ['check', '--error-on-warnings', '.'], {
+      preferLocal: true,
       reject: false,
       all: true,
     });
