@@ -79,8 +79,8 @@ export interface FdbEntry {
 
 /** The data plane: ports with queues, workers, one bridge. Ports and queues are small integers. */
 export interface Dataplane {
-  /** Makes a port with stopped queues and returns its number. */
-  addPort(): number;
+  /** Makes a port with that many stopped queue pairs, 1 to queuePairsMax, and returns its number. */
+  addPort(queuePairs: number): number;
   removePort(port: number): void;
   /** Replaces all memory of a port; running rings are translated anew. Takes every fd. */
   setMemory(port: number, regions: readonly MappedRegion[]): void;
@@ -124,7 +124,9 @@ export interface Native {
   openDataplane(options: DataplaneOptions): Dataplane;
   readonly counterNames: readonly string[];
   readonly countersPerQueue: number;
+  /** The stride of ports in the counters. */
   readonly queuesPerPort: number;
+  readonly queuePairsMax: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;
 

@@ -41,7 +41,7 @@ const coreLayers = [
   ['forward'],
   ['port'],
   ['fdb', 'split_queue', 'events'],
-  ['chain', 'guest_memory', 'copy', 'counters'],
+  ['chain', 'guest_memory', 'copy', 'counters', 'flow_hash'],
   ['virtio_spec', 'sigbus', 'spinlock', 'prefetch'],
 ];
 

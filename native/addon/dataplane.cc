@@ -137,7 +137,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
 
   Dataplane& Open(Napi::Env env);
   uint16_t PortArgument(const Napi::CallbackInfo& info);
-  uint32_t QueueArgument(const Napi::CallbackInfo& info);
+  uint32_t QueueArgument(const Napi::CallbackInfo& info, uint16_t port);
 
   Napi::Value AddPort(const Napi::CallbackInfo& info);
   void RemovePort(const Napi::CallbackInfo& info);
@@ -264,12 +264,16 @@ uint16_t DataplaneObject::PortArgument(const Napi::CallbackInfo& info) {
   return port;
 }
 
-uint32_t DataplaneObject::QueueArgument(const Napi::CallbackInfo& info) {
-  return static_cast<uint32_t>(IntegerArgument(info, 1, "queue", 0, kQueuesPerPort - 1));
+uint32_t DataplaneObject::QueueArgument(const Napi::CallbackInfo& info, uint16_t port) {
+  const int64_t queues = dataplane_->QueueCount(port);
+  return static_cast<uint32_t>(IntegerArgument(info, 1, "queue", 0, queues - 1));
 }
 
 Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
-  const uint16_t port = Open(info.Env()).AddPort();
+  Dataplane& dataplane = Open(info.Env());
+  const auto queue_pairs =
+      static_cast<uint32_t>(IntegerArgument(info, 0, "queuePairs", 1, kQueuePairsMax));
+  const uint16_t port = dataplane.AddPort(queue_pairs);
   if (port == kNoPort) {
     throw CodedError(info.Env(), "TOO_MANY_PORTS",
                      "a switch has at most " + std::to_string(kPortsMax) + " ports");
@@ -329,7 +333,7 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   AdoptedFds fds;
   fds.Adopt(info[2], "kickFd");
   const uint16_t port = PortArgument(info);
-  const uint32_t queue = QueueArgument(info);
+  const uint32_t queue = QueueArgument(info, port);
   const Napi::Object start = ObjectArgument(info, 2, "start");
   const uint32_t size = IntegerField(start, "size", 1, kQueueSizeMax);
   if ((size & (size - 1)) != 0) throw BadField(info.Env(), "size", "a power of two");
@@ -346,7 +350,7 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
 
 void DataplaneObject::MoveQueue(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
-  const uint32_t queue = QueueArgument(info);
+  const uint32_t queue = QueueArgument(info, port);
   const RingAddresses rings = ToRings(ObjectArgument(info, 2, "rings"));
   if (!dataplane_->QueueStarted(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue does not run");
@@ -356,19 +360,19 @@ void DataplaneObject::MoveQueue(const Napi::CallbackInfo& info) {
 
 Napi::Value DataplaneObject::StopQueue(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
-  return Napi::Number::New(info.Env(), dataplane_->StopQueue(port, QueueArgument(info)));
+  return Napi::Number::New(info.Env(), dataplane_->StopQueue(port, QueueArgument(info, port)));
 }
 
 void DataplaneObject::EnableQueue(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
-  dataplane_->EnableQueue(port, QueueArgument(info), info[2].ToBoolean());
+  dataplane_->EnableQueue(port, QueueArgument(info, port), info[2].ToBoolean());
 }
 
 void DataplaneObject::SetEventfd(const Napi::CallbackInfo& info,
                                  void (Dataplane::*set)(uint16_t, uint32_t, int)) {
   AdoptedFds fds(FdArgument(info, 2, true));
   const uint16_t port = PortArgument(info);
-  const uint32_t queue = QueueArgument(info);
+  const uint32_t queue = QueueArgument(info, port);
   (*dataplane_.*set)(port, queue, fds.Release(0));
 }
 
@@ -436,6 +440,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   exports.Set("counterNames", names);
   exports.Set("countersPerQueue", kCountersPerQueue);
   exports.Set("queuesPerPort", kQueuesPerPort);
+  exports.Set("queuePairsMax", kQueuePairsMax);
   exports.Set("portsMax", kPortsMax);
   exports.Set("memorySlotsMax", kMemorySlotsMax);
 }

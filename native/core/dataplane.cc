@@ -1,11 +1,11 @@
 #include "dataplane.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cassert>
-#include <cstring>
 #include <utility>
 
 namespace tsvswitch {
@@ -22,6 +22,15 @@ int Unblocking(int fd) {
   return fd;
 }
 
+// Pages of zeroes that are only there once they are written: most ports use few of their queues.
+std::shared_ptr<QueueCounters[]> MapCounters() {
+  void* mapped = mmap(nullptr, Dataplane::kCountersBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  assert(mapped != MAP_FAILED);
+  return {static_cast<QueueCounters*>(mapped),
+          [](QueueCounters* counters) { munmap(counters, Dataplane::kCountersBytes); }};
+}
+
 }  // namespace
 
 // All workers between two rounds: several may fill the receiveqs of one port.
@@ -35,8 +44,7 @@ class Dataplane::PauseAll {
   std::vector<std::unique_ptr<Worker::Pause>> pauses_;
 };
 
-Dataplane::Dataplane(const Options& options)
-    : counters_(new QueueCounters[kPortsMax * kQueuesPerPort]()) {
+Dataplane::Dataplane(const Options& options) : counters_(MapCounters()) {
   bridge_.members.resize(kPortsMax);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) {
@@ -69,23 +77,25 @@ Port& Dataplane::PortAt(uint16_t port) {
 }
 
 Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
-  assert(queue < kQueuesPerPort);
-  return PortAt(port).queues[queue];
+  Port& at = PortAt(port);
+  assert(queue < at.queues.size());
+  return at.queues[queue];
 }
 
-uint16_t Dataplane::AddPort() {
+uint16_t Dataplane::AddPort(uint32_t queue_pairs) {
+  assert(queue_pairs >= 1 && queue_pairs <= kQueuePairsMax);
   for (uint16_t number = 0; number < kPortsMax; ++number) {
     if (bridge_.members[number] != nullptr) continue;
-    auto port = std::make_unique<Port>();
+    auto port = std::make_unique<Port>(queue_pairs);
     port->number = number;
     port->bridge = &bridge_;
-    for (uint16_t i = 0; i < kQueuesPerPort; ++i) {
+    for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
       port->queues[i].port = port.get();
       port->queues[i].index = i;
       port->queues[i].counters = &counters_[number * kQueuesPerPort + i];
     }
     const PauseAll pause(*this);
-    std::memset(&counters_[number * kQueuesPerPort], 0, sizeof(QueueCounters) * kQueuesPerPort);
+    for (Queue& queue : port->queues) *queue.counters = {};
     bridge_.members[number] = port.release();
     return number;
   }
@@ -93,7 +103,7 @@ uint16_t Dataplane::AddPort() {
 }
 
 void Dataplane::RemovePort(uint16_t port) {
-  for (uint32_t i = 0; i < kQueuesPerPort; ++i) StopQueue(port, i);
+  for (uint32_t i = 0; i < QueueCount(port); ++i) StopQueue(port, i);
   const std::unique_ptr<Port> removed(&PortAt(port));
   {
     const PauseAll pause(*this);
@@ -229,6 +239,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.stalled = false;
   started.known_source = 0;
   started.started = true;
+  FindReceivers(at);
   if (started.is_transmitq()) WorkerFor(started).Poll(started);
   return RingResult::kOk;
 }
@@ -252,6 +263,7 @@ uint16_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
     const PauseAll pause(*this);
     if (stopped.is_transmitq()) WorkerFor(stopped).Unpoll(stopped);
     stopped.started = false;
+    FindReceivers(*stopped.port);
   }
   CloseFd(std::exchange(stopped.kick_fd, -1));
   return stopped.ring.next_avail();
@@ -261,6 +273,14 @@ void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {
   Queue& changed = QueueAt(port, queue);
   const PauseAll pause(*this);
   changed.enabled = enabled;
+  FindReceivers(*changed.port);
+}
+
+void Dataplane::FindReceivers(Port& port) {
+  port.receivers.clear();
+  for (Queue& queue : port.queues) {
+    if (!queue.is_transmitq() && queue.started && queue.enabled) port.receivers.push_back(&queue);
+  }
 }
 
 void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {

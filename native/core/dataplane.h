@@ -47,7 +47,7 @@ class Dataplane {
   bool Start();
 
   // The number of a new port, or kNoPort if there are kPortsMax.
-  uint16_t AddPort();
+  uint16_t AddPort(uint32_t queue_pairs);
   void RemovePort(uint16_t port);
   bool HasPort(uint16_t port) const { return port < kPortsMax && bridge_.members[port] != nullptr; }
 
@@ -73,6 +73,10 @@ class Dataplane {
   // Seconds of the clock that FdbRecord::seen_s counts in.
   static uint32_t NowSeconds();
 
+  uint32_t QueueCount(uint16_t port) {
+    return static_cast<uint32_t>(PortAt(port).queues.size());
+  }
+
   // counters()[port * kQueuesPerPort + queue]. May be kept longer than the data plane.
   std::shared_ptr<QueueCounters[]> counters() { return counters_; }
   static constexpr size_t kCountersBytes = sizeof(QueueCounters) * kPortsMax * kQueuesPerPort;
@@ -87,6 +91,7 @@ class Dataplane {
   void ReplaceFd(int& place, int fd);
   Worker& WorkerFor(const Queue& transmitq);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
+  static void FindReceivers(Port& port);
   static void Resume(Queue& queue, const SplitQueue::Rings& rings);
   static RingResult TranslateRings(const Port& port, const RingAddresses& addresses, uint32_t size,
                                    SplitQueue::Rings* rings);

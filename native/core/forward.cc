@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "copy.h"
+#include "flow_hash.h"
 #include "prefetch.h"
 
 namespace tsvswitch {
@@ -190,16 +191,62 @@ void Forwarder::Post(uint16_t port, uint32_t frame) {
 
 void Forwarder::Deliver(Port& to) {
   Outbox& outbox = outboxes_[to.number];
-  Queue& queue = to.queues[0];
-  std::unique_lock<Spinlock> guard(queue.lock, std::defer_lock);
-  if (shared_) guard.lock();
-  uint32_t done = 0;
-  if (queue.Runs()) done = Fill(queue, outbox);
-  if (done < outbox.count) {
-    queue.counters->Add(queue.Runs() ? kDropsNoBuffer : kDropsNotReady, outbox.count - done);
+  switch (to.receivers.size()) {
+    case 0:
+      // Counted where a reader looks first; several workers may do so at once.
+      DeliverTo(to.queues[0], outbox);
+      break;
+    case 1:
+      DeliverTo(*to.receivers[0], outbox);
+      break;
+    default:
+      Spread(to, outbox);
   }
   outbox.count = 0;
   HandleLostMemory(to);
+}
+
+// Sends each frame to the receiveq of its flow, each queue once and every flow in order.
+void Forwarder::Spread(Port& to, const Outbox& outbox) {
+  uint8_t chosen[kBatchFramesMax];
+  for (uint32_t i = 0; i < outbox.count; ++i) {
+    const uint64_t hash = HashOf(frames_[outbox.frame[i]]);
+    chosen[i] = static_cast<uint8_t>(hash * to.receivers.size() >> 32);
+  }
+  constexpr uint8_t kDelivered = 0xff;
+  static_assert(kQueuePairsMax < kDelivered);
+  for (uint32_t first = 0; first < outbox.count; ++first) {
+    const uint8_t queue = chosen[first];
+    if (queue == kDelivered) continue;
+    spread_.count = 0;
+    for (uint32_t i = first; i < outbox.count; ++i) {
+      if (chosen[i] != queue) continue;
+      spread_.frame[spread_.count++] = outbox.frame[i];
+      chosen[i] = kDelivered;
+    }
+    DeliverTo(*to.receivers[queue], spread_);
+  }
+}
+
+uint32_t Forwarder::HashOf(const Frame& frame) const {
+  uint8_t start[kFlowBytesMax];
+  uint32_t got = 0;
+  for (uint32_t i = 0; i < frame.piece_count && got < kFlowBytesMax; ++i) {
+    const Piece& piece = *sources_.at(frame.first_piece + i);
+    const uint32_t part = std::min(piece.bytes, kFlowBytesMax - got);
+    std::memcpy(start + got, piece.data, part);
+    got += part;
+  }
+  return FlowHash(start, got);
+}
+
+void Forwarder::DeliverTo(Queue& queue, const Outbox& outbox) {
+  std::unique_lock<Spinlock> guard(queue.lock, std::defer_lock);
+  if (shared_) guard.lock();
+  const uint32_t done = queue.Runs() ? Fill(queue, outbox) : 0;
+  if (done < outbox.count) {
+    queue.counters->Add(queue.Runs() ? kDropsNoBuffer : kDropsNotReady, outbox.count - done);
+  }
 }
 
 // Delivers frames from the front of the outbox; returns how many were delivered or counted.

@@ -54,6 +54,9 @@ class Forwarder {
   void Flood(Queue& from, uint32_t frame);
   void Post(uint16_t port, uint32_t frame);
   void Deliver(Port& to);
+  void Spread(Port& to, const Outbox& outbox);
+  uint32_t HashOf(const Frame& frame) const;
+  void DeliverTo(Queue& queue, const Outbox& outbox);
   uint32_t Fill(Queue& to, const Outbox& outbox);
   bool WaitForBuffer(Queue& to);
   void CopyFrame(const Frame& frame, const Landing& landing, uint32_t header_bytes);
@@ -75,6 +78,7 @@ class Forwarder {
   std::unique_ptr<Outbox[]> outboxes_{new Outbox[kPortsMax]};
   uint16_t posted_[kPortsMax];  // ports whose outbox is not empty
   uint32_t posted_count_ = 0;
+  Outbox spread_;  // the part of an outbox that goes to one of several receiveqs
 };
 
 }  // namespace tsvswitch

@@ -19,7 +19,8 @@
 
 namespace tsvswitch {
 
-inline constexpr uint32_t kQueuesPerPort = 2;
+inline constexpr uint32_t kQueuePairsMax = 128;
+inline constexpr uint32_t kQueuesPerPort = 2 * kQueuePairsMax;
 
 struct Port;
 
@@ -70,6 +71,8 @@ struct Bridge {
 };
 
 struct Port {
+  explicit Port(uint32_t queue_pairs) : queues(2 * queue_pairs) {}
+
   uint16_t number = 0;
   uint64_t features = 0;
   Bridge* bridge = nullptr;
@@ -77,7 +80,9 @@ struct Port {
   // Raised by the SIGBUS handler, compared with `lost_handled` after every batch.
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};
-  Queue queues[kQueuesPerPort];
+  std::vector<Queue> queues;
+  // The receiveqs that are started and enabled; a flow's frames all go to one of them.
+  std::vector<Queue*> receivers;
 };
 
 }  // namespace tsvswitch

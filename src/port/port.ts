@@ -43,32 +43,33 @@ const dropPrefix = 'drops';
 /** Reads the counters of port `number` out of the data plane's shared memory. */
 export function readCounters(dataplane: Dataplane, number: number): PortCounters {
   const { counterNames, countersPerQueue, queuesPerPort } = native();
-  const first = number * queuesPerPort;
+  const portStart = number * queuesPerPort * countersPerQueue;
+  const sums = [new Array<number>(counterNames.length), new Array<number>(counterNames.length)];
   // Even queues carry frames to the guest, odd ones from it.
-  const sum = (name: string, parities: readonly number[]) => {
-    const at = counterNames.indexOf(name);
-    let total = 0;
-    for (let queue = 0; queue < queuesPerPort; queue += 1) {
-      if (!parities.includes(queue % 2)) continue;
-      total += Number(dataplane.counters[(first + queue) * countersPerQueue + at]);
+  for (const [parity, sum] of sums.entries()) {
+    sum.fill(0);
+    for (let queue = parity; queue < queuesPerPort; queue += 2) {
+      const start = portStart + queue * countersPerQueue;
+      for (const i of counterNames.keys()) sum[i]! += Number(dataplane.counters[start + i]);
     }
-    return total;
-  };
-  const direction = (parity: number): DirectionCounters => ({
-    frames: sum('frames', [parity]),
-    bytes: sum('bytes', [parity]),
-    notifications: sum('notifications', [parity]),
+  }
+  const [toGuest, fromGuest] = sums as [number[], number[]];
+  const named = (sum: number[], name: string) => sum[counterNames.indexOf(name)]!;
+  const direction = (sum: number[]): DirectionCounters => ({
+    frames: named(sum, 'frames'),
+    bytes: named(sum, 'bytes'),
+    notifications: named(sum, 'notifications'),
   });
   const drops: Record<string, number> = {};
-  for (const name of counterNames) {
+  for (const [i, name] of counterNames.entries()) {
     if (!name.startsWith(dropPrefix)) continue;
     const reason = name.slice(dropPrefix.length);
-    drops[reason.charAt(0).toLowerCase() + reason.slice(1)] = sum(name, [0, 1]);
+    drops[reason.charAt(0).toLowerCase() + reason.slice(1)] = toGuest[i]! + fromGuest[i]!;
   }
   return {
-    fromGuest: direction(1),
-    toGuest: direction(0),
-    floodedFrames: sum('floodedFrames', [1]),
+    fromGuest: direction(fromGuest),
+    toGuest: direction(toGuest),
+    floodedFrames: named(fromGuest, 'floodedFrames'),
     drops,
   };
 }

@@ -64,7 +64,7 @@ export class VhostUserPort {
     this.#onEvent = onEvent;
     this.#listener = FdListener.listen(options.path, options);
     try {
-      this.number = dataplane.addPort();
+      this.number = dataplane.addPort(native().queuePairsMax);
     } catch (error) {
       this.#listener.close();
       throw error;
@@ -131,7 +131,7 @@ export class VhostUserPort {
     }
     const session = new Session({
       name: this.name,
-      queuePairs: native().queuesPerPort / 2,
+      queuePairs: native().queuePairsMax,
       backend: this.#backend(),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
