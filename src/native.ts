@@ -94,6 +94,10 @@ export interface Dataplane {
   /** Stops a queue and returns the next avail index; nothing touches the queue afterwards. */
   stopQueue(port: number, queue: number): number;
   enableQueue(port: number, queue: number, enabled: boolean): void;
+  /** The worker, from 0, that polls a started transmitq. */
+  workerOf(port: number, transmitq: number): number;
+  /** Gives a started transmitq to another worker; no flow is reordered. */
+  assignWorker(port: number, transmitq: number, worker: number): void;
   /** Call and err eventfds may be set in any state; -1 takes them away. */
   setCall(port: number, queue: number, fd: number): void;
   setErr(port: number, queue: number, fd: number): void;

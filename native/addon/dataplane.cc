@@ -139,6 +139,8 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   uint16_t PortArgument(const Napi::CallbackInfo& info);
   uint32_t QueueArgument(const Napi::CallbackInfo& info, uint16_t port);
 
+  uint32_t StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port);
+
   Napi::Value AddPort(const Napi::CallbackInfo& info);
   void RemovePort(const Napi::CallbackInfo& info);
   void SetMemory(const Napi::CallbackInfo& info);
@@ -149,6 +151,8 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void MoveQueue(const Napi::CallbackInfo& info);
   Napi::Value StopQueue(const Napi::CallbackInfo& info);
   void EnableQueue(const Napi::CallbackInfo& info);
+  Napi::Value WorkerOf(const Napi::CallbackInfo& info);
+  void AssignWorker(const Napi::CallbackInfo& info);
   void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
   void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
   void SetEventfd(const Napi::CallbackInfo& info,
@@ -368,6 +372,28 @@ void DataplaneObject::EnableQueue(const Napi::CallbackInfo& info) {
   dataplane_->EnableQueue(port, QueueArgument(info, port), info[2].ToBoolean());
 }
 
+uint32_t DataplaneObject::StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port) {
+  const uint32_t queue = QueueArgument(info, port);
+  if (queue % 2 == 0 || !dataplane_->QueueStarted(port, queue)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "the queue is not a started transmitq");
+  }
+  return queue;
+}
+
+Napi::Value DataplaneObject::WorkerOf(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = StartedTransmitqArgument(info, port);
+  return Napi::Number::New(info.Env(), dataplane_->WorkerOf(port, queue));
+}
+
+void DataplaneObject::AssignWorker(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = StartedTransmitqArgument(info, port);
+  const int64_t workers = dataplane_->worker_count();
+  const int64_t worker = IntegerArgument(info, 2, "worker", 0, workers - 1);
+  dataplane_->AssignWorker(port, queue, static_cast<uint32_t>(worker));
+}
+
 void DataplaneObject::SetEventfd(const Napi::CallbackInfo& info,
                                  void (Dataplane::*set)(uint16_t, uint32_t, int)) {
   AdoptedFds fds(FdArgument(info, 2, true));
@@ -416,6 +442,8 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
        InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
        InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
+       InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
+       InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
        InstanceMethod<&DataplaneObject::SetCall>("setCall"),
        InstanceMethod<&DataplaneObject::SetErr>("setErr"),
        InstanceMethod<&DataplaneObject::ConfigureBridge>("configureBridge"),

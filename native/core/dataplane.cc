@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -209,15 +210,26 @@ RingResult Dataplane::TranslateRings(const Port& port, const RingAddresses& addr
              : RingResult::kOk;
 }
 
-Worker& Dataplane::WorkerFor(const Queue& transmitq) {
-  for (auto& worker : workers_) {
-    if (worker->Polls(transmitq)) return *worker;
-  }
-  Worker* least = workers_.front().get();
-  for (auto& worker : workers_) {
-    if (worker->polled_count() < least->polled_count()) least = worker.get();
-  }
-  return *least;
+Worker& Dataplane::LeastLoadedWorker() {
+  return **std::min_element(workers_.begin(), workers_.end(), [](const auto& a, const auto& b) {
+    return a->polled_count() < b->polled_count();
+  });
+}
+
+uint32_t Dataplane::WorkerOf(uint16_t port, uint32_t transmitq) {
+  const Queue& queue = QueueAt(port, transmitq);
+  assert(queue.started && queue.is_transmitq());
+  uint32_t worker = 0;
+  while (!workers_[worker]->Polls(queue)) ++worker;
+  return worker;
+}
+
+void Dataplane::AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker) {
+  Queue& queue = QueueAt(port, transmitq);
+  const uint32_t old = WorkerOf(port, transmitq);
+  const PauseAll pause(*this);
+  workers_[old]->Unpoll(queue);
+  workers_[worker]->Poll(queue);
 }
 
 RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart& start) {
@@ -240,7 +252,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.known_source = 0;
   started.started = true;
   FindReceivers(at);
-  if (started.is_transmitq()) WorkerFor(started).Poll(started);
+  if (started.is_transmitq()) LeastLoadedWorker().Poll(started);
   return RingResult::kOk;
 }
 
@@ -261,7 +273,7 @@ uint16_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
   if (!stopped.started) return stopped.ring.next_avail();
   {
     const PauseAll pause(*this);
-    if (stopped.is_transmitq()) WorkerFor(stopped).Unpoll(stopped);
+    if (stopped.is_transmitq()) workers_[WorkerOf(port, queue)]->Unpoll(stopped);
     stopped.started = false;
     FindReceivers(*stopped.port);
   }

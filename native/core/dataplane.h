@@ -64,6 +64,11 @@ class Dataplane {
   // The next avail index. A queue that is not started answers where it stopped last.
   uint16_t StopQueue(uint16_t port, uint32_t queue);
   void EnableQueue(uint16_t port, uint32_t queue, bool enabled);
+  // The worker that polls a started transmitq, and another one for it: what was taken by the old one is
+  // delivered before the new one takes more, so no flow is reordered.
+  uint32_t WorkerOf(uint16_t port, uint32_t transmitq);
+  void AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker);
+  uint32_t worker_count() const { return static_cast<uint32_t>(workers_.size()); }
   void SetCall(uint16_t port, uint32_t queue, int fd);
   void SetErr(uint16_t port, uint32_t queue, int fd);
 
@@ -89,7 +94,7 @@ class Dataplane {
   Port& PortAt(uint16_t port);
   Queue& QueueAt(uint16_t port, uint32_t queue);
   void ReplaceFd(int& place, int fd);
-  Worker& WorkerFor(const Queue& transmitq);
+  Worker& LeastLoadedWorker();
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   static void FindReceivers(Port& port);
   static void Resume(Queue& queue, const SplitQueue::Rings& rings);
