@@ -61,9 +61,11 @@ struct Chain {
 class PieceStore {
  public:
   static constexpr uint32_t kPiecesPerChainMax = kChainBytesMax + 1;
+  // Chains of one piece are added without asking: there is always room for a whole batch of them.
+  static constexpr uint32_t kCapacity = 2 * kPiecesPerChainMax + kBatchFramesMax;
 
   // A batch ends early rather than start a chain that might not fit.
-  bool HasRoomForChain() const { return used_ + kPiecesPerChainMax <= kCapacity; }
+  bool HasRoomForChain() const { return used_ + kPiecesPerChainMax + kBatchFramesMax <= kCapacity; }
   void Clear() { used_ = 0; }
   uint32_t used() const { return used_; }
   // Forgets every piece from `used` on: a chain that turned out not to be wanted.
@@ -73,7 +75,6 @@ class PieceStore {
   const Piece* at(uint32_t index) const { return &pieces_[index]; }
 
  private:
-  static constexpr uint32_t kCapacity = 2 * kPiecesPerChainMax;
   // Left uninitialised: pages that are never used are never touched.
   std::unique_ptr<Piece[]> pieces_{new Piece[kCapacity]};
   uint32_t used_ = 0;
