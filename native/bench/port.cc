@@ -3,15 +3,9 @@
 #include "port.h"
 
 #include "failure.h"
+#include "prefetch.h"
 
 namespace tsvswitch::bench {
-
-namespace {
-
-void PrefetchForRead(const uint8_t* line) { __builtin_prefetch(line, 0); }
-void PrefetchForWrite(const uint8_t* line) { __builtin_prefetch(line, 1); }
-
-}  // namespace
 
 Counters operator-(const Counters& later, const Counters& earlier) {
   return {

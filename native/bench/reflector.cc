@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "prefetch.h"
 #include "virtio.h"
 
 namespace tsvswitch::bench {
@@ -62,8 +63,8 @@ void Move(Path& path) {
   uint16_t heads[kBatchMax];
   for (uint16_t i = 0; i < count; ++i) {
     heads[i] = path.from.Head(i);
-    __builtin_prefetch(path.from.Buffer(heads[i]));
-    __builtin_prefetch(path.to.Buffer(path.to.Head(i)), 1);
+    PrefetchForRead(path.from.Buffer(heads[i]));
+    PrefetchForWrite(path.to.Buffer(path.to.Head(i)));
   }
   for (uint16_t i = 0; i < count; ++i) {
     const uint16_t receive_head = path.to.Head(i);
