@@ -52,6 +52,7 @@ LearnResult Fdb::Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* fr
   --per_port_[PortOf(value)];
   ++per_port_[port];
   entry->value.store(Value(port, now_s), std::memory_order_relaxed);
+  revision_.fetch_add(1, std::memory_order_relaxed);
   return LearnResult::kMoved;
 }
 
@@ -107,6 +108,7 @@ void Fdb::Flush(uint16_t port) {
     }
     if (port == kNoPort) overflowed_[at].store(0, std::memory_order_relaxed);
   }
+  revision_.fetch_add(1, std::memory_order_relaxed);
 }
 
 std::vector<FdbRecord> Fdb::Read(uint32_t now_s) const {

@@ -63,6 +63,9 @@ class Fdb {
   // Removes the entries of one port, or all with kNoPort.
   void Flush(uint16_t port);
   std::vector<FdbRecord> Read(uint32_t now_s) const;
+  // Changes whenever a port loses an entry that has not aged: whoever remembers that it learned an
+  // address learns it anew.
+  uint32_t revision() const { return revision_.load(std::memory_order_relaxed); }
 
  private:
   struct Entry {
@@ -88,6 +91,7 @@ class Fdb {
   // Whether an insertion ever went past a bucket; read only after a miss in it.
   std::unique_ptr<std::atomic<uint8_t>[]> overflowed_{new std::atomic<uint8_t>[kBuckets]()};
   std::atomic<uint32_t> ageing_s_{300};
+  std::atomic<uint32_t> revision_{0};  // written under write_
   Spinlock write_;
   std::vector<uint32_t> per_port_;  // entries of each port; under write_
   uint32_t sweep_at_ = 0;

@@ -128,14 +128,15 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
   const Bridge& bridge = *from.port->bridge;
   uint64_t last_destination = 0;
   uint16_t last_port = kNoPort;
+  const uint64_t now = uint64_t{now_s} << 32 | bridge.fdb.revision();
   for (uint32_t i = 0; i < frames; ++i) {
     const Frame& frame = frames_[i];
-    if (frame.source != from.known_source || from.known_second != now_s) [[unlikely]] {
+    if (frame.source != from.known_source || from.known_at != now) [[unlikely]] {
       if (frame.source == 0 || (frame.source & kGroupBit) != 0) {
         from.counters->Add(kDropsBadSource, 1);
         continue;
       }
-      Learn(from, frame.source, now_s);
+      Learn(from, frame.source, now_s, now);
     }
     if (frame.destination != last_destination) {
       last_destination = frame.destination;
@@ -153,7 +154,7 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
   }
 }
 
-void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s) {
+void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now) {
   uint16_t from_port = kNoPort;
   const uint16_t port = from.port->number;
   switch (from.port->bridge->fdb.Learn(Fdb::Key(source, 0), port, now_s, &from_port)) {
@@ -170,7 +171,7 @@ void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s) {
       break;
   }
   from.known_source = source;
-  from.known_second = now_s;
+  from.known_at = now;
 }
 
 void Forwarder::Flood(Queue& from, uint32_t frame) {

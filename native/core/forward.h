@@ -50,7 +50,8 @@ class Forwarder {
   uint32_t Parse(Queue& from, uint32_t taken);
   void Gather(const Chain& chain, uint32_t header_bytes, Frame& frame, uint8_t* gathered);
   void Route(Queue& from, uint32_t frames, uint32_t now_s);
-  void Learn(Queue& from, uint64_t source, uint32_t now_s);
+  // `now` is the second with the FDB's revision, as in Queue::known_at.
+  void Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now);
   void Flood(Queue& from, uint32_t frame);
   void Post(uint16_t port, uint32_t frame);
   void Deliver(Port& to);

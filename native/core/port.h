@@ -49,9 +49,10 @@ struct Queue {
   // Receiveq: the last bounded wait for a buffer was in vain, so the next frame does not wait again.
   bool stalled = false;
 
-  // Transmitq: the source learned last and when; a steady flow does not even look it up.
+  // Transmitq: the source learned last, and the second and revision of the FDB it was learned in; a
+  // steady flow does not even look it up.
   uint64_t known_source = 0;
-  uint32_t known_second = 0;
+  uint64_t known_at = 0;
 
   QueueCounters* counters = nullptr;
 
