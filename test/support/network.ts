@@ -1,0 +1,135 @@
+/**
+ * A switch in this process with test guests on its ports, and everything it has reported.
+ *
+ * How absence is proved: a worker gives a transmit buffer back only after its frame was delivered,
+ * and after it was counted. So once the sender's flush() has returned, every used index and every
+ * counter is final, and what is not there then never comes. Events of one worker arrive in order: a
+ * later one that has arrived proves that an earlier one is not under way (fence()).
+ */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { Switch, type SwitchEvent, type SwitchOptions } from '../../src/index.ts';
+import type { VhostUserPort } from '../../src/port/vhost-user.ts';
+import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
+import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
+import { ethernetFrame, macOf } from './ethernet.ts';
+
+const eventLimitMs = 5000;
+
+type EventOf<Type extends SwitchEvent['type']> = Extract<SwitchEvent, { type: Type }>;
+
+export class SwitchNetwork {
+  readonly vswitch: Switch;
+  readonly events: SwitchEvent[] = [];
+  readonly #folder: string;
+  readonly #guests: TestGuest[] = [];
+  #fences = 0;
+
+  private constructor(options: SwitchOptions) {
+    this.#folder = mkdtempSync(join(tmpdir(), 'switch-'));
+    this.vswitch = Switch.open(options);
+    this.vswitch.on('event', (event) => this.events.push(event));
+  }
+
+  static open(ports: number, options: SwitchOptions = {}): SwitchNetwork {
+    const network = new SwitchNetwork(options);
+    for (let i = 0; i < ports; i++) network.addPort();
+    return network;
+  }
+
+  addPort(): VhostUserPort {
+    return this.vswitch.addPort({ path: this.path(this.vswitch.ports.length) });
+  }
+
+  path(port: number): string {
+    return join(this.#folder, `p${port}.sock`);
+  }
+
+  port(index: number): VhostUserPort {
+    return this.vswitch.ports[index]!;
+  }
+
+  /** A guest that runs on a port; it is closed with the network at the latest. */
+  async connect(port: number, options: Omit<TestGuestOptions, 'path'> = {}): Promise<TestGuest> {
+    const guest = await TestGuest.connect({ path: this.path(port), ...options });
+    this.#guests.push(guest);
+    // Without REPLY_ACK nothing says that the last request was served; an answer to another does.
+    await guest.frontend.ask('GET_FEATURES', emptyLayout, undefined, u64Layout);
+    return guest;
+  }
+
+  connectAll(options: Omit<TestGuestOptions, 'path'> = {}): Promise<TestGuest[]> {
+    return Promise.all(this.vswitch.ports.map((_, i) => this.connect(i, options)));
+  }
+
+  eventsOf<Type extends SwitchEvent['type']>(type: Type): EventOf<Type>[] {
+    return this.events.filter((event): event is EventOf<Type> => event.type === type);
+  }
+
+  /** The `count`th event of a type, as soon as it is there. */
+  async event<Type extends SwitchEvent['type']>(type: Type, count = 1): Promise<EventOf<Type>> {
+    let limit: NodeJS.Timeout | undefined;
+    let look: (() => void) | undefined;
+    try {
+      return await new Promise((resolve, reject) => {
+        look = () => {
+          const event = this.eventsOf(type)[count - 1];
+          if (event !== undefined) resolve(event);
+        };
+        const seen = () => this.events.map((event) => event.type).join(', ');
+        limit = setTimeout(
+          () => reject(new Error(`no ${type} number ${count}; there were: ${seen()}`)),
+          eventLimitMs,
+        );
+        this.vswitch.on('event', look);
+        look();
+      });
+    } finally {
+      clearTimeout(limit);
+      if (look !== undefined) this.vswitch.off('event', look);
+    }
+  }
+
+  /** After this, every event of what `guest`'s worker did before has arrived. */
+  async fence(guest: TestGuest): Promise<void> {
+    this.#fences++;
+    const mac = macOf(0xfe, this.#fences);
+    const learned = this.eventsOf('mac-learned').length;
+    await guest.send(ethernetFrame({ to: mac, from: mac }));
+    await guest.flush();
+    for (let count = learned + 1; ; count++) {
+      if ((await this.event('mac-learned', count)).mac === mac) return;
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const guest of this.#guests) await guest.close();
+    this.vswitch.close();
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+/** Frames that `guest` has ever been given, taken or not: its receiveq's used index. */
+export function deliveredTo(guest: TestGuest): number {
+  return guest.receiveq.driver.ring.usedIndex;
+}
+
+/** Sends frames one after the other and expects them at the other guest, whole and in order. */
+export async function expectDelivery(
+  from: TestGuest,
+  to: TestGuest,
+  frames: readonly Uint8Array[],
+  layout: FrameLayout = {},
+): Promise<void> {
+  for (const frame of frames) await from.send(frame, layout);
+  for (const frame of frames) {
+    const received = await to.receive();
+    // Comparing bytes first keeps a failure from printing thousands of lines of them.
+    if (Buffer.compare(received, frame) !== 0) expect([...received]).toEqual([...frame]);
+  }
+  await from.flush();
+  expect(to.pendingFrames).toBe(0);
+}
