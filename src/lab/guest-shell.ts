@@ -55,25 +55,34 @@ export class GuestShell {
   #boots = 0;
   #lost: Error | undefined;
 
-  private constructor(name: string, socket: Socket) {
+  private constructor(name: string, socket: Socket, ended: Promise<Error>) {
     this.#name = name;
     this.#socket = socket;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#take(text));
-    socket.on('error', (error) => this.#lose(error.message));
-    socket.on('close', () => this.#lose('the control port was closed'));
+    // An error is followed by close; QEMU closes the port when it ends, and then tells why.
+    socket.on('error', () => {});
+    socket.on('close', () => void ended.then((error) => this.#lose(error)));
   }
 
-  /** Connects to QEMU's `socket` as soon as it is there; `name` appears in errors. */
-  static async connect(name: string, socket: string, signal?: AbortSignal): Promise<GuestShell> {
+  /**
+   * Connects to QEMU's `socket` as soon as it is there. `name` appears in errors; `ended` says why
+   * QEMU ended, once it has.
+   */
+  static async connect(
+    name: string,
+    socket: string,
+    ended: Promise<Error>,
+    signal?: AbortSignal,
+  ): Promise<GuestShell> {
     let lastError: unknown;
     for (let tries = 0; tries < connectTriesMax; tries++) {
       signal?.throwIfAborted();
       try {
-        return new GuestShell(name, await connected(socket));
+        return new GuestShell(name, await connected(socket), ended);
       } catch (error) {
         lastError = error;
-        await sleep(connectPauseMs, undefined, signal ? { signal } : {});
+        await sleep(connectPauseMs);
       }
     }
     throw new TsvswitchError('MACHINE_FAILED', `${name}: QEMU does not open its control port`, {
@@ -129,7 +138,9 @@ export class GuestShell {
     });
   }
 
+  /** Gives up the line; what was under way fails. */
   close(): void {
+    this.#lose(new TsvswitchError('CLOSED', `${this.#name}: the shell was closed`));
     this.#socket.destroy();
   }
 
@@ -193,8 +204,8 @@ export class GuestShell {
     }
   }
 
-  #lose(reason: string): void {
-    this.#lost ??= this.#failure(reason);
+  #lose(reason: Error): void {
+    this.#lost ??= reason;
     this.#awaited?.reject(this.#lost);
   }
 

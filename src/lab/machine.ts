@@ -31,16 +31,20 @@ export class Machine {
   readonly consoleSocket: string;
   readonly consoleLog: string;
   readonly shell: GuestShell;
+  /** Resolves when QEMU has ended, for whatever reason, with that reason. */
+  readonly ended: Promise<Error>;
   readonly #process: ResultPromise<typeof processOptions>;
 
   private constructor(
     options: MachineOptions,
     process: ResultPromise<typeof processOptions>,
+    ended: Promise<Error>,
     shell: GuestShell,
   ) {
     this.name = options.name;
     this.consoleSocket = options.consoleSocket;
     this.consoleLog = options.consoleLog;
+    this.ended = ended;
     this.shell = shell;
     this.#process = process;
   }
@@ -54,34 +58,30 @@ export class Machine {
       controlSocket: join(folder, `${rest.name}.control`),
     };
     const process = execa(qemuProgram, qemuArguments(options), processOptions);
+    const ended = process.then((result) => endOf(options.name, result));
     const abandoned = new AbortController();
-    const signals = [abandoned.signal, ...(signal ? [signal] : [])];
     const connection = GuestShell.connect(
       options.name,
       options.controlSocket,
-      AbortSignal.any(signals),
+      ended,
+      AbortSignal.any([abandoned.signal, ...(signal ? [signal] : [])]),
     );
     // QEMU that ends before it opens the control port has something to say on standard error.
-    const ended = process.then((result) => {
-      throw failure(options.name, result);
+    const failed = ended.then((error) => {
+      throw error;
     });
     try {
-      return new Machine(options, process, await Promise.race([connection, ended]));
+      return new Machine(options, process, ended, await Promise.race([connection, failed]));
     } catch (error) {
       abandoned.abort();
       process.kill('SIGKILL');
-      await Promise.allSettled([connection, ended]);
+      await Promise.allSettled([connection, failed]);
       throw error;
     }
   }
 
   get pid(): number {
     return this.#process.pid!;
-  }
-
-  /** Resolves with a sentence when QEMU has ended, for whatever reason. */
-  async ended(): Promise<string> {
-    return failure(this.name, await this.#process).message;
   }
 
   /** The last lines of the guest's console. */
@@ -109,7 +109,8 @@ const processOptions = {
   forceKillAfterDelay: stopLimitMs,
 } as const;
 
-function failure(name: string, result: Awaited<ResultPromise<typeof processOptions>>): Error {
+/** Why QEMU ended, with what it said. */
+function endOf(name: string, result: Awaited<ResultPromise<typeof processOptions>>): Error {
   if (result.code === 'ENOENT') {
     return new TsvswitchError(
       'PROGRAM_MISSING',
