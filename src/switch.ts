@@ -10,6 +10,7 @@
 
 import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';
+import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
 import { TsvswitchError } from './errors.ts';
 import type { ListenOptions } from './fd-socket.ts';
@@ -24,6 +25,8 @@ export interface SwitchOptions {
   readonly cpus?: readonly number[];
   /** How long a worker polls without work before it sleeps, in microseconds; 50 unless given. */
   readonly idleUs?: number;
+  /** Moves transmitqs between workers while their load is uneven; off unless given. */
+  readonly balance?: boolean;
   /** How long a silent address is remembered, in seconds; 300 unless given, 0 for ever. */
   readonly ageingSeconds?: number;
 }
@@ -49,6 +52,7 @@ type EventMap = { [Type in SwitchEvent['type']]: [Extract<SwitchEvent, { type: T
   event: [SwitchEvent];
 };
 
+const balanceIntervalMs = 1000;
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
 const int32Max = 2 ** 31 - 1;
@@ -57,6 +61,10 @@ export class Switch extends EventEmitter<EventMap> {
   readonly bridge: Bridge;
   readonly #dataplane: Dataplane;
   readonly #ports = new Map<number, VhostUserPort>();
+  readonly #workers: number;
+  /** Frames that each transmitq had moved at the last look, by port and queue. */
+  readonly #framesSeen = new Map<string, number>();
+  #balancing: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(options: SwitchOptions) {
@@ -84,6 +92,10 @@ export class Switch extends EventEmitter<EventMap> {
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
     this.#dataplane.configureBridge({ ageingSeconds });
+    this.#workers = workers;
+    if (options.balance === true && workers > 1) {
+      this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
+    }
     this.bridge = new Bridge(this.#dataplane, (number) => this.#ports.get(number)?.name);
   }
 
@@ -130,6 +142,7 @@ export class Switch extends EventEmitter<EventMap> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#balancing);
     for (const port of this.ports) this.removePort(port);
     this.#dataplane.close();
   }
@@ -142,6 +155,22 @@ export class Switch extends EventEmitter<EventMap> {
   #nameFor(path: string): string {
     const name = basename(path, '.sock');
     return this.ports.some((port) => port.name === name) ? path : name;
+  }
+
+  #balance(): void {
+    const loads: TransmitqLoad[] = [];
+    for (const port of this.ports) {
+      for (const { queue, frames } of port.transmitqs) {
+        const key = `${port.number}/${queue}`;
+        const before = this.#framesSeen.get(key) ?? 0;
+        this.#framesSeen.set(key, frames);
+        const worker = this.#dataplane.workerOf(port.number, queue);
+        // A port that was removed and added again counts from zero.
+        loads.push({ port: port.number, queue, worker, frames: Math.max(0, frames - before) });
+      }
+    }
+    const move = chooseMove(loads, this.#workers);
+    if (move !== undefined) this.#dataplane.assignWorker(move.port, move.queue, move.worker);
   }
 
   #onDataplaneEvent(event: DataplaneEvent): void {

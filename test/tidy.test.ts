@@ -24,7 +24,11 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
     values: ['switch', 'bridge', 'port', 'errors'],
     types: ['native', 'fd-socket', 'vhost-user'],
   },
-  switch: { values: ['bridge', 'port', 'native', 'errors'], types: ['fd-socket', 'vhost-user'] },
+  switch: {
+    values: ['balance', 'bridge', 'port', 'native', 'errors'],
+    types: ['fd-socket', 'vhost-user'],
+  },
+  balance: { values: [] },
   bridge: { values: ['native', 'errors'] },
   port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
   testing: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },

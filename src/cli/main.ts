@@ -15,6 +15,7 @@ interface Options {
   readonly socket: readonly string[];
   readonly workers: number;
   readonly cpus?: readonly number[];
+  readonly balance: boolean;
   readonly idleUs: number;
   readonly ageing: number;
   readonly socketMode: number;
@@ -61,6 +62,7 @@ function parse(argv: readonly string[]): Options {
     .requiredOption('--socket <path>', 'listen here for one machine; repeat it', collect)
     .option('--workers <n>', 'polling threads', wholeNumber, 1)
     .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
+    .option('--balance', 'move queues between workers while their load is uneven', false)
     .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
     .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
     .addOption(
@@ -98,6 +100,7 @@ function run(options: Options): void {
   const vswitch = Switch.open({
     workers: options.workers,
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    balance: options.balance,
     idleUs: options.idleUs,
     ageingSeconds: options.ageing,
   });

@@ -73,3 +73,10 @@ export function readCounters(dataplane: Dataplane, number: number): PortCounters
     drops,
   };
 }
+
+/** Frames that a queue of port `number` has moved since the port was added. */
+export function readFrames(dataplane: Dataplane, number: number, queue: number): number {
+  const { counterNames, countersPerQueue, queuesPerPort } = native();
+  const start = (number * queuesPerPort + queue) * countersPerQueue;
+  return Number(dataplane.counters[start + counterNames.indexOf('frames')]);
+}

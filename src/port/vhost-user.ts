@@ -19,7 +19,7 @@ import { FdListener, type FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, native } from '../native.ts';
 import type { Backend } from '../vhost-user/backend.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
-import { type PortCounters, type PortEvent, readCounters } from './port.ts';
+import { type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 
 export interface VhostUserPortOptions extends ListenOptions {
   readonly path: string;
@@ -88,6 +88,14 @@ export class VhostUserPort {
       throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
     }
     return readCounters(this.#dataplane, this.number);
+  }
+
+  /** The transmitqs that run, with the frames each has moved since the port was added. */
+  get transmitqs(): { readonly queue: number; readonly frames: number }[] {
+    if (this.#state.kind !== 'connected') return [];
+    return this.#state.session.startedRings
+      .filter((queue) => queue % 2 === 1)
+      .map((queue) => ({ queue, frames: readFrames(this.#dataplane, this.number, queue) }));
   }
 
   /** The data plane gave up on a queue of this port. */

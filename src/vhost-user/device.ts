@@ -78,6 +78,10 @@ export class Device {
     return this.#rings.length;
   }
 
+  get startedRings(): number[] {
+    return [...this.#rings.keys()].filter((queue) => this.ring(queue).state.kind !== 'stopped');
+  }
+
   /** `queue` has passed the dispatcher's check against ringCount. */
   ring(queue: number): Ring {
     return this.#rings[queue]!;

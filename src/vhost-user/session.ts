@@ -106,6 +106,11 @@ export class Session {
     return this.#device.features;
   }
 
+  /** The rings that are started, broken ones included, by index. */
+  get startedRings(): number[] {
+    return this.#device.startedRings;
+  }
+
   /**
    * Takes over at most `wants` bytes and the fds that came with them. `fdsTruncated` says that the
    * kernel dropped some. Throws RangeError for more bytes than wanted, which is the owner's mistake.
