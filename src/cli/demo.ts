@@ -191,7 +191,7 @@ async function tails(): Promise<{ name: string; consoleTail: string }[]> {
   return Promise.all(
     machines.map(async (machine) => ({
       name: machine.name,
-      consoleTail: await machine.consoleTail(logTailLines),
+      consoleTail: (await machine.consoleTail(logTailLines)) || '(nothing)',
     })),
   );
 }
