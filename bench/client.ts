@@ -20,8 +20,15 @@ const startLimitS = 15;
 
 export type Touch = 'headers' | 'bytes';
 
+/** What the client's ports share with the switch. */
+export type GuestMemory = 'hugetlbfs' | 'memfd';
+
+/** More than any trial's ports take. */
+export const guestHugePageBytes = 128 * 2 ** 20;
+
 export interface ClientOptions {
   readonly sockets: readonly string[];
+  readonly memory: GuestMemory;
   readonly frameBytes: number;
   readonly touch: Touch;
   readonly warmupS: number;
@@ -30,7 +37,7 @@ export interface ClientOptions {
 
 /** What the client says about every measurement. */
 interface ClientResult {
-  readonly memory: 'hugetlbfs' | 'memfd';
+  readonly memory: GuestMemory;
   readonly queueSize: number;
   readonly seconds: number;
   readonly sent: number;
@@ -64,10 +71,17 @@ export async function pingpong(options: ClientOptions): Promise<PingpongResult> 
 }
 
 /** A frontend per socket that is connected and learned, and sends nothing until stopped. */
-export async function connectIdle(sockets: readonly string[], logFile: string): Promise<Child> {
+export async function connectIdle(
+  sockets: readonly string[],
+  memory: GuestMemory,
+  logFile: string,
+): Promise<Child> {
   const hour = '3600';
-  const args = ['--mode', 'idle', '--seconds', hour, '--cpu', String(clientCpu)];
-  const client = new Child(floodProgram, [...args, ...socketArguments(sockets)], { logFile });
+  const args = [
+    ...['--mode', 'idle', '--seconds', hour, '--cpu', String(clientCpu), '--memory', memory],
+    ...socketArguments(sockets),
+  ];
+  const client = new Child(floodProgram, args, { logFile });
   await client.until('connected guests', () => client.logTail === 'ready', startLimitS * 1000);
   return client;
 }
@@ -84,6 +98,7 @@ export async function coreDistanceNs(): Promise<number> {
       floodProgram,
       [
         ...['--mode', 'pingpong', '--json', '--warmup', '0.02', '--seconds', '0.06'],
+        ...['--memory', 'memfd'],
         ...['--cpu', String(clientCpu), '--self-test-cpu', String(workerCpu)],
       ],
       { limitMs: startLimitS * 1000 },
@@ -97,9 +112,9 @@ export async function coreDistanceNs(): Promise<number> {
 }
 
 async function measure<Result>(mode: string, options: ClientOptions): Promise<Result> {
-  const { sockets, frameBytes, touch, warmupS, seconds } = options;
+  const { sockets, memory, frameBytes, touch, warmupS, seconds } = options;
   const args = [
-    ...['--mode', mode, '--json', '--cpu', String(clientCpu)],
+    ...['--mode', mode, '--json', '--cpu', String(clientCpu), '--memory', memory],
     ...['--frame', String(frameBytes), '--touch', touch],
     ...['--warmup', String(warmupS), '--seconds', String(seconds)],
     ...socketArguments(sockets),

@@ -9,7 +9,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Driver } from './drivers/driver.ts';
+import { type GuestMemory, guestHugePageBytes } from './client.ts';
+import { type Driver, peerHugePageBytes } from './drivers/driver.ts';
 import { describeMachine } from './machine.ts';
 import { drivers, fullPlan, type Plan, quickPlan } from './plan.ts';
 import { results, type Skipped, table } from './report.ts';
@@ -75,6 +76,11 @@ function positive(name: string, text: string | undefined, otherwise: number): nu
   return value;
 }
 
+/** The same for all switches: huge pages if there are enough for the guests beside any peer. */
+function chooseMemory(freeHugePageBytes: number): GuestMemory {
+  return freeHugePageBytes >= peerHugePageBytes + guestHugePageBytes ? 'hugetlbfs' : 'memfd';
+}
+
 function showProgress(done: number, of: number, what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K[${done}/${of}] ${what}`);
 }
@@ -109,12 +115,13 @@ async function main(): Promise<number> {
   const versions = new Map<Driver, string>();
   for (const driver of present) versions.set(driver, await driver.version());
 
-  const rounds = await runRounds(plan, present, showProgress);
+  const memory = chooseMemory(machine.freeHugePageBytes);
+  const rounds = await runRounds(plan, present, memory, showProgress);
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 
   const { cpuModel, cpus, kernel, node } = machine;
   console.log(`${cpuModel}, ${cpus} CPUs, Linux ${kernel}, Node ${node}`);
-  console.log(`${[...versions.values()].join(', ')}; ${plan.rounds} rounds\n`);
+  console.log(`${[...versions.values()].join(', ')}; ${memory} guests; ${plan.rounds} rounds\n`);
   console.log(table(plan, rounds, present, skipped));
 
   const kept = results(plan, rounds, machine, versions, skipped);

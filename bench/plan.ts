@@ -36,8 +36,8 @@ export const quickPlan: Plan = {
   ],
   rounds: 3,
   warmupS: 0.2,
-  seconds: 0.6,
-  patience: { repeats: 1, nearWaitMs: 0, totalMs: 15_000 },
+  seconds: 0.5,
+  patience: { repeats: 1, nearWaitMs: 0, totalMs: 8_000 },
 };
 
 export const fullPlan: Plan = {

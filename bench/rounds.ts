@@ -9,7 +9,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { clientCpu, workerCpu } from './client.ts';
+import { clientCpu, type GuestMemory, workerCpu } from './client.ts';
 import type { Driver } from './drivers/driver.ts';
 import type { Plan } from './plan.ts';
 import { QuietMachine } from './quiet.ts';
@@ -30,6 +30,7 @@ export interface Rounds {
 export async function runRounds(
   plan: Plan,
   drivers: readonly Driver[],
+  memory: GuestMemory,
   onProgress: (done: number, of: number, what: string) => void,
 ): Promise<Rounds> {
   const quiet = new QuietMachine(plan.patience);
@@ -42,7 +43,7 @@ export async function runRounds(
       for (let turn = 0; turn < drivers.length; turn += 1) {
         const driver = drivers[(turn + round) % drivers.length]!;
         onProgress(runs.length, total, `${driver.name}: ${trial.name}`);
-        const outcome = await runOnce(plan, trial, driver, quiet).catch((error: Error) => ({
+        const outcome = await runOnce(plan, trial, driver, memory, quiet).catch((error: Error) => ({
           failed: error.message,
         }));
         runs.push({ trial, driver, round, outcome });
@@ -56,6 +57,7 @@ async function runOnce(
   { warmupS, seconds }: Plan,
   trial: Trial,
   driver: Driver,
+  memory: GuestMemory,
   quiet: QuietMachine,
 ): Promise<Sample> {
   const base = mkdtempSync(join(tmpdir(), 'bench-'));
@@ -65,7 +67,7 @@ async function runOnce(
   try {
     const subject = await driver.start({ folder, sockets, mainCpu: clientCpu, workerCpu });
     try {
-      return await trial.run({ subject, sockets, folder: base, quiet, warmupS, seconds });
+      return await trial.run({ subject, sockets, memory, folder: base, quiet, warmupS, seconds });
     } finally {
       await subject.stop();
     }

@@ -37,8 +37,8 @@ export interface Driver {
   start(options: StartOptions): Promise<RunningSwitch>;
 }
 
-/** What DPDK and VPP are given for buffers; their guests bring memory of their own. */
-export const peerHugePageBytes = 256 * 2 ** 20;
+/** The most that a peer may take for its buffers; its guests bring memory of their own. */
+export const peerHugePageBytes = 512 * 2 ** 20;
 
 export const startLimitMs = 20_000;
 

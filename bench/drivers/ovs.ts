@@ -33,7 +33,11 @@ function dpdkSettings({ mainCpu, workerCpu }: StartOptions): string[] {
     'other_config:dpdk-init=true',
     `other_config:dpdk-lcore-mask=${mask(mainCpu)}`,
     `other_config:pmd-cpu-mask=${mask(workerCpu)}`,
-    `other_config:dpdk-socket-mem=${peerHugePageBytes / 2 ** 20}`,
+    'other_config:dpdk-socket-mem=256',
+    // Packet pools as large as the ports need. The shared pool would take every huge page there is,
+    // and then the second guest's queues cannot be allocated.
+    'other_config:per-port-memory=true',
+    `other_config:dpdk-socket-limit=${peerHugePageBytes / 2 ** 20}`,
     'other_config:dpdk-extra="--no-pci --in-memory"',
   ];
 }

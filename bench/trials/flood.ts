@@ -15,8 +15,8 @@ export function floodTrial({ frameBytes, touch, ports }: FloodShape): Trial {
     name,
     ports,
     measures: [{ name, unit: 'Mpps', decimals: 2, better: 'higher' }],
-    run: async ({ subject, sockets, quiet, warmupS, seconds }) => {
-      const options = { sockets, frameBytes, touch, warmupS, seconds };
+    run: async ({ subject, sockets, memory, quiet, warmupS, seconds }) => {
+      const options = { sockets, memory, frameBytes, touch, warmupS, seconds };
       const { result, ...verdict } = await quiet.measure(subject.pid, () => flood(options));
       return { values: [result.deliveredMpps], details: result, ...verdict };
     },

@@ -18,8 +18,8 @@ export function idleTrial(ports: number): Trial {
     measures: [
       { name: `idle CPU, ${ports} ports`, unit: '% of a core', decimals: 1, better: 'lower' },
     ],
-    run: async ({ subject, sockets, folder, seconds }) => {
-      const guests = await connectIdle(sockets, join(folder, 'guests.log'));
+    run: async ({ subject, sockets, memory, folder, seconds }) => {
+      const guests = await connectIdle(sockets, memory, join(folder, 'guests.log'));
       try {
         await sleep(settleMs);
         const cpuBefore = cpuSeconds(subject.pid);

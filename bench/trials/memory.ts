@@ -12,8 +12,8 @@ export function memoryTrial(ports: number): Trial {
     measures: [
       { name: `resident memory, ${ports} ports`, unit: 'MB', decimals: 0, better: 'lower' },
     ],
-    run: async ({ subject, sockets, folder }) => {
-      const guests = await connectIdle(sockets, join(folder, 'guests.log'));
+    run: async ({ subject, sockets, memory, folder }) => {
+      const guests = await connectIdle(sockets, memory, join(folder, 'guests.log'));
       try {
         return { values: [residentBytes(subject.pid, guestMemoryName) / 1e6] };
       } finally {

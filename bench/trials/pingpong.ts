@@ -16,8 +16,8 @@ export function pingpongTrial(frameBytes: number): Trial {
     name,
     ports: 2,
     measures: [measure('p50'), measure('p99'), measure('p99.9')],
-    run: async ({ subject, sockets, quiet, warmupS, seconds }) => {
-      const options = { sockets, frameBytes, touch: 'headers', warmupS, seconds } as const;
+    run: async ({ subject, sockets, memory, quiet, warmupS, seconds }) => {
+      const options = { sockets, memory, frameBytes, touch: 'headers', warmupS, seconds } as const;
       const { result, ...verdict } = await quiet.measure(subject.pid, () => pingpong(options));
       return { values: [result.p50Ns, result.p99Ns, result.p999Ns], details: result, ...verdict };
     },

@@ -4,6 +4,7 @@
  * A trial runs against a switch that was started for it alone, and returns one number per measure.
  */
 
+import type { GuestMemory } from '../client.ts';
 import type { RunningSwitch } from '../drivers/driver.ts';
 import type { QuietMachine } from '../quiet.ts';
 
@@ -18,6 +19,7 @@ export interface Measure {
 export interface TrialContext {
   readonly subject: RunningSwitch;
   readonly sockets: readonly string[];
+  readonly memory: GuestMemory;
   /** For logs of the trial's own processes. */
   readonly folder: string;
   readonly quiet: QuietMachine;
