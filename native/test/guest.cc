@@ -36,11 +36,14 @@ T LoadAt(uint8_t* at, std::memory_order order = std::memory_order_relaxed) {
   return std::atomic_ref<T>(*reinterpret_cast<T*>(at)).load(order);
 }
 
-void WriteDescriptorAt(uint8_t* at, const Buffer& buffer, uint16_t flags, uint16_t next) {
-  StoreAt<uint64_t>(at, buffer.guest);
-  StoreAt<uint32_t>(at + 8, buffer.bytes);
-  StoreAt<uint16_t>(at + 12, flags);
-  StoreAt<uint16_t>(at + 14, next);
+// §2.7.5: addr, len, flags, next. Byte by byte, because a table may lie across two regions.
+std::vector<uint8_t> DescriptorBytes(const Buffer& buffer, uint16_t flags, uint16_t next) {
+  std::vector<uint8_t> bytes(kDescriptorBytes);
+  std::memcpy(&bytes[0], &buffer.guest, 8);
+  std::memcpy(&bytes[8], &buffer.bytes, 4);
+  std::memcpy(&bytes[12], &flags, 2);
+  std::memcpy(&bytes[14], &next, 2);
+  return bytes;
 }
 
 }  // namespace
@@ -170,14 +173,12 @@ SplitQueue::Rings SplitDriver::RingsIn(const GuestMemory& memory) const {
 
 void SplitDriver::WriteDescriptor(uint32_t index, const Buffer& buffer, uint16_t flags,
                                   uint16_t next) {
-  WriteDescriptorAt(ram_.At(desc_ + kDescriptorBytes * index, kDescriptorBytes), buffer, flags,
-                    next);
+  WriteIndirect(desc_, index, buffer, flags, next);
 }
 
 void SplitDriver::WriteIndirect(uint64_t table, uint32_t index, const Buffer& buffer,
                                 uint16_t flags, uint16_t next) {
-  WriteDescriptorAt(ram_.At(table + kDescriptorBytes * index, kDescriptorBytes), buffer, flags,
-                    next);
+  ram_.Write(table + kDescriptorBytes * index, DescriptorBytes(buffer, flags, next));
 }
 
 void SplitDriver::WriteChain(uint32_t first, const std::vector<Buffer>& buffers, uint16_t flags) {

@@ -1,0 +1,76 @@
+// One split queue of core over one driver, in one memory and without threads: for facts about queues.
+
+#pragma once
+
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "core/split_queue.h"
+#include "guest.h"
+
+namespace tsvswitch {
+
+struct OneQueue {
+  OneQueue(GuestRam memory_of_guest, uint32_t size, uint64_t features, uint16_t index = 0)
+      : ram(std::move(memory_of_guest)), driver(ram, size, index), memory(ram.Map(&lost)) {
+    queue.Start(driver.RingsIn(*memory), size, index, features);
+  }
+  OneQueue(uint32_t size, uint64_t features, uint16_t index = 0)
+      : OneQueue(GuestRam::OfBytes(4 << 20), size, features, index) {}
+
+  Buffer NewBuffer(uint32_t bytes) { return {ram.Allocate(bytes), bytes}; }
+  // A buffer with bytes of its own in it.
+  Buffer NewFilledBuffer(uint32_t bytes) {
+    const Buffer buffer = NewBuffer(bytes);
+    std::vector<uint8_t> filling(bytes);
+    std::iota(filling.begin(), filling.end(), static_cast<uint8_t>(buffer.guest * 7));
+    ram.Write(buffer.guest, filling);
+    return buffer;
+  }
+  std::vector<uint8_t> BytesOf(const std::vector<Buffer>& buffers) const {
+    std::vector<uint8_t> bytes;
+    for (const Buffer& buffer : buffers) {
+      const std::vector<uint8_t> part = ram.Read(buffer.guest, buffer.bytes);
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
+    return bytes;
+  }
+  std::vector<uint8_t> BytesOf(uint32_t first_piece, uint32_t piece_count) const {
+    std::vector<uint8_t> bytes;
+    for (uint32_t i = first_piece; i < first_piece + piece_count; ++i) {
+      const Piece& piece = *pieces.at(i);
+      bytes.insert(bytes.end(), piece.data, piece.data + piece.bytes);
+    }
+    return bytes;
+  }
+
+  uint32_t Take(uint32_t max = kBatchFramesMax) {
+    pieces.Clear();
+    broken = BreakReason::kNone;
+    return queue.Take(*memory, max, chains, pieces, &broken);
+  }
+  std::vector<uint8_t> BytesOf(const Chain& chain) const {
+    return BytesOf(chain.first_piece, chain.piece_count);
+  }
+
+  // For how many frames of these sizes, header included, landings[] is decided.
+  uint32_t Claim(const std::vector<uint32_t>& bytes) {
+    pieces.Clear();
+    broken = BreakReason::kNone;
+    return queue.Claim(*memory, bytes.data(), static_cast<uint32_t>(bytes.size()), landings, pieces,
+                       &broken);
+  }
+
+  std::atomic<uint32_t> lost{0};
+  GuestRam ram;
+  SplitDriver driver;
+  std::shared_ptr<const GuestMemory> memory;
+  SplitQueue queue;
+  PieceStore pieces;
+  BreakReason broken = BreakReason::kNone;
+  Chain chains[kBatchFramesMax];
+  Landing landings[kBatchFramesMax];
+};
+
+}  // namespace tsvswitch
