@@ -44,9 +44,11 @@ const coreLayers = [
   ['worker'],
   ['forward'],
   ['port'],
-  ['fdb', 'split_queue', 'events'],
-  ['chain', 'guest_memory', 'copy', 'counters', 'flow_hash'],
-  ['virtio_spec', 'sigbus', 'spinlock', 'prefetch'],
+  ['fdb', 'split_queue', 'packed_queue', 'events'],
+  ['virtqueue'],
+  ['chain'],
+  ['guest_memory', 'copy', 'counters', 'flow_hash'],
+  ['virtio_spec', 'sigbus', 'spinlock', 'prefetch', 'shared_word'],
 ];
 
 /** What each folder of native/ may include from the others. */

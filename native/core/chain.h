@@ -3,7 +3,7 @@
 // A descriptor is read from guest memory once, checked and translated; from then on only these copies
 // are used, so that a guest which changes its descriptors afterwards changes nothing.
 //
-// Sources: virtio 1.2 §2.7.5, §2.7.13, §2.7.14.
+// Sources: virtio 1.2 §2.7.5, §2.7.13, §2.7.14, §2.8.5.
 
 #pragma once
 
@@ -26,6 +26,7 @@ inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax
   X(kHeadOutOfRange, "the avail ring names a descriptor beyond the queue size")                 \
   X(kNextOutOfRange, "a descriptor's next lies beyond its table")                               \
   X(kChainTooLong, "a descriptor chain is a loop or longer than the queue size")                \
+  X(kChainIncomplete, "a descriptor chain runs into descriptors that are not available")        \
   X(kAddressUnmapped, "a descriptor points outside guest memory")                               \
   X(kWrongDirection, "a descriptor's write flag does not fit the queue's direction")            \
   X(kIndirectNotNegotiated, "an indirect descriptor without VIRTIO_F_INDIRECT_DESC")            \
@@ -43,6 +44,8 @@ enum class BreakReason : uint8_t {
 
 const char* BreakReasonText(BreakReason reason);
 
+enum class Access { kDeviceReads, kDeviceWrites };
+
 struct Piece {
   uint8_t* data;
   uint32_t bytes;
@@ -52,8 +55,9 @@ struct Piece {
 struct Chain {
   uint32_t first_piece;
   uint32_t piece_count;
-  uint32_t bytes;  // stops counting, and pieces stop, once above kChainBytesMax
-  uint16_t id;     // goes back to the driver
+  uint32_t bytes;        // stops counting, and pieces stop, once above kChainBytesMax
+  uint16_t id;           // goes back to the driver
+  uint16_t descriptors;  // of a packed ring: how many of them the chain takes up there
 };
 
 // Room for the pieces of one batch. No piece is empty, and a chain stops adding pieces once it holds
@@ -79,5 +83,12 @@ class PieceStore {
   std::unique_ptr<Piece[]> pieces_{new Piece[kCapacity]};
   uint32_t used_ = 0;
 };
+
+class Translator;
+
+// Adds the buffer of one descriptor, of either format, to `pieces`: one piece for every region it
+// touches. *bytes is the chain's sum so far.
+BreakReason AppendBuffer(Translator& translate, uint64_t address, uint32_t length, uint16_t flags,
+                         Access access, PieceStore& pieces, uint32_t* bytes);
 
 }  // namespace tsvswitch

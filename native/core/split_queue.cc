@@ -4,67 +4,25 @@
 #include <atomic>
 
 #include "prefetch.h"
+#include "shared_word.h"
 
 namespace tsvswitch {
 
-const char* BreakReasonText(BreakReason reason) {
-  static constexpr const char* kTexts[] = {
-#define X(name, text) text,
-      TSVSWITCH_BREAK_REASONS(X)
-#undef X
-  };
-  return kTexts[static_cast<size_t>(reason)];
-}
-
 namespace {
-
-// The driver writes these words from another processor: every access is one atomic access.
-template <class T>
-T Load(T& word, std::memory_order order) {
-  return std::atomic_ref<T>(word).load(order);
-}
-template <class T>
-void Store(T& word, T value, std::memory_order order) {
-  std::atomic_ref<T>(word).store(value, order);
-}
 
 // §2.7.7.2: whether moving an index from `before` to `now` passes `event`.
 bool NeedsEvent(uint16_t event, uint16_t now, uint16_t before) {
   return static_cast<uint16_t>(now - event - 1) < static_cast<uint16_t>(now - before);
 }
 
-// Adds the buffer of one descriptor to `pieces`, one piece for every region it touches.
-BreakReason AppendBuffer(Translator& translate, const VirtqDesc& d, Access access,
-                         PieceStore& pieces, uint32_t* bytes) {
-  const bool writes = (d.flags & VIRTQ_DESC_F_WRITE) != 0;
-  if (writes != (access == Access::kDeviceWrites)) return BreakReason::kWrongDirection;
-  uint64_t address = d.addr;
-  uint32_t left = d.len;
-  // Every turn takes at least one byte and the sum is bounded, so kChainBytesMax bounds the loop.
-  while (left > 0 && *bytes <= kChainBytesMax) {
-    const Span span = translate(address, left);
-    if (span.bytes == 0) return BreakReason::kAddressUnmapped;
-    const uint32_t room = kChainBytesMax + 1 - *bytes;
-    const uint32_t taken = span.bytes < room ? static_cast<uint32_t>(span.bytes) : room;
-    pieces.Append(span.data, taken);
-    *bytes += taken;
-    address += taken;
-    left -= taken;
-  }
-  return BreakReason::kNone;
-}
-
 }  // namespace
 
-void SplitQueue::Start(const Rings& rings, uint32_t size, uint16_t base, uint64_t features) {
+void SplitQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64_t features) {
   size_ = size;
   mask_ = static_cast<uint16_t>(size - 1);
-  next_avail_ = seen_avail_ = base;
-  next_used_ = published_used_ = called_used_ = base;
-  header_bytes_ = NetHeaderBytes(features);
-  event_idx_ = (features & VIRTIO_F_EVENT_IDX) != 0;
-  indirect_ = (features & VIRTIO_F_INDIRECT_DESC) != 0;
-  mergeable_ = (features & VIRTIO_NET_F_MRG_RXBUF) != 0;
+  next_avail_ = seen_avail_ = static_cast<uint16_t>(base);
+  next_used_ = published_used_ = called_used_ = next_avail_;
+  Negotiate(features);
   Move(rings);
   DisableKicks();
 }
@@ -116,7 +74,8 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
       if (!translate.Read(table, &d, sizeof(d))) return BreakReason::kAddressUnmapped;
       if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) return BreakReason::kIndirectNested;
     }
-    const BreakReason reason = AppendBuffer(translate, d, access, pieces, bytes);
+    const BreakReason reason =
+        AppendBuffer(translate, d.addr, d.len, d.flags, access, pieces, bytes);
     if (reason != BreakReason::kNone) return reason;
     if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) return BreakReason::kNone;
     if (d.next >= table_entries) return BreakReason::kNextOutOfRange;
@@ -182,8 +141,13 @@ void SplitQueue::WriteUsed(uint16_t position, uint32_t id, uint32_t bytes) {
 }
 
 void SplitQueue::Return(const Chain* chains, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) {
-    WriteUsed(static_cast<uint16_t>(next_used_ + i), chains[i].id, 0);
+  if (in_order_ && count != 0) {
+    // §2.7.9: one entry with the last chain's head stands for all, at the first chain's place.
+    WriteUsed(next_used_, chains[count - 1].id, 0);
+  } else {
+    for (uint32_t i = 0; i < count; ++i) {
+      WriteUsed(static_cast<uint16_t>(next_used_ + i), chains[i].id, 0);
+    }
   }
   next_used_ = static_cast<uint16_t>(next_used_ + count);
   Publish();

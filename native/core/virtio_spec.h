@@ -1,6 +1,7 @@
 // The layouts and constants of the virtio specification, spelled as there, and nothing else.
 //
-// Sources: virtio 1.2 §2.7 (split virtqueues), §5.1.3 (network feature bits), §5.1.6 (header).
+// Sources: virtio 1.2 §2.7 (split virtqueues), §2.8 (packed virtqueues), §5.1.3 (network feature
+// bits), §5.1.6 (header).
 // All fields are little-endian; this project runs on little-endian machines only (checked below).
 
 #pragma once
@@ -50,11 +51,42 @@ struct VirtqUsed {
 };
 static_assert(offsetof(VirtqUsed, ring) == 4);
 
+// §2.8.1, §2.8.13
+inline constexpr uint16_t VIRTQ_DESC_F_AVAIL = 1 << 7;
+inline constexpr uint16_t VIRTQ_DESC_F_USED = 1 << 15;
+
+struct PvirtqDesc {
+  uint64_t addr;
+  uint32_t len;
+  uint16_t id;
+  uint16_t flags;
+};
+static_assert(sizeof(PvirtqDesc) == 16);
+
+// §2.8.10, §2.8.14: desc is offset and, in its highest bit, wrap counter.
+inline constexpr uint16_t RING_EVENT_FLAGS_ENABLE = 0;
+inline constexpr uint16_t RING_EVENT_FLAGS_DISABLE = 1;
+inline constexpr uint16_t RING_EVENT_FLAGS_DESC = 2;
+
+struct PvirtqEventSuppress {
+  uint16_t desc;
+  uint16_t flags;
+};
+static_assert(sizeof(PvirtqEventSuppress) == 4);
+
+// Of both formats.
 inline constexpr uint32_t kQueueSizeMax = 32768;
 
 // §5.1.6. A legacy driver without VIRTIO_NET_F_MRG_RXBUF leaves out num_buffers.
 inline constexpr uint8_t VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+inline constexpr uint8_t VIRTIO_NET_HDR_F_DATA_VALID = 2;
+inline constexpr uint8_t VIRTIO_NET_HDR_F_RSC_INFO = 4;
 inline constexpr uint8_t VIRTIO_NET_HDR_GSO_NONE = 0;
+inline constexpr uint8_t VIRTIO_NET_HDR_GSO_TCPV4 = 1;
+inline constexpr uint8_t VIRTIO_NET_HDR_GSO_UDP = 3;
+inline constexpr uint8_t VIRTIO_NET_HDR_GSO_TCPV6 = 4;
+inline constexpr uint8_t VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
+inline constexpr uint8_t VIRTIO_NET_HDR_GSO_ECN = 0x80;
 
 struct VirtioNetHdr {
   uint8_t flags;
@@ -68,10 +100,25 @@ struct VirtioNetHdr {
 static_assert(sizeof(VirtioNetHdr) == 12);
 
 inline constexpr uint64_t FeatureBit(unsigned bit) { return uint64_t{1} << bit; }
+inline constexpr uint64_t VIRTIO_NET_F_CSUM = FeatureBit(0);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_CSUM = FeatureBit(1);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_TSO4 = FeatureBit(7);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_TSO6 = FeatureBit(8);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_ECN = FeatureBit(9);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_UFO = FeatureBit(10);
+inline constexpr uint64_t VIRTIO_NET_F_HOST_TSO4 = FeatureBit(11);
+inline constexpr uint64_t VIRTIO_NET_F_HOST_TSO6 = FeatureBit(12);
+inline constexpr uint64_t VIRTIO_NET_F_HOST_ECN = FeatureBit(13);
+inline constexpr uint64_t VIRTIO_NET_F_HOST_UFO = FeatureBit(14);
 inline constexpr uint64_t VIRTIO_NET_F_MRG_RXBUF = FeatureBit(15);
 inline constexpr uint64_t VIRTIO_F_INDIRECT_DESC = FeatureBit(28);
 inline constexpr uint64_t VIRTIO_F_EVENT_IDX = FeatureBit(29);
 inline constexpr uint64_t VIRTIO_F_VERSION_1 = FeatureBit(32);
+inline constexpr uint64_t VIRTIO_F_RING_PACKED = FeatureBit(34);
+inline constexpr uint64_t VIRTIO_F_IN_ORDER = FeatureBit(35);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_USO4 = FeatureBit(54);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_USO6 = FeatureBit(55);
+inline constexpr uint64_t VIRTIO_NET_F_HOST_USO = FeatureBit(56);
 
 // Bytes of header in front of every frame, as one function of the negotiated bits (§5.1.6.1).
 inline constexpr uint32_t NetHeaderBytes(uint64_t features) {
