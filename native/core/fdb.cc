@@ -65,7 +65,8 @@ LearnResult Fdb::Insert(uint64_t key, uint16_t port, uint32_t now_s) {
         if (!Aged(entry.value.load(std::memory_order_relaxed), now_s)) continue;
         Erase(entry);
       }
-      entry.value.store(Value(port, now_s), std::memory_order_relaxed);
+      // Release: a reader that sees this value under the key that was here before sees that key gone.
+      entry.value.store(Value(port, now_s), std::memory_order_release);
       // Release: a reader that finds the key finds this value or a newer one.
       entry.key.store(key, std::memory_order_release);
       ++per_port_[port];
