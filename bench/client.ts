@@ -67,7 +67,9 @@ export async function flood(options: ClientOptions): Promise<FloodResult> {
 }
 
 export async function pingpong(options: ClientOptions): Promise<PingpongResult> {
-  return checked(await measure<PingpongResult>('pingpong', options));
+  const result = checked(await measure<PingpongResult>('pingpong', options));
+  if (result.samples === 0) throw new Error('not one frame came and went within the measurement');
+  return result;
 }
 
 /** A frontend per socket that is connected and learned, and sends nothing until stopped. */

@@ -19,7 +19,8 @@ constexpr uint64_t kKeyFactor = 0x9e3779b97f4a7c15;
 constexpr uint64_t kWordStep = 0x0101010101010101;
 constexpr uint16_t kUdpDiscardPort = 9;
 
-// Frames start wherever the virtio-net header ends, so words are not aligned.
+// Frames start wherever the virtio-net header ends, so words are not aligned. Never deduced by auto,
+// which would drop the attributes.
 using UnalignedWord [[gnu::aligned(1), gnu::may_alias]] = uint64_t;
 
 void WriteMac(uint8_t* mac, size_t port) {
@@ -93,7 +94,7 @@ void WriteHeaders(uint8_t* frame, size_t frame_bytes, size_t from_port, size_t t
 void WritePayload(uint8_t* frame, size_t frame_bytes, uint64_t sequence) {
   const uint64_t key = sequence * kKeyFactor;
   const size_t words = (frame_bytes - kPayloadOffset) / sizeof(uint64_t);
-  auto* to = reinterpret_cast<UnalignedWord*>(frame + kPayloadOffset);
+  UnalignedWord* to = reinterpret_cast<UnalignedWord*>(frame + kPayloadOffset);
   for (size_t i = 0; i < words; ++i) to[i] = key + i * kWordStep;
   const uint64_t last = key + words * kWordStep;
   memcpy(to + words, &last, (frame_bytes - kPayloadOffset) % sizeof(uint64_t));
@@ -103,7 +104,7 @@ void WritePayload(uint8_t* frame, size_t frame_bytes, uint64_t sequence) {
 bool PayloadMatches(const uint8_t* frame, size_t frame_bytes, uint64_t sequence) {
   const uint64_t key = sequence * kKeyFactor;
   const size_t words = (frame_bytes - kPayloadOffset) / sizeof(uint64_t);
-  const auto* from = reinterpret_cast<const UnalignedWord*>(frame + kPayloadOffset);
+  const UnalignedWord* from = reinterpret_cast<const UnalignedWord*>(frame + kPayloadOffset);
   uint64_t difference = 0;
   for (size_t i = 0; i < words; ++i) difference |= from[i] ^ (key + i * kWordStep);
   const uint64_t last = key + words * kWordStep;

@@ -27,7 +27,7 @@ A vhost-user frontend with one port per socket. Port 0 sends to port 1 and back,
   --frame BYTES          Ethernet frame without checksum, 60..65550 (64)
   --touch headers|bytes  write and read the first cache line of a frame, or all of it (headers)
   --queue-size N         descriptors per queue, a power of two up to 32768 (1024)
-  --buffer BYTES         size of a buffer (2048, or the frame if that is more)
+  --buffer BYTES         size of a receive buffer (2048, or the frame if that is more)
   --memory hugetlbfs|memfd
                          what the ports share (hugetlbfs if enough huge pages are free)
   --warmup S             seconds before the measurement (0.5)

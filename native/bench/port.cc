@@ -2,10 +2,21 @@
 
 #include "port.h"
 
+#include <algorithm>
+
 #include "failure.h"
 #include "prefetch.h"
 
 namespace tsvswitch::bench {
+
+namespace {
+
+// A frame is sent from one buffer, however small the buffers are into which it is received.
+size_t TransmitBufferBytes(const Traffic& traffic) {
+  return std::max(traffic.buffer_bytes, kVirtioHeaderBytes + traffic.frame_bytes);
+}
+
+}  // namespace
 
 Counters operator-(const Counters& later, const Counters& earlier) {
   return {
@@ -20,7 +31,8 @@ Counters operator-(const Counters& later, const Counters& earlier) {
 }
 
 size_t Port::MemoryBytes(const Traffic& traffic) {
-  return 2 * SplitRing::MemoryBytes(traffic.queue_size, traffic.buffer_bytes);
+  return SplitRing::MemoryBytes(traffic.queue_size, traffic.buffer_bytes) +
+         SplitRing::MemoryBytes(traffic.queue_size, TransmitBufferBytes(traffic));
 }
 
 Port::Port(size_t index, const Traffic& traffic)
@@ -31,7 +43,7 @@ Port::Port(size_t index, const Traffic& traffic)
       memory_(traffic.memory, MemoryBytes(traffic)),
       receiveq_(memory_, traffic.queue_size, traffic.buffer_bytes, traffic.buffer_bytes,
                 BufferUse::kDeviceWrites),
-      transmitq_(memory_, traffic.queue_size, traffic.buffer_bytes,
+      transmitq_(memory_, traffic.queue_size, TransmitBufferBytes(traffic),
                  kVirtioHeaderBytes + traffic.frame_bytes, BufferUse::kDeviceReads) {
   // Headers and, for a client that touches headers only, a valid payload: written once, since no
   // device writes to the buffers of a transmitq.

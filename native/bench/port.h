@@ -33,7 +33,7 @@ constexpr uint16_t kReceiveBatchMax = 128;
 struct Traffic {
   uint16_t queue_size;
   size_t frame_bytes;
-  size_t buffer_bytes;
+  size_t buffer_bytes;  // Of the receiveq; those of the transmitq hold a whole frame in any case.
   MemoryKind memory;
 };
 
