@@ -118,7 +118,9 @@ void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
     case RingResult::kUnmapped:
       throw CodedError(env, "RING_UNMAPPED", "the ring does not lie within one shared memory region");
     case RingResult::kMisaligned:
-      throw CodedError(env, "RING_UNMAPPED", "the ring is not aligned to 16, 2 and 4 bytes");
+      throw CodedError(env, "RING_UNMAPPED", "the ring is not aligned as its format needs it");
+    case RingResult::kUnacceptable:
+      throw CodedError(env, "BAD_OPTION", "a ring of this format has no such size or base");
   }
 }
 
@@ -340,14 +342,13 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   const uint32_t queue = QueueArgument(info, port);
   const Napi::Object start = ObjectArgument(info, 2, "start");
   const uint32_t size = IntegerField(start, "size", 1, kQueueSizeMax);
-  if ((size & (size - 1)) != 0) throw BadField(info.Env(), "size", "a power of two");
   if (dataplane_->QueueStarted(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue runs already");
   }
   const QueueStart request = {
       .rings = ToRings(start),
       .size = size,
-      .base = static_cast<uint16_t>(IntegerField(start, "base", 0, UINT16_MAX)),
+      .base = IntegerField(start, "base", 0, UINT32_MAX),
       .kick_fd = fds.Release(0)};
   ThrowUnlessTranslated(info.Env(), dataplane_->StartQueue(port, queue, request));
 }

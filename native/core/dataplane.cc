@@ -9,6 +9,8 @@
 #include <cassert>
 #include <utility>
 
+#include "split_queue.h"
+
 namespace tsvswitch {
 
 namespace {
@@ -31,6 +33,8 @@ std::shared_ptr<QueueCounters[]> MapCounters() {
   return {static_cast<QueueCounters*>(mapped),
           [](QueueCounters* counters) { munmap(counters, Dataplane::kCountersBytes); }};
 }
+
+std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t) { return std::make_unique<SplitQueue>(); }
 
 }  // namespace
 
@@ -161,8 +165,9 @@ MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> mem
   port.memory.swap(memory);
   for (Queue& queue : port.queues) {
     if (!queue.started) continue;
-    SplitQueue::Rings rings;
-    if (TranslateRings(port, queue.addresses, queue.size, &rings) == RingResult::kOk) {
+    Virtqueue::Rings rings;
+    if (TranslateRings(port, *queue.ring, queue.addresses, queue.size, &rings) ==
+        RingResult::kOk) {
       Resume(queue, rings);
     } else {
       BreakReason whole = BreakReason::kNone;
@@ -174,8 +179,8 @@ MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> mem
 }
 
 // Lets a started queue go on with its rings at another place, also if it had lost them. Under a pause.
-void Dataplane::Resume(Queue& queue, const SplitQueue::Rings& rings) {
-  queue.ring.Move(rings);
+void Dataplane::Resume(Queue& queue, const Virtqueue::Rings& rings) {
+  queue.ring->Move(rings);
   BreakReason unmapped = BreakReason::kRingUnmapped;
   queue.broken.compare_exchange_strong(unmapped, BreakReason::kNone, std::memory_order_relaxed);
 }
@@ -192,20 +197,22 @@ bool Dataplane::AnyQueueStarted(uint16_t port) {
   return false;
 }
 
-RingResult Dataplane::TranslateRings(const Port& port, const RingAddresses& addresses,
-                                     uint32_t size, SplitQueue::Rings* rings) {
+RingResult Dataplane::TranslateRings(const Port& port, const Virtqueue& ring,
+                                     const RingAddresses& addresses, uint32_t size,
+                                     Virtqueue::Rings* rings) {
   const GuestMemory& memory = *port.memory;
-  rings->desc = memory.TranslateRing(addresses.desc, SplitQueue::DescBytes(size));
-  rings->avail = memory.TranslateRing(addresses.avail, SplitQueue::AvailBytes(size));
-  rings->used = memory.TranslateRing(addresses.used, SplitQueue::UsedBytes(size));
+  const Virtqueue::Layout layout = ring.LayoutOf(size);
+  rings->desc = memory.TranslateRing(addresses.desc, layout.desc_bytes);
+  rings->avail = memory.TranslateRing(addresses.avail, layout.avail_bytes);
+  rings->used = memory.TranslateRing(addresses.used, layout.used_bytes);
   if (rings->desc == nullptr || rings->avail == nullptr || rings->used == nullptr) {
     return RingResult::kUnmapped;
   }
-  // §2.7: 16, 2 and 4. Checked where the rings are mapped, which is what the processor sees.
+  // Checked where the rings are mapped, which is what the processor sees.
   const auto misaligned = [](const uint8_t* at, uintptr_t to) {
     return reinterpret_cast<uintptr_t>(at) % to != 0;
   };
-  return misaligned(rings->desc, 16) || misaligned(rings->avail, 2) || misaligned(rings->used, 4)
+  return misaligned(rings->desc, 16) || misaligned(rings->avail, layout.avail_alignment) || misaligned(rings->used, 4)
              ? RingResult::kMisaligned
              : RingResult::kOk;
 }
@@ -235,15 +242,19 @@ void Dataplane::AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker)
 RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart& start) {
   Port& at = PortAt(port);
   Queue& started = QueueAt(port, queue);
-  assert(!started.started && start.size <= kQueueSizeMax);
-  SplitQueue::Rings rings;
-  const RingResult result = TranslateRings(at, start.rings, start.size, &rings);
+  assert(!started.started);
+  auto ring = MakeVirtqueue(at.features);
+  Virtqueue::Rings rings;
+  const RingResult result = ring->Accepts(start.size, start.base)
+                                ? TranslateRings(at, *ring, start.rings, start.size, &rings)
+                                : RingResult::kUnacceptable;
   if (result != RingResult::kOk) {
     CloseFd(start.kick_fd);
     return result;
   }
   const PauseAll pause(*this);
-  started.ring.Start(rings, start.size, start.base, at.features);
+  started.ring = std::move(ring);
+  started.ring->Start(rings, start.size, start.base, at.features);
   started.addresses = start.rings;
   started.size = start.size;
   started.kick_fd = start.kick_fd;
@@ -259,8 +270,9 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
 RingResult Dataplane::MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& addresses) {
   Queue& moved = QueueAt(port, queue);
   assert(moved.started);
-  SplitQueue::Rings rings;
-  const RingResult result = TranslateRings(PortAt(port), addresses, moved.size, &rings);
+  Virtqueue::Rings rings;
+  const RingResult result = 
+      TranslateRings(PortAt(port), *moved.ring, addresses, moved.size, &rings);
   if (result != RingResult::kOk) return result;
   const PauseAll pause(*this);
   moved.addresses = addresses;
@@ -268,9 +280,9 @@ RingResult Dataplane::MoveQueue(uint16_t port, uint32_t queue, const RingAddress
   return RingResult::kOk;
 }
 
-uint16_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
+uint32_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
   Queue& stopped = QueueAt(port, queue);
-  if (!stopped.started) return stopped.ring.next_avail();
+  if (!stopped.started) return stopped.ring == nullptr ? 0 : stopped.ring->base();
   {
     const PauseAll pause(*this);
     if (stopped.is_transmitq()) workers_[WorkerOf(port, queue)]->Unpoll(stopped);
@@ -278,7 +290,7 @@ uint16_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
     FindReceivers(*stopped.port);
   }
   CloseFd(std::exchange(stopped.kick_fd, -1));
-  return stopped.ring.next_avail();
+  return stopped.ring->base();
 }
 
 void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {

@@ -21,7 +21,7 @@ namespace tsvswitch {
 struct QueueStart {
   RingAddresses rings;
   uint32_t size;
-  uint16_t base;  // next avail index
+  uint32_t base;  // as SET_VRING_BASE gives it
   int kick_fd;    // -1: the frontend wants polling
 };
 
@@ -30,7 +30,7 @@ struct RegionWithFile {
   int fd;
 };
 
-enum class RingResult { kOk, kUnmapped, kMisaligned };
+enum class RingResult { kOk, kUnmapped, kMisaligned, kUnacceptable };
 
 class Dataplane {
  public:
@@ -61,8 +61,8 @@ class Dataplane {
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
-  // The next avail index. A queue that is not started answers where it stopped last.
-  uint16_t StopQueue(uint16_t port, uint32_t queue);
+  // The base to go on from (GET_VRING_BASE). A queue that is not started answers where it stopped last.
+  uint32_t StopQueue(uint16_t port, uint32_t queue);
   void EnableQueue(uint16_t port, uint32_t queue, bool enabled);
   // The worker that polls a started transmitq, and another one for it: what was taken by the old one is
   // delivered before the new one takes more, so no flow is reordered.
@@ -97,9 +97,10 @@ class Dataplane {
   Worker& LeastLoadedWorker();
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   static void FindReceivers(Port& port);
-  static void Resume(Queue& queue, const SplitQueue::Rings& rings);
-  static RingResult TranslateRings(const Port& port, const RingAddresses& addresses, uint32_t size,
-                                   SplitQueue::Rings* rings);
+  static void Resume(Queue& queue, const Virtqueue::Rings& rings);
+  static RingResult TranslateRings(const Port& port, const Virtqueue& ring,
+                                   const RingAddresses& addresses, uint32_t size,
+                                   Virtqueue::Rings* rings);
 
   Bridge bridge_;
   std::vector<std::unique_ptr<Worker>> workers_;  // after bridge_: they stop before it goes

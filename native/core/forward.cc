@@ -39,24 +39,25 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   BreakReason broken = BreakReason::kNone;
   sources_.Clear();
   const uint32_t taken =
-      transmitq.ring.Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
+      transmitq.ring->Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
   if (taken != 0) {
     Route(transmitq, Parse(transmitq, taken), now_s);
     for (uint32_t i = 0; i < posted_count_; ++i) {
       Deliver(*transmitq.port->bridge->members[posted_[i]]);
     }
     posted_count_ = 0;
-    transmitq.ring.Return(chains_, taken);
+    transmitq.ring->Return(chains_, taken);
     Call(transmitq);
-    HandleLostMemory(*transmitq.port);
   }
+  // First: rings that read as zeros would otherwise be blamed on the guest.
+  HandleLostMemory(*transmitq.port);
   if (broken != BreakReason::kNone) Break(transmitq, broken);
   return taken;
 }
 
 // Fills frames_ with the frames that are fit to be forwarded; returns how many.
 uint32_t Forwarder::Parse(Queue& from, uint32_t taken) {
-  const uint32_t header_bytes = from.ring.header_bytes();
+  const uint32_t header_bytes = from.ring->header_bytes();
   uint64_t bytes = 0;
   uint32_t frames = 0;
   for (uint32_t i = 0; i < taken; ++i) {
@@ -252,7 +253,7 @@ void Forwarder::DeliverTo(Queue& queue, const Outbox& outbox) {
 
 // Delivers frames from the front of the outbox; returns how many were delivered or counted.
 uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
-  const uint32_t header_bytes = to.ring.header_bytes();
+  const uint32_t header_bytes = to.ring->header_bytes();
   for (uint32_t i = 0; i < outbox.count; ++i) {
     landing_bytes_[i] = header_bytes + frames_[outbox.frame[i]].bytes;
   }
@@ -261,7 +262,7 @@ uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
   for (bool waited = false;; waited = true) {
     BreakReason broken = BreakReason::kNone;
     landing_pieces_.Clear();
-    const uint32_t claimed = to.ring.Claim(*to.port->memory, &landing_bytes_[done],
+    const uint32_t claimed = to.ring->Claim(*to.port->memory, &landing_bytes_[done],
                                            outbox.count - done, landings_, landing_pieces_, &broken);
     uint64_t frames = 0;
     uint64_t bytes = 0;
@@ -274,13 +275,14 @@ uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
     }
     done += claimed;
     if (frames != 0) {
-      to.ring.Publish();
+      to.ring->Publish();
       Call(to);
       to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
     }
     if (frames != claimed) to.counters->Add(kDropsBufferTooSmall, claimed - frames);
     if (broken != BreakReason::kNone) {
+      HandleLostMemory(*to.port);
       Break(to, broken);
       return done;
     }
@@ -294,7 +296,7 @@ bool Forwarder::WaitForBuffer(Queue& to) {
   const uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
   for (uint32_t i = 0; i < spins; ++i) {
     // A violation is left for Claim to find again and report.
-    if (to.ring.Offered(1, &broken) != 0 || broken != BreakReason::kNone) {
+    if (to.ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) {
       to.stalled = false;
       return true;
     }
@@ -347,7 +349,7 @@ void Forwarder::CopyScattered(const Frame& frame, const Landing& landing,
 }
 
 void Forwarder::Call(Queue& queue) {
-  if (queue.call_fd < 0 || !queue.ring.CallWanted()) return;
+  if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
   SignalEventfd(queue.call_fd);
   queue.counters->Add(kNotifications, 1);
 }

@@ -14,8 +14,8 @@
 #include "counters.h"
 #include "fdb.h"
 #include "guest_memory.h"
-#include "split_queue.h"
 #include "spinlock.h"
+#include "virtqueue.h"
 
 namespace tsvswitch {
 
@@ -35,7 +35,7 @@ struct Queue {
   Port* port = nullptr;
   uint16_t index = 0;  // even: receiveq, odd: transmitq
 
-  SplitQueue ring;
+  std::unique_ptr<Virtqueue> ring;  // of the negotiated format; there once started
   bool started = false;
   bool enabled = false;
   std::atomic<BreakReason> broken{BreakReason::kNone};

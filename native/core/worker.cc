@@ -147,7 +147,7 @@ bool Worker::AnythingOffered() {
     BreakReason broken = BreakReason::kNone;
     if (!queue->Runs()) continue;
     // A violation counts as something to do: the next round breaks the queue.
-    if (queue->ring.Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
+    if (queue->ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
   }
   return false;
 }
@@ -156,7 +156,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   bool polling = false;
   for (Queue* queue : polled_) {
     if (!queue->Runs()) continue;
-    queue->ring.EnableKicks();
+    queue->ring->EnableKicks();
     polling = polling || queue->kick_fd < 0;
   }
   if (!AnythingOffered()) {
@@ -166,7 +166,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
     round.lock();
   }
   for (Queue* queue : polled_) {
-    if (queue->Runs()) queue->ring.DisableKicks();
+    if (queue->Runs()) queue->ring->DisableKicks();
   }
 }
 
