@@ -43,3 +43,8 @@ export function numberOf(frame: Uint8Array): number {
 export function destinationOf(frame: Uint8Array): string {
   return Buffer.from(frame.subarray(0, 6)).toString('hex').match(/../g)!.join(':');
 }
+
+/** A frame of guest `from` to guest `to`, by their first addresses. */
+export function frameBetween(from: number, to: number, number = 0, lengthBytes = 60): Uint8Array {
+  return ethernetFrame({ from: macOf(from), to: macOf(to), number, lengthBytes });
+}

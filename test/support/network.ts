@@ -11,11 +11,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { Switch, type SwitchEvent, type SwitchOptions } from '../../src/index.ts';
+import {
+  type PortCounters,
+  Switch,
+  type SwitchEvent,
+  type SwitchOptions,
+} from '../../src/index.ts';
 import type { VhostUserPort } from '../../src/port/vhost-user.ts';
 import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
-import { ethernetFrame, macOf } from './ethernet.ts';
+import { broadcast, ethernetFrame, macOf } from './ethernet.ts';
 
 const eventLimitMs = 5000;
 
@@ -132,4 +137,16 @@ export async function expectDelivery(
   }
   await from.flush();
   expect(to.pendingFrames).toBe(0);
+}
+
+/** As ARP begins: a broadcast that everybody learns guest `index` from; the others receive it. */
+export async function announce(index: number, guests: readonly TestGuest[]): Promise<void> {
+  await guests[index]!.send(ethernetFrame({ from: macOf(index), to: broadcast }));
+  await guests[index]!.flush();
+  for (const [i, guest] of guests.entries()) if (i !== index) await guest.receive();
+}
+
+/** The reasons frames were dropped for, and how many. */
+export function dropsOf({ drops }: PortCounters): Record<string, number> {
+  return Object.fromEntries(Object.entries(drops).filter(([, count]) => count > 0));
 }

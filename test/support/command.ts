@@ -1,0 +1,111 @@
+/**
+ * The command `tsvswitch` as a process of its own, run from dist/ as its users run it.
+ *
+ * start() says that it is up once it has said of every socket that it listens there. Each process has
+ * a time limit, so that none outlives a test that fails.
+ */
+
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+
+export const script = resolve('dist/cli/main.js');
+const limitMs = 60_000;
+
+export interface Exit {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  /** Run as this user and group, which only root may ask for. */
+  readonly uid?: number;
+  readonly gid?: number;
+  /** In place of 60 s. */
+  readonly limitMs?: number;
+}
+
+export class Command {
+  readonly exited: Promise<Exit>;
+  readonly #process: ChildProcess;
+  #stdout = '';
+  #stderr = '';
+  #onOutput: () => void = () => {};
+
+  private constructor(args: readonly string[], options: CommandOptions) {
+    if (!existsSync(script))
+      throw new Error(`${script} is missing; run \`npm run build:ts\` first`);
+    const { limitMs: limit = limitMs, ...identity } = options;
+    const spawnOptions: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], ...identity };
+    this.#process = spawn(process.execPath, [script, ...args], spawnOptions);
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), limit);
+    this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout += text;
+      this.#onOutput();
+    });
+    this.#process.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text;
+    });
+    this.exited = new Promise((resolve, reject) => {
+      this.#process.once('error', reject);
+      // 'close' and not 'exit': everything it said has been read.
+      this.#process.once('close', (status, signal) => {
+        clearTimeout(timer);
+        this.#onOutput();
+        resolve({ status, signal, stdout: this.#stdout, stderr: this.#stderr });
+      });
+    });
+  }
+
+  /** Runs it to its end. */
+  static run(args: readonly string[], options: CommandOptions = {}): Promise<Exit> {
+    return new Command(args, options).exited;
+  }
+
+  /** Starts a switch and returns once all its sockets listen. */
+  static async start(
+    sockets: readonly string[],
+    args: readonly string[] = [],
+    options: CommandOptions = {},
+  ): Promise<Command> {
+    const command = new Command(
+      [...sockets.flatMap((path) => ['--socket', path]), ...args],
+      options,
+    );
+    for (const path of sockets) await command.said(`listening on ${path}`);
+    return command;
+  }
+
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  /** Returns once it has written `text`; throws if it ends without. */
+  async said(text: string): Promise<void> {
+    let ended: Exit | undefined;
+    const exited = this.exited.then((exit) => {
+      ended = exit;
+    });
+    while (!this.#stdout.includes(text)) {
+      if (ended !== undefined) {
+        throw new Error(`it ended without saying "${text}": ${JSON.stringify(ended)}`);
+      }
+      const output = new Promise<void>((resolve) => {
+        this.#onOutput = resolve;
+      });
+      await Promise.race([output, exited]);
+    }
+  }
+
+  /** Ends it with a signal and waits until it has. */
+  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
+    this.#process.kill(signal);
+    return this.exited;
+  }
+}
