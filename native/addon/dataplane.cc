@@ -89,9 +89,13 @@ RegionDescription ToRegion(const Napi::Object& object) {
 }
 
 RingAddresses ToRings(const Napi::Object& object) {
-  return {.desc = UserAddress{AddressField(object, "desc")},
-          .avail = UserAddress{AddressField(object, "avail")},
-          .used = UserAddress{AddressField(object, "used")}};
+  RingAddresses rings = {.desc = UserAddress{AddressField(object, "desc")},
+                         .avail = UserAddress{AddressField(object, "avail")},
+                         .used = UserAddress{AddressField(object, "used")}};
+  if (!object.Get("usedLogAddress").IsUndefined()) {
+    rings.used_log = AddressField(object, "usedLogAddress");
+  }
+  return rings;
 }
 
 void ThrowUnlessMapped(Napi::Env env, MapResult result) {
@@ -159,6 +163,9 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
   void SetEventfd(const Napi::CallbackInfo& info,
                   void (Dataplane::*set)(uint16_t, uint32_t, int));
+  void SetLog(const Napi::CallbackInfo& info);
+  void SetLogging(const Napi::CallbackInfo& info);
+  void Announce(const Napi::CallbackInfo& info);
   void ConfigureBridge(const Napi::CallbackInfo& info);
   Napi::Value ReadFdb(const Napi::CallbackInfo& info);
   void FlushFdb(const Napi::CallbackInfo& info);
@@ -403,6 +410,31 @@ void DataplaneObject::SetEventfd(const Napi::CallbackInfo& info,
   (*dataplane_.*set)(port, queue, fds.Release(0));
 }
 
+void DataplaneObject::SetLog(const Napi::CallbackInfo& info) {
+  AdoptedFds fds;
+  fds.Adopt(info[1], "fd");
+  const uint16_t port = PortArgument(info);
+  if (info[1].IsUndefined()) {
+    dataplane_->SetLog(port, -1, 0, 0);
+    return;
+  }
+  const Napi::Object log = ObjectArgument(info, 1, "log");
+  const uint64_t bytes = AddressField(log, "sizeBytes");
+  const uint64_t offset = AddressField(log, "offsetBytes");
+  ThrowUnlessMapped(info.Env(), dataplane_->SetLog(port, fds.Release(0), bytes, offset));
+}
+
+void DataplaneObject::SetLogging(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  dataplane_->SetLogging(port, info[1].ToBoolean());
+}
+
+void DataplaneObject::Announce(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const int64_t mac = IntegerArgument(info, 1, "mac", 0, (int64_t{1} << 48) - 1);
+  dataplane_->Announce(port, static_cast<uint64_t>(mac));
+}
+
 void DataplaneObject::ConfigureBridge(const Napi::CallbackInfo& info) {
   Dataplane& dataplane = Open(info.Env());
   const Napi::Object options = ObjectArgument(info, 0, "options");
@@ -447,6 +479,9 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
        InstanceMethod<&DataplaneObject::SetCall>("setCall"),
        InstanceMethod<&DataplaneObject::SetErr>("setErr"),
+       InstanceMethod<&DataplaneObject::SetLog>("setLog"),
+       InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
+       InstanceMethod<&DataplaneObject::Announce>("announce"),
        InstanceMethod<&DataplaneObject::ConfigureBridge>("configureBridge"),
        InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
        InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),

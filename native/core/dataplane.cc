@@ -50,7 +50,6 @@ class Dataplane::PauseAll {
 };
 
 Dataplane::Dataplane(const Options& options) : counters_(MapCounters()) {
-  bridge_.members.resize(kPortsMax);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) {
     const Worker::Options worker = {.cpu = cpu,
@@ -90,7 +89,7 @@ Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
 uint16_t Dataplane::AddPort(uint32_t queue_pairs) {
   assert(queue_pairs >= 1 && queue_pairs <= kQueuePairsMax);
   for (uint16_t number = 0; number < kPortsMax; ++number) {
-    if (bridge_.members[number] != nullptr) continue;
+    if (HasPort(number)) continue;
     auto port = std::make_unique<Port>(queue_pairs);
     port->number = number;
     port->bridge = &bridge_;
@@ -101,6 +100,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs) {
     }
     const PauseAll pause(*this);
     for (Queue& queue : port->queues) *queue.counters = {};
+    if (number == bridge_.members.size()) bridge_.members.push_back(nullptr);
     bridge_.members[number] = port.release();
     return number;
   }
@@ -322,6 +322,41 @@ void Dataplane::ReplaceFd(int& place, int fd) {
     std::swap(place, fd);
   }
   CloseFd(fd);
+}
+
+MapResult Dataplane::SetLog(uint16_t port, int fd, uint64_t bytes, uint64_t offset) {
+  Port& at = PortAt(port);
+  std::shared_ptr<const DirtyLog> log;
+  if (fd >= 0) {
+    std::shared_ptr<const MappedRegion> bitmap;
+    const RegionDescription description = {
+        .guest = GuestAddress{0}, .bytes = bytes, .user = UserAddress{0}, .mmap_offset = offset};
+    const MapResult result = MappedRegion::Map(description, fd, &at.lost, &bitmap);
+    if (result != MapResult::kOk) return result;
+    log = std::make_shared<DirtyLog>(std::move(bitmap));
+  }
+  const PauseAll pause(*this);
+  at.dirty_log.swap(log);  // the old one is unmapped after the pause
+  return MapResult::kOk;
+}
+
+void Dataplane::SetLogging(uint16_t port, bool enabled) {
+  Port& at = PortAt(port);
+  const PauseAll pause(*this);
+  at.logging = enabled;
+}
+
+void Dataplane::Announce(uint16_t port, uint64_t mac) {
+  // RFC 903: Ethernet broadcast, then hardware and protocol types, operation 3, the address twice.
+  constexpr uint32_t kFrameBytes = 60;
+  uint8_t frame[kFrameBytes] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,    0,    0, 0, 0, 0,
+                                0x80, 0x35, 0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0, 3};
+  for (uint32_t i = 0; i < 6; ++i) {
+    const auto byte = static_cast<uint8_t>(mac >> (40 - 8 * i));
+    frame[6 + i] = frame[22 + i] = frame[32 + i] = byte;
+  }
+  const PauseAll pause(*this);
+  workers_.front()->Inject(PortAt(port), frame, kFrameBytes, NowSeconds());
 }
 
 std::vector<FdbRecord> Dataplane::ReadFdb() const { return bridge_.fdb.Read(NowSeconds()); }

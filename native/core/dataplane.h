@@ -49,7 +49,9 @@ class Dataplane {
   // The number of a new port, or kNoPort if there are kPortsMax.
   uint16_t AddPort(uint32_t queue_pairs);
   void RemovePort(uint16_t port);
-  bool HasPort(uint16_t port) const { return port < kPortsMax && bridge_.members[port] != nullptr; }
+  bool HasPort(uint16_t port) const {
+    return port < bridge_.members.size() && bridge_.members[port] != nullptr;
+  }
 
   bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
   bool AnyQueueStarted(uint16_t port);
@@ -71,6 +73,13 @@ class Dataplane {
   uint32_t worker_count() const { return static_cast<uint32_t>(workers_.size()); }
   void SetCall(uint16_t port, uint32_t queue, int fd);
   void SetErr(uint16_t port, uint32_t queue, int fd);
+
+  // The frontend's dirty log, or none with an fd of -1; and whether writes go into it.
+  MapResult SetLog(uint16_t port, int fd, uint64_t bytes, uint64_t offset);
+  void SetLogging(uint16_t port, bool enabled);
+  // Floods a RARP request from `mac` as if the guest had sent it: a guest that has just moved here and
+  // cannot speak for itself (vhost-user VHOST_USER_SEND_RARP).
+  void Announce(uint16_t port, uint64_t mac);
 
   void SetAgeing(uint32_t seconds) { bridge_.fdb.SetAgeing(seconds); }
   std::vector<FdbRecord> ReadFdb() const;

@@ -42,17 +42,34 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
       transmitq.ring->Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
   if (taken != 0) {
     Route(transmitq, Parse(transmitq, taken), now_s);
-    for (uint32_t i = 0; i < posted_count_; ++i) {
-      Deliver(*transmitq.port->bridge->members[posted_[i]]);
-    }
-    posted_count_ = 0;
+    DeliverPosted(*transmitq.port->bridge);
     transmitq.ring->Return(chains_, taken);
+    if (transmitq.port->Logs()) [[unlikely]] LogUsed(transmitq);
     Call(transmitq);
   }
   // First: rings that read as zeros would otherwise be blamed on the guest.
   HandleLostMemory(*transmitq.port);
   if (broken != BreakReason::kNone) Break(transmitq, broken);
   return taken;
+}
+
+void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s) {
+  sources_.Clear();
+  sources_.Append(frame, bytes);
+  frames_[0] = {.destination = LoadMac(frame),
+                .source = LoadMac(frame + 6),
+                .bytes = bytes,
+                .first_piece = 0,
+                .piece_count = 1};
+  Queue& transmitq = from.queues[1];
+  Learn(transmitq, frames_[0].source, now_s, 0);
+  Flood(transmitq, 0);
+  DeliverPosted(*from.bridge);
+}
+
+void Forwarder::DeliverPosted(const Bridge& bridge) {
+  for (uint32_t i = 0; i < posted_count_; ++i) Deliver(*bridge.members[posted_[i]]);
+  posted_count_ = 0;
 }
 
 // Fills frames_ with the frames that are fit to be forwarded; returns how many.
@@ -273,9 +290,12 @@ uint32_t Forwarder::Fill(Queue& to, const Outbox& outbox) {
       frames += 1;
       bytes += frame.bytes;
     }
+    const bool logs = to.port->Logs();
+    if (logs) [[unlikely]] LogLandings(*to.port, claimed, &landing_bytes_[done]);
     done += claimed;
     if (frames != 0) {
       to.ring->Publish();
+      if (logs) [[unlikely]] LogUsed(to);
       Call(to);
       to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
@@ -346,6 +366,34 @@ void Forwarder::CopyScattered(const Frame& frame, const Landing& landing,
     const Piece& piece = *sources_.at(frame.first_piece + i);
     put(piece.data, piece.bytes);
   }
+}
+
+void Forwarder::LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes) {
+  const auto mark = [&](const uint8_t* data, uint32_t written) {
+    to.dirty_log->Mark(to.memory->GuestAddressOf(data), written);
+  };
+  for (uint32_t i = 0; i < claimed; ++i) {
+    const Landing& landing = landings_[i];
+    if (landing.num_buffers == 0) continue;
+    if (landing.data != nullptr) {
+      mark(landing.data, bytes[i]);
+      continue;
+    }
+    uint32_t left = bytes[i];
+    for (uint32_t k = 0; k < landing.piece_count && left > 0; ++k) {
+      const Piece& piece = *landing_pieces_.at(landing.first_piece + k);
+      const uint32_t written = std::min(piece.bytes, left);
+      mark(piece.data, written);
+      left -= written;
+    }
+  }
+}
+
+// The whole used ring of a queue that handed something back: a few pages, whatever was written in it.
+void Forwarder::LogUsed(const Queue& queue) {
+  if (queue.addresses.used_log == GuestMemory::kNoGuestAddress) return;
+  queue.port->dirty_log->Mark(queue.addresses.used_log,
+                              queue.ring->LayoutOf(queue.size).written_bytes);
 }
 
 void Forwarder::Call(Queue& queue) {

@@ -33,6 +33,9 @@ class Forwarder {
   // Moves at most one batch; returns how many frames were taken.
   uint32_t Run(Queue& transmitq, uint32_t now_s);
 
+  // Floods a frame as if the guest behind `from` had sent it; `frame` is ours and at least 14 bytes.
+  void Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s);
+
  private:
   struct Frame {
     uint64_t destination;  // 48-bit numbers, first byte on the wire highest
@@ -54,6 +57,7 @@ class Forwarder {
   void Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now);
   void Flood(Queue& from, uint32_t frame);
   void Post(uint16_t port, uint32_t frame);
+  void DeliverPosted(const Bridge& bridge);
   void Deliver(Port& to);
   void Spread(Port& to, const Outbox& outbox);
   uint32_t HashOf(const Frame& frame) const;
@@ -63,6 +67,8 @@ class Forwarder {
   void CopyFrame(const Frame& frame, const Landing& landing, uint32_t header_bytes);
   void CopyScattered(const Frame& frame, const Landing& landing, const VirtioNetHdr& header,
                      uint32_t header_bytes);
+  void LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes);
+  void LogUsed(const Queue& queue);
   void Call(Queue& queue);
   void Break(Queue& queue, BreakReason reason);
   void HandleLostMemory(Port& port);

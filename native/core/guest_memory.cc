@@ -150,6 +150,14 @@ uint8_t* GuestMemory::TranslateRing(UserAddress address, uint64_t bytes) const {
   return nullptr;
 }
 
+uint64_t GuestMemory::GuestAddressOf(const uint8_t* data) const {
+  for (const Entry& entry : table_) {
+    const uint64_t offset = static_cast<uint64_t>(data - entry.data);
+    if (offset < entry.bytes) return entry.guest + offset;
+  }
+  return kNoGuestAddress;
+}
+
 bool Translator::Read(uint64_t address, void* to, uint32_t bytes) {
   auto* out = static_cast<uint8_t*>(to);
   // Every turn copies at least one byte, so `bytes` bounds the loop.

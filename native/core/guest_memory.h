@@ -86,6 +86,10 @@ class GuestMemory {
   // The whole of a ring part, or nullptr if it does not lie in one region.
   uint8_t* TranslateRing(UserAddress address, uint64_t bytes) const;
 
+  // The guest address of a byte that lies in one of our mappings; kNoGuestAddress if in none.
+  static constexpr uint64_t kNoGuestAddress = ~uint64_t{0};
+  uint64_t GuestAddressOf(const uint8_t* data) const;
+
   size_t region_count() const { return regions_.size(); }
 
  private:

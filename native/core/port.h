@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "counters.h"
+#include "dirty_log.h"
 #include "fdb.h"
 #include "guest_memory.h"
 #include "spinlock.h"
@@ -29,6 +30,8 @@ struct RingAddresses {
   UserAddress desc;
   UserAddress avail;
   UserAddress used;
+  // Where the dirty log has the part that we write; kNoGuestAddress: it is not logged.
+  uint64_t used_log = GuestMemory::kNoGuestAddress;
 };
 
 struct Queue {
@@ -78,6 +81,10 @@ struct Port {
   uint64_t features = 0;
   Bridge* bridge = nullptr;
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
+  // What we write is logged while both are set (SET_LOG_BASE, VHOST_F_LOG_ALL).
+  std::shared_ptr<const DirtyLog> dirty_log;
+  bool logging = false;
+  bool Logs() const { return logging && dirty_log != nullptr; }
   // Raised by the SIGBUS handler, compared with `lost_handled` after every batch.
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};

@@ -25,7 +25,7 @@ class SplitQueue final : public Virtqueue {
   static uint64_t UsedBytes(uint32_t size) { return 6 + sizeof(VirtqUsedElem) * uint64_t{size}; }
 
   Layout LayoutOf(uint32_t size) const override {
-    return {DescBytes(size), AvailBytes(size), UsedBytes(size), 2};
+    return {DescBytes(size), AvailBytes(size), UsedBytes(size), 2, UsedBytes(size)};
   }
   bool Accepts(uint32_t size, uint32_t base) const override {
     return size != 0 && size <= kQueueSizeMax && (size & (size - 1)) == 0 && base <= UINT16_MAX;

@@ -54,6 +54,7 @@ class Virtqueue {
     uint64_t avail_bytes;
     uint64_t used_bytes;
     uint32_t avail_alignment;
+    uint64_t written_bytes;  // of the part in which buffers are handed back
   };
 
   virtual ~Virtqueue() = default;

@@ -53,10 +53,14 @@ class Worker {
     Worker& worker_;
   };
 
-  // All four under a Pause.
+  // All five under a Pause.
   void Poll(Queue& transmitq);
   void Unpoll(Queue& transmitq);
   bool Polls(const Queue& transmitq) const;
+  // Floods a frame of ours from `from`, on the caller's thread.
+  void Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s) {
+    forwarder_.Inject(from, frame, bytes, now_s);
+  }
   size_t polled_count() const { return polled_.size(); }
 
   EventRing& events() { return events_; }
