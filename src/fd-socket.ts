@@ -143,6 +143,11 @@ export class FdSocket implements Channel {
     this.#fd = fd;
   }
 
+  /** Throws SOCKET_PATH_TOO_LONG or BAD_OPTION for what can be no socket path. */
+  static checkPath(path: string): void {
+    checkPath(path);
+  }
+
   /** Connects to the listener at `path`. Throws SOCKET_PATH_TOO_LONG or SYSTEM. */
   static connect(path: string): FdSocket {
     checkPath(path);

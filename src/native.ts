@@ -23,19 +23,34 @@ export interface MappedRegion extends MemoryRegion {
   readonly fd: number;
 }
 
-/** Where a split ring's parts lie, as frontend user addresses. */
+/**
+ * Where a ring's parts lie, as frontend user addresses. In a packed ring `avail` is the driver area
+ * and `used` the device area.
+ */
 export interface RingAddresses {
   readonly desc: bigint;
   readonly avail: bigint;
   readonly used: bigint;
+  /** The guest address that stands for the start of `used` in the dirty log; absent: not logged. */
+  readonly usedLogAddress?: bigint;
 }
 
 export interface QueueStart extends RingAddresses {
   readonly size: number;
-  /** The next avail index to take (SET_VRING_BASE). */
+  /**
+   * Where to go on (SET_VRING_BASE). Split: the next avail index. Packed: 32 bits, the next index to
+   * take in bits 0-14 with its wrap counter in bit 15, and the same again for used in bits 16-31.
+   */
   readonly base: number;
   /** Eventfd of the driver's kicks, or -1 where the frontend wants polling. */
   readonly kickFd: number;
+}
+
+/** The bitmap of a migrating frontend: bit n is the 4 KiB page of guest memory at n * 4096. */
+export interface DirtyLog {
+  readonly fd: number;
+  readonly sizeBytes: bigint;
+  readonly offsetBytes: bigint;
 }
 
 export interface DataplaneOptions {
@@ -91,7 +106,7 @@ export interface Dataplane {
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;
-  /** Stops a queue and returns the next avail index; nothing touches the queue afterwards. */
+  /** Stops a queue and returns its base; nothing touches the queue afterwards. */
   stopQueue(port: number, queue: number): number;
   enableQueue(port: number, queue: number, enabled: boolean): void;
   /** The worker, from 0, that polls a started transmitq. */
@@ -101,6 +116,14 @@ export interface Dataplane {
   /** Call and err eventfds may be set in any state; -1 takes them away. */
   setCall(port: number, queue: number, fd: number): void;
   setErr(port: number, queue: number, fd: number): void;
+  /** Maps the dirty log (the fd is taken), or forgets it. Pages beyond its end are not logged. */
+  setLog(port: number, log: DirtyLog | undefined): void;
+  /** Whether writes to buffers, and to used rings with a usedLogAddress, are logged (VHOST_F_LOG_ALL). */
+  setLogging(port: number, enabled: boolean): void;
+  /** The largest frame payload for this guest (VIRTIO_NET_F_MTU), 68 to 65535 bytes. */
+  setMtu(port: number, bytes: number): void;
+  /** Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it is. */
+  announce(port: number, mac: number): void;
   /** Entries not seen for this long are forgotten; 0 keeps them. */
   configureBridge(options: { readonly ageingSeconds: number }): void;
   readFdb(): FdbEntry[];

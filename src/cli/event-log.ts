@@ -86,6 +86,15 @@ function describe(event: SwitchEvent): { level: LogLevel; message: string } {
         level: 'warn',
         message: `${port} queue ${event.queue} is broken until the guest resets it: ${event.reason}`,
       };
+    case 'logging':
+      return {
+        level: 'info',
+        message: `${port} a migration ${event.enabled ? 'begins' : 'ends'}: writes to guest memory are ${event.enabled ? 'logged' : 'no longer logged'}`,
+      };
+    case 'mtu':
+      return { level: 'info', message: `${port} the guest's MTU is ${event.bytes}` };
+    case 'waiting':
+      return { level: 'info', message: event.sentence };
     case 'frontend-refused':
     case 'request-refused':
     case 'accept-failed':

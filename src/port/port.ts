@@ -12,6 +12,7 @@ import type { CloseReason } from '../vhost-user/session.ts';
  */
 export type PortEvent = { readonly port: string } & (
   | { readonly type: 'listening'; readonly path: string }
+  | { readonly type: 'waiting'; readonly sentence: string }
   | { readonly type: 'frontend-connected'; readonly pid: number }
   | { readonly type: 'frontend-refused'; readonly sentence: string }
   | { readonly type: 'frontend-left'; readonly reason: CloseReason }

@@ -1,9 +1,9 @@
 /**
- * A vhost-user port: listens on a socket, serves one frontend at a time, and binds its session to a
- * port of the data plane.
+ * A vhost-user port: serves one frontend at a time and binds its session to a port of the data plane.
+ * Connections come from a source, which listens or connects (frontend-source.ts).
  *
- *     listening --connection--> connected --frontend left, or its mistake--> listening
- *                                   |
+ *     free --connection--> connected --frontend left, or its mistake--> free
+ *                              |
  *     a second connection is refused while the first lives; a dead one makes room at once
  *
  * The port reads exactly what the session wants, so that fds stay with their message. When a session
@@ -14,21 +14,31 @@
  * the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
  */
 
+import { writeSync } from 'node:fs';
 import { TsvswitchError } from '../errors.ts';
-import { FdListener, type FdSocket, type ListenOptions } from '../fd-socket.ts';
+import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, native } from '../native.ts';
-import type { Backend } from '../vhost-user/backend.ts';
+import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
+import { ConnectingSource } from './connecting.ts';
+import type { FrontendSource, SourceEvent } from './frontend-source.ts';
+import { InBandQueues } from './in-band.ts';
+import { ListeningSource } from './listening.ts';
+import { offer } from './offer.ts';
 import { type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 
-export interface VhostUserPortOptions extends ListenOptions {
-  readonly path: string;
+/** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
+export type PortSocket =
+  | (ListenOptions & { readonly path: string; readonly connect?: undefined })
+  | { readonly connect: string; readonly path?: undefined };
+
+export type VhostUserPortOptions = PortSocket & {
   /** How the port is called in events; the socket's file name without `.sock` unless given. */
   readonly name: string;
-}
+};
 
 type State =
-  | { readonly kind: 'listening' }
+  | { readonly kind: 'free' }
   | {
       readonly kind: 'connected';
       readonly socket: FdSocket;
@@ -48,33 +58,35 @@ export class VhostUserPort {
   /** The port's number in the data plane. */
   readonly number: number;
   readonly #dataplane: Dataplane;
-  readonly #listener: FdListener;
+  readonly #source: FrontendSource;
+  readonly #inBand = new InBandQueues();
   readonly #onEvent: (event: PortEvent) => void;
-  #state: State = { kind: 'listening' };
+  #state: State = { kind: 'free' };
 
-  /** Listens at once. Throws what FdListener.listen throws, and TOO_MANY_PORTS. */
+  /** Throws what FdListener.listen throws, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS. */
   constructor(
     dataplane: Dataplane,
     options: VhostUserPortOptions,
     onEvent: (event: PortEvent) => void,
   ) {
     this.name = options.name;
-    this.path = options.path;
     this.#dataplane = dataplane;
     this.#onEvent = onEvent;
-    this.#listener = FdListener.listen(options.path, options);
+    this.#source =
+      options.connect === undefined
+        ? new ListeningSource(options.path, options)
+        : new ConnectingSource(options.connect);
+    this.path = this.#source.path;
     try {
       this.number = dataplane.addPort(native().queuePairsMax);
     } catch (error) {
-      this.#listener.close();
+      this.#source.close();
       throw error;
     }
-    this.#listener.onConnection(
+    this.#source.start(
       (socket) => this.#accept(socket),
-      (error) =>
-        this.#emit({ type: 'accept-failed', sentence: `port ${this.name}: ${error.message}` }),
+      (event) => this.#onSourceEvent(event),
     );
-    this.#emit({ type: 'listening', path: this.path });
   }
 
   /** The process id of the connected frontend, or undefined. */
@@ -117,7 +129,7 @@ export class VhostUserPort {
   close(): void {
     if (this.#state.kind === 'closed') return;
     if (this.#state.kind === 'connected') this.#state.session.close();
-    this.#listener.close();
+    this.#source.close();
     this.#dataplane.removePort(this.number);
     this.#state = { kind: 'closed' };
   }
@@ -137,10 +149,11 @@ export class VhostUserPort {
       socket.close();
       return;
     }
-    const session = new Session({
+    const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
-      backend: this.#backend(),
+      offered: offer,
+      backend: this.#backend((queue) => session.queueCalled(queue)),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
@@ -149,21 +162,26 @@ export class VhostUserPort {
     socket.onReadable(() => this.#read(socket, session));
   }
 
-  #read(socket: FdSocket, session: Session): void {
-    for (let reads = 0; reads < readsPerTurnMax && session.wants > 0; reads += 1) {
+  #onSourceEvent(event: SourceEvent): void {
+    if (event.type === 'listening') this.#emit({ ...event, path: this.path });
+    else this.#emit({ ...event, sentence: `port ${this.name}: ${event.sentence}` });
+  }
+
+  #read(socket: FdSocket, reader: ChannelReader): void {
+    for (let reads = 0; reads < readsPerTurnMax && reader.wants > 0; reads += 1) {
       let received: ReturnType<FdSocket['receive']>;
       try {
-        received = socket.receive(session.wants);
+        received = socket.receive(reader.wants);
       } catch {
         // A reset connection: the frontend was killed with our bytes unread.
         received = 'end';
       }
       if (received === 'would-block') return;
       if (received === 'end') {
-        session.end();
+        reader.end();
         return;
       }
-      session.receive(received.bytes, received.fds, received.fdsTruncated);
+      reader.receive(received.bytes, received.fds, received.fdsTruncated);
     }
   }
 
@@ -174,28 +192,76 @@ export class VhostUserPort {
     }
     socket.close();
     this.#dataplane.flushFdb(this.number);
-    this.#state = { kind: 'listening' };
+    this.#state = { kind: 'free' };
+    this.#source.released();
     this.#emit({ type: 'frontend-left', reason: event.reason });
   }
 
-  #backend(): Backend {
+  #backend(onCall: (queue: number) => void): Backend {
     const dataplane = this.#dataplane;
     const port = this.number;
+    const inBand = this.#inBand;
     return {
       setMemory: (regions) => dataplane.setMemory(port, regions),
       addMemoryRegion: (region) => dataplane.addMemoryRegion(port, region),
       removeMemoryRegion: (region) => dataplane.removeMemoryRegion(port, region),
       setFeatures: (features) => dataplane.setFeatures(port, features),
-      startQueue: (queue, start) => dataplane.startQueue(port, queue, start),
+      startQueue(queue, start) {
+        dataplane.startQueue(port, queue, start);
+        inBand.started(queue, start.kickFd);
+      },
       moveQueue: (queue, rings) => dataplane.moveQueue(port, queue, rings),
-      stopQueue: (queue) => dataplane.stopQueue(port, queue),
+      stopQueue(queue) {
+        inBand.stopped(queue);
+        return dataplane.stopQueue(port, queue);
+      },
       enableQueue: (queue, enabled) => dataplane.enableQueue(port, queue, enabled),
-      setCall: (queue, fd) => dataplane.setCall(port, queue, fd),
+      setCall(queue, fd) {
+        inBand.unwatchCalls(queue);
+        dataplane.setCall(port, queue, fd);
+      },
       setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
+      setLog: (log) => dataplane.setLog(port, log),
+      setLogging: (enabled) => dataplane.setLogging(port, enabled),
+      setMtu: (bytes) => dataplane.setMtu(port, bytes),
+      announce: (mac) => dataplane.announce(port, mac),
+      createEventfd: () => native().eventfdCreate(),
+      kick: (queue) => inBand.kick(queue),
+      setCallInBand(queue) {
+        const fd = native().eventfdCreate();
+        dataplane.setCall(port, queue, fd);
+        inBand.watchCalls(queue, fd, () => onCall(queue));
+      },
+      openChannel: (fd, reader) => this.#openChannel(fd, reader),
+      createMemoryFile,
     };
+  }
+
+  #openChannel(fd: number, reader: ChannelReader): BackendChannel {
+    const socket = new FdSocket(fd);
+    try {
+      socket.onReadable(() => this.#read(socket, reader));
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return socket;
   }
 
   #emit(event: Unnamed<PortEvent>): void {
     this.#onEvent({ port: this.name, ...event } as PortEvent);
   }
+}
+
+function createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): number {
+  const fd = native().memfdCreate('tsvswitch', sizeBytes);
+  try {
+    for (const { offsetBytes, bytes } of contents) {
+      writeSync(fd, bytes, 0, bytes.length, offsetBytes);
+    }
+  } catch (error) {
+    native().closeFd(fd);
+    throw error;
+  }
+  return fd;
 }

@@ -20,7 +20,6 @@ import {
   headerFlags,
   type Layout,
   type Message,
-  MessageReader,
   memoryTableLayout,
   type RequestName,
   requestNumbers,
@@ -29,6 +28,7 @@ import {
   vringFdLayout,
   vringStateLayout,
 } from '../vhost-user/message.ts';
+import { MessageReader } from '../vhost-user/message-reader.ts';
 import { Wakeup } from './wakeup.ts';
 
 const defaultTimeoutMs = 5000;

@@ -8,25 +8,31 @@
  * CONFIGURE_MEM_SLOTS it only ever tells differences to the regions it told before. It also keeps the
  * base each ring stopped at (see Ring.reset).
  *
- * Sources: vhost-user "Ring states", "Multiple queue support", VHOST_USER_RESET_DEVICE,
- * VHOST_USER_SET_STATUS; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).
+ * Logging for migration has two switches, the log itself and VHOST_F_LOG_ALL, and both may change while
+ * rings run. Without a log the bit has no effect: some frontends agree to everything.
+ *
+ * Sources: vhost-user "Ring states", "Multiple queue support", "Migration", VHOST_USER_RESET_DEVICE,
+ * VHOST_USER_SET_STATUS, VHOST_USER_NET_SET_MTU; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).
  */
 
 import type { MappedRegion, MemoryRegion } from '../native.ts';
 import type { Backend } from './backend.ts';
+import { BackendRequests } from './backend-requests.ts';
 import {
   featureNames,
   netHeaderBytes,
   notOffered,
-  offeredFeatures,
-  offeredProtocolFeatures,
+  type Offer,
   type ProtocolFeatureName,
   protocolFeatures,
   virtioFeatures,
 } from './features.ts';
+import { inflightBytes, inflightHeads } from './inflight.ts';
 import { MemoryTable } from './memory.ts';
+import { type InflightArea, type LogArea, type VringAddresses, vringLogFlag } from './message.ts';
 import { Refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
+import { packedRing, ringSizeMax, splitRing } from './ring-format.ts';
 
 export type DeviceEvent =
   | RingEvent
@@ -36,7 +42,10 @@ export type DeviceEvent =
       readonly names: readonly string[];
       readonly netHeaderBytes: number;
     }
-  | { readonly type: 'memory'; readonly regions: number; readonly bytes: bigint };
+  | { readonly type: 'memory'; readonly regions: number; readonly bytes: bigint }
+  /** A migration begins or ends: what is written to guest memory is noted in the frontend's log. */
+  | { readonly type: 'logging'; readonly enabled: boolean }
+  | { readonly type: 'mtu'; readonly bytes: number };
 
 /** What a request may need besides a connection. */
 export type Requirement = 'VHOST_USER_F_PROTOCOL_FEATURES' | ProtocolFeatureName;
@@ -44,25 +53,53 @@ export type Requirement = 'VHOST_USER_F_PROTOCOL_FEATURES' | ProtocolFeatureName
 const statusMax = 0xffn;
 const statusFeaturesOk = 0x08n;
 const protocolFeaturesBit = virtioFeatures.VHOST_USER_F_PROTOCOL_FEATURES;
+const logAllBit = virtioFeatures.VHOST_F_LOG_ALL;
+const mtuMin = 68n;
+const mtuMax = 65535n;
+/** One byte of the log stands for eight pages of VHOST_LOG_PAGE bytes. */
+const guestBytesPerLogByte = 8n * 0x1000n;
+/** File offsets are signed: a mapping ends below this. */
+const fileEnd = 1n << 63n;
+const inbandNeeds = [
+  'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
+  'VHOST_USER_PROTOCOL_F_REPLY_ACK',
+] as const;
+
+export interface DeviceOptions {
+  readonly queuePairs: number;
+  readonly offered: Offer;
+  readonly backend: Backend;
+  readonly onEvent: (event: DeviceEvent) => void;
+  /** The frontend answered nonsense on the backend channel. */
+  readonly onChannelMistake: (sentence: string) => void;
+}
 
 export class Device {
   readonly queuePairs: number;
+  readonly offered: Offer;
   readonly #backend: Backend;
   readonly #emit: (event: DeviceEvent) => void;
+  readonly #onChannelMistake: (sentence: string) => void;
   readonly #memory = new MemoryTable();
   readonly #rings: readonly Ring[];
   /** Undefined until SET_FEATURES, and again after a reset. */
   #features: bigint | undefined;
   #protocolFeatures = 0n;
   #status = 0n;
+  #log: LogArea | undefined;
+  #logging = false;
+  #backendRequests: BackendRequests | undefined;
 
-  constructor(queuePairs: number, backend: Backend, emit: (event: DeviceEvent) => void) {
+  constructor(options: DeviceOptions) {
+    const { queuePairs, backend, onEvent } = options;
     this.queuePairs = queuePairs;
+    this.offered = options.offered;
     this.#backend = backend;
-    this.#emit = emit;
+    this.#emit = onEvent;
+    this.#onChannelMistake = options.onChannelMistake;
     this.#rings = Array.from(
       { length: 2 * queuePairs },
-      (_, queue) => new Ring(queue, backend, this.#memory, emit),
+      (_, queue) => new Ring(queue, backend, this.#memory, onEvent),
     );
   }
 
@@ -90,17 +127,19 @@ export class Device {
   has(requirement: Requirement): boolean {
     if (requirement === 'VHOST_USER_F_PROTOCOL_FEATURES') {
       // QEMU enables the first rings before SET_FEATURES: until then the bit counts as it is offered.
-      return ((this.#features ?? offeredFeatures) & protocolFeaturesBit) !== 0n;
+      return ((this.#features ?? this.offered.virtio) & protocolFeaturesBit) !== 0n;
     }
     return (this.#protocolFeatures & protocolFeatures[requirement]) !== 0n;
   }
 
-  setFeatures(features: bigint): void {
-    const surplus = notOffered(features, offeredFeatures);
+  setFeatures(chosen: bigint): void {
+    const surplus = notOffered(chosen, this.offered.virtio);
     if (surplus !== 0n) {
       const names = featureNames(surplus, virtioFeatures).join(', ');
       throw new Refusal('MISSING_FEATURE', `${names} was not offered`);
     }
+    this.#setLogging((chosen & logAllBit) !== 0n);
+    const features = chosen & ~logAllBit;
     const before = this.#features;
     // QEMU repeats the same choice for every queue pair it starts, while earlier ones run.
     if (features === before) return;
@@ -111,6 +150,8 @@ export class Device {
     }
     this.#backend.setFeatures(features);
     this.#features = features;
+    const isPacked = (features & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n;
+    for (const ring of this.#rings) ring.setFormat(isPacked ? packedRing : splitRing);
     this.#followEnableRule(before, features);
     this.#emit({
       type: 'features-agreed',
@@ -121,10 +162,17 @@ export class Device {
   }
 
   setProtocolFeatures(features: bigint): void {
-    const surplus = notOffered(features, offeredProtocolFeatures);
+    const surplus = notOffered(features, this.offered.protocol);
     if (surplus !== 0n) {
       const names = featureNames(surplus, protocolFeatures).join(', ');
       throw new Refusal('MISSING_FEATURE', `${names} was not offered`);
+    }
+    if ((features & protocolFeatures.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) !== 0n) {
+      const missing = inbandNeeds.find((name) => (features & protocolFeatures[name]) === 0n);
+      if (missing !== undefined) {
+        const sentence = `VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS came without ${missing}`;
+        throw new Refusal('MISSING_FEATURE', sentence);
+      }
     }
     this.#protocolFeatures = features;
   }
@@ -143,15 +191,107 @@ export class Device {
 
   reset(): void {
     for (const ring of this.#rings) ring.reset();
+    this.#setLogging(false);
     this.#features = undefined;
     this.#status = 0n;
   }
 
   startRing(queue: number, takeKickFd: () => number): void {
-    if (this.#features === undefined) {
-      throw new Refusal('WRONG_ORDER', 'came before SET_FEATURES');
+    this.#requireFeatures();
+    this.ring(queue).start(takeKickFd, this.#hasInband);
+  }
+
+  /** VRING_KICK. */
+  kickRing(queue: number): void {
+    this.#requireFeatures();
+    this.ring(queue).kick();
+  }
+
+  setRingAddresses(queue: number, addresses: VringAddresses): void {
+    const { desc, avail, used, log, flags } = addresses;
+    if ((flags & vringLogFlag) === 0) {
+      this.ring(queue).setAddresses({ desc, avail, used });
+      return;
     }
-    this.ring(queue).start(takeKickFd);
+    if ((this.offered.virtio & logAllBit) === 0n) {
+      const sentence = 'asks for logging, but VHOST_F_LOG_ALL was not offered';
+      throw new Refusal('MISSING_FEATURE', sentence);
+    }
+    if (this.#log !== undefined) requireCovered(this.#log, log, 'the used ring');
+    this.ring(queue).setAddresses({ desc, avail, used, usedLogAddress: log });
+  }
+
+  /** A call of a queue that has no eventfd for it. */
+  ringCalled(queue: number): void {
+    if (this.ring(queue).callsInBand) this.#backendRequests?.tell('VRING_CALL', queue);
+  }
+
+  ringBroken(queue: number, reason: string): void {
+    const ring = this.ring(queue);
+    ring.markBroken(reason);
+    if (this.#hasInband && ring.errsInBand) this.#backendRequests?.tell('VRING_ERR', queue);
+  }
+
+  setBackendChannel(fd: number): void {
+    this.#backendRequests?.close();
+    this.#backendRequests = undefined;
+    this.#backendRequests = new BackendRequests(
+      (reader) => this.#backend.openChannel(fd, reader),
+      this.#onChannelMistake,
+    );
+  }
+
+  setLog(log: LogArea, takeFd: () => number): void {
+    const { sizeBytes, offsetBytes } = log;
+    if (sizeBytes === 0n || offsetBytes + sizeBytes > fileEnd) {
+      const sentence = `log of ${sizeBytes} bytes at file offset ${offsetBytes} lies in no file`;
+      throw new Refusal('BAD_VALUE', sentence);
+    }
+    const guestEnd = this.#memory.guestEnd;
+    if (guestEnd > 0n) requireCovered(log, guestEnd - 1n, 'guest memory');
+    this.#backend.setLog({ ...log, fd: takeFd() });
+    this.#log = log;
+  }
+
+  setMtu(bytes: bigint): void {
+    if (bytes < mtuMin || bytes > mtuMax) {
+      throw new Refusal('BAD_VALUE', `MTU ${bytes} is not between ${mtuMin} and ${mtuMax}`);
+    }
+    this.#backend.setMtu(Number(bytes));
+    this.#emit({ type: 'mtu', bytes: Number(bytes) });
+  }
+
+  /** SEND_RARP: the guest has moved here and cannot say so itself. */
+  announce(mac: number): void {
+    const isGroup = Math.floor(mac / 2 ** 40) % 2 === 1;
+    if (mac === 0 || isGroup) {
+      const digits = mac.toString(16).padStart(12, '0');
+      throw new Refusal('BAD_VALUE', `MAC ${digits} is not the address of one machine`);
+    }
+    this.#backend.announce(mac);
+  }
+
+  /** A new region for `wanted`, and the fd of its file, which is the caller's; none for packed rings. */
+  createInflight(wanted: InflightArea): { area: InflightArea; fd: number | undefined } {
+    const { queues, queueSize } = wanted;
+    this.#checkInflight(wanted);
+    if (((this.#features ?? 0n) & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n) {
+      return { area: { ...wanted, sizeBytes: 0n, offsetBytes: 0n }, fd: undefined };
+    }
+    const sizeBytes = inflightBytes(queues, queueSize);
+    const fd = this.#backend.createMemoryFile(sizeBytes, inflightHeads(queues, queueSize));
+    return { area: { ...wanted, sizeBytes: BigInt(sizeBytes), offsetBytes: 0n }, fd };
+  }
+
+  /** The region comes back when the frontend starts the device; nothing in it is needed to go on. */
+  acceptInflight(area: InflightArea): void {
+    this.#checkInflight(area);
+    const { queues, queueSize, sizeBytes } = area;
+    const needed = inflightBytes(queues, queueSize);
+    if (sizeBytes < needed) {
+      const sentence = `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ${queueSize}`;
+      throw new Refusal('BAD_VALUE', sentence);
+    }
   }
 
   /** `takeFd` gives the fd of each region in turn. */
@@ -185,7 +325,40 @@ export class Device {
         this.#memory.replace([]);
         this.#backend.setMemory([]);
       },
+      () => this.#setLogging(false),
+      () => {
+        if (this.#log === undefined) return;
+        this.#log = undefined;
+        this.#backend.setLog(undefined);
+      },
+      () => this.#backendRequests?.close(),
     ];
+  }
+
+  get #hasInband(): boolean {
+    return this.has('VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS');
+  }
+
+  #requireFeatures(): void {
+    if (this.#features === undefined) {
+      throw new Refusal('WRONG_ORDER', 'came before SET_FEATURES');
+    }
+  }
+
+  #setLogging(enabled: boolean): void {
+    if (this.#logging === enabled) return;
+    this.#logging = enabled;
+    this.#backend.setLogging(enabled);
+    this.#emit({ type: 'logging', enabled });
+  }
+
+  #checkInflight({ queues, queueSize }: InflightArea): void {
+    if (queues < 1 || queues > this.ringCount) {
+      throw new Refusal('BAD_VALUE', `${queues} queues; this port has 1 to ${this.ringCount}`);
+    }
+    if (queueSize < 1 || queueSize > ringSizeMax) {
+      throw new Refusal('BAD_VALUE', `size ${queueSize} is not between 1 and ${ringSizeMax}`);
+    }
   }
 
   /**
@@ -202,6 +375,15 @@ export class Device {
   #reportMemory(): void {
     this.#emit({ type: 'memory', regions: this.#memory.count, bytes: this.#memory.totalBytes });
   }
+}
+
+/** Pages that the log has no bit for would be left behind by the migration without a word. */
+function requireCovered(log: LogArea, guestAddress: bigint, what: string): void {
+  if (guestAddress / guestBytesPerLogByte < log.sizeBytes) return;
+  throw new Refusal(
+    'BAD_VALUE',
+    `log of ${log.sizeBytes} bytes does not reach guest address 0x${guestAddress.toString(16)} of ${what}`,
+  );
 }
 
 function withFd(region: MemoryRegion, takeFd: () => number): MappedRegion {

@@ -1,8 +1,13 @@
 /**
- * Feature bits of virtio-net and of the vhost-user protocol: their names, the sets this backend
- * offers, and what follows from a choice. Pure.
+ * Feature bits of virtio-net and of the vhost-user protocol: their names, the most this folder can
+ * serve, and what follows from a choice. Pure.
  *
- * The tables name more bits than are offered, so that a refusal can say which one was asked for.
+ * What a session offers is up to its owner, who knows the data plane (port/offer.ts); it may leave out
+ * any bit of `servable`. The tables name more bits, so that a refusal can say which was asked for.
+ *
+ * VIRTIO_F_RING_RESET needs nothing here, a frontend stops and starts the ring like any other. But
+ * QEMU, 7.2 at least, passes the bit on and then resets the queues of kernel vhost only: behind
+ * vhost-user the backend would go on with a ring the driver has taken away.
  *
  * Sources: virtio 1.2 §5.1.3 (network), §6 (reserved bits), §6.3 (legacy); vhost-user "Protocol
  * features". Protocol bits above 19 moved between drafts and are therefore not named here.
@@ -46,6 +51,8 @@ export const virtioFeatures = {
   VIRTIO_F_ORDER_PLATFORM: 1n << 36n,
   VIRTIO_F_NOTIFICATION_DATA: 1n << 38n,
   VIRTIO_F_RING_RESET: 1n << 40n,
+  VIRTIO_NET_F_GUEST_USO4: 1n << 54n,
+  VIRTIO_NET_F_GUEST_USO6: 1n << 55n,
   VIRTIO_NET_F_HOST_USO: 1n << 56n,
   VIRTIO_NET_F_HASH_REPORT: 1n << 57n,
   VIRTIO_NET_F_RSS: 1n << 60n,
@@ -78,29 +85,67 @@ export const protocolFeatures = {
 export type VirtioFeatureName = keyof typeof virtioFeatures;
 export type ProtocolFeatureName = keyof typeof protocolFeatures;
 
-function union(bits: readonly bigint[]): bigint {
-  return bits.reduce((set, bit) => set | bit, 0n);
+/** A set of bits of each of the two tables. */
+export interface Offer {
+  readonly virtio: bigint;
+  readonly protocol: bigint;
 }
 
-export const offeredFeatures: bigint = union([
-  virtioFeatures.VIRTIO_NET_F_MRG_RXBUF,
-  virtioFeatures.VIRTIO_NET_F_CTRL_VQ,
-  virtioFeatures.VIRTIO_NET_F_GUEST_ANNOUNCE,
-  virtioFeatures.VIRTIO_NET_F_MQ,
-  virtioFeatures.VIRTIO_F_ANY_LAYOUT,
-  virtioFeatures.VIRTIO_F_INDIRECT_DESC,
-  virtioFeatures.VIRTIO_F_EVENT_IDX,
-  virtioFeatures.VHOST_USER_F_PROTOCOL_FEATURES,
-  virtioFeatures.VIRTIO_F_VERSION_1,
-]);
+export function offerOf(
+  virtio: readonly VirtioFeatureName[],
+  protocol: readonly ProtocolFeatureName[],
+): Offer {
+  return {
+    virtio: virtio.reduce((set, name) => set | virtioFeatures[name], 0n),
+    protocol: protocol.reduce((set, name) => set | protocolFeatures[name], 0n),
+  };
+}
 
-export const offeredProtocolFeatures: bigint = union([
-  protocolFeatures.VHOST_USER_PROTOCOL_F_MQ,
-  protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK,
-  protocolFeatures.VHOST_USER_PROTOCOL_F_RESET_DEVICE,
-  protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-  protocolFeatures.VHOST_USER_PROTOCOL_F_STATUS,
-]);
+/** What may be offered if the data plane does its part. */
+export const servable: Offer = offerOf(
+  [
+    'VIRTIO_NET_F_CSUM',
+    'VIRTIO_NET_F_GUEST_CSUM',
+    'VIRTIO_NET_F_MTU',
+    'VIRTIO_NET_F_GUEST_TSO4',
+    'VIRTIO_NET_F_GUEST_TSO6',
+    'VIRTIO_NET_F_GUEST_ECN',
+    'VIRTIO_NET_F_GUEST_UFO',
+    'VIRTIO_NET_F_HOST_TSO4',
+    'VIRTIO_NET_F_HOST_TSO6',
+    'VIRTIO_NET_F_HOST_ECN',
+    'VIRTIO_NET_F_HOST_UFO',
+    'VIRTIO_NET_F_MRG_RXBUF',
+    'VIRTIO_NET_F_CTRL_VQ',
+    'VIRTIO_NET_F_GUEST_ANNOUNCE',
+    'VIRTIO_NET_F_MQ',
+    'VHOST_F_LOG_ALL',
+    'VIRTIO_F_ANY_LAYOUT',
+    'VIRTIO_F_INDIRECT_DESC',
+    'VIRTIO_F_EVENT_IDX',
+    'VHOST_USER_F_PROTOCOL_FEATURES',
+    'VIRTIO_F_VERSION_1',
+    'VIRTIO_F_RING_PACKED',
+    'VIRTIO_F_IN_ORDER',
+    'VIRTIO_F_RING_RESET',
+    'VIRTIO_NET_F_GUEST_USO4',
+    'VIRTIO_NET_F_GUEST_USO6',
+    'VIRTIO_NET_F_HOST_USO',
+  ],
+  [
+    'VHOST_USER_PROTOCOL_F_MQ',
+    'VHOST_USER_PROTOCOL_F_LOG_SHMFD',
+    'VHOST_USER_PROTOCOL_F_RARP',
+    'VHOST_USER_PROTOCOL_F_REPLY_ACK',
+    'VHOST_USER_PROTOCOL_F_MTU',
+    'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
+    'VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD',
+    'VHOST_USER_PROTOCOL_F_RESET_DEVICE',
+    'VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS',
+    'VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS',
+    'VHOST_USER_PROTOCOL_F_STATUS',
+  ],
+);
 
 const featureBitsMax = 64n;
 

@@ -76,6 +76,15 @@ export class MemoryTable {
     return this.#regions.reduce((sum, region) => sum + region.sizeBytes, 0n);
   }
 
+  /** The first guest address behind all regions; 0 without any. */
+  get guestEnd(): bigint {
+    let end = 0n;
+    for (const { guestAddress, sizeBytes } of this.#regions) {
+      if (guestAddress + sizeBytes > end) end = guestAddress + sizeBytes;
+    }
+    return end;
+  }
+
   /** Whether `sizeBytes` bytes at a user address lie in one region. */
   covers(userAddress: bigint, sizeBytes: bigint): boolean {
     return this.#regions.some(

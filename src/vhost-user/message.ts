@@ -1,9 +1,9 @@
 /**
- * The syntax of vhost-user: request numbers, the header, every payload as a layout that encodes and
- * decodes, and MessageReader, which cuts a byte stream with passed fds into messages.
+ * The syntax of vhost-user: request numbers, the header, and every payload as a layout that encodes
+ * and decodes. message-reader.ts cuts a stream into messages.
  *
- * Pure: no socket, no state but the bytes of the message being read, and no meaning. What a request
- * asks for is in requests.ts. Both directions are here, so a frontend can be built from this file.
+ * Pure: no socket, no state and no meaning. What a request asks for is in requests.ts. Both directions
+ * are here, so a frontend can be built from this file.
  * All numbers are in machine order, which is little-endian on every machine this package builds for.
  *
  * Sources: vhost-user "Message Specification", "Communication", "Front-end message types".
@@ -18,6 +18,8 @@ export const requestNumbers = {
   SET_OWNER: 3,
   RESET_OWNER: 4,
   SET_MEM_TABLE: 5,
+  SET_LOG_BASE: 6,
+  SET_LOG_FD: 7,
   SET_VRING_NUM: 8,
   SET_VRING_ADDR: 9,
   SET_VRING_BASE: 10,
@@ -29,7 +31,13 @@ export const requestNumbers = {
   SET_PROTOCOL_FEATURES: 16,
   GET_QUEUE_NUM: 17,
   SET_VRING_ENABLE: 18,
+  SEND_RARP: 19,
+  NET_SET_MTU: 20,
+  SET_BACKEND_REQ_FD: 21,
+  GET_INFLIGHT_FD: 31,
+  SET_INFLIGHT_FD: 32,
   RESET_DEVICE: 34,
+  VRING_KICK: 35,
   GET_MAX_MEM_SLOTS: 36,
   ADD_MEM_REG: 37,
   REM_MEM_REG: 38,
@@ -39,9 +47,14 @@ export const requestNumbers = {
 
 export type RequestName = keyof typeof requestNumbers;
 
+/** What a backend may ask for on its own channel; spelled without VHOST_USER_BACKEND_. */
+export const backendRequestNumbers = { VRING_CALL: 4, VRING_ERR: 5 } as const;
+
+export type BackendRequestName = keyof typeof backendRequestNumbers;
+
 /** Header flags: the low two bits are the version, the only one being 1. */
 export const headerFlags = { VERSION: 0x1, REPLY: 0x4, NEED_REPLY: 0x8 } as const;
-const versionMask = 0x3;
+export const versionMask = 0x3;
 
 export const headerBytes = 12;
 /** No payload of the specification comes near this; a larger `size` is noise or an attack. */
@@ -143,7 +156,7 @@ export const vringStateLayout: Layout<VringState> = fixed(
   (fields) => ({ index: fields.getUint32(0, true), num: fields.getUint32(4, true) }),
 );
 
-export interface VringAddresses extends RingAddresses {
+export interface VringAddresses extends Omit<RingAddresses, 'usedLogAddress'> {
   readonly index: number;
   readonly flags: number;
   readonly log: bigint;
@@ -243,115 +256,70 @@ export const memoryRegionLayout: Layout<MemoryRegion> = fixed(
   (fields) => readRegion(fields, singleRegionHeadBytes),
 );
 
-/** Why a byte stream stopped being vhost-user. */
-export type FramingErrorCode = 'BAD_VERSION' | 'BAD_FLAGS' | 'BAD_SIZE' | 'BAD_FDS';
-
-export type ReadStep =
-  | { readonly kind: 'incomplete' }
-  | { readonly kind: 'message'; readonly message: Message }
-  | {
-      readonly kind: 'error';
-      readonly code: FramingErrorCode;
-      readonly sentence: string;
-      /** Every fd gathered so far; the caller closes them. */
-      readonly fds: readonly number[];
-    };
-
-/** Which end this reader is: a backend reads requests, a frontend reads replies. */
-export type ReaderRole = 'backend' | 'frontend';
-
-type ReaderState =
-  | { readonly kind: 'header' }
-  | { readonly kind: 'payload'; readonly header: Header }
-  | { readonly kind: 'failed' };
-
-/**
- * Cuts a stream into messages. The owner reads at most `wants` bytes from the socket and feeds them:
- * first the 12 bytes of the header, then exactly the payload. As a read never crosses the end of a
- * message, neither do the fds that come with it. After an error the reader wants nothing any more.
- */
-export class MessageReader {
-  readonly #role: ReaderRole;
-  #state: ReaderState = { kind: 'header' };
-  #buffer = new Uint8Array(headerBytes);
-  #filledBytes = 0;
-  #fds: number[] = [];
-
-  constructor(role: ReaderRole) {
-    this.#role = role;
-  }
-
-  /** How many bytes are missing to the end of the header or payload; 0 after an error. */
-  get wants(): number {
-    return this.#state.kind === 'failed' ? 0 : this.#buffer.length - this.#filledBytes;
-  }
-
-  /** True while a message has begun and not ended. */
-  get midMessage(): boolean {
-    return this.#state.kind === 'payload' || this.#filledBytes > 0 || this.#fds.length > 0;
-  }
-
-  /**
-   * Takes over bytes and fds. Feeding more than `wants` is a programming error (RangeError).
-   * `fdsTruncated` says that the kernel dropped fds that did not fit the caller's buffer.
-   */
-  feed(bytes: Uint8Array, fds: readonly number[], fdsTruncated: boolean): ReadStep {
-    if (bytes.length > this.wants) {
-      throw new RangeError(`fed ${bytes.length} bytes where ${this.wants} were wanted`);
-    }
-    this.#buffer.set(bytes, this.#filledBytes);
-    this.#filledBytes += bytes.length;
-    this.#fds.push(...fds);
-    if (fdsTruncated || this.#fds.length > fdsPerMessageMax) {
-      return this.#fail('BAD_FDS', `more than ${fdsPerMessageMax} fds came with one message`);
-    }
-    if (this.wants > 0) return { kind: 'incomplete' };
-    return this.#state.kind === 'header' ? this.#acceptHeader() : this.#finish();
-  }
-
-  /** Gives up the message being read and hands back its fds. */
-  abandon(): readonly number[] {
-    this.#state = { kind: 'failed' };
-    const fds = this.#fds;
-    this.#fds = [];
-    return fds;
-  }
-
-  #acceptHeader(): ReadStep {
-    const header = decodeHeader(this.#buffer);
-    const flags = `flags 0x${header.flags.toString(16)}`;
-    if ((header.flags & versionMask) !== headerFlags.VERSION) {
-      return this.#fail('BAD_VERSION', `${flags}: version 1 was expected in the low two bits`);
-    }
-    const isReply = (header.flags & headerFlags.REPLY) !== 0;
-    if (isReply !== (this.#role === 'frontend')) {
-      const expected = this.#role === 'frontend' ? 'a reply' : 'a request';
-      return this.#fail('BAD_FLAGS', `${flags}: ${expected} was expected`);
-    }
-    if (header.sizeBytes > payloadBytesMax) {
-      return this.#fail(
-        'BAD_SIZE',
-        `request ${header.request}: payload of ${header.sizeBytes} bytes, at most ${payloadBytesMax} were expected`,
-      );
-    }
-    this.#state = { kind: 'payload', header };
-    this.#buffer = new Uint8Array(header.sizeBytes);
-    this.#filledBytes = 0;
-    return header.sizeBytes === 0 ? this.#finish() : { kind: 'incomplete' };
-  }
-
-  #finish(): ReadStep {
-    if (this.#state.kind !== 'payload') return { kind: 'incomplete' };
-    const { request, flags } = this.#state.header;
-    const message = { request, flags, payload: this.#buffer, fds: this.#fds };
-    this.#state = { kind: 'header' };
-    this.#buffer = new Uint8Array(headerBytes);
-    this.#filledBytes = 0;
-    this.#fds = [];
-    return { kind: 'message', message };
-  }
-
-  #fail(code: FramingErrorCode, sentence: string): ReadStep {
-    return { kind: 'error', code, sentence, fds: this.abandon() };
-  }
+export interface LogArea {
+  readonly sizeBytes: bigint;
+  readonly offsetBytes: bigint;
 }
+
+/** "Log description". */
+export const logAreaLayout: Layout<LogArea> = fixed(
+  16,
+  (fields, value) => {
+    fields.setBigUint64(0, value.sizeBytes, true);
+    fields.setBigUint64(8, value.offsetBytes, true);
+  },
+  (fields) => ({
+    sizeBytes: fields.getBigUint64(0, true),
+    offsetBytes: fields.getBigUint64(8, true),
+  }),
+);
+
+export interface InflightArea {
+  readonly sizeBytes: bigint;
+  readonly offsetBytes: bigint;
+  readonly queues: number;
+  readonly queueSize: number;
+  /** How long this description is on the wire. */
+  readonly wireBytes: number;
+}
+
+const inflightFieldsBytes = 20;
+/** QEMU and DPDK send the C structure, which the compiler rounds up. */
+const inflightPaddedBytes = 24;
+
+/** "Inflight description". */
+export const inflightAreaLayout: Layout<InflightArea> = {
+  bytesMin: inflightFieldsBytes,
+  bytesMax: inflightPaddedBytes,
+  encode(value) {
+    const bytes = new Uint8Array(value.wireBytes);
+    const fields = view(bytes);
+    fields.setBigUint64(0, value.sizeBytes, true);
+    fields.setBigUint64(8, value.offsetBytes, true);
+    fields.setUint16(16, value.queues, true);
+    fields.setUint16(18, value.queueSize, true);
+    return bytes;
+  },
+  decode(bytes) {
+    const wireBytes = bytes.length;
+    if (wireBytes !== inflightFieldsBytes && wireBytes !== inflightPaddedBytes) return undefined;
+    const fields = view(bytes);
+    return {
+      sizeBytes: fields.getBigUint64(0, true),
+      offsetBytes: fields.getBigUint64(8, true),
+      queues: fields.getUint16(16, true),
+      queueSize: fields.getUint16(18, true),
+      wireBytes,
+    };
+  },
+};
+
+/** The u64 of SEND_RARP: a MAC in its first six bytes, here as a number, first byte highest. */
+export const macLayout: Layout<number> = fixed(
+  8,
+  (fields, mac) => {
+    fields.setUint16(0, Math.floor(mac / 2 ** 32), false);
+    fields.setUint32(2, mac % 2 ** 32, false);
+  },
+  (fields) => fields.getUint16(0, false) * 2 ** 32 + fields.getUint32(2, false),
+);

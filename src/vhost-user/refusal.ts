@@ -9,6 +9,7 @@ export const refusalCodes = {
   BAD_FLAGS: 'a reply where a request was expected',
   BAD_SIZE: 'a payload of the wrong size',
   BAD_FDS: 'the wrong number of file descriptors',
+  BAD_REPLY: 'a wrong answer to a request of this backend',
   TRUNCATED: 'the stream ended within a message',
   UNKNOWN_REQUEST: 'a request this backend does not serve',
   MISSING_FEATURE: 'a request or bit that was not negotiated',

@@ -6,19 +6,21 @@
  * facts, in one order, so a handler sees only well-formed calls. Handlers return the payload of the
  * reply for requests that have one of their own; the others are acknowledged by the dispatcher.
  *
- * Left out because nothing offered makes them legal: logging, RARP, MTU, backend channel, IOTLB,
- * config space, postcopy, inflight, in-band notifications, shared objects, device state.
+ * Left out because nothing offered makes them legal: IOTLB, config space, postcopy, shared objects,
+ * device state. VRING_ENDIAN and the crypto sessions are of no use to a network device.
  *
  * Sources: vhost-user "Front-end message types". What QEMU 7 to 11 (hw/virtio/vhost-user.c) and DPDK
  * virtio-user send was read there.
  */
 
 import type { Device, Requirement } from './device.ts';
-import { offeredFeatures, offeredProtocolFeatures } from './features.ts';
 import { memorySlotsMax } from './memory.ts';
 import {
   emptyLayout,
+  inflightAreaLayout,
   type Layout,
+  logAreaLayout,
+  macLayout,
   memoryRegionLayout,
   memoryTableLayout,
   type RequestName,
@@ -28,7 +30,6 @@ import {
   type VringState,
   vringAddressesLayout,
   vringFdLayout,
-  vringLogFlag,
   vringStateLayout,
 } from './message.ts';
 import { memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
@@ -58,12 +59,19 @@ export class ReceivedFds {
   }
 }
 
+/** A reply of a request's own. */
+export interface Answer {
+  readonly payload: Uint8Array;
+  /** Goes along with the reply, and is closed here afterwards. */
+  readonly fd?: number | undefined;
+}
+
 /** A decoded request: everything the dispatcher still checks, and the deed. */
 export interface Call {
   readonly fdCount: Bounds;
   /** The queue index as sent, in range or not; undefined where the request is about no queue. */
   readonly queue: number | undefined;
-  run(device: Device, fds: ReceivedFds): Uint8Array | undefined;
+  run(device: Device, fds: ReceivedFds): Answer | undefined;
 }
 
 export interface RequestRow {
@@ -90,7 +98,7 @@ interface RowFacts<P> {
 /** A request either changes something or answers with a payload of its own. */
 type Handler<P> =
   | { readonly act: (device: Device, payload: P, fds: ReceivedFds) => void }
-  | { readonly answer: (device: Device, payload: P) => Uint8Array };
+  | { readonly answer: (device: Device, payload: P, fds: ReceivedFds) => Answer };
 
 function row<P>(name: RequestName, facts: RowFacts<P> & Handler<P>): RequestRow {
   const { layout, requires, fdsMissing, fds = noFds, queue } = facts;
@@ -108,7 +116,7 @@ function row<P>(name: RequestName, facts: RowFacts<P> & Handler<P>): RequestRow 
         fdCount: fds(payload),
         queue: queue?.(payload),
         run(device, received) {
-          if ('answer' in facts) return facts.answer(device, payload);
+          if ('answer' in facts) return facts.answer(device, payload, received);
           facts.act(device, payload, received);
           return undefined;
         },
@@ -134,6 +142,15 @@ function enableRing(device: Device, { index, num }: VringState): void {
   device.ring(index).setEnabled(enabled);
 }
 
+function kickRing(device: Device, { index, num }: VringState): void {
+  if (num !== 0) throw new Refusal('BAD_VALUE', `value ${num} is reserved, 0 was expected`);
+  device.kickRing(index);
+}
+
+function answerU64(value: bigint): Answer {
+  return { payload: u64Layout.encode(value) };
+}
+
 /** The eventfd of a SET_VRING_* request, or -1 where it says that none is coming. */
 function takeVringFd({ hasFd }: VringFd, fds: ReceivedFds): number {
   return hasFd ? fds.take() : -1;
@@ -142,7 +159,7 @@ function takeVringFd({ hasFd }: VringFd, fds: ReceivedFds): number {
 const rows: readonly RequestRow[] = [
   row('GET_FEATURES', {
     layout: emptyLayout,
-    answer: () => u64Layout.encode(offeredFeatures),
+    answer: (device) => answerU64(device.offered.virtio),
   }),
   row('SET_FEATURES', {
     layout: u64Layout,
@@ -158,6 +175,18 @@ const rows: readonly RequestRow[] = [
     fdsMissing: memoryWithoutFds,
     act: (device, regions, fds) => device.setMemory(regions, () => fds.take()),
   }),
+  // Answered, whether asked to or not; QEMU looks at nothing but the request number of the reply.
+  row('SET_LOG_BASE', {
+    layout: logAreaLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_LOG_SHMFD',
+    fds: oneFd,
+    answer(device, log, fds) {
+      device.setLog(log, () => fds.take());
+      return answerU64(0n);
+    },
+  }),
+  // An eventfd to tell of changes to the log. Nobody has to be told: frontends read the log in turns.
+  row('SET_LOG_FD', { layout: emptyLayout, fds: oneFd, act: () => {} }),
   row('SET_VRING_NUM', {
     layout: vringStateLayout,
     queue: indexOf,
@@ -166,15 +195,7 @@ const rows: readonly RequestRow[] = [
   row('SET_VRING_ADDR', {
     layout: vringAddressesLayout,
     queue: indexOf,
-    act(device, { index, flags, desc, avail, used }) {
-      if ((flags & vringLogFlag) !== 0) {
-        throw new Refusal(
-          'MISSING_FEATURE',
-          'asks for logging, but VHOST_F_LOG_ALL was not offered',
-        );
-      }
-      device.ring(index).setAddresses({ desc, avail, used });
-    },
+    act: (device, addresses) => device.setRingAddresses(addresses.index, addresses),
   }),
   row('SET_VRING_BASE', {
     layout: vringStateLayout,
@@ -184,8 +205,9 @@ const rows: readonly RequestRow[] = [
   row('GET_VRING_BASE', {
     layout: vringStateLayout,
     queue: indexOf,
-    answer: (device, { index }) =>
-      vringStateLayout.encode({ index, num: device.ring(index).stop() }),
+    answer: (device, { index }) => ({
+      payload: vringStateLayout.encode({ index, num: device.ring(index).stop() }),
+    }),
   }),
   row('SET_VRING_KICK', {
     layout: vringFdLayout,
@@ -208,7 +230,7 @@ const rows: readonly RequestRow[] = [
   // Legal before SET_FEATURES: bit 30 has to be offered, not agreed.
   row('GET_PROTOCOL_FEATURES', {
     layout: emptyLayout,
-    answer: () => u64Layout.encode(offeredProtocolFeatures),
+    answer: (device) => answerU64(device.offered.protocol),
   }),
   row('SET_PROTOCOL_FEATURES', {
     layout: u64Layout,
@@ -217,7 +239,7 @@ const rows: readonly RequestRow[] = [
   // Asks for queue pairs. Legal once a frontend has seen MQ offered, which it always is.
   row('GET_QUEUE_NUM', {
     layout: emptyLayout,
-    answer: (device) => u64Layout.encode(BigInt(device.queuePairs)),
+    answer: (device) => answerU64(BigInt(device.queuePairs)),
   }),
   row('SET_VRING_ENABLE', {
     layout: vringStateLayout,
@@ -225,15 +247,51 @@ const rows: readonly RequestRow[] = [
     queue: indexOf,
     act: enableRing,
   }),
+  row('SEND_RARP', {
+    layout: macLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_RARP',
+    act: (device, mac) => device.announce(mac),
+  }),
+  row('NET_SET_MTU', {
+    layout: u64Layout,
+    requires: 'VHOST_USER_PROTOCOL_F_MTU',
+    act: (device, bytes) => device.setMtu(bytes),
+  }),
+  row('SET_BACKEND_REQ_FD', {
+    layout: emptyLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
+    fds: oneFd,
+    act: (device, _, fds) => device.setBackendChannel(fds.take()),
+  }),
+  row('GET_INFLIGHT_FD', {
+    layout: inflightAreaLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD',
+    answer(device, wanted) {
+      const { area, fd } = device.createInflight(wanted);
+      return { payload: inflightAreaLayout.encode(area), fd };
+    },
+  }),
+  row('SET_INFLIGHT_FD', {
+    layout: inflightAreaLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD',
+    fds: oneFd,
+    act: (device, area) => device.acceptInflight(area),
+  }),
   row('RESET_DEVICE', {
     layout: emptyLayout,
     requires: 'VHOST_USER_PROTOCOL_F_RESET_DEVICE',
     act: (device) => device.reset(),
   }),
+  row('VRING_KICK', {
+    layout: vringStateLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS',
+    queue: indexOf,
+    act: kickRing,
+  }),
   row('GET_MAX_MEM_SLOTS', {
     layout: emptyLayout,
     requires: 'VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS',
-    answer: () => u64Layout.encode(BigInt(memorySlotsMax)),
+    answer: () => answerU64(BigInt(memorySlotsMax)),
   }),
   // The reply with a region is for postcopy only; otherwise this is acknowledged like the rest.
   row('ADD_MEM_REG', {
@@ -258,7 +316,7 @@ const rows: readonly RequestRow[] = [
   row('GET_STATUS', {
     layout: emptyLayout,
     requires: 'VHOST_USER_PROTOCOL_F_STATUS',
-    answer: (device) => u64Layout.encode(device.status),
+    answer: (device) => answerU64(device.status),
   }),
 ];
 

@@ -12,19 +12,27 @@
  * stopped ring keeps the setting. A stopped ring forgets its addresses, so that one that is started
  * again with stale ones (the guest rebooted) is a refusal and not a write into somebody's memory.
  *
- * Sources: vhost-user "Ring states"; virtio 1.2 §2.7 (size and alignment of the parts).
+ * With in-band notifications VRING_KICK starts a ring as well, one that has no eventfd from its
+ * frontend; the backend then makes one for itself. Calls go in band unless SET_VRING_CALL said other.
+ *
+ * What a size, an address and a base may be depends on the ring's format (ring-format.ts), which is
+ * settled by SET_FEATURES. Everything is checked when it is said, and again when the ring starts,
+ * because the features may have changed in between.
+ *
+ * Sources: vhost-user "Ring states", "In-band notifications".
  */
 
 import type { RingAddresses } from '../native.ts';
 import type { Backend } from './backend.ts';
 import type { MemoryTable } from './memory.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';
+import { type RingFormat, splitRing } from './ring-format.ts';
 
 export type RingState =
   /** What the frontend has said so far; a ring starts once nothing is undefined. */
   | {
       readonly kind: 'stopped';
-      readonly base: number;
+      readonly base: number | undefined;
       readonly size: number | undefined;
       readonly addresses: RingAddresses | undefined;
     }
@@ -38,25 +46,26 @@ export type RingEvent =
   | { readonly type: 'ring-enabled'; readonly queue: number }
   | { readonly type: 'ring-disabled'; readonly queue: number };
 
-export const ringSizeMax = 32768;
-const indexMax = 0xffff;
+const fresh = {
+  kind: 'stopped',
+  base: undefined,
+  size: undefined,
+  addresses: undefined,
+} as const satisfies RingState;
 
-/** Alignment and length of each part of a split ring; length includes the event index fields. */
-const parts = [
-  { name: 'desc', alignBytes: 16n, lengthBytes: (size: bigint) => 16n * size },
-  { name: 'avail', alignBytes: 2n, lengthBytes: (size: bigint) => 6n + 2n * size },
-  { name: 'used', alignBytes: 4n, lengthBytes: (size: bigint) => 6n + 8n * size },
-] as const;
+/** Where a kind of notification goes; `unsaid` until the frontend said something about an eventfd. */
+type Notification = 'unsaid' | 'none' | 'eventfd' | 'in-band';
 
 export class Ring {
   readonly #queue: number;
   readonly #backend: Backend;
   readonly #memory: MemoryTable;
   readonly #emit: (event: RingEvent) => void;
-  #state: RingState = { kind: 'stopped', base: 0, size: undefined, addresses: undefined };
+  #state: RingState = fresh;
+  #format: RingFormat = splitRing;
   #enabled = false;
-  #hasCall = false;
-  #hasErr = false;
+  #call: Notification = 'unsaid';
+  #err: Notification = 'unsaid';
 
   constructor(
     queue: number,
@@ -78,35 +87,26 @@ export class Ring {
     return this.#enabled;
   }
 
+  /** Only while the ring is stopped. What was said before is checked again when the ring starts. */
+  setFormat(format: RingFormat): void {
+    this.#format = format;
+  }
+
   setSize(size: number): void {
     const state = this.#requireStopped();
-    if (size < 1 || size > ringSizeMax) {
-      throw new Refusal('BAD_VALUE', `size ${size} is not between 1 and ${ringSizeMax}`);
-    }
-    if ((size & (size - 1)) !== 0) {
-      throw new Refusal('BAD_VALUE', `size ${size} is not a power of two`);
-    }
+    this.#format.checkSize(size);
     this.#state = { ...state, size };
   }
 
   setBase(base: number): void {
     const state = this.#requireStopped();
-    if (base > indexMax) {
-      throw new Refusal('BAD_VALUE', `base ${base} is not between 0 and ${indexMax}`);
-    }
+    this.#format.checkBase(base, state.size);
     this.#state = { ...state, base };
   }
 
   /** On a started ring this moves it, between two rounds of the data plane. */
   setAddresses(addresses: RingAddresses): void {
-    for (const { name, alignBytes } of parts) {
-      if (addresses[name] % alignBytes !== 0n) {
-        throw new Refusal(
-          'BAD_VALUE',
-          `${name} address 0x${addresses[name].toString(16)} is not a multiple of ${alignBytes}`,
-        );
-      }
-    }
+    this.#checkAlignment(addresses);
     const state = this.#state;
     switch (state.kind) {
       case 'stopped':
@@ -125,9 +125,9 @@ export class Ring {
   /**
    * SET_VRING_KICK. `takeKickFd` is called when nothing can go wrong any more, and gives -1 where
    * the frontend wants polling. A started ring goes on where it is, with the new eventfd; a broken
-   * one stays broken.
+   * one stays broken. `inBand` says that notifications without an eventfd go in band.
    */
-  start(takeKickFd: () => number): void {
+  start(takeKickFd: () => number, inBand: boolean): void {
     const state = this.#state;
     if (state.kind === 'broken') return;
     const { size, addresses } = state;
@@ -137,21 +137,38 @@ export class Ring {
     if (addresses === undefined) {
       throw new Refusal('WRONG_ORDER', 'came before SET_VRING_ADDR said where the ring lies');
     }
+    this.#format.checkSize(size);
+    this.#checkAlignment(addresses);
     this.#requireMapped(addresses, size);
-    const base = state.kind === 'started' ? this.stop() : state.base;
+    const said = state.kind === 'started' ? this.stop() : state.base;
+    const last = said ?? this.#format.initialBase;
+    this.#format.checkBase(last, size);
+    const base = this.#format.startBase(last);
+    if (inBand && this.#call === 'unsaid') {
+      this.#call = 'in-band';
+      this.#backend.setCallInBand(this.#queue);
+    }
     this.#backend.startQueue(this.#queue, { ...addresses, size, base, kickFd: takeKickFd() });
     this.#state = { kind: 'started', size, addresses };
     this.#emit({ type: 'ring-started', queue: this.#queue, size });
   }
 
-  /** Stops the ring if it runs; returns the next avail index, of a stopped ring too. */
+  /** VRING_KICK: starts the ring if need be and makes the data plane look at it. */
+  kick(): void {
+    if (this.#state.kind === 'stopped') {
+      this.start(() => this.#backend.createEventfd(), true);
+    }
+    if (this.#state.kind === 'started') this.#backend.kick(this.#queue);
+  }
+
+  /** Stops the ring if it runs; returns where it would go on, of a stopped ring too. */
   stop(): number {
     const state = this.#state;
-    if (state.kind === 'stopped') return state.base;
+    if (state.kind === 'stopped') return state.base ?? this.#format.initialBase;
     // The queue counts as stopped even if the backend throws: it is not to be stopped twice.
-    this.#state = { kind: 'stopped', base: 0, size: state.size, addresses: undefined };
+    this.#state = { ...fresh, size: state.size };
     const base = this.#backend.stopQueue(this.#queue);
-    this.#state = { ...this.#state, base };
+    this.#state = { ...fresh, size: state.size, base };
     this.#emit({ type: 'ring-stopped', queue: this.#queue, base });
     return base;
   }
@@ -165,13 +182,22 @@ export class Ring {
 
   /** Takes the call eventfd over; -1 takes the present one away. */
   setCall(fd: number): void {
-    this.#hasCall = fd !== -1;
+    this.#call = fd === -1 ? 'none' : 'eventfd';
     this.#backend.setCall(this.#queue, fd);
   }
 
   setErr(fd: number): void {
-    this.#hasErr = fd !== -1;
+    this.#err = fd === -1 ? 'none' : 'eventfd';
     this.#backend.setErr(this.#queue, fd);
+  }
+
+  get callsInBand(): boolean {
+    return this.#call === 'in-band';
+  }
+
+  /** Errors go to an eventfd if there is one, and in band otherwise. */
+  get errsInBand(): boolean {
+    return this.#err !== 'eventfd';
   }
 
   /** The data plane gave the queue up because of what the guest wrote. */
@@ -188,8 +214,8 @@ export class Ring {
    * GET_VRING_BASE, also when a machine is only paused and goes on from there.
    */
   reset(): void {
-    const base = this.stop();
-    this.#state = { kind: 'stopped', base, size: undefined, addresses: undefined };
+    const base = this.#state.kind === 'stopped' ? this.#state.base : this.stop();
+    this.#state = { ...fresh, base };
     this.setEnabled(false);
   }
 
@@ -198,9 +224,20 @@ export class Ring {
     return [
       () => this.stop(),
       () => this.setEnabled(false),
-      () => this.#hasCall && this.setCall(-1),
-      () => this.#hasErr && this.setErr(-1),
+      () => (this.#call === 'eventfd' || this.#call === 'in-band') && this.setCall(-1),
+      () => this.#err === 'eventfd' && this.setErr(-1),
     ];
+  }
+
+  #checkAlignment(addresses: RingAddresses): void {
+    for (const { name, alignBytes } of this.#format.parts) {
+      if (addresses[name] % alignBytes !== 0n) {
+        throw new Refusal(
+          'BAD_VALUE',
+          `${name} address 0x${addresses[name].toString(16)} is not a multiple of ${alignBytes}`,
+        );
+      }
+    }
   }
 
   #requireStopped(): RingState & { kind: 'stopped' } {
@@ -215,7 +252,7 @@ export class Ring {
     if (this.#memory.count === 0) {
       throw new Refusal('MEMORY_NOT_SHARED', `no memory region was given; ${memoryRemedy}`);
     }
-    for (const { name, lengthBytes } of parts) {
+    for (const { name, lengthBytes } of this.#format.parts) {
       const length = lengthBytes(BigInt(size));
       if (!this.#memory.covers(addresses[name], length)) {
         throw new Refusal(

@@ -35,9 +35,11 @@
 
 import type { Backend, Channel } from './backend.ts';
 import { Device, type DeviceEvent } from './device.ts';
-import { encodeMessage, headerFlags, type Message, MessageReader, u64Layout } from './message.ts';
+import { notOffered, type Offer, servable } from './features.ts';
+import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
+import { MessageReader } from './message-reader.ts';
 import { memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
-import { ReceivedFds, type RequestRow, requestTable } from './requests.ts';
+import { type Answer, ReceivedFds, type RequestRow, requestTable } from './requests.ts';
 
 /** Why a session ended. Sentences begin with the port and are complete. */
 export type CloseReason =
@@ -61,13 +63,15 @@ export interface SessionOptions {
   readonly name: string;
   /** Queue pairs served: rings 0 .. 2 * queuePairs - 1. */
   readonly queuePairs: number;
+  /** Within `servable`, and only what the backend does its part for. */
+  readonly offered: Offer;
   readonly backend: Backend;
   readonly channel: Channel;
   readonly onEvent: (event: SessionEvent) => void;
 }
 
 type Outcome =
-  | { readonly kind: 'done'; readonly reply: Uint8Array | undefined }
+  | { readonly kind: 'done'; readonly answer: Answer | undefined }
   | {
       readonly kind: 'failed';
       readonly reason: CloseReason & { kind: 'protocol-error' | 'backend-error' };
@@ -78,7 +82,6 @@ const ackFailure = 1n;
 
 export class Session {
   readonly #name: string;
-  readonly #backend: Backend;
   readonly #channel: Channel;
   readonly #onEvent: (event: SessionEvent) => void;
   readonly #reader = new MessageReader('backend');
@@ -88,11 +91,21 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#name = options.name;
-    this.#backend = options.backend;
     this.#channel = options.channel;
     this.#onEvent = options.onEvent;
-    this.#device = new Device(options.queuePairs, this.#backend, (event: DeviceEvent) => {
-      this.#pending.push(event);
+    const surplus = notOffered(options.offered.virtio, servable.virtio);
+    const surplusProtocol = notOffered(options.offered.protocol, servable.protocol);
+    if (surplus !== 0n || surplusProtocol !== 0n) {
+      throw new RangeError(
+        `offers 0x${surplus.toString(16)} and 0x${surplusProtocol.toString(16)}, which nobody serves`,
+      );
+    }
+    this.#device = new Device({
+      queuePairs: options.queuePairs,
+      offered: options.offered,
+      backend: options.backend,
+      onEvent: (event: DeviceEvent) => this.#pending.push(event),
+      onChannelMistake: (sentence) => this.#onChannelMistake(sentence),
     });
   }
 
@@ -156,8 +169,13 @@ export class Session {
   /** The data plane gave up on a queue; it stays broken until it is stopped by the frontend. */
   queueBroken(queue: number, reason: string): void {
     if (!this.#open) return;
-    this.#device.ring(queue).markBroken(reason);
+    this.#device.ringBroken(queue, reason);
     this.#deliverEvents();
+  }
+
+  /** The data plane has called for a queue that was set to do so in band. */
+  queueCalled(queue: number): void {
+    if (this.#open) this.#device.ringCalled(queue);
   }
 
   /** Stops all rings and gives back eventfds and memory. Idempotent. */
@@ -171,7 +189,7 @@ export class Session {
     const row = requestTable.get(message.request);
     let outcome: Outcome;
     try {
-      outcome = { kind: 'done', reply: this.#perform(row, message, fds) };
+      outcome = { kind: 'done', answer: this.#perform(row, message, fds) };
     } catch (error) {
       outcome = { kind: 'failed', reason: this.#explain(row, message, error) };
     }
@@ -180,11 +198,7 @@ export class Session {
   }
 
   /** All checks in order, then the handler. Throws Refusal, or what the backend throws. */
-  #perform(
-    row: RequestRow | undefined,
-    message: Message,
-    fds: ReceivedFds,
-  ): Uint8Array | undefined {
+  #perform(row: RequestRow | undefined, message: Message, fds: ReceivedFds): Answer | undefined {
     if (row === undefined) {
       throw new Refusal('UNKNOWN_REQUEST', 'this backend does not serve it');
     }
@@ -230,12 +244,12 @@ export class Session {
       row?.replies !== true &&
       this.#device.has('VHOST_USER_PROTOCOL_F_REPLY_ACK');
     if (outcome.kind === 'done') {
-      const reply = outcome.reply ?? (wantsAck ? u64Layout.encode(ackSuccess) : undefined);
-      const unsent = reply === undefined ? undefined : this.#send(row, message, reply);
+      const answer = outcome.answer ?? (wantsAck ? ack(ackSuccess) : undefined);
+      const unsent = answer === undefined ? undefined : this.#send(row, message, answer);
       if (unsent !== undefined) this.#finish(unsent);
       return;
     }
-    const unsent = wantsAck ? this.#send(row, message, u64Layout.encode(ackFailure)) : undefined;
+    const unsent = wantsAck ? this.#send(row, message, ack(ackFailure)) : undefined;
     if (row === undefined && wantsAck && unsent === undefined) {
       this.#pending.push({ type: 'request-refused', sentence: outcome.reason.sentence });
       return;
@@ -247,17 +261,31 @@ export class Session {
   #send(
     row: RequestRow | undefined,
     message: Message,
-    payload: Uint8Array,
+    { payload, fd }: Answer,
   ): CloseReason | undefined {
     const flags = headerFlags.VERSION | headerFlags.REPLY;
+    const fds = fd === undefined ? [] : [fd];
     try {
-      this.#channel.send(encodeMessage(message.request, flags, payload));
+      this.#channel.send(encodeMessage(message.request, flags, payload), fds);
       return undefined;
     } catch (cause) {
       const subject = `port ${this.#name}: ${describeRequest(row, message)}`;
       const sentence = `${subject}: the answer could not be sent: ${messageOf(cause)}`;
       return { kind: 'send-failed', sentence, cause };
+    } finally {
+      this.#closeFds(fds);
     }
+  }
+
+  /** Comes from outside any message, from the backend channel. */
+  #onChannelMistake(sentence: string): void {
+    const subject = `port ${this.#name}: backend channel`;
+    this.#finish({
+      kind: 'protocol-error',
+      code: 'BAD_REPLY',
+      sentence: `${subject}: ${sentence}`,
+    });
+    this.#deliverEvents();
   }
 
   /** The one way to the end. What the backend holds is given back even if parts of that fail. */
@@ -287,6 +315,10 @@ export class Session {
   #closeFds(fds: readonly number[]): void {
     for (const fd of fds) this.#channel.closeFd(fd);
   }
+}
+
+function ack(status: bigint): Answer {
+  return { payload: u64Layout.encode(status) };
 }
 
 function checkFdCount(row: RequestRow, { min, max }: RequestRow['payloadBytes'], count: number) {

@@ -5,19 +5,19 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import {
-  offeredFeatures,
-  offeredProtocolFeatures,
-  protocolFeatures,
-  virtioFeatures,
-} from '../../src/vhost-user/features.ts';
+import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   memoryRegionLayout,
   memoryTableLayout,
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { Recording, region } from '../vhost-user/recording.ts';
+import {
+  offeredFeatures,
+  offeredProtocolFeatures,
+  Recording,
+  region,
+} from '../vhost-user/recording.ts';
 
 const { VIRTIO_NET_F_CTRL_VQ } = virtioFeatures;
 

@@ -3,14 +3,9 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import {
-  offeredFeatures,
-  offeredProtocolFeatures,
-  protocolFeatures,
-  virtioFeatures,
-} from '../../src/vhost-user/features.ts';
+import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { u64Layout, vringStateLayout } from '../../src/vhost-user/message.ts';
-import { Recording } from '../vhost-user/recording.ts';
+import { offeredFeatures, offeredProtocolFeatures, Recording } from '../vhost-user/recording.ts';
 
 const { VHOST_USER_PROTOCOL_F_REPLY_ACK } = protocolFeatures;
 const unknownRequest = 33;

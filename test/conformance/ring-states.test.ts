@@ -3,9 +3,9 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { offeredFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
+import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memoryRegionLayout } from '../../src/vhost-user/message.ts';
-import { Recording, region, ringAddresses } from '../vhost-user/recording.ts';
+import { offeredFeatures, Recording, region, ringAddresses } from '../vhost-user/recording.ts';
 
 const withoutProtocolFeatures = offeredFeatures & ~virtioFeatures.VHOST_USER_F_PROTOCOL_FEATURES;
 

@@ -6,7 +6,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/vhost-user/backend.ts';
-import { offeredFeatures } from '../../src/vhost-user/features.ts';
 import {
   encodeMessage,
   memoryTableLayout,
@@ -15,7 +14,7 @@ import {
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { Recording, region, running } from './recording.ts';
+import { offeredFeatures, Recording, region, running } from './recording.ts';
 
 function expectSettled(recording: Recording): void {
   expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));

@@ -12,7 +12,6 @@ import {
   headerFlags,
   type Layout,
   type Message,
-  MessageReader,
   memoryRegionLayout,
   memoryTableLayout,
   payloadBytesMax,
@@ -21,6 +20,7 @@ import {
   vringFdLayout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
+import { MessageReader } from '../../src/vhost-user/message-reader.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });

@@ -5,9 +5,21 @@
  * handed over or closed; once is right, on every path.
  */
 
-import type { MappedRegion, MemoryRegion, QueueStart, RingAddresses } from '../../src/native.ts';
-import type { Backend, Channel } from '../../src/vhost-user/backend.ts';
-import { offeredFeatures, offeredProtocolFeatures } from '../../src/vhost-user/features.ts';
+import type {
+  DirtyLog,
+  MappedRegion,
+  MemoryRegion,
+  QueueStart,
+  RingAddresses,
+} from '../../src/native.ts';
+import type {
+  Backend,
+  BackendChannel,
+  Channel,
+  ChannelReader,
+  FilePiece,
+} from '../../src/vhost-user/backend.ts';
+import { type Offer, offerOf, servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   decodeHeader,
   encodeMessage,
@@ -24,10 +36,41 @@ import {
 } from '../../src/vhost-user/message.ts';
 import { type CloseReason, Session, type SessionEvent } from '../../src/vhost-user/session.ts';
 
+/** The least a switch offers: split rings, eventfds. */
+export const basicOffer: Offer = offerOf(
+  [
+    'VIRTIO_NET_F_MRG_RXBUF',
+    'VIRTIO_NET_F_CTRL_VQ',
+    'VIRTIO_NET_F_GUEST_ANNOUNCE',
+    'VIRTIO_NET_F_MQ',
+    'VIRTIO_F_ANY_LAYOUT',
+    'VIRTIO_F_INDIRECT_DESC',
+    'VIRTIO_F_EVENT_IDX',
+    'VHOST_USER_F_PROTOCOL_FEATURES',
+    'VIRTIO_F_VERSION_1',
+  ],
+  [
+    'VHOST_USER_PROTOCOL_F_MQ',
+    'VHOST_USER_PROTOCOL_F_REPLY_ACK',
+    'VHOST_USER_PROTOCOL_F_RESET_DEVICE',
+    'VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS',
+    'VHOST_USER_PROTOCOL_F_STATUS',
+  ],
+);
+export const offeredFeatures = basicOffer.virtio;
+export const offeredProtocolFeatures = basicOffer.protocol;
+
 export interface Reply {
   readonly request: number;
   readonly flags: number;
   readonly payload: Uint8Array;
+}
+
+/** A message this backend sent on its own channel. */
+export interface BackendMessage {
+  readonly request: number;
+  readonly flags: number;
+  readonly index: number;
 }
 
 export interface SendOptions {
@@ -44,10 +87,18 @@ export class RecordingBackend implements Backend {
   readonly failures = new Map<BackendMethod, Error>();
   readonly running = new Set<number>();
   nextAvail = 0;
+  /** What came over the backend channel; `channelReader` takes the answers. */
+  readonly sent: BackendMessage[] = [];
+  channelReader: ChannelReader | undefined;
+  channelFailure: Error | undefined;
+  channelsOpen = 0;
   readonly #take: (fd: number) => void;
+  readonly #issue: () => number;
 
-  constructor(take: (fd: number) => void) {
+  /** `take` is told of every fd that is handed over, and `issue` gives one nobody else has. */
+  constructor(take: (fd: number) => void, issue: () => number) {
     this.#take = take;
+    this.#issue = issue;
   }
 
   setMemory(regions: readonly MappedRegion[]): void {
@@ -101,6 +152,63 @@ export class RecordingBackend implements Backend {
     this.#record('setErr', queue, fd);
   }
 
+  setLog(log: DirtyLog | undefined): void {
+    if (log !== undefined) this.#take(log.fd);
+    this.#record('setLog', log && { sizeBytes: log.sizeBytes, offsetBytes: log.offsetBytes });
+  }
+
+  setLogging(enabled: boolean): void {
+    this.#record('setLogging', enabled);
+  }
+
+  setMtu(bytes: number): void {
+    this.#record('setMtu', bytes);
+  }
+
+  announce(mac: number): void {
+    this.#record('announce', mac);
+  }
+
+  createEventfd(): number {
+    this.#record('createEventfd');
+    return this.#issue();
+  }
+
+  kick(queue: number): void {
+    if (!this.running.has(queue)) throw new Error('kicked while stopped');
+    this.#record('kick', queue);
+  }
+
+  setCallInBand(queue: number): void {
+    this.#record('setCallInBand', queue);
+  }
+
+  openChannel(fd: number, reader: ChannelReader): BackendChannel {
+    this.#take(fd);
+    this.#record('openChannel');
+    this.channelReader = reader;
+    this.channelsOpen++;
+    let isOpen = true;
+    return {
+      send: (bytes) => {
+        if (this.channelFailure !== undefined) throw this.channelFailure;
+        const { request, flags } = decodeHeader(bytes);
+        const state = vringStateLayout.decode(bytes.subarray(headerBytes))!;
+        this.sent.push({ request, flags, index: state.index });
+      },
+      closeFd: this.#take,
+      close: () => {
+        if (isOpen) this.channelsOpen--;
+        isOpen = false;
+      },
+    };
+  }
+
+  createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): number {
+    this.#record('createMemoryFile', sizeBytes, contents);
+    return this.#issue();
+  }
+
   /** The arguments of each call of one method, in order. */
   callsOf(method: BackendMethod): unknown[][] {
     return this.calls.filter(([name]) => name === method).map(([, ...args]) => args);
@@ -131,17 +239,22 @@ export class Recording {
   readonly backend: RecordingBackend;
   readonly events: SessionEvent[] = [];
   readonly replies: Reply[] = [];
+  /** How many fds went along with replies. */
+  fdsSent = 0;
+  readonly offered: Offer;
   sendFailure: Error | undefined;
   onEvent: (event: SessionEvent) => void = () => {};
   readonly #settled = new Map<number, number>();
   #fdsIssued = 0;
 
-  constructor(queuePairs = 1) {
+  constructor(queuePairs = 1, offered = basicOffer) {
+    this.offered = offered;
     const settle = (fd: number) => this.#settled.set(fd, (this.#settled.get(fd) ?? 0) + 1);
-    this.backend = new RecordingBackend(settle);
+    this.backend = new RecordingBackend(settle, () => this.fds(1)[0]!);
     const channel: Channel = {
-      send: (bytes) => {
+      send: (bytes, fds = []) => {
         if (this.sendFailure !== undefined) throw this.sendFailure;
+        this.fdsSent += fds.length;
         const { request, flags } = decodeHeader(bytes);
         this.replies.push({ request, flags, payload: bytes.slice(headerBytes) });
       },
@@ -150,6 +263,7 @@ export class Recording {
     this.session = new Session({
       name: 'web1',
       queuePairs,
+      offered,
       backend: this.backend,
       channel,
       onEvent: (event) => {
@@ -211,8 +325,8 @@ export class Recording {
     return reply === undefined ? undefined : vringStateLayout.decode(reply.payload)?.num;
   }
 
-  address(queue: number, addresses = ringAddresses(queue), flags = 0): void {
-    const payload = vringAddressesLayout.encode({ index: queue, flags, log: 0n, ...addresses });
+  address(queue: number, addresses = ringAddresses(queue), flags = 0, log = 0n): void {
+    const payload = vringAddressesLayout.encode({ index: queue, flags, log, ...addresses });
     this.send('SET_VRING_ADDR', { payload });
   }
 
@@ -235,7 +349,7 @@ export class Recording {
   }
 
   /** As QEMU opens: all that is offered is agreed. */
-  negotiate(features = offeredFeatures, protocol = offeredProtocolFeatures): this {
+  negotiate(features = this.offered.virtio, protocol = this.offered.protocol): this {
     this.send('SET_OWNER');
     this.tell('SET_PROTOCOL_FEATURES', protocol);
     this.tell('SET_FEATURES', features);
@@ -243,8 +357,8 @@ export class Recording {
   }
 
   /** NUM, BASE, ADDR, KICK: the order of QEMU and virtio-user. */
-  startRing(queue: number, base = 0): void {
-    this.vring('SET_VRING_NUM', queue, 256);
+  startRing(queue: number, base = 0, size = 256): void {
+    this.vring('SET_VRING_NUM', queue, size);
     this.vring('SET_VRING_BASE', queue, base);
     this.address(queue);
     this.eventfd('SET_VRING_KICK', queue);
@@ -273,6 +387,12 @@ export class Recording {
   eventTypes(): string[] {
     return this.events.map((event) => event.type);
   }
+}
+
+/** Offers all that this protocol side can serve, and agrees on all but packed rings. */
+export function everything(queuePairs = 1): Recording {
+  const { VIRTIO_F_RING_PACKED } = virtioFeatures;
+  return new Recording(queuePairs, servable).negotiate(servable.virtio & ~VIRTIO_F_RING_PACKED);
 }
 
 /** A session as far as it goes: two started rings, one enabled, with eventfds. */

@@ -3,7 +3,7 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { offeredFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
+import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
 import {
   encodeMessage,
@@ -11,7 +11,7 @@ import {
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { Recording, region, ringAddresses, running } from './recording.ts';
+import { offeredFeatures, Recording, region, ringAddresses, running } from './recording.ts';
 
 function expectSettled(recording: Recording): void {
   expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));

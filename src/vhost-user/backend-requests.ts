@@ -1,0 +1,133 @@
+/**
+ * What this backend asks of its frontend, over the channel the frontend gave for it: VRING_CALL and
+ * VRING_ERR, which stand in for eventfds with in-band notifications.
+ *
+ * One request is under way at a time and the next waits for its acknowledgement, so a frontend that
+ * does not read is never made to block us. A queue that has to be told of twice while it waits is told
+ * of once: a call says that there is something to look at, not how much.
+ *
+ * A channel that ends is not missed: the frontend closes it when it wants no more. A wrong answer is a
+ * mistake of the frontend and reported to `onMistake`, once.
+ *
+ * Sources: vhost-user "Back-end communication", "In-band notifications", "Back-end message types".
+ */
+
+import type { BackendChannel, ChannelReader } from './backend.ts';
+import {
+  type BackendRequestName,
+  backendRequestNumbers,
+  encodeMessage,
+  headerFlags,
+  type Message,
+  u64Layout,
+  vringStateLayout,
+} from './message.ts';
+import { MessageReader } from './message-reader.ts';
+
+interface BackendRequest {
+  readonly name: BackendRequestName;
+  readonly queue: number;
+}
+
+export class BackendRequests implements ChannelReader {
+  readonly #reader = new MessageReader('frontend');
+  readonly #onMistake: (sentence: string) => void;
+  readonly #channel: BackendChannel;
+  /** By name and queue, in the order they were asked for. */
+  readonly #waiting = new Map<string, BackendRequest>();
+  #underWay: BackendRequest | undefined;
+  #open = true;
+
+  constructor(
+    openChannel: (reader: ChannelReader) => BackendChannel,
+    onMistake: (sentence: string) => void,
+  ) {
+    this.#onMistake = onMistake;
+    this.#channel = openChannel(this);
+  }
+
+  get wants(): number {
+    return this.#open ? this.#reader.wants : 0;
+  }
+
+  tell(name: BackendRequestName, queue: number): void {
+    if (!this.#open) return;
+    this.#waiting.set(`${name} ${queue}`, { name, queue });
+    this.#sendNext();
+  }
+
+  receive(bytes: Uint8Array, fds: readonly number[], fdsTruncated = false): void {
+    if (!this.#open) {
+      this.#closeFds(fds);
+      return;
+    }
+    const step = this.#reader.feed(bytes, fds, fdsTruncated);
+    switch (step.kind) {
+      case 'incomplete':
+        return;
+      case 'message':
+        this.#closeFds(step.message.fds);
+        this.#acknowledge(step.message);
+        return;
+      case 'error':
+        this.#closeFds(step.fds);
+        this.#mistake(step.sentence);
+        return;
+    }
+  }
+
+  end(): void {
+    this.close();
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#closeFds(this.#reader.abandon());
+    this.#channel.close();
+  }
+
+  #acknowledge({ request, payload }: Message): void {
+    const underWay = this.#underWay;
+    if (underWay === undefined || request !== backendRequestNumbers[underWay.name]) {
+      this.#mistake(`answered backend request ${request}, which was not under way`);
+      return;
+    }
+    const { bytesMin } = u64Layout;
+    const status = payload.length === bytesMin ? u64Layout.decode(payload) : undefined;
+    if (status !== 0n) {
+      const answer = status === undefined ? `${payload.length} bytes` : `status ${status}`;
+      this.#mistake(`answered ${underWay.name} for queue ${underWay.queue} with ${answer}`);
+      return;
+    }
+    this.#underWay = undefined;
+    this.#sendNext();
+  }
+
+  #sendNext(): void {
+    if (this.#underWay !== undefined) return;
+    const next = this.#waiting.entries().next();
+    if (next.done) return;
+    const [key, request] = next.value;
+    this.#waiting.delete(key);
+    this.#underWay = request;
+    const payload = vringStateLayout.encode({ index: request.queue, num: 0 });
+    const flags = headerFlags.VERSION | headerFlags.NEED_REPLY;
+    try {
+      this.#channel.send(encodeMessage(backendRequestNumbers[request.name], flags, payload));
+    } catch {
+      // The frontend has closed its end; that this comes in as an end of stream is only a matter of time.
+      this.close();
+    }
+  }
+
+  #mistake(sentence: string): void {
+    this.close();
+    this.#onMistake(sentence);
+  }
+
+  #closeFds(fds: readonly number[]): void {
+    for (const fd of fds) this.#channel.closeFd(fd);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The shared region in which a backend would note the chains it holds, as this backend formats it.
+ *
+ * The data plane returns every chain in the round that took it, in ring order, and holds none between
+ * rounds. So nothing is ever written here after the region is made: at any time it says, rightly, that
+ * no chain is in flight, and whoever takes over goes on at the used index. A packed ring keeps its
+ * used index nowhere but in such a region, and this one would not have it; for packed rings none is
+ * given, which the protocol spells as a size of 0.
+ *
+ * Pure. Source: vhost-user "Inflight I/O tracking" (QueueRegionSplit, DescStateSplit).
+ */
+
+import type { FilePiece } from './backend.ts';
+
+const headBytes = 16;
+const versionOffset = 8;
+const descNumOffset = 10;
+const version = 1;
+const descriptorStateBytes = 16;
+/** Every queue's part begins on a cache line, as in libvhost-user and DPDK. */
+const queueAlignBytes = 64;
+
+function queueBytes(queueSize: number): number {
+  const bytes = headBytes + queueSize * descriptorStateBytes;
+  return Math.ceil(bytes / queueAlignBytes) * queueAlignBytes;
+}
+
+export function inflightBytes(queues: number, queueSize: number): number {
+  return queues * queueBytes(queueSize);
+}
+
+/** What has to be in the otherwise zeroed region: version and size in the head of each queue. */
+export function inflightHeads(queues: number, queueSize: number): FilePiece[] {
+  return Array.from({ length: queues }, (_, queue) => {
+    const bytes = new Uint8Array(headBytes);
+    const fields = new DataView(bytes.buffer);
+    fields.setUint16(versionOffset, version, true);
+    fields.setUint16(descNumOffset, queueSize, true);
+    return { offsetBytes: queue * queueBytes(queueSize), bytes };
+  });
+}
