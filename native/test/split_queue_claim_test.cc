@@ -66,7 +66,7 @@ FACT("no buffer, no landing") {
   OneQueue guest(8, kMerge);
   CHECK_EQ(guest.Claim({72}), 0u);
   CHECK_EQ(guest.broken, BreakReason::kNone);
-  CHECK_EQ(guest.queue.next_avail(), 0);
+  CHECK_EQ(guest.queue.base(), 0);
 }
 
 FACT("a frame that fits exactly fills the buffer, and a larger buffer keeps its rest") {
@@ -114,7 +114,7 @@ FACT("virtio 1.2 §5.1.6.4: a frame is merged from 2 to 8 buffers, each with its
       CHECK_EQ(guest.driver.used(static_cast<uint16_t>(i)).id, i);
       CHECK_EQ(guest.driver.used(static_cast<uint16_t>(i)).bytes, i + 1 < count ? 100u : 99u);
     }
-    CHECK_EQ(guest.queue.next_avail(), count);
+    CHECK_EQ(guest.queue.base(), count);
   }
 }
 
@@ -172,7 +172,7 @@ FACT("a claim that lacks buffers consumes none, and succeeds when they come") {
   std::vector<Buffer> buffers = OfferBuffers(guest, 2, 100);
   CHECK_EQ(guest.Claim({300}), 0u);
   CHECK_EQ(guest.broken, BreakReason::kNone);
-  CHECK_EQ(guest.queue.next_avail(), 0);
+  CHECK_EQ(guest.queue.base(), 0);
   CHECK_EQ(guest.pieces.used(), 0u);
   guest.queue.Publish();
   CHECK_EQ(guest.driver.used_index(), 0);
@@ -268,7 +268,7 @@ FACT("every offence of a receiveq breaks it for its own reason, after the buffer
         Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonText(guest.broken));
       }
       CHECK_EQ(guest.landings[0].num_buffers, 1);
-      CHECK_EQ(guest.queue.next_avail(), 1);
+      CHECK_EQ(guest.queue.base(), 1);
     }
   }
 }
@@ -291,7 +291,7 @@ FACT("an offence in the middle of a merge consumes nothing") {
   guest.driver.Offer(2);
   CHECK_EQ(guest.Claim({250}), 0u);
   CHECK_EQ(guest.broken, BreakReason::kAddressUnmapped);
-  CHECK_EQ(guest.queue.next_avail(), 0);
+  CHECK_EQ(guest.queue.base(), 0);
   guest.queue.Publish();
   CHECK_EQ(guest.driver.used_index(), 0);
 }

@@ -116,7 +116,7 @@ FACT("rings that moved go on where they were") {
   guest.driver.WriteUsedEvent(2);
   PassChains(guest, 3);
   CHECK_EQ(guest.driver.used_index(), 5);
-  CHECK_EQ(guest.queue.next_avail(), 5);
+  CHECK_EQ(guest.queue.base(), 5);
   CHECK(guest.queue.CallWanted());
 }
 

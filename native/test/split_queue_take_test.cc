@@ -151,7 +151,7 @@ void Circulate(uint32_t size, uint16_t index, uint32_t total, uint32_t batch) {
       CHECK_EQ(used.bytes, 0u);
     }
     taken += count;
-    CHECK_EQ(guest.queue.next_avail(), static_cast<uint16_t>(index + taken));
+    CHECK_EQ(guest.queue.base(), static_cast<uint16_t>(index + taken));
   }
 }
 
@@ -287,7 +287,7 @@ FACT("every offence breaks the queue for its own reason, after the chains before
       Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonText(guest.broken));
     }
     CHECK(guest.BytesOf(guest.chains[0]) == guest.BytesOf({good}));
-    CHECK_EQ(guest.queue.next_avail(), 1);
+    CHECK_EQ(guest.queue.base(), 1);
   }
 }
 
