@@ -111,7 +111,7 @@ uint8_t TcpType(const Packet& packet) {
 }
 
 FACT("TCP segments and UDP datagrams are what a stack without offloads would have sent") {
-  for (uint32_t number = 0; number < 3000; ++number) {
+  for (uint32_t number = 0; number < 800; ++number) {
     const Case in_case(number);
     Random random(number);
     const Packet packet =
@@ -130,7 +130,7 @@ FACT("TCP segments and UDP datagrams are what a stack without offloads would hav
 }
 
 FACT("a receiver with GUEST_CSUM gets segments whose checksum it completes itself") {
-  for (uint32_t number = 0; number < 500; ++number) {
+  for (uint32_t number = 0; number < 300; ++number) {
     const Case in_case(number);
     Random random(number);
     const Packet packet = RandomPacket(random, random.Between(1, 4000));
@@ -151,7 +151,7 @@ FACT("a receiver with GUEST_CSUM gets segments whose checksum it completes itsel
 
 FACT("UFO becomes IPv4 fragments or IPv6 fragments that share one complete checksum") {
   uint32_t fragmented = 0;
-  for (uint32_t number = 0; number < 3000; ++number) {
+  for (uint32_t number = 0; number < 800; ++number) {
     const Case in_case(number);
     Random random(number);
     Packet packet = RandomPacket(random, random.Below(random.OneIn(20) ? 65000 : 4000));
@@ -165,7 +165,7 @@ FACT("UFO becomes IPv4 fragments or IPv6 fragments that share one complete check
     ++fragmented;
     CHECK(Segments(header, frame, VIRTIO_NET_F_GUEST_CSUM) == fragments);
   }
-  CHECK(fragmented > 1000);
+  CHECK(fragmented > 300);
 }
 
 FACT("datagrams cut into fragments are numbered one by one") {
@@ -239,7 +239,7 @@ FACT("no fragment is longer than the longest frame") {
 
 FACT("headers that change between the check and the cut are judged again") {
   Packet packet;
-  packet.payload = Bytes(3000, 5);
+  packet.payload = Bytes(3000, 0x55);
   struct Change {
     size_t at;
     uint8_t value;
@@ -282,7 +282,7 @@ FACT("payload that changes while segments are made changes no length and no head
 
 FACT("whatever bytes a guest hands over, the result is a verdict or bounded segments") {
   uint32_t accepted = 0;
-  for (uint32_t number = 0; number < 60000; ++number) {
+  for (uint32_t number = 0; number < 12000; ++number) {
     const Case in_case(number);
     Random random(number);
     const Packet packet = RandomPacket(random, random.Below(1500));
@@ -314,7 +314,7 @@ FACT("whatever bytes a guest hands over, the result is a verdict or bounded segm
     }
     CHECK(payload_bytes + offload.header.hdr_len <= bytes.size());
   }
-  CHECK(accepted > 5000);
+  CHECK(accepted > 1000);
 }
 
 }  // namespace
