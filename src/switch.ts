@@ -13,10 +13,9 @@ import { basename, resolve } from 'node:path';
 import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
 import { TsvswitchError } from './errors.ts';
-import type { ListenOptions } from './fd-socket.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
 import type { PortEvent } from './port/port.ts';
-import { VhostUserPort } from './port/vhost-user.ts';
+import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
 
 export interface SwitchOptions {
   /** Polling threads; 1 unless given. */
@@ -31,12 +30,14 @@ export interface SwitchOptions {
   readonly ageingSeconds?: number;
 }
 
-export interface PortOptions extends ListenOptions {
-  /** The unix socket to listen on, at most 107 bytes. */
-  readonly path: string;
+/**
+ * A port either listens for its frontend on the unix socket `path`, with the permissions given, or
+ * connects to the one that listens on the unix socket `connect`. A path has at most 107 bytes.
+ */
+export type PortOptions = PortSocket & {
   /** Unique on the switch; the socket's file name without `.sock` unless given. */
   readonly name?: string;
-}
+};
 
 export type SwitchEvent =
   | PortEvent
@@ -109,19 +110,19 @@ export class Switch extends EventEmitter<EventMap> {
   }
 
   /**
-   * Opens a vhost-user port. Throws the SOCKET_* codes of errors.ts, BAD_OPTION for a name that is
+   * Adds a vhost-user port. One that connects keeps trying until a frontend is there. Throws the SOCKET_* codes of errors.ts, BAD_OPTION for a name that is
    * taken, TOO_MANY_PORTS, CLOSED.
    */
   addPort(options: PortOptions): VhostUserPort {
     if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
-    const path = resolve(options.path);
-    if (this.ports.some((port) => resolve(port.path) === path)) {
+    const path = options.connect ?? options.path;
+    if (this.ports.some((port) => resolve(port.path) === resolve(path))) {
       throw new TsvswitchError(
         'SOCKET_DUPLICATE',
-        `socket ${options.path} is given twice; every port needs a socket of its own`,
+        `socket ${path} is given twice; every port needs a socket of its own`,
       );
     }
-    const name = options.name ?? this.#nameFor(options.path);
+    const name = options.name ?? this.#nameFor(path);
     if (this.ports.some((port) => port.name === name)) {
       throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command: opens a switch with the given sockets on one bridge, tells what happens, and closes it
- * at SIGINT or SIGTERM.
+ * The command: opens a switch with a port for each given socket on one bridge, tells what happens, and
+ * closes it at SIGINT or SIGTERM.
  *
  * Exit status: 0 after a signal, 1 if the switch cannot run as asked, 2 for wrong usage.
  */
@@ -13,6 +13,7 @@ import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from '
 
 interface Options {
   readonly socket: readonly string[];
+  readonly connect: readonly string[];
   readonly workers: number;
   readonly cpus?: readonly number[];
   readonly balance: boolean;
@@ -55,11 +56,12 @@ function parse(argv: readonly string[]): Options {
   const { version } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   ) as { version: string };
-  const collect = (path: string, paths: readonly string[] = []) => [...paths, path];
-  return new Command('tsvswitch')
+  const collect = (path: string, paths: readonly string[]) => [...paths, path];
+  const command = new Command('tsvswitch')
     .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
     .version(version)
-    .requiredOption('--socket <path>', 'listen here for one machine; repeat it', collect)
+    .option('--socket <path>', 'listen here for one machine; repeat it', collect, [])
+    .option('--connect <path>', 'connect to one machine that listens here; repeat it', collect, [])
     .option('--workers <n>', 'polling threads', wholeNumber, 1)
     .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
     .option('--balance', 'move queues between workers while their load is uneven', false)
@@ -79,8 +81,12 @@ function parse(argv: readonly string[]): Options {
     )
     .showHelpAfterError('(tsvswitch --help lists the options)')
     .exitOverride((end) => process.exit(end.exitCode === 0 ? 0 : exitUsage))
-    .parse(argv)
-    .opts<Options>();
+    .parse(argv);
+  const options = command.opts<Options>();
+  if (options.socket.length + options.connect.length === 0) {
+    command.error("error: a port is needed: '--socket <path>' or '--connect <path>'");
+  }
+  return options;
 }
 
 function describeCounters(counters: PortCounters): string {
@@ -113,6 +119,7 @@ function run(options: Options): void {
         ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
       });
     }
+    for (const path of options.connect) vswitch.addPort({ connect: path });
   } catch (error) {
     vswitch.close();
     throw error;

@@ -11,7 +11,7 @@
  */
 
 import { TsvswitchError } from '../errors.ts';
-import { FdSocket } from '../fd-socket.ts';
+import { FdListener, FdSocket } from '../fd-socket.ts';
 import { type MappedRegion, native, type RingAddresses } from '../native.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import {
@@ -62,6 +62,28 @@ export class VhostUserFrontend {
   static connect(options: FrontendOptions): VhostUserFrontend {
     const socket = FdSocket.connect(options.path);
     return new VhostUserFrontend(socket, options.timeoutMs ?? defaultTimeoutMs);
+  }
+
+  /** Listens for one backend, which may take as long as a reply may. Throws TIMEOUT, or what listening throws. */
+  static async listen(options: FrontendOptions): Promise<VhostUserFrontend> {
+    const { path, timeoutMs = defaultTimeoutMs } = options;
+    const listener = FdListener.listen(path);
+    const arrived = new Wakeup();
+    let socket: FdSocket | undefined;
+    listener.onConnection(
+      (connection) => {
+        socket = connection;
+        listener.close();
+        arrived.wake();
+      },
+      (error) => arrived.fail(error),
+    );
+    try {
+      await arrived.wait(timeoutMs, `a backend on ${path}`);
+    } finally {
+      listener.close();
+    }
+    return new VhostUserFrontend(socket!, timeoutMs);
   }
 
   /** Calls back once when the connection has ended, also if it has already, and says why. */

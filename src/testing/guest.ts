@@ -126,9 +126,16 @@ export class TestGuest {
   }
 
   /** Connects, negotiates, shares memory and starts both queues. */
-  static async connect(options: TestGuestOptions): Promise<TestGuest> {
-    const { path, timeoutMs = 5000 } = options;
-    const frontend = VhostUserFrontend.connect({ path, timeoutMs });
+  static connect(options: TestGuestOptions): Promise<TestGuest> {
+    return TestGuest.#bringUp(VhostUserFrontend.connect(options), options);
+  }
+
+  /** The same for a backend that connects: waits for it on the socket, which is then removed. */
+  static async listen(options: TestGuestOptions): Promise<TestGuest> {
+    return TestGuest.#bringUp(await VhostUserFrontend.listen(options), options);
+  }
+
+  static async #bringUp(frontend: VhostUserFrontend, options: TestGuestOptions) {
     let memory: GuestMemory | undefined;
     let guest: TestGuest | undefined;
     try {
