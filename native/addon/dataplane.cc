@@ -128,6 +128,16 @@ void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
   }
 }
 
+// A CPU that is not there, or not for this process, is the likely reason.
+std::string WorkersCannotRun(const std::vector<int>& cpus) {
+  std::string list;
+  for (const int cpu : cpus) {
+    if (cpu >= 0) list.append(list.empty() ? "" : ",").append(std::to_string(cpu));
+  }
+  if (list.empty()) return "the workers cannot be started";
+  return "the workers cannot run on CPUs " + list + " (`taskset -cp $$` lists those allowed)";
+}
+
 class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
  public:
   explicit DataplaneObject(const Napi::CallbackInfo& info);
@@ -194,6 +204,15 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
   if (!on_event.IsFunction()) throw BadField(env, "onEvent", "a function");
   const uint32_t idle_us = IntegerField(options, "idleUs", 0, UINT32_MAX);
 
+  // Workers first: if they cannot run, nothing refers to this object yet. They have nothing to notify
+  // of before there is a port.
+  dataplane_ = std::make_unique<Dataplane>(Dataplane::Options{
+      .worker_cpus = cpus, .idle_us = idle_us, .notify = Notify, .notify_context = this});
+  if (!dataplane_->Start()) {
+    const int error_number = errno;
+    dataplane_.reset();
+    throw SystemError(env, "pthread_create", WorkersCannotRun(cpus), error_number);
+  }
   // Until the last queued call has run, the object must not be collected: Notify passes `this`.
   Ref();
   on_event_ = Napi::ThreadSafeFunction::New(
@@ -202,13 +221,6 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
   // Events alone keep no process alive; ports do, through their sockets.
   on_event_.Unref(env);
   napi_add_env_cleanup_hook(env, OnTeardown, this);
-  dataplane_ = std::make_unique<Dataplane>(Dataplane::Options{
-      .worker_cpus = cpus, .idle_us = idle_us, .notify = Notify, .notify_context = this});
-  if (!dataplane_->Start()) {
-    const int error_number = errno;
-    Shutdown();
-    throw SystemError(env, "pthread_create", "a worker cannot run", error_number);
-  }
 
   struct Kept {
     std::shared_ptr<QueueCounters[]> counters;
