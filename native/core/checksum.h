@@ -25,18 +25,18 @@ inline uint64_t SumOfWords(const uint8_t* data, size_t bytes) {
   // four vector additions a step. Loads are memcpy since guests align nothing.
   typedef uint64_t Lanes __attribute__((vector_size(16)));
   constexpr size_t kStep = 2 * sizeof(Lanes);
-  Lanes low[2] = {};
-  Lanes high[2] = {};
+  Lanes even_low = {}, even_high = {}, odd_low = {}, odd_high = {};
   size_t at = 0;
   for (; at + kStep <= bytes; at += kStep) {
-    Lanes words[2];
-    std::memcpy(words, data + at, kStep);
-    low[0] += words[0] & 0xffffffffu;
-    high[0] += words[0] >> 32;
-    low[1] += words[1] & 0xffffffffu;
-    high[1] += words[1] >> 32;
+    Lanes even, odd;
+    std::memcpy(&even, data + at, sizeof(even));
+    std::memcpy(&odd, data + at + sizeof(even), sizeof(odd));
+    even_low += even & 0xffffffffu;
+    even_high += even >> 32;
+    odd_low += odd & 0xffffffffu;
+    odd_high += odd >> 32;
   }
-  const Lanes lanes = low[0] + low[1] + high[0] + high[1];
+  const Lanes lanes = even_low + even_high + odd_low + odd_high;
   uint64_t sum = lanes[0] + lanes[1];
   for (; at + 4 <= bytes; at += 4) {
     uint32_t word;

@@ -9,6 +9,7 @@
 #include <cassert>
 #include <utility>
 
+#include "packed_queue.h"
 #include "split_queue.h"
 
 namespace tsvswitch {
@@ -34,7 +35,10 @@ std::shared_ptr<QueueCounters[]> MapCounters() {
           [](QueueCounters* counters) { munmap(counters, Dataplane::kCountersBytes); }};
 }
 
-std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t) { return std::make_unique<SplitQueue>(); }
+std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
+  if ((features & VIRTIO_F_RING_PACKED) != 0) return std::make_unique<PackedQueue>();
+  return std::make_unique<SplitQueue>();
+}
 
 }  // namespace
 

@@ -1,0 +1,233 @@
+// See deliver.h. The fast path is Deliver -> Land -> Fill with CopyFrame inlined.
+
+#include "deliver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "copy.h"
+#include "notify.h"
+#include "prefetch.h"
+
+namespace tsvswitch {
+
+namespace {
+
+// About a microsecond: long enough for a driver that is just refilling, short enough that a stuck
+// one costs the others nothing they would notice.
+constexpr uint32_t kBufferWaitSpins = 32;
+
+// Writes bytes into the pieces of a landing, one part after another.
+class LandingWriter {
+ public:
+  LandingWriter(const Landing& landing, const PieceStore& pieces, uint32_t bytes)
+      : whole_{landing.data, bytes},
+        to_(landing.data != nullptr ? &whole_ : pieces.at(landing.first_piece)),
+        left_(bytes) {}
+  LandingWriter(const LandingWriter&) = delete;
+  LandingWriter& operator=(const LandingWriter&) = delete;
+
+  // The pieces hold as many bytes as were claimed, and none is empty: the loop ends with them.
+  void Put(const uint8_t* from, uint32_t bytes) {
+    bytes = std::min(bytes, left_);
+    left_ -= bytes;
+    while (bytes > 0) {
+      const uint32_t part = std::min(bytes, to_->bytes - used_);
+      CopyBytes(to_->data + used_, from, part);
+      from += part;
+      bytes -= part;
+      used_ += part;
+      if (used_ == to_->bytes) {
+        ++to_;
+        used_ = 0;
+      }
+    }
+  }
+  void Put(const Slice& slice) {
+    ForEachPart(slice, [this](const uint8_t* from, uint32_t bytes) { Put(from, bytes); });
+  }
+
+ private:
+  const Piece whole_;
+  const Piece* to_;
+  uint32_t used_ = 0;
+  uint32_t left_;
+};
+
+VirtioNetHdr HeaderFor(const VirtioNetHdr& header, const Landing& landing) {
+  VirtioNetHdr written = header;
+  written.num_buffers = landing.num_buffers;
+  return written;
+}
+
+}  // namespace
+
+void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
+  std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);
+  if (shared_) guard.lock();
+  if (!to.Runs()) {
+    to.counters->Add(kDropsNotReady, list.count);
+    return;
+  }
+  const uint32_t header_bytes = to.ring->header_bytes();
+  uint64_t needs = 0;
+  for (uint32_t i = 0; i < list.count; ++i) {
+    const Frame& frame = frames[list.frame[i]];
+    needs |= frame.offload.needs;
+    landing_bytes_[i] = header_bytes + frame.body.bytes;
+  }
+  if ((needs & ~to.port->features) != 0) [[unlikely]] {
+    DeliverParcels(to, frames, list);
+    return;
+  }
+  Land(to, list.count, [&](uint32_t i, const Landing& landing) {
+    const Frame& frame = frames[list.frame[i]];
+    const VirtioNetHdr header = HeaderFor(frame.offload.header, landing);
+    const Slice& body = frame.body;
+    if (landing.data != nullptr && body.piece->bytes - body.skip >= body.bytes) [[likely]] {
+      // Always the 12-byte form: where the driver's is 10, the frame, at least 14 bytes, covers the
+      // rest.
+      std::memcpy(landing.data, &header, sizeof(header));
+      CopyBytes(landing.data + header_bytes, body.piece->data + body.skip, body.bytes);
+      return;
+    }
+    LandingWriter writer(landing, landing_pieces_, header_bytes + body.bytes);
+    writer.Put(reinterpret_cast<const uint8_t*>(&header), header_bytes);
+    writer.Put(body);
+  });
+}
+
+// The receiver lacks a feature that some frame needs: every frame becomes what it can take.
+void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& list) {
+  for (uint32_t i = 0; i < list.count; ++i) {
+    const Frame& frame = frames[list.frame[i]];
+    switch (PlanOffload(frame.offload, to.port->features)) {
+      case OffloadPlan::kPass:
+        PassFrame(frame.offload, frame.body, &NextParcel(to));
+        break;
+      case OffloadPlan::kCompleteChecksum:
+        CompleteChecksum(frame.offload, frame.body, &NextParcel(to));
+        break;
+      case OffloadPlan::kSegment:
+        Segment(to, frame);
+        break;
+    }
+  }
+  FlushParcels(to);
+}
+
+void Deliverer::Segment(Queue& to, const Frame& frame) {
+  // The headers were good when the frame was parsed; its guest has changed them since.
+  if (segmenter_.Begin(frame.offload, frame.body, to.port->features) != OffloadVerdict::kOk) {
+    to.counters->Add(kDropsUnsegmentable, 1);
+    return;
+  }
+  // At most kSegmentsMax turns.
+  while (segmenter_.left() != 0) segmenter_.Next(&NextParcel(to));
+}
+
+Parcel& Deliverer::NextParcel(Queue& to) {
+  if (parcel_count_ == kBatchFramesMax) FlushParcels(to);
+  return parcels_[parcel_count_++];
+}
+
+void Deliverer::FlushParcels(Queue& to) {
+  const uint32_t header_bytes = to.ring->header_bytes();
+  for (uint32_t i = 0; i < parcel_count_; ++i) {
+    landing_bytes_[i] = header_bytes + parcels_[i].bytes();
+  }
+  Land(to, parcel_count_, [&](uint32_t i, const Landing& landing) {
+    const Parcel& parcel = parcels_[i];
+    const VirtioNetHdr header = HeaderFor(parcel.header, landing);
+    LandingWriter writer(landing, landing_pieces_, header_bytes + parcel.bytes());
+    writer.Put(reinterpret_cast<const uint8_t*>(&header), header_bytes);
+    writer.Put(parcel.before);
+    writer.Put(parcel.private_data, parcel.private_bytes);
+    writer.Put(parcel.after);
+  });
+  parcel_count_ = 0;
+}
+
+template <class Copy>
+void Deliverer::Land(Queue& to, uint32_t count, Copy copy) {
+  const uint32_t done = to.Runs() ? Fill(to, count, copy) : 0;
+  if (done < count) to.counters->Add(to.Runs() ? kDropsNoBuffer : kDropsNotReady, count - done);
+}
+
+// Fills from the front; returns how many were delivered or counted.
+template <class Copy>
+uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
+  const uint32_t header_bytes = to.ring->header_bytes();
+  uint32_t done = 0;
+  // Every turn after a wait decides at least one frame or is the last: `count` bounds the loop.
+  for (bool waited = false;; waited = true) {
+    BreakReason broken = BreakReason::kNone;
+    landing_pieces_.Clear();
+    const uint32_t claimed = to.ring->Claim(*to.port->memory, &landing_bytes_[done], count - done,
+                                            landings_, landing_pieces_, &broken);
+    uint64_t frames = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < claimed; ++i) {
+      if (landings_[i].num_buffers == 0) [[unlikely]] continue;
+      copy(done + i, landings_[i]);
+      frames += 1;
+      bytes += landing_bytes_[done + i] - header_bytes;
+    }
+    if (to.port->Logs()) [[unlikely]] LogLandings(*to.port, claimed, &landing_bytes_[done]);
+    done += claimed;
+    if (frames != 0) {
+      to.ring->Publish();
+      HandedBack(to);
+      to.counters->Add(kFrames, frames);
+      to.counters->Add(kBytes, bytes);
+    }
+    if (frames != claimed) to.counters->Add(kDropsBufferTooSmall, claimed - frames);
+    if (broken != BreakReason::kNone) {
+      // First: rings that read as zeros would otherwise be blamed on the guest.
+      HandleLostMemory(*to.port, events_);
+      Break(to, broken, events_);
+      return done;
+    }
+    if (done == count || (waited && claimed == 0) || !WaitForBuffer(to)) return done;
+  }
+}
+
+// Whether a buffer is there or comes within a bounded moment.
+bool Deliverer::WaitForBuffer(Queue& to) {
+  BreakReason broken = BreakReason::kNone;
+  const uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
+  for (uint32_t i = 0; i < spins; ++i) {
+    // A violation is left for Claim to find again and report.
+    if (to.ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) {
+      to.stalled = false;
+      return true;
+    }
+    CpuRelax();
+  }
+  to.stalled = true;
+  return false;
+}
+
+void Deliverer::LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes) {
+  const auto mark = [&](const uint8_t* data, uint32_t written) {
+    to.dirty_log->Mark(to.memory->GuestAddressOf(data), written);
+  };
+  for (uint32_t i = 0; i < claimed; ++i) {
+    const Landing& landing = landings_[i];
+    if (landing.num_buffers == 0) continue;
+    if (landing.data != nullptr) {
+      mark(landing.data, bytes[i]);
+      continue;
+    }
+    uint32_t left = bytes[i];
+    for (uint32_t k = 0; k < landing.piece_count && left > 0; ++k) {
+      const Piece& piece = *landing_pieces_.at(landing.first_piece + k);
+      const uint32_t written = std::min(piece.bytes, left);
+      mark(piece.data, written);
+      left -= written;
+    }
+  }
+}
+
+}  // namespace tsvswitch

@@ -1,0 +1,59 @@
+// The second half of forwarding: frames of a batch into the receive buffers of one queue.
+//
+// Claim buffers for the whole list, copy, publish once, call once. A frame is copied exactly once, from
+// the sender's buffer into the receiver's. Where every frame can be passed as it is, which one comparison
+// of feature bits for the whole list tells, that is all. Otherwise each frame becomes parcels, as
+// offload.h and segmenter.h make them, and these are delivered in the same way, 64 at a time.
+//
+// A receiver without buffers makes the worker wait a bounded moment once; until it takes frames again
+// it gets only what it has room for at once. What does not fit is dropped and counted at the receiver.
+//
+// Thread: the worker that owns the Deliverer; with several workers, under the receiveq's lock.
+// Sources: virtio 1.2 §5.1.6.3.1, §5.1.6.4.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "events.h"
+#include "frame.h"
+#include "port.h"
+#include "segmenter.h"
+
+namespace tsvswitch {
+
+class Deliverer {
+ public:
+  // `shared`: other workers may fill the same receiveqs.
+  Deliverer(EventRing& events, bool shared) : events_(events), shared_(shared) {}
+
+  // Delivers or counts every frame of the list.
+  void Deliver(Queue& to, const Frame* frames, const FrameList& list);
+
+ private:
+  void DeliverParcels(Queue& to, const Frame* frames, const FrameList& list);
+  void Segment(Queue& to, const Frame& frame);
+  Parcel& NextParcel(Queue& to);
+  void FlushParcels(Queue& to);
+  // Lands landing_bytes_[0..count) and counts; copy(i, landing) writes the i-th.
+  template <class Copy>
+  void Land(Queue& to, uint32_t count, Copy copy);
+  template <class Copy>
+  uint32_t Fill(Queue& to, uint32_t count, Copy copy);
+  bool WaitForBuffer(Queue& to);
+  void LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes);
+
+  EventRing& events_;
+  const bool shared_;
+  Segmenter segmenter_{0};
+
+  PieceStore landing_pieces_;
+  Landing landings_[kBatchFramesMax];
+  uint32_t landing_bytes_[kBatchFramesMax];
+  // Only for receivers that lack features.
+  std::unique_ptr<Parcel[]> parcels_{new Parcel[kBatchFramesMax]};
+  uint32_t parcel_count_ = 0;
+};
+
+}  // namespace tsvswitch

@@ -1,0 +1,28 @@
+// A frame between its sender's buffers and its receivers', and the frames that go to one port.
+//
+// Addresses and the virtio header are private copies, checked; the bytes are still the sender's, in
+// guest memory that may change at any time.
+
+#pragma once
+
+#include <cstdint>
+
+#include "offload.h"
+#include "slice.h"
+
+namespace tsvswitch {
+
+struct Frame {
+  uint64_t destination;  // 48-bit numbers, first byte on the wire highest
+  uint64_t source;
+  Slice body;  // from the Ethernet header on
+  Offload offload;
+};
+
+// Frames of a batch, by number, in the order in which they were taken.
+struct FrameList {
+  uint32_t count = 0;
+  uint8_t frame[kBatchFramesMax];
+};
+
+}  // namespace tsvswitch

@@ -1,0 +1,49 @@
+// Eventfds are written without waiting: they were made non-blocking when they were set.
+
+#include "notify.h"
+
+#include <unistd.h>
+
+namespace tsvswitch {
+
+namespace {
+
+void SignalEventfd(int fd) {
+  const uint64_t one = 1;
+  // EAGAIN means a full counter, which is a pending signal; anything else is the guest's own loss.
+  [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof(one));
+}
+
+}  // namespace
+
+void HandedBack(Queue& queue) {
+  if (queue.port->Logs() && queue.addresses.used_log != GuestMemory::kNoGuestAddress) [[unlikely]] {
+    // The whole of it: a few pages, whatever was written in them.
+    queue.port->dirty_log->Mark(queue.addresses.used_log,
+                                queue.ring->LayoutOf(queue.size).written_bytes);
+  }
+  if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
+  SignalEventfd(queue.call_fd);
+  queue.counters->Add(kNotifications, 1);
+}
+
+void Break(Queue& queue, BreakReason reason, EventRing& events) {
+  BreakReason whole = BreakReason::kNone;
+  if (!queue.broken.compare_exchange_strong(whole, reason, std::memory_order_relaxed)) return;
+  if (queue.err_fd >= 0) SignalEventfd(queue.err_fd);
+  events.Push({.type = Event::Type::kQueueBroken,
+               .reason = reason,
+               .port = queue.port->number,
+               .queue = queue.index});
+}
+
+void HandleLostMemory(Port& port, EventRing& events) {
+  const uint32_t lost = port.lost.load(std::memory_order_acquire);
+  if (port.lost_handled.load(std::memory_order_relaxed) == lost) [[likely]] return;
+  // Several workers may have met it; one of them tells.
+  if (port.lost_handled.exchange(lost, std::memory_order_relaxed) == lost) return;
+  for (Queue& queue : port.queues) Break(queue, BreakReason::kMemoryLost, events);
+  events.Push({.type = Event::Type::kMemoryLost, .port = port.number});
+}
+
+}  // namespace tsvswitch

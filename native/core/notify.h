@@ -1,0 +1,23 @@
+// What others are told about a queue: its driver (call), its frontend (err, dirty log) and the control
+// plane (events).
+//
+// Thread: the worker that holds the queue.
+
+#pragma once
+
+#include "events.h"
+#include "port.h"
+
+namespace tsvswitch {
+
+// After something was handed back: logs the part of the ring that was written, and calls the driver if it
+// asked to be called.
+void HandedBack(Queue& queue);
+
+// Gives up on a queue whose guest violated the specification. The first reason stays.
+void Break(Queue& queue, BreakReason reason, EventRing& events);
+
+// Breaks all queues of a port whose memory was found truncated since the last look.
+void HandleLostMemory(Port& port, EventRing& events);
+
+}  // namespace tsvswitch
