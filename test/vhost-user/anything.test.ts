@@ -6,19 +6,37 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/vhost-user/backend.ts';
+import { servable } from '../../src/vhost-user/features.ts';
 import {
   encodeMessage,
+  inflightAreaLayout,
+  logAreaLayout,
   memoryTableLayout,
   type RequestName,
   requestNumbers,
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { offeredFeatures, Recording, region, running } from './recording.ts';
+import {
+  everything,
+  offeredFeatures,
+  Recording,
+  region,
+  ringAddresses,
+  running,
+} from './recording.ts';
 
 function expectSettled(recording: Recording): void {
   expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
 }
+
+const inflight = inflightAreaLayout.encode({
+  sizeBytes: 1n << 20n,
+  offsetBytes: 0n,
+  queues: 2,
+  queueSize: 256,
+  wireBytes: 24,
+});
 
 describe('a session', () => {
   const names = Object.keys(requestNumbers) as RequestName[];
@@ -76,6 +94,31 @@ describe('a session', () => {
       (recording) => recording.send(33, { fds: recording.fds(1), needReply: true }),
     ),
   );
+  /** The same of a frontend that agreed to everything. */
+  const demanding: fc.Arbitrary<Step> = fc
+    .oneof(
+      queue.map((index) => (recording: Recording) => recording.vring('VRING_KICK', index, 0)),
+      queue.map((index) => (recording: Recording) => recording.session.queueCalled(index)),
+      queue.map(
+        (index) => (recording: Recording) => recording.address(index, ringAddresses(index), 1, 0n),
+      ),
+      fc.constantFrom<Step[]>(
+        (recording) => recording.tell('SET_FEATURES', servable.virtio),
+        (recording) =>
+          recording.send('SET_LOG_BASE', {
+            payload: logAreaLayout.encode({ sizeBytes: 1n << 20n, offsetBytes: 0n }),
+            fds: recording.fds(1),
+          }),
+        (recording) => recording.send('SET_BACKEND_REQ_FD', { fds: recording.fds(1) }),
+        (recording) => recording.send('GET_INFLIGHT_FD', { payload: inflight }),
+        (recording) =>
+          recording.send('SET_INFLIGHT_FD', { payload: inflight, fds: recording.fds(1) }),
+        (recording) =>
+          recording.backend.channelReader?.receive(new Uint8Array(3), recording.fds(1)),
+        (recording) => recording.backend.channelReader?.end(),
+      ),
+    )
+    .map((step) => (recording) => recording.offered === servable && step(recording));
   const disorderly: fc.Arbitrary<Step> = message.map(
     ({ request, flags, payload: bytes, fdCount }) =>
       (recording) =>
@@ -90,20 +133,31 @@ describe('a session', () => {
     'stopQueue',
     'setCall',
     'enableQueue',
+    'setLog',
+    'setCallInBand',
+    'openChannel',
+    'createMemoryFile',
+    'kick',
   );
 
   it('no sequence of messages throws, leaks an fd or leaves a ring running', () => {
-    const seen = { survivors: 0, restarts: 0, refusals: new Set<string>() };
+    const seen = { survivors: 0, restarts: 0, kicks: 0, refusals: new Set<string>() };
     fc.assert(
       fc.property(
         fc.constantFrom(
           () => new Recording(),
           () => new Recording().negotiate(),
-          running,
+          () => new Recording(1, servable).negotiate(),
+          () => running(),
+          () => running(everything()),
         ),
         failing,
         fc.array(
-          fc.oneof({ weight: 20, arbitrary: orderly }, { weight: 1, arbitrary: disorderly }),
+          fc.oneof(
+            { weight: 20, arbitrary: orderly },
+            { weight: 8, arbitrary: demanding },
+            { weight: 1, arbitrary: disorderly },
+          ),
           { maxLength: 12 },
         ),
         (prepare, failure, steps) => {
@@ -112,10 +166,12 @@ describe('a session', () => {
           for (const step of steps) step(recording);
           if (recording.open && steps.length > 4) seen.survivors++;
           if (recording.backend.callsOf('startQueue').length > 2) seen.restarts++;
+          if (recording.backend.callsOf('kick').length > 0) seen.kicks++;
           if (recording.refusal !== undefined) seen.refusals.add(recording.refusal);
           recording.session.end();
           expectSettled(recording);
           expect(recording.backend.running.size).toBe(0);
+          expect(recording.backend.channelsOpen).toBe(0);
           expect(recording.eventTypes().filter((type) => type === 'closed').length).toBe(1);
         },
       ),
@@ -124,6 +180,7 @@ describe('a session', () => {
     // The property is worth something only if it went through deep states as well as refusals.
     expect(seen.survivors).toBeGreaterThan(50);
     expect(seen.restarts).toBeGreaterThan(50);
+    expect(seen.kicks).toBeGreaterThan(50);
     expect(seen.refusals.size).toBeGreaterThan(5);
   });
 

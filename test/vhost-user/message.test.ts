@@ -10,8 +10,11 @@ import {
   fdsPerMessageMax,
   headerBytes,
   headerFlags,
+  inflightAreaLayout,
   type Layout,
+  logAreaLayout,
   type Message,
+  macLayout,
   memoryRegionLayout,
   memoryTableLayout,
   payloadBytesMax,
@@ -22,6 +25,7 @@ import {
 } from '../../src/vhost-user/message.ts';
 import { MessageReader } from '../../src/vhost-user/message-reader.ts';
 
+const u16 = fc.integer({ min: 0, max: 0xffff });
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 const memoryRegion = fc.record({
@@ -55,6 +59,19 @@ describe('layouts', () => {
       fc.array(memoryRegion, { minLength: 1, maxLength: 8 }),
     ],
     ['memory region', memoryRegionLayout as Layout<never>, memoryRegion],
+    ['log area', logAreaLayout as Layout<never>, fc.record({ sizeBytes: u64, offsetBytes: u64 })],
+    [
+      'inflight area',
+      inflightAreaLayout as Layout<never>,
+      fc.record({
+        sizeBytes: u64,
+        offsetBytes: u64,
+        queues: u16,
+        queueSize: u16,
+        wireBytes: fc.constantFrom(20, 24),
+      }),
+    ],
+    ['MAC', macLayout as Layout<never>, fc.integer({ min: 0, max: 2 ** 48 - 1 })],
   ];
 
   it.each(cases)('%s: decodes what it encoded, within its own bounds', (_, layout, values) => {
@@ -66,6 +83,21 @@ describe('layouts', () => {
         expect(layout.decode(bytes)).toEqual(value);
       }),
     );
+  });
+
+  it('vhost-user "Inflight description": four numbers, padded by frontends in C and not by others', () => {
+    const area = { sizeBytes: 0x11n, offsetBytes: 0x22n, queues: 3, queueSize: 256 };
+    const fields = '11000000000000002200000000000000' + '03000001';
+    const encode = (wireBytes: number) => hex(inflightAreaLayout.encode({ ...area, wireBytes }));
+    expect(encode(20)).toBe(fields);
+    expect(encode(24)).toBe(`${fields}00000000`);
+    for (const wireBytes of [21, 22, 23]) {
+      expect(inflightAreaLayout.decode(new Uint8Array(wireBytes))).toBeUndefined();
+    }
+  });
+
+  it('VHOST_USER_SEND_RARP: the MAC is in the first six bytes', () => {
+    expect(hex(macLayout.encode(0x5254_00fe_dcba))).toBe('525400fedcba0000');
   });
 
   it('vhost-user "A vring address description": used stands before available', () => {

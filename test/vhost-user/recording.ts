@@ -396,8 +396,7 @@ export function everything(queuePairs = 1): Recording {
 }
 
 /** A session as far as it goes: two started rings, one enabled, with eventfds. */
-export function running(): Recording {
-  const recording = new Recording().negotiate();
+export function running(recording = new Recording().negotiate()): Recording {
   recording.memory();
   recording.startRing(0);
   recording.startRing(1);

@@ -3,7 +3,7 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { virtioFeatures } from '../../src/vhost-user/features.ts';
+import { servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
 import {
   encodeMessage,
@@ -309,5 +309,25 @@ describe('the end', () => {
     expect(recording.closeReason).toEqual({ kind: 'closed-by-owner' });
     expect(recording.backend.running.size).toBe(0);
     expectSettled(recording);
+  });
+});
+
+describe('an offer', () => {
+  it('is what a frontend is told, whatever else could be served', () => {
+    const offered = { virtio: 1n << 32n, protocol: 1n << 3n };
+    const recording = new Recording(1, offered);
+    expect(recording.ask('GET_FEATURES')).toBe(offered.virtio);
+    expect(recording.ask('GET_PROTOCOL_FEATURES')).toBe(offered.protocol);
+  });
+
+  it('beyond what can be served is the owner’s mistake', () => {
+    const { virtio, protocol } = servable;
+    const { VIRTIO_NET_F_RSS } = virtioFeatures;
+    expect(() => new Recording(1, { virtio: virtio | VIRTIO_NET_F_RSS, protocol })).toThrow(
+      RangeError,
+    );
+    expect(() => new Recording(1, { virtio, protocol: protocol | (1n << 19n) })).toThrow(
+      RangeError,
+    );
   });
 });
