@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type PortCounters, Switch, TsvswitchError } from '../index.ts';
+import { type ErrorCode, type PortCounters, Switch, TsvswitchError } from '../index.ts';
 import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
 
 interface Options {
@@ -20,17 +20,23 @@ interface Options {
   readonly idleUs: number;
   readonly ageing: number;
   readonly socketMode: number;
-  readonly socketGroup?: string;
+  readonly socketGroup?: string | number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
 
 const exitFailure = 1;
 const exitUsage = 2;
+/** What is wrong with a command line on any machine. */
+const usageCodes: readonly ErrorCode[] = ['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'];
 
 function wholeNumber(text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
   return Number(text);
+}
+
+function nameOrNumber(text: string): string | number {
+  return /^\d{1,10}$/.test(text) ? Number(text) : text;
 }
 
 function cpuList(text: string): number[] {
@@ -72,7 +78,7 @@ function parse(argv: readonly string[]): Options {
         .argParser(fileMode)
         .default(0o660, '660'),
     )
-    .option('--socket-group <group>', 'group of the sockets')
+    .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
     )
@@ -100,6 +106,8 @@ function describeCounters(counters: PortCounters): string {
 }
 
 function run(options: Options): void {
+  // A network does not end because nobody reads its log any more.
+  process.stdout.on('error', () => {});
   const log = new EventLog(options.logLevel, options.logFormat, (line) => {
     process.stdout.write(`${line}\n`);
   });
@@ -111,6 +119,20 @@ function run(options: Options): void {
     ageingSeconds: options.ageing,
   });
   vswitch.on('event', (event) => log.event(event));
+  const end = () => {
+    for (const port of vswitch.ports) {
+      const counters = port.counters;
+      log.line('info', 'counters', `port ${port.name}: ${describeCounters(counters)}`, {
+        port: port.name,
+        ...counters,
+      });
+    }
+    vswitch.close();
+  };
+  // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
+  // second signal ends a process that hangs.
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
   try {
     for (const path of options.socket) {
       vswitch.addPort({
@@ -124,19 +146,6 @@ function run(options: Options): void {
     vswitch.close();
     throw error;
   }
-  const end = () => {
-    for (const port of vswitch.ports) {
-      const counters = port.counters;
-      log.line('info', 'counters', `port ${port.name}: ${describeCounters(counters)}`, {
-        port: port.name,
-        ...counters,
-      });
-    }
-    vswitch.close();
-  };
-  // Once each: a second signal ends a process that hangs.
-  process.once('SIGINT', end);
-  process.once('SIGTERM', end);
 }
 
 try {
@@ -144,5 +153,5 @@ try {
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;
   process.stderr.write(`tsvswitch: ${error.message}\n`);
-  process.exitCode = exitFailure;
+  process.exitCode = usageCodes.includes(error.code) ? exitUsage : exitFailure;
 }
