@@ -103,6 +103,11 @@ export class Command {
     }
   }
 
+  /** Closes the pipe it writes its log to, as a reader does that has seen enough. */
+  stopReading(): void {
+    this.#process.stdout!.destroy();
+  }
+
   /** Ends it with a signal and waits until it has. */
   stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
     this.#process.kill(signal);
