@@ -264,7 +264,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.kick_fd = start.kick_fd;
   started.broken.store(BreakReason::kNone, std::memory_order_relaxed);
   started.stalled = false;
-  started.known_source = 0;
+  started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
   FindReceivers(at);
   if (started.is_transmitq()) LeastLoadedWorker().Poll(started);
