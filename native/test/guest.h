@@ -127,6 +127,11 @@ class SplitDriver {
     Publish();
   }
   uint16_t avail_index() const { return avail_index_; }
+  // Takes back what was offered from `index` on; the device must be stopped there.
+  void ResumeAt(uint16_t index) {
+    avail_index_ = index;
+    Publish();
+  }
 
   uint16_t used_index() const;
   UsedEntry used(uint16_t position) const;
