@@ -5,9 +5,8 @@
  * What a session offers is up to its owner, who knows the data plane (port/offer.ts); it may leave out
  * any bit of `servable`. The tables name more bits, so that a refusal can say which was asked for.
  *
- * VIRTIO_F_RING_RESET needs nothing here, a frontend stops and starts the ring like any other. But
- * QEMU, 7.2 at least, passes the bit on and then resets the queues of kernel vhost only: behind
- * vhost-user the backend would go on with a ring the driver has taken away.
+ * VIRTIO_F_RING_RESET needs nothing here: a frontend that resets a queue for its driver stops the ring
+ * with GET_VRING_BASE and starts it anew.
  *
  * Sources: virtio 1.2 §5.1.3 (network), §6 (reserved bits), §6.3 (legacy); vhost-user "Protocol
  * features". Protocol bits above 19 moved between drafts and are therefore not named here.

@@ -149,7 +149,7 @@ describe('a frontend that breaks the protocol loses its session, and the port se
     [
       'a feature that was not offered',
       'MISSING_FEATURE',
-      say(requestNumbers.SET_FEATURES, u64Layout.encode(virtioFeatures.VIRTIO_F_RING_PACKED)),
+      say(requestNumbers.SET_FEATURES, u64Layout.encode(virtioFeatures.VIRTIO_NET_F_RSS)),
     ],
     [
       'a ring that starts before it has a size',
