@@ -65,7 +65,9 @@ class Prompt {
   #ended = false;
 
   constructor(args: readonly string[], limitMs: number) {
-    this.#process = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    // Its prompts are written past the buffer of its standard output: by lines, answers come first.
+    const command = ['-oL', program, ...args];
+    this.#process = spawn('stdbuf', command, { stdio: ['pipe', 'pipe', 'pipe'] });
     const limit = setTimeout(() => this.#process.kill('SIGKILL'), limitMs);
     for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => {

@@ -1,0 +1,156 @@
+/**
+ * The Switch as an embedding program uses it: options, names, several in one process, and its end.
+ */
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Switch, type SwitchOptions } from '../src/index.ts';
+import { TestGuest } from '../src/testing/index.ts';
+import { frameBetween, macOf } from './support/ethernet.ts';
+import { expectDelivery } from './support/network.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'switch-'));
+});
+
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const path = (name: string) => join(folder, `${name}.sock`);
+
+function workerThreads(): number {
+  return readdirSync('/proc/self/task').filter((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, 'utf8') === 'tsvswitch-work\n';
+    } catch {
+      // It has just ended.
+      return false;
+    }
+  }).length;
+}
+
+describe('options', () => {
+  test.each<[string, SwitchOptions]>([
+    ['no workers', { workers: 0 }],
+    ['half a worker', { workers: 1.5 }],
+    ['workers as text', { workers: '2' as unknown as number }],
+    ['more CPUs than workers', { workers: 1, cpus: [0, 1] }],
+    ['a negative CPU', { cpus: [-1] }],
+    ['a negative idle time', { idleUs: -1 }],
+    ['an endless idle time', { idleUs: Number.POSITIVE_INFINITY }],
+    ['an ageing time that is no number', { ageingSeconds: Number.NaN }],
+  ])('%s is BAD_OPTION and starts nothing', (_, options) => {
+    expect(() => Switch.open(options)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+    expect(workerThreads()).toBe(0);
+  });
+
+  test('a CPU that is not there is an error that names it, and leaves no thread', () => {
+    const open = () => Switch.open({ workers: 2, cpus: [0, 1000] });
+    expect(open).toThrow(expect.objectContaining({ code: 'SYSTEM' }));
+    expect(open).toThrow(/CPUs 0,1000/);
+    expect(workerThreads()).toBe(0);
+  });
+
+  test('every worker asked for is a thread', () => {
+    const vswitch = Switch.open({ workers: 3 });
+    expect(workerThreads()).toBe(3);
+    vswitch.close();
+    expect(workerThreads()).toBe(0);
+  });
+});
+
+describe('ports', () => {
+  test('are called after their socket, after the whole path where that is taken', async () => {
+    await using vswitch = Switch.open();
+    expect(vswitch.addPort({ path: path('web') }).name).toBe('web');
+    expect(vswitch.addPort({ path: path('db'), name: 'database' }).name).toBe('database');
+    expect(vswitch.addPort({ path: join(folder, 'web') }).name).toBe(join(folder, 'web'));
+    expect(() => vswitch.addPort({ path: path('x'), name: 'web' })).toThrow(
+      expect.objectContaining({ code: 'BAD_OPTION' }),
+    );
+    expect(existsSync(path('x'))).toBe(false);
+    expect(vswitch.ports.map(({ name }) => name)).toHaveLength(3);
+  });
+
+  test('cannot share a socket, however its path is written', async () => {
+    await using vswitch = Switch.open();
+    vswitch.addPort({ path: path('a') });
+    expect(() => vswitch.addPort({ path: join(folder, '.', 'b', '..', 'a.sock') })).toThrow(
+      expect.objectContaining({ code: 'SOCKET_DUPLICATE' }),
+    );
+    expect(existsSync(path('a'))).toBe(true);
+  });
+
+  test('that cannot be opened leave the switch as it was', async () => {
+    await using vswitch = Switch.open();
+    const open = () => vswitch.addPort({ path: join(folder, 'missing', 'a.sock') });
+    expect(open).toThrow(expect.objectContaining({ code: 'SOCKET_FOLDER_MISSING' }));
+    expect(vswitch.ports).toEqual([]);
+    expect(vswitch.addPort({ path: path('a') }).name).toBe('a');
+  });
+});
+
+describe('several switches in a process', () => {
+  test('know nothing of each other', async () => {
+    await using one = Switch.open();
+    await using other = Switch.open();
+    for (const [vswitch, name] of [
+      [one, 'one'],
+      [other, 'other'],
+    ] as const) {
+      vswitch.addPort({ path: path(`${name}-a`) });
+      vswitch.addPort({ path: path(`${name}-b`) });
+    }
+    const a = await TestGuest.connect({ path: path('one-a') });
+    const b = await TestGuest.connect({ path: path('one-b') });
+    const c = await TestGuest.connect({ path: path('other-a') });
+    await expectDelivery(a, b, [frameBetween(0, 1, 1)]);
+    expect(one.bridge.fdb).toMatchObject([{ mac: macOf(0), port: 'one-a' }]);
+    expect(other.bridge.fdb).toEqual([]);
+    expect(other.ports[0]!.counters.toGuest.frames).toBe(0);
+    one.close();
+    await expect(a.receive()).rejects.toMatchObject({ code: 'DISCONNECTED' });
+    await c.send(frameBetween(2, 0));
+    await c.flush();
+    expect(other.ports[0]!.counters.fromGuest.frames).toBe(1);
+    for (const guest of [a, b, c]) await guest.close();
+  });
+});
+
+describe('close', () => {
+  test('ends sessions, removes sockets and joins workers; then nothing can be added', async () => {
+    const vswitch = Switch.open();
+    vswitch.addPort({ path: path('a') });
+    const guest = await TestGuest.connect({ path: path('a') });
+    const events: string[] = [];
+    vswitch.on('event', ({ type }) => events.push(type));
+    vswitch.close();
+    expect(events.at(-1)).toBe('frontend-left');
+    expect(readdirSync(folder)).toEqual([]);
+    expect(workerThreads()).toBe(0);
+    expect(() => vswitch.addPort({ path: path('a') })).toThrow(
+      expect.objectContaining({ code: 'CLOSED' }),
+    );
+    vswitch.close();
+    await guest.close();
+  });
+
+  test('may be called from an event, of any port', async () => {
+    const vswitch = Switch.open();
+    const port = vswitch.addPort({ path: path('a') });
+    const closed = new Promise<void>((resolve) => {
+      vswitch.on('ring-started', () => {
+        vswitch.close();
+        resolve();
+      });
+    });
+    const connecting = TestGuest.connect({ path: path('a') });
+    await expect(connecting).rejects.toMatchObject({ code: 'DISCONNECTED' });
+    await closed;
+    expect(() => port.counters).toThrow(expect.objectContaining({ code: 'CLOSED' }));
+    expect(workerThreads()).toBe(0);
+  });
+});
