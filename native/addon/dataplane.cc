@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "addon/addon.h"
+#include "addon/fields.h"
 #include "core/dataplane.h"
 
 namespace tsvswitch {
@@ -24,79 +25,6 @@ namespace tsvswitch {
 namespace {
 
 constexpr uint32_t kWorkersMax = 64;
-
-Napi::Error BadField(Napi::Env env, const char* name, const std::string& expected) {
-  return CodedError(env, "BAD_OPTION", std::string(name) + " must be " + expected);
-}
-
-uint32_t IntegerField(const Napi::Object& object, const char* name, int64_t min, int64_t max) {
-  const Napi::Value value = object.Get(name);
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!value.IsNumber() || number != static_cast<double>(static_cast<int64_t>(number)) ||
-      number < static_cast<double>(min) || number > static_cast<double>(max)) {
-    throw BadField(object.Env(), name,
-                   "an integer from " + std::to_string(min) + " to " + std::to_string(max));
-  }
-  return static_cast<uint32_t>(static_cast<int64_t>(number));
-}
-
-uint64_t AddressField(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  bool lossless = false;
-  const uint64_t number = value.IsBigInt() ? value.As<Napi::BigInt>().Uint64Value(&lossless) : 0;
-  if (!lossless) throw BadField(object.Env(), name, "a bigint of 64 bits without sign");
-  return number;
-}
-
-Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
-  if (!info[index].IsObject()) throw BadField(info.Env(), name, "an object");
-  return info[index].As<Napi::Object>();
-}
-
-// Fds that were passed in and are not yet handed to core; closed when this goes.
-class AdoptedFds {
- public:
-  AdoptedFds() = default;
-  explicit AdoptedFds(int fd) : fds_{fd} {}
-  AdoptedFds(const AdoptedFds&) = delete;
-  AdoptedFds& operator=(const AdoptedFds&) = delete;
-  ~AdoptedFds() {
-    for (const int fd : fds_) {
-      if (fd >= 0) close(fd);
-    }
-  }
-  // The fd in field `name`, or -1 where there is none; adopted before anything else is looked at.
-  void Adopt(const Napi::Value& object, const char* name) {
-    int fd = -1;
-    if (object.IsObject()) {
-      const Napi::Value value = object.As<Napi::Object>().Get(name);
-      if (value.IsNumber()) fd = value.As<Napi::Number>().Int32Value();
-    }
-    fds_.push_back(fd);
-  }
-  int Release(size_t index) { return std::exchange(fds_[index], -1); }
-  int Get(size_t index) const { return fds_[index]; }
-
- private:
-  std::vector<int> fds_;
-};
-
-RegionDescription ToRegion(const Napi::Object& object) {
-  return {.guest = GuestAddress{AddressField(object, "guestAddress")},
-          .bytes = AddressField(object, "sizeBytes"),
-          .user = UserAddress{AddressField(object, "userAddress")},
-          .mmap_offset = AddressField(object, "mmapOffset")};
-}
-
-RingAddresses ToRings(const Napi::Object& object) {
-  RingAddresses rings = {.desc = UserAddress{AddressField(object, "desc")},
-                         .avail = UserAddress{AddressField(object, "avail")},
-                         .used = UserAddress{AddressField(object, "used")}};
-  if (!object.Get("usedLogAddress").IsUndefined()) {
-    rings.used_log = AddressField(object, "usedLogAddress");
-  }
-  return rings;
-}
 
 void ThrowUnlessMapped(Napi::Env env, MapResult result) {
   const auto fail = [&](const std::string& why) {

@@ -1,3 +1,5 @@
+// Chain walking that both ring formats share; see chain.h for what a chain is.
+
 #include "chain.h"
 
 #include "guest_memory.h"

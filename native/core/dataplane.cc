@@ -1,3 +1,5 @@
+// See dataplane.h. What may take long is done before a pause is taken or after it is given back.
+
 #include "dataplane.h"
 
 #include <fcntl.h>

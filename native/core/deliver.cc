@@ -2,6 +2,8 @@
 
 #include "deliver.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -61,7 +63,18 @@ VirtioNetHdr HeaderFor(const VirtioNetHdr& header, const Landing& landing) {
   return written;
 }
 
+// Where the identification of fragments starts to count: not to be guessed from another worker's.
+uint32_t RandomId() {
+  uint32_t id = 0;
+  // Without entropy yet, early at boot, 0 does no harm.
+  [[maybe_unused]] const ssize_t got = getrandom(&id, sizeof(id), GRND_NONBLOCK);
+  return id;
+}
+
 }  // namespace
+
+Deliverer::Deliverer(EventRing& events, bool shared)
+    : events_(events), shared_(shared), segmenter_(RandomId()) {}
 
 void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);
@@ -98,8 +111,10 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   });
 }
 
-// The receiver lacks a feature that some frame needs: every frame becomes what it can take.
+// The receiver lacks a feature that some frame needs: every frame becomes what it can take. Once its
+// buffers are used up no more is cut, which bounds what a sender of large frames can cost.
 void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& list) {
+  room_left_ = true;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames[list.frame[i]];
     switch (PlanOffload(frame.offload, to.port->features)) {
@@ -124,7 +139,8 @@ void Deliverer::Segment(Queue& to, const Frame& frame) {
     return;
   }
   // At most kSegmentsMax turns.
-  while (segmenter_.left() != 0) segmenter_.Next(&NextParcel(to));
+  while (segmenter_.left() != 0 && room_left_) segmenter_.Next(&NextParcel(to));
+  to.counters->Add(kDropsNoBuffer, segmenter_.left());
 }
 
 Parcel& Deliverer::NextParcel(Queue& to) {
@@ -137,7 +153,7 @@ void Deliverer::FlushParcels(Queue& to) {
   for (uint32_t i = 0; i < parcel_count_; ++i) {
     landing_bytes_[i] = header_bytes + parcels_[i].bytes();
   }
-  Land(to, parcel_count_, [&](uint32_t i, const Landing& landing) {
+  room_left_ = Land(to, parcel_count_, [&](uint32_t i, const Landing& landing) {
     const Parcel& parcel = parcels_[i];
     const VirtioNetHdr header = HeaderFor(parcel.header, landing);
     LandingWriter writer(landing, landing_pieces_, header_bytes + parcel.bytes());
@@ -150,9 +166,11 @@ void Deliverer::FlushParcels(Queue& to) {
 }
 
 template <class Copy>
-void Deliverer::Land(Queue& to, uint32_t count, Copy copy) {
+bool Deliverer::Land(Queue& to, uint32_t count, Copy copy) {
   const uint32_t done = to.Runs() ? Fill(to, count, copy) : 0;
-  if (done < count) to.counters->Add(to.Runs() ? kDropsNoBuffer : kDropsNotReady, count - done);
+  if (done == count) return true;
+  to.counters->Add(to.Runs() ? kDropsNoBuffer : kDropsNotReady, count - done);
+  return false;
 }
 
 // Fills from the front; returns how many were delivered or counted.

@@ -26,7 +26,7 @@ namespace tsvswitch {
 class Deliverer {
  public:
   // `shared`: other workers may fill the same receiveqs.
-  Deliverer(EventRing& events, bool shared) : events_(events), shared_(shared) {}
+  Deliverer(EventRing& events, bool shared);
 
   // Delivers or counts every frame of the list.
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);
@@ -37,8 +37,9 @@ class Deliverer {
   Parcel& NextParcel(Queue& to);
   void FlushParcels(Queue& to);
   // Lands landing_bytes_[0..count) and counts; copy(i, landing) writes the i-th.
+  // False if the receiver had no room for some.
   template <class Copy>
-  void Land(Queue& to, uint32_t count, Copy copy);
+  bool Land(Queue& to, uint32_t count, Copy copy);
   template <class Copy>
   uint32_t Fill(Queue& to, uint32_t count, Copy copy);
   bool WaitForBuffer(Queue& to);
@@ -46,7 +47,7 @@ class Deliverer {
 
   EventRing& events_;
   const bool shared_;
-  Segmenter segmenter_{0};
+  Segmenter segmenter_;
 
   PieceStore landing_pieces_;
   Landing landings_[kBatchFramesMax];
@@ -54,6 +55,7 @@ class Deliverer {
   // Only for receivers that lack features.
   std::unique_ptr<Parcel[]> parcels_{new Parcel[kBatchFramesMax]};
   uint32_t parcel_count_ = 0;
+  bool room_left_ = true;  // whether the receiver took all parcels of the present list so far
 };
 
 }  // namespace tsvswitch

@@ -1,3 +1,5 @@
+// See fdb.h for the layout of the table and who may call what.
+
 #include "fdb.h"
 
 #include <mutex>

@@ -1,3 +1,5 @@
+// See guest_memory.h. Mapping checks all that the kernel would only notice at the first access.
+
 #include "guest_memory.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,5 @@
+// See packed_queue.h for the protocol of flags and wrap counters.
+
 #include "packed_queue.h"
 
 #include <algorithm>

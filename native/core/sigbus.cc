@@ -1,3 +1,5 @@
+// See sigbus.h. Everything the handler touches is lock-free, and mmap is a plain system call.
+
 #include "sigbus.h"
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// See virtqueue.h for the contract and split_queue.h for what is particular to this format.
+
 #include "split_queue.h"
 
 #include <algorithm>

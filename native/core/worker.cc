@@ -1,3 +1,5 @@
+// See worker.h for the idle scheme and the hand-over to control.
+
 #include "worker.h"
 
 #include <pthread.h>
