@@ -19,7 +19,7 @@ afterEach(() => memory.close());
 
 /** Writes the used ring of `driver` as a device would; the tests are the device. */
 function deviceOf(driver: DriverQueue) {
-  const [{ userAddress }] = memory.regions as [{ userAddress: bigint }];
+  const { userAddress } = memory.regions[0]!;
   const used = Number(driver.ring.addresses.used - userAddress);
   const avail = Number(driver.ring.addresses.avail - userAddress);
   let index = 0;

@@ -1,0 +1,24 @@
+// What core answers, as errors with a code and a sentence.
+
+#ifndef TSVSWITCH_ADDON_RESULTS_H_
+#define TSVSWITCH_ADDON_RESULTS_H_
+
+#include <napi.h>
+
+#include <string>
+#include <vector>
+
+#include "core/dataplane.h"
+
+namespace tsvswitch {
+
+// Throws MEMORY_UNMAPPABLE, with errno's words where mmap failed.
+void ThrowUnlessMapped(Napi::Env env, MapResult result);
+// Throws RING_UNMAPPED or BAD_OPTION.
+void ThrowUnlessTranslated(Napi::Env env, RingResult result);
+// The sentence for workers that cannot be started on these CPUs.
+std::string WorkersCannotRun(const std::vector<int>& cpus);
+
+}  // namespace tsvswitch
+
+#endif  // TSVSWITCH_ADDON_RESULTS_H_
