@@ -58,7 +58,7 @@ class PackedDriver {
         next_used(start),
         ram_(ram),
         size_(size),
-        desc_(ram.Allocate(16 * size, 16)),
+        desc_(ram.Allocate(16 * size, 4096)),
         driver_event_(ram.Allocate(4, 4)),
         device_event_(ram.Allocate(4, 4)) {
     // A ring in its second or later lap, or before `start` in this one, holds used descriptors.
