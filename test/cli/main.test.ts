@@ -36,7 +36,10 @@ beforeEach(() => {
   chmodSync(folder, 0o755);
 });
 
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(async () => {
+  await Command.killAll();
+  rmSync(folder, { recursive: true });
+});
 
 const socket = (name: string) => join(folder, `${name}.sock`);
 

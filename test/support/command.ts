@@ -1,8 +1,8 @@
 /**
  * The command `tsvswitch` as a process of its own, run from dist/ as its users run it.
  *
- * start() says that it is up once it has said of every socket that it listens there. Each process has
- * a time limit, so that none outlives a test that fails.
+ * start() returns once it has said of every socket that it listens there. Each process has a time
+ * limit, and a test that may fail in between calls killAll() afterwards, so that none outlives it.
  */
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
@@ -28,6 +28,7 @@ export interface CommandOptions {
 }
 
 export class Command {
+  static readonly #running = new Set<Command>();
   readonly exited: Promise<Exit>;
   readonly #process: ChildProcess;
   #stdout = '';
@@ -48,11 +49,13 @@ export class Command {
     this.#process.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
     });
+    Command.#running.add(this);
     this.exited = new Promise((resolve, reject) => {
       this.#process.once('error', reject);
       // 'close' and not 'exit': everything it said has been read.
       this.#process.once('close', (status, signal) => {
         clearTimeout(timer);
+        Command.#running.delete(this);
         this.#onOutput();
         resolve({ status, signal, stdout: this.#stdout, stderr: this.#stderr });
       });
@@ -76,6 +79,11 @@ export class Command {
     );
     for (const path of sockets) await command.said(`listening on ${path}`);
     return command;
+  }
+
+  /** Ends every one that still runs. */
+  static async killAll(): Promise<void> {
+    for (const command of [...Command.#running]) await command.stop('SIGKILL');
   }
 
   get pid(): number {
