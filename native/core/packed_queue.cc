@@ -40,7 +40,7 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
   if (Distance(next_used_, next_avail_) >= size_) next_used_ = next_avail_;
   called_used_ = next_used_;
   pending_count_ = 0;
-  pending_.reset(new Used[size]);
+  pending_.reset(new Element[size]);
   Negotiate(features);
   Move(rings);
   DisableKicks();
@@ -110,7 +110,7 @@ BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& tabl
 // read at `at`; the chain may use `room` descriptors, of which there is at least one.
 BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t room,
                                    const PvirtqDesc& head, Access access, PieceStore& pieces,
-                                   Walked* chain) const {
+                                   Element* chain) const {
   PvirtqDesc d = head;
   chain->bytes = 0;
   for (uint32_t walked = 1; walked <= room; ++walked) {
@@ -170,7 +170,7 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
       }
     }
     if ((d.flags & kOwnerFlags) != available || !pieces.HasRoomForChain()) break;
-    Walked walked;
+    Element walked;
     *broken = WalkChain(translate, at, room, d, Access::kDeviceReads, pieces, &walked);
     if (*broken != BreakReason::kNone) break;
     chain.bytes = walked.bytes;
@@ -190,11 +190,11 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
 // flags last, since that is where the driver looks.
 template <class ElementAt>
 void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at) {
-  const Used first = element_at(0);
+  const Element first = element_at(0);
   Cursor at = next_used_;
   at.Advance(first.descriptors, size_);
   for (uint32_t i = 1; i < count; ++i) {
-    const Used used = element_at(i);
+    const Element used = element_at(i);
     PvirtqDesc& d = desc_[at.position];
     // Element by element the order does not matter: the driver looks at none before the first.
     Store(d.len, used.bytes, std::memory_order_relaxed);
@@ -214,14 +214,14 @@ void PackedQueue::Return(const Chain* chains, uint32_t count) {
   if (count == 0) return;
   if (!in_order_) {
     WriteUsed(count, 0, [chains](uint32_t i) {
-      return Used{0, chains[i].id, chains[i].descriptors};
+      return Element{0, chains[i].id, chains[i].descriptors};
     });
     return;
   }
   // §2.8.8: one element with the last chain's id stands for all, at the first chain's place.
   uint32_t descriptors = 0;
   for (uint32_t i = 0; i < count; ++i) descriptors += chains[i].descriptors;
-  const Used all = {0, chains[count - 1].id, static_cast<uint16_t>(descriptors)};
+  const Element all = {0, chains[count - 1].id, static_cast<uint16_t>(descriptors)};
   WriteUsed(1, 0, [all](uint32_t) { return all; });
 }
 
@@ -278,7 +278,7 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
     if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
     const PvirtqDesc head = Read(at.position);
     if ((head.flags & kOwnerFlags) != at.AvailableFlags()) return give_up(ClaimResult::kNoBuffer);
-    Walked chain;
+    Element chain;
     *broken = WalkChain(translate, at, room, head, Access::kDeviceWrites, pieces, &chain);
     if (*broken == BreakReason::kNone && chain.bytes < header_bytes_) {
       *broken = BreakReason::kBufferBelowHeader;

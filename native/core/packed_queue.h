@@ -80,14 +80,9 @@ class PackedQueue final : public Virtqueue {
       }
     }
   };
-  // A used element, and how many descriptors lie between it and the next.
-  struct Used {
-    uint32_t bytes;
-    uint16_t id;
-    uint16_t descriptors;
-  };
-  // What WalkChain finds besides pieces.
-  struct Walked {
+  // A chain as the ring knows it: `bytes` is its room or, once it is used, what was written; the used
+  // element of the next chain follows after `descriptors`.
+  struct Element {
     uint32_t bytes;
     uint16_t id;
     uint16_t descriptors;
@@ -101,7 +96,7 @@ class PackedQueue final : public Virtqueue {
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
   BreakReason WalkChain(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
-                        Access access, PieceStore& pieces, Walked* chain) const;
+                        Access access, PieceStore& pieces, Element* chain) const;
   BreakReason WalkTable(Translator& translate, const PvirtqDesc& table, Access access,
                         PieceStore& pieces, uint32_t* bytes) const;
   template <class ElementAt>
@@ -116,7 +111,7 @@ class PackedQueue final : public Virtqueue {
   Cursor called_used_;  // next_used_ when the driver was last asked about a call
   uint32_t pending_count_ = 0;
   // size_ of them. Left uninitialised: pages that are never used are never touched.
-  std::unique_ptr<Used[]> pending_;
+  std::unique_ptr<Element[]> pending_;
 };
 
 }  // namespace tsvswitch
