@@ -10,7 +10,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Command } from '../support/command.ts';
-import { runTestpmdLoop, testpmdFrontendMissing } from '../support/testpmd-frontend.ts';
+import {
+  type PortStatistics,
+  runTestpmdLoop,
+  testpmdFrontendMissing,
+} from '../support/testpmd-frontend.ts';
 
 const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 5);
 const missing = testpmdFrontendMissing();
@@ -30,12 +34,13 @@ describe.skipIf(missing !== undefined)(`testpmd in a closed loop ${missing ?? ''
         limitMs: 50_000 + 3000 * seconds,
       });
       try {
-        const { ports, forwardingDrops } = await runTestpmdLoop({
+        const { ports: statistics, forwardingDrops } = await runTestpmdLoop({
           paths,
           seconds,
-          device,
+          devices: [device, device],
           frameBytes,
         });
+        const ports = statistics as [PortStatistics, PortStatistics];
         const { status, stdout } = await command.stop();
         expect(status).toBe(0);
         const [a, b] = stdout

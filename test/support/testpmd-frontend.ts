@@ -1,6 +1,9 @@
 /**
- * DPDK's testpmd as two virtual machines: two virtio-user ports of one process that throw a fixed
- * number of frames back at each other, each through the switch, for as long as wanted.
+ * DPDK's testpmd as pairs of virtual machines: two virtio-user ports of one process throw a fixed number
+ * of frames back at each other, each through the switch, for as long as wanted. Port 2k plays with port
+ * 2k + 1. Every queue sends on what it has received; with several queues the frames are of many flows,
+ * so that the switch has something to spread. Several pairs introduce themselves to the switch first, so
+ * that no frame of the game is flooded to the others.
  *
  * The loop is closed, so nothing may be lost for want of buffers, and its end is exact: forwarding is
  * stopped, then both ports only receive until everything that is under way has arrived.
@@ -16,9 +19,11 @@ import { macOf } from './ethernet.ts';
 const program = 'dpdk-testpmd';
 const startLimitMs = 20_000;
 const memoryMiB = 256;
-/** Frames under way in each direction: bursts of 32. */
+/** Frames under way in each direction and queue: bursts of 32. */
 const bursts = 4;
 const queueSize = 256;
+/** Of 2 KiB: what the receiveqs hold and what is under way, with room to spare. */
+const buffersPerQueue = 1024;
 
 /** Why it cannot run here, or undefined if it can. */
 export function testpmdFrontendMissing(): string | undefined {
@@ -38,15 +43,23 @@ export interface PortStatistics {
 }
 
 export interface LoopOptions {
-  readonly paths: readonly [string, string];
+  /** A switch's sockets, two for each pair. */
+  readonly paths: readonly string[];
+  /** What the device on each path is asked for, such as `mrg_rxbuf=0`. */
+  readonly devices: readonly string[];
+  /** 1 unless given. */
+  readonly queuePairs?: number;
   readonly seconds: number;
-  /** Appended to both devices, such as `mrg_rxbuf=0`. */
-  readonly device: string;
   readonly frameBytes: number;
 }
 
 export interface LoopResult {
-  readonly ports: readonly [PortStatistics, PortStatistics];
+  /** In the order of the paths. */
+  readonly ports: readonly PortStatistics[];
+  /** Frames that each receiveq of each port has received while they were sent on. */
+  readonly receivedByQueue: readonly (readonly number[])[];
+  /** Frames that each port has flooded to all others beforehand; not in the statistics. */
+  readonly introductions: number;
   /** What forwarding itself dropped because a transmitq was full. */
   readonly forwardingDrops: number;
 }
@@ -116,44 +129,58 @@ class Prompt {
   }
 }
 
-function statistics(answer: string): [PortStatistics, PortStatistics] {
-  const [, one, other] = answer.split(/NIC statistics for port \d/);
-  const read = (text: string | undefined): PortStatistics => {
-    const value = (name: string) => Number(new RegExp(`${name}:\\s*(\\d+)`).exec(text ?? '')?.[1]);
+function statistics(answer: string): PortStatistics[] {
+  const [, ...ports] = answer.split(/NIC statistics for port \d+/);
+  return ports.map((text) => {
+    const value = (name: string) => Number(new RegExp(`${name}:\\s*(\\d+)`).exec(text)?.[1]);
     return {
       received: value('RX-packets'),
       transmitted: value('TX-packets'),
       errors: value('RX-missed') + value('RX-errors') + value('RX-nombuf') + value('TX-errors'),
     };
-  };
-  return [read(one), read(other)];
+  });
+}
+
+/** What `stop` says of each stream, by port and queue; of a single queue it says nothing. */
+function streams(answer: string, ports: number): number[][] {
+  const received: number[][] = Array.from({ length: ports }, () => []);
+  const stream = /Forward Stats for RX Port=\s*(\d+)\/Queue=\s*(\d+) [^\n]*\n\s*RX-packets: (\d+)/g;
+  for (const [, port, queue, frames] of answer.matchAll(stream)) {
+    received[Number(port)]![Number(queue)] = Number(frames);
+  }
+  return received;
+}
+
+function testpmdArguments({ paths, devices, queuePairs = 1 }: LoopOptions): string[] {
+  const memory = ['--single-file-segments', '-m', `${memoryMiB}`];
+  if (freeHugePages() < memoryMiB / 2) memory.push('--no-huge');
+  const queueCounts =
+    queuePairs === 1 ? [] : [`--rxq=${queuePairs}`, `--txq=${queuePairs}`, '--txonly-multi-flow'];
+  return [
+    ...['-l', '0,1', '--main-lcore', '1', '--no-pci', '--no-telemetry'],
+    `--file-prefix=loop${process.pid}`,
+    ...memory,
+    ...paths.flatMap((path, i) => [
+      '--vdev',
+      `net_virtio_user${i},path=${path},mac=${macOf(i)},queues=${queuePairs},` +
+        `queue_size=${queueSize},${devices[i]}`,
+    ]),
+    ...['--', '-i', `--txd=${queueSize}`, `--rxd=${queueSize}`, ...queueCounts],
+    `--total-num-mbufs=${buffersPerQueue * queuePairs * Math.max(paths.length, 8)}`,
+  ];
 }
 
 export async function runTestpmdLoop(options: LoopOptions): Promise<LoopResult> {
-  const macs = [macOf(1), macOf(2)];
-  const devices = options.paths.flatMap((path, i) => [
-    '--vdev',
-    `net_virtio_user${i},path=${path},mac=${macs[i]},queue_size=${queueSize},${options.device}`,
-  ]);
-  const eal = ['-l', '0,1', '--main-lcore', '1', '--no-pci', '--no-telemetry'];
-  const memory = ['--single-file-segments', '-m', `${memoryMiB}`];
-  if (freeHugePages() < memoryMiB / 2) memory.push('--no-huge');
-  const prompt = new Prompt(
-    [
-      ...eal,
-      `--file-prefix=loop${process.pid}`,
-      ...memory,
-      ...devices,
-      ...['--', '-i', '--total-num-mbufs=16384', `--txd=${queueSize}`, `--rxd=${queueSize}`],
-    ],
-    startLimitMs + 2 * options.seconds * 1000,
-  );
+  const limitMs = startLimitMs + 2 * options.seconds * 1000;
+  const prompt = new Prompt(testpmdArguments(options), limitMs);
   try {
     await prompt.answer();
-    await prompt.tell('set fwd mac');
-    await prompt.tell(`set eth-peer 0 ${macs[1]}`);
-    await prompt.tell(`set eth-peer 1 ${macs[0]}`);
     await prompt.tell(`set txpkts ${options.frameBytes}`);
+    const introductions = options.paths.length > 2 ? await introduce(prompt, options) : 0;
+    await prompt.tell('set fwd mac');
+    for (const port of options.paths.keys()) {
+      await prompt.tell(`set eth-peer ${port} ${macOf(port ^ 1)}`);
+    }
     await prompt.tell(`start tx_first ${bursts}`);
     await new Promise((resolve) => setTimeout(resolve, options.seconds * 1000));
     const stopped = await prompt.tell('stop');
@@ -163,22 +190,45 @@ export async function runTestpmdLoop(options: LoopOptions): Promise<LoopResult> 
     const ports = await drained(prompt);
     await prompt.tell('stop');
     await prompt.quit();
-    return { ports, forwardingDrops: Math.max(0, ...drops) };
+    const receivedByQueue = streams(stopped, options.paths.length);
+    return { ports, receivedByQueue, introductions, forwardingDrops: Math.max(0, ...drops) };
   } catch (error) {
     prompt.kill();
     throw error;
   }
 }
 
-/** Looks until each port has received what the other has sent, or nothing more comes. */
-async function drained(prompt: Prompt): Promise<[PortStatistics, PortStatistics]> {
+/** One frame from each queue to an address that nobody has; returns how many each port has sent. */
+async function introduce(prompt: Prompt, { paths, queuePairs = 1 }: LoopOptions): Promise<number> {
+  await prompt.tell('set fwd rxonly');
+  await prompt.tell('set burst 1');
+  await prompt.tell('start tx_first 1');
+  const fromOthers = (paths.length - 1) * queuePairs;
+  await looked(prompt, (ports) => ports.every(({ received }) => received === fromOthers));
+  await prompt.tell('stop');
+  await prompt.tell('set burst 32');
+  await prompt.tell('clear port stats all');
+  return queuePairs;
+}
+
+/** Looks until each port has received what its peer has sent, or nothing more comes. */
+function drained(prompt: Prompt): Promise<PortStatistics[]> {
+  return looked(prompt, (ports) =>
+    ports.every(({ received }, port) => received === ports[port ^ 1]?.transmitted),
+  );
+}
+
+/** The statistics as soon as they are as wanted, or after two seconds as they are. */
+async function looked(
+  prompt: Prompt,
+  wanted: (ports: readonly PortStatistics[]) => boolean,
+): Promise<PortStatistics[]> {
   const looksMax = 100;
-  let ports = statistics(await prompt.tell('show port stats all'));
-  for (let looks = 0; looks < looksMax; looks++) {
-    const [one, other] = ports;
-    if (one.received === other.transmitted && other.received === one.transmitted) break;
+  const look = async () => statistics(await prompt.tell('show port stats all'));
+  let ports = await look();
+  for (let looks = 0; looks < looksMax && !wanted(ports); looks++) {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    ports = statistics(await prompt.tell('show port stats all'));
+    ports = await look();
   }
   return ports;
 }
