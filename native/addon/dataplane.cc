@@ -39,6 +39,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   static void OnTeardown(void* self) { static_cast<DataplaneObject*>(self)->Shutdown(); }
   void Shutdown();
   void DrainEvents(Napi::Env env, Napi::Function on_event);
+  bool Outdated(const Event& event);
 
   Dataplane& Open(Napi::Env env);
   uint16_t PortArgument(const Napi::CallbackInfo& info);
@@ -139,6 +140,7 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
   Event event;
   // The handler may close the data plane, so it is looked at again each time.
   while (dataplane_ != nullptr && dataplane_->PopEvent(&event)) {
+    if (Outdated(event)) continue;
     const Napi::HandleScope scope(env);
     const Napi::Object object = Napi::Object::New(env);
     object.Set("port", event.port);
@@ -162,6 +164,13 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
     }
     on_event.Call({object});
   }
+}
+
+// A queue that was started again, or a port that was removed, since the worker said so.
+bool DataplaneObject::Outdated(const Event& event) {
+  if (!dataplane_->HasPort(event.port)) return true;
+  return event.type == Event::Type::kQueueBroken &&
+         !dataplane_->QueueBroken(event.port, event.queue);
 }
 
 Dataplane& DataplaneObject::Open(Napi::Env env) {

@@ -21,6 +21,7 @@ namespace tsvswitch {
   X(kDropsBufferTooSmall, "dropsBufferTooSmall")   /* receiveq: frame does not fit, no merge */ \
   X(kDropsNotReady, "dropsNotReady")               /* receiveq 0: not started or not enabled */ \
   X(kDropsUnsegmentable, "dropsUnsegmentable")     /* receiveq: headers changed since checked */   \
+  X(kDropsDisabled, "dropsDisabled")               /* transmitq: started but not enabled */       \
   X(kDropsTooShort, "dropsTooShort")               /* transmitq: under 14 bytes of frame */     \
   X(kDropsTooLong, "dropsTooLong")                 /* transmitq: over kFrameBytesMax */         \
   X(kDropsBadHeader, "dropsBadHeader")             /* transmitq: offload not negotiated */      \

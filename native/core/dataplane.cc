@@ -11,6 +11,7 @@
 #include <cassert>
 #include <utility>
 
+#include "notify.h"
 #include "packed_queue.h"
 #include "split_queue.h"
 
@@ -314,7 +315,10 @@ void Dataplane::FindReceivers(Port& port) {
 }
 
 void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
-  ReplaceFd(QueueAt(port, queue).call_fd, fd);
+  Queue& changed = QueueAt(port, queue);
+  ReplaceFd(changed.call_fd, fd);
+  // What was handed back while there was nobody to call would otherwise wait for the next call.
+  if (fd >= 0 && changed.started) Signal(fd);
 }
 
 void Dataplane::SetErr(uint16_t port, uint32_t queue, int fd) {

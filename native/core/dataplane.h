@@ -55,6 +55,9 @@ class Dataplane {
 
   bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
   bool AnyQueueStarted(uint16_t port);
+  bool QueueBroken(uint16_t port, uint32_t queue) {
+    return QueueAt(port, queue).broken.load(std::memory_order_relaxed) != BreakReason::kNone;
+  }
 
   MapResult SetMemory(uint16_t port, const std::vector<RegionWithFile>& regions);
   MapResult AddMemoryRegion(uint16_t port, const RegionWithFile& region);

@@ -29,8 +29,12 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   const uint32_t taken =
       transmitq.ring->Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
   if (taken != 0) {
-    Route(transmitq, Parse(transmitq, taken), now_s);
-    DeliverPosted(*transmitq.port->bridge);
+    if (transmitq.enabled) [[likely]] {
+      Route(transmitq, Parse(transmitq, taken), now_s);
+      DeliverPosted(*transmitq.port->bridge);
+    } else {
+      transmitq.counters->Add(kDropsDisabled, taken);
+    }
     transmitq.ring->Return(chains_, taken);
     HandedBack(transmitq);
   }

@@ -6,15 +6,10 @@
 
 namespace tsvswitch {
 
-namespace {
-
-void SignalEventfd(int fd) {
+void Signal(int eventfd) {
   const uint64_t one = 1;
-  // EAGAIN means a full counter, which is a pending signal; anything else is the guest's own loss.
-  [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof(one));
+  [[maybe_unused]] const ssize_t written = write(eventfd, &one, sizeof(one));
 }
-
-}  // namespace
 
 void HandedBack(Queue& queue) {
   if (queue.port->Logs() && queue.addresses.used_log != GuestMemory::kNoGuestAddress) [[unlikely]] {
@@ -23,14 +18,14 @@ void HandedBack(Queue& queue) {
                                 queue.ring->LayoutOf(queue.size).written_bytes);
   }
   if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
-  SignalEventfd(queue.call_fd);
+  Signal(queue.call_fd);
   queue.counters->Add(kNotifications, 1);
 }
 
 void Break(Queue& queue, BreakReason reason, EventRing& events) {
   BreakReason whole = BreakReason::kNone;
   if (!queue.broken.compare_exchange_strong(whole, reason, std::memory_order_relaxed)) return;
-  if (queue.err_fd >= 0) SignalEventfd(queue.err_fd);
+  if (queue.err_fd >= 0) Signal(queue.err_fd);
   events.Push({.type = Event::Type::kQueueBroken,
                .reason = reason,
                .port = queue.port->number,

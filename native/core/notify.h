@@ -10,6 +10,10 @@
 
 namespace tsvswitch {
 
+// Adds one to an eventfd without waiting. A full counter is a pending signal; any other failure is the
+// loss of whoever passed the fd.
+void Signal(int eventfd);
+
 // After something was handed back: logs the part of the ring that was written, and calls the driver if it
 // asked to be called.
 void HandedBack(Queue& queue);

@@ -64,9 +64,12 @@ struct Queue {
   uint32_t size = 0;
 
   bool is_transmitq() const { return (index & 1) != 0; }
-  bool Runs() const {
-    return started && enabled && broken.load(std::memory_order_relaxed) == BreakReason::kNone;
+  // A started queue is served even while it is disabled: its transmitq is emptied, its receiveq is
+  // given nothing (vhost-user "Ring states").
+  bool Served() const {
+    return started && broken.load(std::memory_order_relaxed) == BreakReason::kNone;
   }
+  bool Runs() const { return Served() && enabled; }
 };
 
 struct Bridge {

@@ -35,7 +35,6 @@ class SplitQueue final : public Virtqueue {
   void Start(const Rings& rings, uint32_t size, uint32_t base, uint64_t features) override;
   void Move(const Rings& rings) override;
   uint32_t base() const override { return next_avail_; }
-  uint16_t next_avail() const { return next_avail_; }
 
   // Reads the avail index only if fewer than `wanted` chains are known. kAvailIndexJump shows here.
   uint32_t Offered(uint32_t wanted, BreakReason* broken) override;

@@ -135,7 +135,7 @@ uint32_t Worker::Round() {
   const auto now_s = static_cast<uint32_t>(now_ms / 1000);
   uint32_t moved = 0;
   for (Queue* queue : polled_) {
-    if (queue->Runs()) moved += forwarder_.Run(*queue, now_s);
+    if (queue->Served()) moved += forwarder_.Run(*queue, now_s);
   }
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
@@ -147,7 +147,7 @@ uint32_t Worker::Round() {
 bool Worker::AnythingOffered() {
   for (Queue* queue : polled_) {
     BreakReason broken = BreakReason::kNone;
-    if (!queue->Runs()) continue;
+    if (!queue->Served()) continue;
     // A violation counts as something to do: the next round breaks the queue.
     if (queue->ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
   }
@@ -157,7 +157,7 @@ bool Worker::AnythingOffered() {
 void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   bool polling = false;
   for (Queue* queue : polled_) {
-    if (!queue->Runs()) continue;
+    if (!queue->Served()) continue;
     queue->ring->EnableKicks();
     polling = polling || queue->kick_fd < 0;
   }
@@ -168,7 +168,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
     round.lock();
   }
   for (Queue* queue : polled_) {
-    if (queue->Runs()) queue->ring->DisableKicks();
+    if (queue->Served()) queue->ring->DisableKicks();
   }
 }
 
