@@ -32,6 +32,7 @@ class Clock {
     return static_cast<uint64_t>(seconds * ticks_per_second_);
   }
   double ToSeconds(uint64_t ticks) const { return static_cast<double>(ticks) / ticks_per_second_; }
+  double TicksPerSecond() const { return ticks_per_second_; }
   double ToNs(uint64_t ticks) const { return ToSeconds(ticks) * 1e9; }
 
  private:

@@ -9,7 +9,10 @@
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
+
+#include <iterator>
 
 namespace tsvswitch::bench {
 
@@ -17,7 +20,7 @@ namespace {
 
 constexpr uint64_t kKeyFactor = 0x9e3779b97f4a7c15;
 constexpr uint64_t kWordStep = 0x0101010101010101;
-constexpr uint16_t kUdpDiscardPort = 9;
+constexpr uint16_t kDiscardPort = 9;
 
 // Frames start wherever the virtio-net header ends, so words are not aligned. Never deduced by auto,
 // which would drop the attributes.
@@ -36,24 +39,60 @@ void WriteEthernet(uint8_t* frame, size_t from_port, size_t to_port) {
   memcpy(frame + 2 * ETH_ALEN, &type, sizeof(type));
 }
 
-uint16_t InternetChecksum(const void* data, size_t bytes) {
+// Seven to four to one, spread out.
+constexpr size_t kImix[] = {64, 594, 64, 64, 594, 64, kImixFrameBytesMax, 64, 594, 64, 594, 64};
+
+uint32_t AddWords(const void* data, size_t bytes) {
   uint32_t sum = 0;
   for (size_t at = 0; at < bytes; at += sizeof(uint16_t)) {
     uint16_t word;
     memcpy(&word, static_cast<const uint8_t*>(data) + at, sizeof(word));
     sum += word;
   }
+  return sum;
+}
+
+uint16_t Fold(uint32_t sum) {
   while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
+  return static_cast<uint16_t>(sum);
 }
 
 constexpr uint32_t HostAddress(size_t port) {
   return 0x0a000001 + static_cast<uint32_t>(port);  // 10.0.0.1 is port 0.
 }
 
-// A frame above 65535 bytes is longer than IPv4 can say; the length field then holds what fits.
-uint16_t LengthField(size_t bytes) {
-  return htons(static_cast<uint16_t>(bytes < 0xffff ? bytes : 0xffff));
+void WriteUdp(uint8_t* to, size_t bytes) {
+  udphdr udp{};  // No UDP checksum, which IPv4 allows.
+  udp.source = htons(kDiscardPort);
+  udp.dest = htons(kDiscardPort);
+  udp.len = htons(static_cast<uint16_t>(bytes));
+  memcpy(to, &udp, sizeof(udp));
+}
+
+// With the sum of the pseudo header in the checksum field, as NEEDS_CSUM wants it (virtio 1.2
+// §5.1.6.2).
+void WriteTcp(uint8_t* to, size_t bytes, const iphdr& ip) {
+  const uint32_t pseudo = AddWords(&ip.saddr, 2 * sizeof(ip.saddr)) + htons(IPPROTO_TCP) +
+                          htons(static_cast<uint16_t>(bytes));
+  tcphdr tcp{};
+  tcp.source = htons(kDiscardPort);
+  tcp.dest = htons(kDiscardPort);
+  tcp.doff = sizeof(tcp) / 4;
+  tcp.ack = 1;
+  tcp.window = htons(0xffff);
+  tcp.check = Fold(pseudo);
+  memcpy(to, &tcp, sizeof(tcp));
+}
+
+virtio_net_hdr SegmentationHeader() {
+  virtio_net_hdr header{};
+  header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  header.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+  header.hdr_len = ETH_HLEN + sizeof(iphdr) + sizeof(tcphdr);
+  header.gso_size = kSegmentBytes;
+  header.csum_start = ETH_HLEN + sizeof(iphdr);
+  header.csum_offset = offsetof(tcphdr, check);
+  return header;
 }
 
 }  // namespace
@@ -71,45 +110,69 @@ bool IsAddressedTo(const uint8_t* frame, size_t port) {
   return memcmp(frame, mac, ETH_ALEN) == 0;
 }
 
-void WriteHeaders(uint8_t* frame, size_t frame_bytes, size_t from_port, size_t to_port) {
+size_t FrameShape::BytesOf(uint32_t buffer) const {
+  return is_imix ? kImix[buffer % std::size(kImix)] : frame_bytes;
+}
+
+void WriteHeaders(uint8_t* buffer, Transport transport, size_t frame_bytes, size_t from_port,
+                  size_t to_port) {
+  const bool is_segmented = transport == Transport::kTcpSegments;
+  const virtio_net_hdr header = is_segmented ? SegmentationHeader() : virtio_net_hdr{};
+  memcpy(buffer, &header, sizeof(header));
+  uint8_t* frame = buffer + kVirtioHeaderBytes;
   WriteEthernet(frame, from_port, to_port);
+  const size_t ip_bytes = frame_bytes - ETH_HLEN;
   iphdr ip{};
   ip.version = 4;
   ip.ihl = sizeof(ip) / 4;
-  ip.tot_len = LengthField(frame_bytes - ETH_HLEN);
+  ip.tot_len = htons(static_cast<uint16_t>(ip_bytes));
   ip.ttl = 64;
-  ip.protocol = IPPROTO_UDP;
+  ip.protocol = is_segmented ? IPPROTO_TCP : IPPROTO_UDP;
   ip.saddr = htonl(HostAddress(from_port));
   ip.daddr = htonl(HostAddress(to_port));
-  ip.check = InternetChecksum(&ip, sizeof(ip));
+  ip.check = static_cast<uint16_t>(~Fold(AddWords(&ip, sizeof(ip))));
   memcpy(frame + ETH_HLEN, &ip, sizeof(ip));
-  udphdr udp{};  // No UDP checksum, which IPv4 allows.
-  udp.source = htons(kUdpDiscardPort);
-  udp.dest = htons(kUdpDiscardPort);
-  udp.len = LengthField(frame_bytes - ETH_HLEN - sizeof(ip));
-  memcpy(frame + ETH_HLEN + sizeof(ip), &udp, sizeof(udp));
+  uint8_t* behind_ip = frame + ETH_HLEN + sizeof(ip);
+  if (is_segmented) {
+    WriteTcp(behind_ip, ip_bytes - sizeof(ip), ip);
+  } else {
+    WriteUdp(behind_ip, ip_bytes - sizeof(ip));
+  }
+}
+
+bool SegmentsMatch(const uint8_t* buffer, Transport transport) {
+  virtio_net_hdr header;
+  memcpy(&header, buffer, sizeof(header));
+  if (transport == Transport::kUdp) return header.gso_type == VIRTIO_NET_HDR_GSO_NONE;
+  return header.gso_type == VIRTIO_NET_HDR_GSO_TCPV4 && header.gso_size == kSegmentBytes;
 }
 
 [[gnu::target_clones("avx2", "default")]]
-void WritePayload(uint8_t* frame, size_t frame_bytes, uint64_t sequence) {
+void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence) {
   const uint64_t key = sequence * kKeyFactor;
-  const size_t words = (frame_bytes - kPayloadOffset) / sizeof(uint64_t);
-  UnalignedWord* to = reinterpret_cast<UnalignedWord*>(frame + kPayloadOffset);
+  const size_t words = bytes / sizeof(uint64_t);
+  UnalignedWord* to = reinterpret_cast<UnalignedWord*>(payload);
   for (size_t i = 0; i < words; ++i) to[i] = key + i * kWordStep;
   const uint64_t last = key + words * kWordStep;
-  memcpy(to + words, &last, (frame_bytes - kPayloadOffset) % sizeof(uint64_t));
+  memcpy(to + words, &last, bytes % sizeof(uint64_t));
 }
 
 [[gnu::target_clones("avx2", "default")]]
-bool PayloadMatches(const uint8_t* frame, size_t frame_bytes, uint64_t sequence) {
-  const uint64_t key = sequence * kKeyFactor;
-  const size_t words = (frame_bytes - kPayloadOffset) / sizeof(uint64_t);
-  const UnalignedWord* from = reinterpret_cast<const UnalignedWord*>(frame + kPayloadOffset);
+bool PayloadMatches(const uint8_t* piece, size_t offset, size_t bytes, uint64_t sequence) {
+  // A piece may begin within a word; what is compared then is the end of one and the start of the
+  // next. Shifting by 64 in two steps leaves nothing where no word is cut.
+  const uint64_t key = sequence * kKeyFactor + (offset / sizeof(uint64_t)) * kWordStep;
+  const unsigned cut_bits = static_cast<unsigned>(offset % sizeof(uint64_t)) * 8;
+  const auto expected = [key, cut_bits](size_t i) {
+    const uint64_t word = key + i * kWordStep;
+    return word >> cut_bits | ((word + kWordStep) << 1) << (63 - cut_bits);
+  };
+  const size_t words = bytes / sizeof(uint64_t);
+  const UnalignedWord* from = reinterpret_cast<const UnalignedWord*>(piece);
   uint64_t difference = 0;
-  for (size_t i = 0; i < words; ++i) difference |= from[i] ^ (key + i * kWordStep);
-  const uint64_t last = key + words * kWordStep;
-  const size_t rest_bytes = (frame_bytes - kPayloadOffset) % sizeof(uint64_t);
-  return difference == 0 && memcmp(from + words, &last, rest_bytes) == 0;
+  for (size_t i = 0; i < words; ++i) difference |= from[i] ^ expected(i);
+  const uint64_t last = expected(words);
+  return difference == 0 && memcmp(from + words, &last, bytes % sizeof(uint64_t)) == 0;
 }
 
 }  // namespace tsvswitch::bench

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "failure.h"
+#include "split_ring.h"
 
 namespace tsvswitch::bench {
 
@@ -20,12 +23,23 @@ constexpr char kHelp[] =
 A vhost-user frontend with one port per socket. Port 0 sends to port 1 and back, 2 to 3, and so on.
 
   --socket PATH          where a backend listens; an even number of them
-  --mode flood|pingpong|idle
+  --tap NAME             a tap device instead, to measure a Linux bridge; an even number of them
+  --mode flood|load|pingpong|wake|idle|copy
                          flood: every transmitq full, every receiveq drained (default)
+                         load: --rate frames a second, latency and losses
                          pingpong: one frame at a time between ports 0 and 1, one-way latency
+                         wake: the same with a pause before each frame
                          idle: connect, learn, say "ready", then stay silent
-  --frame BYTES          Ethernet frame without checksum, 60..65550 (64)
+                         copy: no switch; memcpy of frames between --cpu and --self-test-cpu
+  --frame BYTES          Ethernet frame without checksum, 60..65549 (64)
+  --imix                 frames of 64, 594 and 1518 bytes, seven to four to one
+  --tso                  TCP frames that the device may cut, in chains of pages; queues negotiate
+                         checksums and segmentation both ways (sets --frame 65214, --buffer 4096)
   --touch headers|bytes  write and read the first cache line of a frame, or all of it (headers)
+  --rate MPPS            load: million frames a second, all ports added
+  --pause US             wake: microseconds before each frame (1000)
+  --window FRAMES        flood: how many frames of a flow are under way at most (what the queues hold)
+  --ring split|packed    format of the queues (split)
   --queue-size N         descriptors per queue, a power of two up to 32768 (1024)
   --buffer BYTES         size of a receive buffer (2048, or the frame if that is more)
   --memory hugetlbfs|memfd
@@ -42,9 +56,16 @@ A vhost-user frontend with one port per socket. Port 0 sends to port 1 and back,
 
 enum OptionId : int {
   kSocket = 1,
+  kTap,
   kMode,
   kFrame,
+  kImixWanted,
+  kTsoWanted,
   kTouch,
+  kRate,
+  kPause,
+  kWindow,
+  kRing,
   kQueueSize,
   kBuffer,
   kMemory,
@@ -60,9 +81,16 @@ enum OptionId : int {
 
 constexpr option kLongOptions[] = {
     {"socket", required_argument, nullptr, kSocket},
+    {"tap", required_argument, nullptr, kTap},
     {"mode", required_argument, nullptr, kMode},
     {"frame", required_argument, nullptr, kFrame},
+    {"imix", no_argument, nullptr, kImixWanted},
+    {"tso", no_argument, nullptr, kTsoWanted},
     {"touch", required_argument, nullptr, kTouch},
+    {"rate", required_argument, nullptr, kRate},
+    {"pause", required_argument, nullptr, kPause},
+    {"window", required_argument, nullptr, kWindow},
+    {"ring", required_argument, nullptr, kRing},
     {"queue-size", required_argument, nullptr, kQueueSize},
     {"buffer", required_argument, nullptr, kBuffer},
     {"memory", required_argument, nullptr, kMemory},
@@ -80,7 +108,10 @@ constexpr option kLongOptions[] = {
 constexpr size_t kPortsMax = 1024;
 constexpr int kCpusMax = 1024;
 constexpr double kSecondsMax = 3600;
+constexpr size_t kRateMppsMax = 1000;
+constexpr size_t kPauseUsMax = 1'000'000;
 constexpr size_t kDefaultBufferBytes = 2048;
+constexpr size_t kDefaultSegmentedBufferBytes = 4096;
 constexpr size_t kBufferBytesMax = 128 * 1024;
 
 size_t ParseInteger(const char* name, const char* text, size_t min, size_t max) {
@@ -94,13 +125,17 @@ size_t ParseInteger(const char* name, const char* text, size_t min, size_t max) 
   return value;
 }
 
-double ParseSeconds(const char* name, const char* text) {
+double ParseNumber(const char* name, const char* text, double max) {
   char* end = nullptr;
   const double value = strtod(text, &end);
-  if (end == text || *end != '\0' || !(value >= 0 && value <= kSecondsMax)) {
-    Fail("--%s %s: expected seconds from 0 to %.0f", name, text, kSecondsMax);
+  if (end == text || *end != '\0' || !(value >= 0 && value <= max)) {
+    Fail("--%s %s: expected a number from 0 to %.0f", name, text, max);
   }
   return value;
+}
+
+double ParseSeconds(const char* name, const char* text) {
+  return ParseNumber(name, text, kSecondsMax);
 }
 
 template <typename Value, size_t count>
@@ -116,10 +151,28 @@ Value ParseName(const char* name, const char* text, const Value (&values)[count]
 void Apply(Options& options, int id, const char* name, const char* text) {
   switch (id) {
     case kSocket: options.sockets.emplace_back(text); break;
+    case kTap: options.taps.emplace_back(text); break;
     case kMode:
-      options.mode = ParseName(name, text, {Mode::kFlood, Mode::kPingpong, Mode::kIdle});
+      options.mode = ParseName(name, text, {Mode::kFlood, Mode::kLoad, Mode::kPingpong, Mode::kWake,
+                                            Mode::kIdle, Mode::kCopy});
       break;
-    case kFrame: options.frame_bytes = ParseInteger(name, text, kFrameBytesMin, kFrameBytesMax); break;
+    case kFrame:
+      options.frames.frame_bytes = ParseInteger(name, text, kFrameBytesMin, kFrameBytesMax);
+      break;
+    case kImixWanted:
+      options.frames.is_imix = true;
+      options.frames.frame_bytes = kImixFrameBytesMax;
+      break;
+    case kTsoWanted:
+      options.frames.transport = Transport::kTcpSegments;
+      options.frames.frame_bytes = kSegmentedFrameBytes;
+      break;
+    case kRate: options.offered_pps = ParseNumber(name, text, kRateMppsMax) * 1e6; break;
+    case kPause: options.pause_s = ParseNumber(name, text, kPauseUsMax) / 1e6; break;
+    case kWindow: options.window = ParseInteger(name, text, 1, SplitRing::kSizeMax); break;
+    case kRing:
+      options.format = ParseName(name, text, {RingFormat::kSplit, RingFormat::kPacked});
+      break;
     case kTouch: options.touch = ParseName(name, text, {Touch::kHeaders, Touch::kBytes}); break;
     case kQueueSize:
       options.queue_size =
@@ -143,21 +196,50 @@ void Apply(Options& options, int id, const char* name, const char* text) {
   }
 }
 
+void CheckSelfTest(const Options& options) {
+  if (!options.sockets.empty() || !options.taps.empty()) {
+    Fail("--self-test-cpu stands in for a backend: no --socket and no --tap with it");
+  }
+  const bool is_plain = options.format == RingFormat::kSplit &&
+                        options.frames.transport == Transport::kUdp;
+  if (!is_plain && options.mode != Mode::kCopy) {
+    Fail("--self-test-cpu knows split rings and frames of one piece only");
+  }
+}
+
 void CheckTogether(Options& options) {
   const size_t ports = options.port_count();
-  if (options.self_test_cpu.has_value() && !options.sockets.empty()) {
-    Fail("--self-test-cpu and --socket exclude each other");
+  if (options.self_test_cpu.has_value()) CheckSelfTest(options);
+  if (options.mode == Mode::kCopy && !options.self_test_cpu.has_value()) {
+    Fail("--mode copy needs --self-test-cpu");
+  }
+  if (!options.sockets.empty() && !options.taps.empty()) {
+    Fail("--tap and --socket exclude each other");
   }
   if (ports < 2 || ports % 2 != 0 || ports > kPortsMax) {
     Fail("%zu ports were given; an even number of --socket PATH from 2 to %zu is needed", ports,
          kPortsMax);
   }
   if ((options.queue_size & (options.queue_size - 1)) != 0) {
-    Fail("--queue-size %u: a split queue's size is a power of two", options.queue_size);
+    Fail("--queue-size %u: expected a power of two", options.queue_size);
   }
-  const size_t needed = kVirtioHeaderBytes + options.frame_bytes;
+  if ((options.mode == Mode::kLoad) != (options.offered_pps > 0)) {
+    Fail("--mode load and --rate above 0 go together");
+  }
+  const bool is_segmented = options.frames.transport == Transport::kTcpSegments;
+  if (is_segmented && options.frames.is_imix) Fail("--tso and --imix exclude each other");
+  if (is_segmented && options.frames.frame_bytes < kFrameBytesMin + kSegmentBytes) {
+    Fail("--tso with --frame %zu: expected more than one segment of %u bytes",
+         options.frames.frame_bytes, kSegmentBytes);
+  }
   if (options.buffer_bytes == 0) {
-    options.buffer_bytes = needed > kDefaultBufferBytes ? needed : kDefaultBufferBytes;
+    options.buffer_bytes =
+        is_segmented ? kDefaultSegmentedBufferBytes
+                     : std::max(kVirtioHeaderBytes + options.frames.frame_bytes, kDefaultBufferBytes);
+  }
+  if (options.queue_size < options.frames.frame_bytes / options.buffer_bytes + 2) {
+    Fail("--queue-size %u with --buffer %zu: a frame of %zu bytes does not fit into the receiveq",
+         options.queue_size, options.buffer_bytes, options.frames.frame_bytes);
   }
 }
 
@@ -166,13 +248,20 @@ void CheckTogether(Options& options) {
 const char* Name(Mode mode) {
   switch (mode) {
     case Mode::kFlood: return "flood";
+    case Mode::kLoad: return "load";
     case Mode::kPingpong: return "pingpong";
+    case Mode::kWake: return "wake";
     case Mode::kIdle: return "idle";
+    case Mode::kCopy: return "copy";
   }
   __builtin_unreachable();
 }
 
 const char* Name(Touch touch) { return touch == Touch::kHeaders ? "headers" : "bytes"; }
+
+const char* Name(RingFormat format) {
+  return format == RingFormat::kSplit ? "split" : "packed";
+}
 
 Options ParseOptions(int argc, char** argv) {
   Options options;

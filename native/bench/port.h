@@ -1,11 +1,12 @@
-// One port of the client: a guest that exists only as a queue pair, its memory and two flows.
+// One port of the client: a guest that exists only as two queues and two flows, one to its partner and
+// one from it. Port i talks to port i ^ 1.
 //
-// SendBatch keeps the transmitq full, ReceiveBatch empties the receiveq and checks what came. Both
-// work in batches of two loops, so that the prefetches of the first loop have time to land before the
-// second one touches the frames. Frames of the client's own flow count; anything else is an error
-// of one of the kinds in Counters.
+// SendBatch fills what is to be sent from, ReceiveBatch empties what was received into and checks what
+// came. Frames of the client's own flow count; anything else is an error of one of the kinds in
+// Counters. The calls are virtual because each of them is about a whole batch; what is done per frame
+// is not. There are two kinds: ring_port.h over vhost-user and tap_port.h over a tap device.
 //
-// Single threaded, never blocks. Touch decides at compile time whether payloads are written and read.
+// Single threaded, never blocks.
 
 #ifndef TSVSWITCH_BENCH_PORT_H_
 #define TSVSWITCH_BENCH_PORT_H_
@@ -13,110 +14,56 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "frame.h"
-#include "port_memory.h"
-#include "split_ring.h"
-#include "vhost_frontend.h"
+#include "flow.h"
 
 namespace tsvswitch::bench {
-
-// How much of a frame the client writes and reads: the first cache line, or all of it.
-enum class Touch { kHeaders, kBytes };
 
 constexpr uint16_t kSendBatchMax = 128;
 constexpr uint16_t kReceiveBatchMax = 128;
 
-struct Traffic {
-  uint16_t queue_size;
-  size_t frame_bytes;
-  size_t buffer_bytes;  // Of the receiveq; those of the transmitq hold a whole frame in any case.
-  MemoryKind memory;
-};
-
-struct Counters {
-  uint64_t sent = 0;
-  uint64_t delivered = 0;
-  uint64_t lost = 0;          // Gaps in the sequence numbers.
-  uint64_t reordered = 0;     // Sequence numbers that went back or came twice.
-  uint64_t corrupt = 0;       // Wrong length, header or payload; such a frame is a gap as well.
-  uint64_t misdelivered = 0;  // Data frames of other flows, for example flooded ones.
-  uint64_t hellos = 0;
-
-  uint64_t errors() const { return reordered + corrupt + misdelivered; }
-};
-
-Counters operator-(const Counters& later, const Counters& earlier);
-
 class Port {
  public:
-  static constexpr size_t kReceiveq = 0;
-  static constexpr size_t kTransmitq = 1;
-
-  static size_t MemoryBytes(const Traffic& traffic);
-
-  // Port i talks to port i ^ 1.
-  Port(size_t index, const Traffic& traffic);
+  Port(size_t index, const FrameShape& shape)
+      : index_(index), outgoing_(index, index ^ 1, shape), incoming_(index ^ 1, index, shape) {}
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
+  virtual ~Port() = default;
 
-  // Connects to a backend and starts both queues.
-  void Attach(const std::string& socket_path, double timeout_s);
-  bool Alive() const { return !frontend_.has_value() || frontend_->Alive(); }
-  std::string Name() const;
+  virtual bool Alive() const = 0;
+  virtual std::string Name() const = 0;
 
-  // Sends one frame that is not counted; false while the transmitq is full.
-  bool SendHello();
+  // Sends one frame that is not counted; false while there is no room.
+  virtual bool SendHello() = 0;
 
-  // Sends one frame of the flow; false while the transmitq is full.
-  template <Touch touch>
-  bool SendOne();
+  // Sends the next frame of the flow; false while there is no room.
+  virtual bool SendOne() = 0;
 
-  // Refills the transmitq with at most kSendBatchMax frames, but only once `worthwhile` fit in.
-  template <Touch touch>
-  uint16_t SendBatch(uint16_t worthwhile);
+  // Sends at most `limit` frames of the flow, itself at most kSendBatchMax, but only once it pays to
+  // look for room. Returns how many.
+  virtual uint16_t SendBatch(uint16_t limit) = 0;
 
-  // Takes at most kReceiveBatchMax buffers from the receiveq and posts them again.
-  template <Touch touch>
-  uint16_t ReceiveBatch();
+  // Takes and checks what came, at most kReceiveBatchMax buffers; returns how many.
+  virtual uint16_t ReceiveBatch() = 0;
 
-  // Kicks whatever the device wants to be kicked for; once per round.
-  void KickIfWanted();
+  // Wakes the device where it wants that; once per round.
+  virtual void KickIfWanted() = 0;
 
   const Counters& counters() const { return counters_; }
-  SplitRing& receiveq() { return receiveq_; }
-  SplitRing& transmitq() { return transmitq_; }
-  PortMemory& memory() { return memory_; }
+  OutgoingFlow& outgoing() { return outgoing_; }
+  IncomingFlow& incoming() { return incoming_; }
 
- private:
-  void PostReceiveBuffers();
-  std::optional<uint32_t> FreeTransmitBuffer();
-  template <Touch touch>
-  void WriteFrame(uint32_t id);
-  void Transmit(uint32_t id);
-  template <Touch touch>
-  void CheckFrame(const uint8_t* frame, size_t frame_bytes);
-  template <Touch touch>
-  uint16_t CheckMergedFrame(uint16_t ahead, uint16_t pieces, uint16_t completed);
-  void CountSequence(uint64_t sequence);
-  void CountForeign(const uint8_t* frame);
-
+ protected:
   const size_t index_;
-  const size_t frame_bytes_;
-  const size_t buffer_bytes_;
-  const EthernetHeader incoming_;
-  uint64_t next_sequence_ = 0;
-  uint64_t expected_sequence_ = 0;
   Counters counters_;
-  PortMemory memory_;
-  SplitRing receiveq_;
-  SplitRing transmitq_;
-  std::optional<VhostFrontend> frontend_;
-  std::vector<uint8_t> gathered_;  // A frame that came in pieces, put together for checking.
+  OutgoingFlow outgoing_;
+  IncomingFlow incoming_;
 };
+
+using Ports = std::vector<std::unique_ptr<Port>>;
 
 }  // namespace tsvswitch::bench
 

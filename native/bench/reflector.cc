@@ -81,13 +81,13 @@ void Move(Path& path) {
 
 }  // namespace
 
-Reflector::Reflector(const Ports& ports, int cpu) {
+Reflector::Reflector(const std::vector<RingPort*>& ports, int cpu) {
   std::vector<Path> paths;
   for (size_t i = 0; i < ports.size(); ++i) {
-    Port& from = *ports[i];
-    Port& to = *ports[i ^ 1];
-    paths.push_back({DeviceRing(from.memory(), from.transmitq().layout()),
-                     DeviceRing(to.memory(), to.receiveq().layout())});
+    const RingPort& from = *ports[i];
+    const RingPort& to = *ports[i ^ 1];
+    paths.push_back({DeviceRing(from.memory(), from.transmitq_layout()),
+                     DeviceRing(to.memory(), to.receiveq_layout())});
   }
   thread_ = std::thread([this, cpu, paths = std::move(paths)]() mutable {
     PinThread(cpu);

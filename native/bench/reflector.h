@@ -10,15 +10,16 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
-#include "trial.h"
+#include "ring_port.h"
 
 namespace tsvswitch::bench {
 
 class Reflector {
  public:
-  // Runs on `cpu` until destroyed; the ports outlive it.
-  Reflector(const Ports& ports, int cpu);
+  // Runs on `cpu` until destroyed; the ports outlive it. Split rings of one-piece buffers only.
+  Reflector(const std::vector<RingPort*>& ports, int cpu);
   Reflector(const Reflector&) = delete;
   Reflector& operator=(const Reflector&) = delete;
   ~Reflector();

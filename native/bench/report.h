@@ -3,13 +3,16 @@
 #ifndef TSVSWITCH_BENCH_REPORT_H_
 #define TSVSWITCH_BENCH_REPORT_H_
 
+#include "core_copy.h"
 #include "options.h"
 #include "trial.h"
 
 namespace tsvswitch::bench {
 
 void Report(const Options& options, MemoryKind memory, const FloodResult& result);
+void Report(const Options& options, MemoryKind memory, const LoadResult& result);
 void Report(const Options& options, MemoryKind memory, const PingpongResult& result);
+void Report(const Options& options, MemoryKind memory, const CoreCopyResult& result);
 
 }  // namespace tsvswitch::bench
 

@@ -3,7 +3,8 @@
 // Descriptor i always points at buffer i, so sending or receiving a frame writes no descriptor, and an
 // avail entry is written only when it changes: with a backend that returns buffers in order, the only
 // ring line a frame ever dirties is the one of avail->idx, once per batch. That is what makes the
-// client cheap; it is also what an in-order driver may do (virtio 1.2 §2.7).
+// client cheap; it is also what an in-order driver may do (virtio 1.2 §2.7). The further pieces of
+// buffers that have some lie behind the first pieces of all, chained once and for all.
 //
 // The driver polls, so interrupts are suppressed for good. Kicks are given only while the device asks
 // for them: Publish() leaves a note, KickWanted() is asked once per round and looks at used->flags.
@@ -19,53 +20,44 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buffers.h"
 #include "port_memory.h"
-#include "vhost_frontend.h"
+#include "queue.h"
 #include "virtio.h"
 
 namespace tsvswitch::bench {
-
-enum class BufferUse { kDeviceReads, kDeviceWrites };
 
 class SplitRing {
  public:
   static constexpr uint16_t kSizeMax = 32768;
 
-  // How much memory a ring with its buffers takes, rounding included.
-  static size_t MemoryBytes(uint16_t size, size_t buffer_bytes);
+  // How much memory the ring takes beside its buffers, rounding included.
+  static size_t MemoryBytes(uint16_t size);
 
-  // `posted_bytes` of each buffer are given to the device.
-  SplitRing(PortMemory& memory, uint16_t size, size_t buffer_bytes, size_t posted_bytes,
-            BufferUse use);
+  SplitRing(PortMemory& memory, uint16_t size, const Buffers& buffers);
 
   QueueLayout layout() const { return {size_, desc_, avail_, used_}; }
-  uint16_t size() const { return size_; }
-  uint8_t* Buffer(uint32_t id) const { return buffers_ + id * stride_bytes_; }
 
-  // How many used entries wait to be taken.
-  uint16_t Completed() {
+  // How many used entries wait to be taken, as far as `limit`.
+  uint16_t Completed(uint16_t limit) {
     const uint16_t index = __atomic_load_n(&used_->idx, __ATOMIC_ACQUIRE);  // before the entries
     const auto waiting = static_cast<uint16_t>(index - next_used_);
-    if (waiting > size_) [[unlikely]] FailOnIndex(index);
-    return waiting;
+    if (waiting > buffers_) [[unlikely]] FailOnIndex(index);
+    return waiting < limit ? waiting : limit;
   }
 
   // The used entry `ahead` of the next one; only if Completed() was greater than `ahead`.
-  virtq_used_elem Peek(uint16_t ahead) const {
+  UsedBuffer Peek(uint16_t ahead) const {
     const auto slot = static_cast<uint16_t>(next_used_ + ahead) & mask_;
     const virtq_used_elem entry = used_->ring()[slot];
-    if (entry.id >= size_) [[unlikely]] FailOnId(entry.id);
-    return entry;
+    if (entry.id >= buffers_) [[unlikely]] FailOnId(entry.id);
+    return {entry.id, entry.len};
   }
 
   // Hands `count` used entries back to the caller for good.
   void Take(uint16_t count) { next_used_ = static_cast<uint16_t>(next_used_ + count); }
 
-  // How many descriptors were never posted; NextFresh() gives them out one by one.
-  uint16_t FreshLeft() const { return static_cast<uint16_t>(size_ - fresh_); }
-  uint16_t NextFresh() { return fresh_++; }
-
-  // Makes descriptor `id` the next avail entry; the device sees it after Publish().
+  // Makes buffer `id` the next avail entry; the device sees it after Publish().
   void Post(uint32_t id) {
     uint16_t& entry = avail_->ring()[next_avail_ & mask_];
     const auto wanted = static_cast<uint16_t>(id);
@@ -94,13 +86,11 @@ class SplitRing {
   virtq_desc* desc_;
   virtq_avail* avail_;
   virtq_used* used_;
-  uint8_t* buffers_;
-  size_t stride_bytes_;
   uint16_t size_;
   uint16_t mask_;
+  uint16_t buffers_;
   uint16_t next_avail_ = 0;
   uint16_t next_used_ = 0;
-  uint16_t fresh_ = 0;
   bool unannounced_ = false;
 };
 

@@ -20,9 +20,8 @@ constexpr double kQuietS = 0.02;
 constexpr double kAliveCheckS = 0.1;
 constexpr double kFrameLostAfterS = 0.1;
 constexpr int kPauseSpins = 64;
-// Frames that must fit into a transmitq before it is refilled: fewer would have the line of its
-// indices travel between the cores more often than the switch empties a batch.
-constexpr uint16_t kWorthwhile = 64;
+constexpr double kDrainSilenceS = 0.1;
+constexpr double kDrainLimitS = 2;
 constexpr int kReceiveBatchesMax = 8;
 
 std::vector<Counters> Snapshot(const Ports& ports) {
@@ -114,21 +113,61 @@ class Watchdog {
   uint64_t delivered_ = 0;
 };
 
+// A port whose frames fill several buffers each has more to take than it sends.
+size_t ReceiveAll(Port& port) {
+  size_t taken = 0;
+  for (int batch = 0; batch < kReceiveBatchesMax; ++batch) {
+    const uint16_t got = port.ReceiveBatch();
+    taken += got;
+    if (got < kReceiveBatchMax) break;
+  }
+  return taken;
+}
+
+// How many frames a port may send without having more than `window` under way to its partner.
+uint16_t RoomInWindow(const Counters& port, const Counters& partner, size_t window) {
+  const uint64_t under_way = port.sent - partner.delivered - partner.lost;
+  const uint64_t room = under_way < window ? window - under_way : 0;
+  return static_cast<uint16_t>(std::min<uint64_t>(room, kSendBatchMax));
+}
+
 // Returns how many buffers were moved.
-template <Touch touch>
-size_t FloodRound(const Ports& ports) {
+size_t FloodRound(const Ports& ports, size_t window) {
   size_t moved = 0;
-  for (const auto& port : ports) {
-    // A port whose frames fill several buffers each has more to take than it sends.
-    for (int batch = 0; batch < kReceiveBatchesMax; ++batch) {
-      const uint16_t taken = port->ReceiveBatch<touch>();
-      moved += taken;
-      if (taken < kReceiveBatchMax) break;
-    }
-    moved += port->SendBatch<touch>(kWorthwhile);
-    port->KickIfWanted();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    Port& port = *ports[i];
+    moved += ReceiveAll(port);
+    const uint16_t limit =
+        window == 0 ? kSendBatchMax
+                    : RoomInWindow(port.counters(), ports[i ^ 1]->counters(), window);
+    if (limit > 0) moved += port.SendBatch(limit);
+    port.KickIfWanted();
   }
   return moved;
+}
+
+void LoadRound(const Ports& ports) {
+  for (const auto& port : ports) {
+    ReceiveAll(*port);
+    const uint64_t due = port->outgoing().DueBy(Clock::Ticks());
+    if (due > 0) port->SendBatch(static_cast<uint16_t>(std::min<uint64_t>(due, kSendBatchMax)));
+    port->KickIfWanted();
+  }
+}
+
+// Until everything has arrived, or nothing did for a while.
+void Drain(const Clock& clock, const Ports& ports) {
+  uint64_t sent = 0;
+  for (const auto& port : ports) sent += port->counters().sent;
+  const uint64_t deadline = Clock::Ticks() + clock.FromSeconds(kDrainLimitS);
+  uint64_t last_arrival = Clock::Ticks();
+  for (uint64_t now = last_arrival; now < deadline; now = Clock::Ticks()) {
+    if (Delivered(ports) >= sent || now - last_arrival > clock.FromSeconds(kDrainSilenceS)) return;
+    for (const auto& port : ports) {
+      if (ReceiveAll(*port) > 0) last_arrival = now;
+      port->KickIfWanted();
+    }
+  }
 }
 
 void Pause() {
@@ -147,7 +186,7 @@ void Learn(const Clock& clock, const Ports& ports) {
     }
     usleep(static_cast<useconds_t>(kHelloPauseS * 1e6));
     for (size_t i = 0; i < ports.size(); ++i) {
-      ports[i]->ReceiveBatch<Touch::kHeaders>();
+      ports[i]->ReceiveBatch();
       if (!ports[i]->Alive()) {
         Fail("%s: the backend closed the connection", ports[i]->Name().c_str());
       }
@@ -167,19 +206,19 @@ void Learn(const Clock& clock, const Ports& ports) {
   uint64_t quiet_since = Clock::Ticks();
   while (Clock::Ticks() - quiet_since < clock.FromSeconds(kQuietS)) {
     for (const auto& port : ports) {
-      if (port->ReceiveBatch<Touch::kHeaders>() > 0) quiet_since = Clock::Ticks();
+      if (port->ReceiveBatch() > 0) quiet_since = Clock::Ticks();
       port->KickIfWanted();
     }
     if (Clock::Ticks() > deadline) break;
   }
 }
 
-template <Touch touch>
-FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, double measure_s) {
+FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double warmup_s,
+                  double measure_s) {
   Watchdog watchdog(clock, ports);
   uint64_t now = Clock::Ticks();
   for (const uint64_t end = now + clock.FromSeconds(warmup_s); now < end; now = Clock::Ticks()) {
-    if (FloodRound<touch>(ports) == 0) Pause();
+    if (FloodRound(ports, window) == 0) Pause();
     watchdog.Look(now);
   }
 
@@ -190,7 +229,7 @@ FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, doubl
   Slices slices(clock, start, Delivered(ports));
   uint64_t idle_ticks = 0;
   while (now < end) {
-    const bool moved = FloodRound<touch>(ports) > 0;
+    const bool moved = FloodRound(ports, window) > 0;
     if (!moved) Pause();
     const uint64_t later = Clock::Ticks();
     if (!moved) idle_ticks += later - now;
@@ -208,11 +247,40 @@ FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, doubl
   };
 }
 
-template <Touch touch>
-PingpongResult Pingpong(const Clock& clock, const Ports& ports, double warmup_s,
+LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double warmup_s,
+                     double measure_s) {
+  Watchdog watchdog(clock, ports);
+  LoadResult result{.seconds = 0, .offered_pps = offered_pps, .latencies = {}, .ports = {}};
+  const double interval = clock.TicksPerSecond() * static_cast<double>(ports.size()) / offered_pps;
+  const uint64_t start = Clock::Ticks();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    // Ports take turns: all at once would be bursts.
+    const double phase = interval * static_cast<double>(i) / static_cast<double>(ports.size());
+    ports[i]->outgoing().Schedule(start + static_cast<uint64_t>(phase), interval);
+  }
+  uint64_t now = start;
+  for (const uint64_t end = start + clock.FromSeconds(warmup_s); now < end; now = Clock::Ticks()) {
+    LoadRound(ports);
+    watchdog.Look(now);
+  }
+  const double ns_per_tick = 1e9 / clock.TicksPerSecond();
+  for (const auto& port : ports) port->incoming().RecordLatencies(&result.latencies, ns_per_tick);
+  for (const uint64_t end = now + clock.FromSeconds(measure_s); now < end; now = Clock::Ticks()) {
+    LoadRound(ports);
+    watchdog.Look(now);
+  }
+  result.seconds = clock.ToSeconds(now - start);
+  Drain(clock, ports);
+  for (const auto& port : ports) port->incoming().RecordLatencies(nullptr, 0);
+  result.ports = Snapshot(ports);
+  return result;
+}
+
+PingpongResult Pingpong(const Clock& clock, const Ports& ports, double pause_s, double warmup_s,
                         double measure_s) {
   Watchdog watchdog(clock, ports);
   const uint64_t frame_limit = clock.FromSeconds(kFrameLostAfterS);
+  const uint64_t pause = clock.FromSeconds(pause_s);
   const uint64_t start = Clock::Ticks() + clock.FromSeconds(warmup_s);
   const uint64_t end = start + clock.FromSeconds(measure_s);
   PingpongResult result{.seconds = measure_s, .one_way = {}, .lost = 0, .ports = Snapshot(ports)};
@@ -221,17 +289,23 @@ PingpongResult Pingpong(const Clock& clock, const Ports& ports, double warmup_s,
   for (uint64_t sent_at = Clock::TicksAfterAll(); sent_at < end; sent_at = Clock::TicksAfterAll()) {
     const bool measured = sent_at >= start;
     const uint64_t delivered = to->counters().delivered;
-    if (!from->SendOne<touch>()) Fail("%s: the backend returns no buffers", from->Name().c_str());
+    if (!from->SendOne()) Fail("%s: the backend returns no buffers", from->Name().c_str());
     uint64_t now = sent_at;
     while (to->counters().delivered == delivered && now - sent_at < frame_limit) {
       from->KickIfWanted();
-      to->ReceiveBatch<touch>();
+      to->ReceiveBatch();
       now = Clock::TicksAfterAll();
     }
+    // Buffers that went back may be worth a kick as well, which is not the next frame's.
+    to->KickIfWanted();
     watchdog.Look(now);
     if (measured && to->counters().delivered == delivered) ++result.lost;
     if (measured) result.one_way.Add(clock.ToNs(now - sent_at));
     std::swap(from, to);
+    // This thread stays awake: only the switch is to be found asleep.
+    if (pause > 0) {
+      while (Clock::Ticks() - now < pause) Pause();
+    }
   }
   result.ports = Since(ports, result.ports);
   return result;
@@ -246,10 +320,5 @@ void Idle(const Ports& ports, double measure_s) {
     }
   }
 }
-
-template FloodResult Flood<Touch::kHeaders>(const Clock&, const Ports&, double, double);
-template FloodResult Flood<Touch::kBytes>(const Clock&, const Ports&, double, double);
-template PingpongResult Pingpong<Touch::kHeaders>(const Clock&, const Ports&, double, double);
-template PingpongResult Pingpong<Touch::kBytes>(const Clock&, const Ports&, double, double);
 
 }  // namespace tsvswitch::bench

@@ -1,4 +1,5 @@
-// What the client does with connected ports: teach the switch, flood it, or time single frames.
+// What the client does with connected ports: teach the switch, flood it, offer it a load, or time single
+// frames.
 //
 // Every trial is bounded in time and ends the program with a sentence if a backend goes away or
 // delivers nothing for kStallLimitS.
@@ -8,7 +9,6 @@
 
 #include <stdint.h>
 
-#include <memory>
 #include <vector>
 
 #include "clock.h"
@@ -16,8 +16,6 @@
 #include "port.h"
 
 namespace tsvswitch::bench {
-
-using Ports = std::vector<std::unique_ptr<Port>>;
 
 constexpr double kStallLimitS = 3;
 constexpr double kSliceS = 0.05;
@@ -35,6 +33,17 @@ struct FloodResult {
   std::vector<Counters> ports;  // Of the measured time only.
 };
 
+struct LoadResult {
+  double seconds;  // Of sending, warm-up included.
+  double offered_pps;
+  // From the moment a frame was due to the moment its arrival was seen, of frames that arrived after
+  // the warm-up.
+  LatencyHistogram latencies;
+  // Of all the time, and after waiting for what was under way: what was sent and not delivered is
+  // lost. Less sent than offered means that a transmitq was full when frames were due.
+  std::vector<Counters> ports;
+};
+
 struct PingpongResult {
   double seconds;
   LatencyHistogram one_way;
@@ -46,13 +55,21 @@ struct PingpongResult {
 // then takes in what is still under way.
 void Learn(const Clock& clock, const Ports& ports);
 
-template <Touch touch>
-FloodResult Flood(const Clock& clock, const Ports& ports, double warmup_s, double measure_s);
+// With a window above 0, at most that many frames of a flow are under way at a time: large frames fill
+// a receiveq before its guest can empty it, and would be measured as losses.
+FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double warmup_s,
+                  double measure_s);
+
+// Sends `offered_pps` frames a second, evenly spread over the ports and over time, and waits in the end
+// until all have arrived or nothing more comes.
+LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double warmup_s,
+                     double measure_s);
 
 // Sends one frame at a time between ports 0 and 1, in turn; the stamps are taken before the frame is
-// written and after it was checked.
-template <Touch touch>
-PingpongResult Pingpong(const Clock& clock, const Ports& ports, double warmup_s, double measure_s);
+// written and after it was checked. Before each frame nothing happens for `pause_s`: where that is
+// long enough for the switch to fall asleep, waking it is part of the time.
+PingpongResult Pingpong(const Clock& clock, const Ports& ports, double pause_s, double warmup_s,
+                        double measure_s);
 
 // Leaves the ports connected and silent.
 void Idle(const Ports& ports, double measure_s);

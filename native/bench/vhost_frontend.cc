@@ -43,6 +43,8 @@ constexpr uint64_t VHOST_USER_PROTOCOL_F_REPLY_ACK = uint64_t{1} << 3;
 constexpr time_t kReplyTimeoutS = 10;  // A DPDK backend may be busy mapping and pinning memory.
 constexpr useconds_t kConnectRetryUs = 20'000;
 constexpr size_t kFdsMax = 1;
+// Index 0 in both halves; the wrap counters (bits 15 and 31) begin at 1.
+constexpr uint32_t kPackedStart = 0x80008000;
 
 struct VringState {
   uint32_t queue;
@@ -67,6 +69,16 @@ struct MemTable {
   uint64_t user_address;
   uint64_t mmap_offset;
 };
+
+uint64_t NeededFeatures(const FrontendWishes& wishes) {
+  uint64_t features = VIRTIO_F_VERSION_1;
+  if (wishes.packed) features |= VIRTIO_F_RING_PACKED;
+  if (wishes.segmentation) {
+    features |= VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_GUEST_CSUM |
+                VIRTIO_NET_F_GUEST_TSO4;
+  }
+  return features;
+}
 
 double MonotonicSeconds() {
   timespec now;
@@ -123,12 +135,14 @@ void VhostFrontend::Connect(double timeout_s) {
     usleep(kConnectRetryUs);
   }
 
+  const uint64_t needed = NeededFeatures(wishes_);
   const uint64_t offered = Ask(kGetFeatures);
-  if ((offered & VIRTIO_F_VERSION_1) == 0) {
-    Fail("%s: the backend offers features 0x%llx, without VERSION_1 (bit 32)", path_.c_str(),
-         static_cast<unsigned long long>(offered));
+  if ((offered & needed) != needed) {
+    Fail("%s: the backend offers features 0x%llx, without 0x%llx that this needs", path_.c_str(),
+         static_cast<unsigned long long>(offered),
+         static_cast<unsigned long long>(needed & ~offered));
   }
-  features_ = offered & (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF | VHOST_USER_F_PROTOCOL_FEATURES);
+  features_ = needed | (offered & (VIRTIO_NET_F_MRG_RXBUF | VHOST_USER_F_PROTOCOL_FEATURES));
   if ((features_ & VHOST_USER_F_PROTOCOL_FEATURES) != 0) {
     protocol_features_ = Ask(kGetProtocolFeatures) & VHOST_USER_PROTOCOL_F_REPLY_ACK;
     Message message(kSetProtocolFeatures, sizeof(uint64_t));
@@ -177,7 +191,7 @@ void VhostFrontend::StartQueue(uint32_t queue, const QueueLayout& layout) {
   number.payload.state = {queue, layout.size};
   Tell(number);
   Message base(kSetVringBase, sizeof(VringState));
-  base.payload.state = {queue, 0};
+  base.payload.state = {queue, wishes_.packed ? kPackedStart : 0};
   Tell(base);
   Message addresses(kSetVringAddr, sizeof(VringAddresses));
   addresses.payload.addresses = {

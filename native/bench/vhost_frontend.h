@@ -1,13 +1,14 @@
 // The frontend's side of the vhost-user protocol, as little of it as a polling driver needs.
 //
-// Connect() retries until the backend listens, negotiates VERSION_1 (required), MRG_RXBUF (if
-// offered) and REPLY_ACK (if offered); Start() shares the memory and starts and enables the queues.
-// Every request is bounded in time. A request without a reply of its own is followed by its
-// REPLY_ACK when that was agreed; when it was not, Start() ends with a GET_FEATURES, whose reply
-// proves that the backend has handled everything before it.
+// Connect() retries until the backend listens, negotiates VERSION_1 and what the trial cannot do
+// without (both required), MRG_RXBUF and REPLY_ACK (if offered); Start() shares the memory and starts
+// and enables the queues. Every request is bounded in time. A request without a reply of its own is
+// followed by its REPLY_ACK when that was agreed; when it was not, Start() ends with a GET_FEATURES,
+// whose reply proves that the backend has handled everything before it.
 //
-// Not here: reconnecting, EVENT_IDX, packed queues, requests from the backend.
-// Source: vhost-user "Message Specification", "Communication", "Starting and stopping rings".
+// Not here: reconnecting, EVENT_IDX, requests from the backend.
+// Source: vhost-user "Message Specification", "Communication", "Starting and stopping rings",
+// "Vring descriptor indices for packed virtqueues".
 
 #ifndef TSVSWITCH_BENCH_VHOST_FRONTEND_H_
 #define TSVSWITCH_BENCH_VHOST_FRONTEND_H_
@@ -15,23 +16,24 @@
 #include <stdint.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "port_memory.h"
+#include "queue.h"
 
 namespace tsvswitch::bench {
 
-// Where one queue lies, as pointers into the port's memory.
-struct QueueLayout {
-  uint16_t size;
-  const void* desc;
-  const void* avail;
-  const void* used;
+// What a trial cannot do without.
+struct FrontendWishes {
+  bool packed = false;
+  bool segmentation = false;  // Frames that no wire takes, in both directions.
 };
 
 class VhostFrontend {
  public:
-  explicit VhostFrontend(std::string socket_path) : path_(std::move(socket_path)) {}
+  VhostFrontend(std::string socket_path, const FrontendWishes& wishes)
+      : path_(std::move(socket_path)), wishes_(wishes) {}
   VhostFrontend(const VhostFrontend&) = delete;
   VhostFrontend& operator=(const VhostFrontend&) = delete;
   ~VhostFrontend();
@@ -65,7 +67,8 @@ class VhostFrontend {
   uint64_t ReceiveU64(uint32_t request);
   void StartQueue(uint32_t queue, const QueueLayout& layout);
 
-  std::string path_;
+  const std::string path_;
+  const FrontendWishes wishes_;
   int fd_ = -1;
   uint64_t features_ = 0;
   uint64_t protocol_features_ = 0;

@@ -2,7 +2,8 @@
 //
 // Deliberately not those of native/core: a measuring tool that shares the definitions of what it
 // measures would agree with its mistakes. Little-endian hosts only.
-// Sources: virtio 1.2 §2.7.5, §2.7.6, §2.7.8 (rings), §5.1.3 (feature bits), §5.1.6 (header).
+// Sources: virtio 1.2 §2.7.5, §2.7.6, §2.7.8 (split rings), §2.8.13, §2.8.14 (packed rings), §5.1.3
+// (feature bits), §5.1.6 (header).
 
 #ifndef TSVSWITCH_BENCH_VIRTIO_H_
 #define TSVSWITCH_BENCH_VIRTIO_H_
@@ -12,12 +13,25 @@
 
 namespace tsvswitch::bench {
 
+constexpr uint64_t VIRTIO_NET_F_CSUM = uint64_t{1} << 0;
+constexpr uint64_t VIRTIO_NET_F_GUEST_CSUM = uint64_t{1} << 1;
+constexpr uint64_t VIRTIO_NET_F_GUEST_TSO4 = uint64_t{1} << 7;
+constexpr uint64_t VIRTIO_NET_F_HOST_TSO4 = uint64_t{1} << 11;
 constexpr uint64_t VIRTIO_NET_F_MRG_RXBUF = uint64_t{1} << 15;
 constexpr uint64_t VIRTIO_F_VERSION_1 = uint64_t{1} << 32;
+constexpr uint64_t VIRTIO_F_RING_PACKED = uint64_t{1} << 34;
 
+constexpr uint8_t VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_NONE = 0;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_TCPV4 = 1;
+
+constexpr uint16_t VIRTQ_DESC_F_NEXT = 1;
 constexpr uint16_t VIRTQ_DESC_F_WRITE = 2;
+constexpr uint16_t VIRTQ_DESC_F_AVAIL = 1 << 7;
+constexpr uint16_t VIRTQ_DESC_F_USED = 1 << 15;
 constexpr uint16_t VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 constexpr uint16_t VIRTQ_USED_F_NO_NOTIFY = 1;
+constexpr uint16_t RING_EVENT_FLAGS_DISABLE = 1;
 
 struct virtq_desc {
   uint64_t addr;
@@ -53,6 +67,20 @@ struct virtq_used {
   }
 };
 static_assert(sizeof(virtq_used) == 4);
+
+struct pvirtq_desc {
+  uint64_t addr;
+  uint32_t len;
+  uint16_t id;
+  uint16_t flags;
+};
+static_assert(sizeof(pvirtq_desc) == 16);
+
+struct pvirtq_event_suppress {
+  uint16_t desc;
+  uint16_t flags;
+};
+static_assert(sizeof(pvirtq_event_suppress) == 4);
 
 struct virtio_net_hdr {
   uint8_t flags;

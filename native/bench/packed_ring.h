@@ -1,0 +1,128 @@
+// The driver's side of one packed virtqueue whose buffers are used for life.
+//
+// Each slot is a descriptor that driver and device write in turn; a pair of bits, AVAIL and USED,
+// against a wrap counter that changes with every lap says whose it is (virtio 1.2 §2.8.1). A buffer of
+// several pieces takes as many slots, and comes back in the first of them. The bits of the first slot
+// of a batch are written last, by Publish(), so the device finds either nothing or the whole batch.
+//
+// The verbs are those of SplitRing, and so are the rules for kicks and interrupts; EVENT_IDX is not
+// negotiated. All buffers of a ring take the same number of slots, so they may come back in any order.
+// Single threaded; what the device writes is bounds-checked.
+
+#ifndef TSVSWITCH_BENCH_PACKED_RING_H_
+#define TSVSWITCH_BENCH_PACKED_RING_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffers.h"
+#include "port_memory.h"
+#include "queue.h"
+#include "virtio.h"
+
+namespace tsvswitch::bench {
+
+class PackedRing {
+ public:
+  static size_t MemoryBytes(uint16_t size);
+
+  // The ring reads of `buffers` what it posts; they outlive it.
+  PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers);
+
+  QueueLayout layout() const { return {size_, desc_, driver_event_, device_event_}; }
+
+  uint16_t Completed(uint16_t limit) const {
+    if (limit > buffers_.count()) limit = buffers_.count();
+    Position at = next_used_;
+    for (uint16_t waiting = 0; waiting < limit; ++waiting) {
+      // Before the id and length beside them, and before the frame.
+      const uint16_t flags = __atomic_load_n(&desc_[at.slot].flags, __ATOMIC_ACQUIRE);
+      if ((flags & kBothBits) != (at.wrap ? kBothBits : 0)) return waiting;
+      Advance(at, pieces_);
+    }
+    return limit;
+  }
+
+  UsedBuffer Peek(uint16_t ahead) const {
+    Position at = next_used_;
+    Advance(at, static_cast<uint32_t>(ahead) * pieces_);
+    const pvirtq_desc& entry = desc_[at.slot];
+    const uint16_t id = entry.id;
+    if (id >= buffers_.count()) [[unlikely]] FailOnId(id);
+    return {id, entry.len};
+  }
+
+  void Take(uint16_t count) { Advance(next_used_, static_cast<uint32_t>(count) * pieces_); }
+
+  void Post(uint32_t id) {
+    for (uint16_t piece = 0; piece < pieces_; ++piece) {
+      pvirtq_desc& entry = desc_[next_avail_.slot];
+      const Buffers::Piece bytes = buffers_.PieceOf(id, piece);
+      entry.addr = bytes.guest_address;
+      entry.len = bytes.bytes;
+      entry.id = static_cast<uint16_t>(id);
+      const bool is_last = piece + 1 == pieces_;
+      const auto flags = static_cast<uint16_t>(
+          direction_ | (is_last ? 0 : VIRTQ_DESC_F_NEXT) |
+          (next_avail_.wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED));
+      if (first_unpublished_ == nullptr) {
+        first_unpublished_ = &entry;
+        first_flags_ = flags;
+      } else {
+        entry.flags = flags;
+      }
+      Advance(next_avail_, 1);
+    }
+  }
+
+  void Publish() {
+    if (first_unpublished_ == nullptr) return;
+    // After all the other slots and the frames.
+    __atomic_store_n(&first_unpublished_->flags, first_flags_, __ATOMIC_RELEASE);
+    first_unpublished_ = nullptr;
+    unannounced_ = true;
+  }
+
+  bool KickWanted() {
+    if (!unannounced_) return false;
+    const uint16_t flags = __atomic_load_n(&device_event_->flags, __ATOMIC_RELAXED);
+    if (flags == RING_EVENT_FLAGS_DISABLE) return false;
+    unannounced_ = false;
+    return true;
+  }
+
+ private:
+  static constexpr uint16_t kBothBits = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
+
+  struct Position {
+    uint16_t slot = 0;
+    bool wrap = true;
+  };
+
+  // `slots` is at most the size of the ring.
+  void Advance(Position& at, uint32_t slots) const {
+    const uint32_t slot = at.slot + slots;
+    const bool wraps = slot >= size_;
+    at.slot = static_cast<uint16_t>(wraps ? slot - size_ : slot);
+    at.wrap ^= wraps;
+  }
+
+  [[noreturn]] void FailOnId(uint16_t id) const;
+
+  const Buffers& buffers_;
+  pvirtq_desc* desc_;
+  pvirtq_event_suppress* driver_event_;
+  pvirtq_event_suppress* device_event_;
+  uint16_t size_;
+  uint16_t pieces_;
+  uint16_t direction_;
+  Position next_avail_;
+  Position next_used_;
+  pvirtq_desc* first_unpublished_ = nullptr;
+  uint16_t first_flags_ = 0;
+  bool unannounced_ = false;
+};
+
+}  // namespace tsvswitch::bench
+
+#endif  // TSVSWITCH_BENCH_PACKED_RING_H_
