@@ -303,6 +303,7 @@ export class Device {
   }
 
   addMemory(region: MemoryRegion, takeFd: () => number): void {
+    if (this.#memory.addAgain(region)) return;
     this.#memory.checkAdd(region);
     this.#backend.addMemoryRegion(withFd(region, takeFd));
     this.#memory.add(region);
@@ -311,6 +312,7 @@ export class Device {
 
   removeMemory(named: MemoryRegion): void {
     const region = this.#memory.find(named);
+    if (this.#memory.removeAgain(region)) return;
     this.#backend.removeMemoryRegion(region);
     this.#memory.remove(region);
     this.#reportMemory();

@@ -5,6 +5,9 @@
  * addresses locate rings. The table keeps descriptions only; mapping files is the backend's work. It
  * changes after the backend has accepted a change, so a refused one leaves it as it was.
  *
+ * QEMU before 8.0 tells ADD_MEM_REG and REM_MEM_REG once for every queue pair. The same region may
+ * therefore be added several times, and stays until it was removed as often.
+ *
  * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
  */
 
@@ -67,6 +70,8 @@ function isSame(one: MemoryRegion, other: MemoryRegion): boolean {
 
 export class MemoryTable {
   #regions: readonly MemoryRegion[] = [];
+  /** How often a region was added after the first time. */
+  readonly #repeats = new Map<MemoryRegion, number>();
 
   get count(): number {
     return this.#regions.length;
@@ -121,8 +126,27 @@ export class MemoryTable {
     return region;
   }
 
+  /** Counts a region that is there already, to the byte of its file; false if it is not. */
+  addAgain(region: MemoryRegion): boolean {
+    const known = this.#regions.find(
+      (candidate) => isSame(candidate, region) && candidate.mmapOffset === region.mmapOffset,
+    );
+    if (known === undefined) return false;
+    this.#repeats.set(known, (this.#repeats.get(known) ?? 0) + 1);
+    return true;
+  }
+
+  /** Undoes one addAgain() of a stored region; false if there is none left to undo. */
+  removeAgain(region: MemoryRegion): boolean {
+    const repeats = this.#repeats.get(region) ?? 0;
+    if (repeats === 0) return false;
+    this.#repeats.set(region, repeats - 1);
+    return true;
+  }
+
   replace(regions: readonly MemoryRegion[]): void {
     this.#regions = regions;
+    this.#repeats.clear();
   }
 
   add(region: MemoryRegion): void {
@@ -131,5 +155,6 @@ export class MemoryTable {
 
   remove(region: MemoryRegion): void {
     this.#regions = this.#regions.filter((candidate) => candidate !== region);
+    this.#repeats.delete(region);
   }
 }

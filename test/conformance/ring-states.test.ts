@@ -186,6 +186,37 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.settled).toEqual([1, 1]);
   });
 
+  it('a region added once for every queue pair, as by QEMU 7.2, stays until it was removed as often', () => {
+    const recording = ready();
+    const added = { ...region, guestAddress: region.guestAddress + region.sizeBytes };
+    for (const _ of [1, 2, 3]) recording.addMemory(added);
+    expect(recording.backend.callsOf('addMemoryRegion')).toHaveLength(1);
+    recording.removeMemory(added);
+    recording.removeMemory(added);
+    expect(recording.backend.callsOf('removeMemoryRegion')).toEqual([]);
+    recording.removeMemory(added);
+    expect(recording.backend.callsOf('removeMemoryRegion')).toEqual([[added.guestAddress]]);
+    expect(recording.open).toBe(true);
+    expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+    recording.removeMemory(added);
+    expect(recording.refusal).toBe('BAD_VALUE');
+  });
+
+  it('SET_MEM_TABLE forgets how often regions were added', () => {
+    const recording = ready();
+    recording.addMemory(region);
+    recording.memory();
+    recording.removeMemory(region);
+    expect(recording.backend.callsOf('removeMemoryRegion')).toEqual([[region.guestAddress]]);
+  });
+
+  it('a region is another one if its bytes lie elsewhere in the file', () => {
+    const recording = ready();
+    recording.addMemory({ ...region, mmapOffset: region.mmapOffset + 0x1000n });
+    expect(recording.refusal).toBe('BAD_VALUE');
+    expect(recording.sentence).toContain('overlaps');
+  });
+
   it('VHOST_USER_REM_MEM_REG: a region that was not added is refused', () => {
     const recording = ready();
     const payload = memoryRegionLayout.encode({ ...region, sizeBytes: 0x1000n });
