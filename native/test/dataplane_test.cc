@@ -200,14 +200,30 @@ FACT("a queue without a kick fd is polled, also by a worker that would sleep") {
   }
 }
 
-FACT("what was sent before the queue was enabled goes out when it is, without a kick") {
+FACT("vhost-user Ring states: a transmitq that is disabled is emptied, and counts what it discards") {
   RunningBridge bridge(1, 0);
   auto from = bridge.Join(kModern);
   auto to = bridge.Join(kModern);
   bridge.plane().EnableQueue(from->port, 1, false);
-  CHECK(from->guest.Send(MakeFrame(kBroadcast, MacOf(from->port), 60)));
-  CHECK_EQ(from->guest.Sending(), 1u);
+  for (uint32_t i = 0; i < 20; ++i) {
+    CHECK(RunningBridge::Send(*from, MakeFrame(kBroadcast, MacOf(from->port), 60)));
+  }
+  CHECK(ComesTrue([&] { return from->guest.Sending() == 0; }));
+  CHECK_EQ(bridge.Count(*from, 1, kDropsDisabled), 20u);
+  CHECK_EQ(bridge.Count(*from, 1, kFrames), 0u);
+  CHECK(to->guest.Receive().empty());
   bridge.plane().EnableQueue(from->port, 1, true);
+  CHECK(RunningBridge::Send(*from, MakeFrame(kBroadcast, MacOf(from->port), 60)));
+  CHECK(ComesTrue([&] { return !to->guest.Receive().empty(); }));
+}
+
+FACT("what was offered before the queue was started goes out when it is, without a kick") {
+  RunningBridge bridge(1, 0);
+  auto from = bridge.Join(kModern);
+  auto to = bridge.Join(kModern);
+  const uint32_t base = bridge.plane().StopQueue(from->port, 1);
+  CHECK(from->guest.Send(MakeFrame(kBroadcast, MacOf(from->port), 60)));
+  bridge.StartQueue(*from, 1, base);
   CHECK(ComesTrue([&] { return !to->guest.Receive().empty(); }));
 }
 
