@@ -26,6 +26,10 @@ export interface VhostUserCard {
   /** The socket a switch listens on. */
   readonly socket: string;
   readonly mac: string;
+  /** 1 unless given. */
+  readonly queuePairs?: number;
+  /** Further options of QEMU's virtio-net-pci, such as `{ packed: 'on', guest_tso4: 'off' }`. */
+  readonly deviceOptions?: Readonly<Record<string, string>>;
 }
 
 /** Frames as datagrams between two unix sockets, one a datagram: no switch, no shared memory. */
@@ -110,11 +114,13 @@ function serialPort(id: string, socket: string, options: string): string[] {
 
 function networkBackend(card: NetworkCard, index: number): string[] {
   switch (card.type) {
-    case 'vhost-user':
+    case 'vhost-user': {
+      const queues = isMultiqueue(card) ? `,queues=${card.queuePairs}` : '';
       return [
         ...['-chardev', `socket,id=port${index},path=${value(card.socket)}`],
-        ...['-netdev', `vhost-user,id=net${index},chardev=port${index}`],
+        ...['-netdev', `vhost-user,id=net${index},chardev=port${index}${queues}`],
       ];
+    }
     case 'datagram': {
       const local = `local.type=unix,local.path=${value(card.localSocket)}`;
       const remote = `remote.type=unix,remote.path=${value(card.remoteSocket)}`;
@@ -124,9 +130,22 @@ function networkBackend(card: NetworkCard, index: number): string[] {
 }
 
 function networkDevice(card: NetworkCard, index: number, kvm: boolean): string {
-  // No option ROM: nothing boots from the network, and looking for it takes time.
-  const device = `virtio-net-pci,netdev=net${index},mac=${card.mac},romfile=`;
-  return kvm ? device : `${device},vectors=0`;
+  const options = [
+    // No option ROM: nothing boots from the network, and looking for it takes time.
+    ...['virtio-net-pci', `netdev=net${index}`, `mac=${card.mac}`, 'romfile='],
+    ...(kvm ? [] : ['vectors=0']),
+  ];
+  if (card.type === 'vhost-user') {
+    if (isMultiqueue(card)) options.push('mq=on');
+    for (const [name, setting] of Object.entries(card.deviceOptions ?? {})) {
+      options.push(`${name}=${value(setting)}`);
+    }
+  }
+  return options.join(',');
+}
+
+function isMultiqueue(card: VhostUserCard): boolean {
+  return (card.queuePairs ?? 1) > 1;
 }
 
 /** A value inside an option list, where a comma is written twice. */

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TsvswitchError } from '../errors.ts';
 import { Machine } from './machine.ts';
-import type { Accelerator, MachineMemory } from './qemu.ts';
+import type { Accelerator, MachineMemory, VhostUserCard } from './qemu.ts';
 import { SwitchProcess } from './switch-process.ts';
 import { type TinyGuest, tinyGuestBoot } from './tiny-guest.ts';
 
@@ -21,6 +21,12 @@ export interface TinyNetworkOptions {
   readonly guest: TinyGuest;
   readonly accelerator: Accelerator;
   readonly memory: MachineMemory;
+}
+
+/** What may be unlike in machines of one network. */
+export interface TinyMachineOptions extends Pick<VhostUserCard, 'queuePairs' | 'deviceOptions'> {
+  /** 1 unless given. */
+  readonly cpus?: number;
 }
 
 /** Enough for iperf3 and a kernel with room to spare. */
@@ -80,19 +86,25 @@ export class TinyNetwork {
   }
 
   /** Starts machine `number` and returns it when its guest has booted. */
-  async boot(number: number): Promise<Machine> {
+  async boot(number: number, options: TinyMachineOptions = {}): Promise<Machine> {
     const { guest, accelerator, memory } = this.#options;
+    const { cpus = 1, ...card } = options;
     const name = `vm${number}`;
     const machine = await Machine.start({
       name,
       folder: this.folder,
-      cpus: 1,
+      cpus,
       memoryMiB: tinyMemoryMiB,
       memory,
       accelerator,
       boot: tinyGuestBoot(guest, name, `${this.address(number)}/24`),
       cards: [
-        { type: 'vhost-user', socket: this.portSocket(number), mac: `52:54:00:00:00:0${number}` },
+        {
+          type: 'vhost-user',
+          socket: this.portSocket(number),
+          mac: `52:54:00:00:00:0${number}`,
+          ...card,
+        },
       ],
       signal: this.#closing.signal,
     });

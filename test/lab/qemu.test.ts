@@ -2,7 +2,12 @@
 
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
-import { type MachineOptions, qemuArguments, qemuProgram } from '../../src/lab/qemu.ts';
+import {
+  type MachineOptions,
+  qemuArguments,
+  qemuProgram,
+  type VhostUserCard,
+} from '../../src/lab/qemu.ts';
 
 const machine: MachineOptions = {
   name: 'vm1',
@@ -51,6 +56,23 @@ describe('a vhost-user card', () => {
   test('has no MSI-X vectors under TCG, where QEMU 7.2 crashes with them', () => {
     expect(valuesOf(machine, '-device')).toEqual([
       'virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,romfile=,vectors=0',
+    ]);
+  });
+
+  test('with several queue pairs says so to both of its halves', () => {
+    const card = { ...machine.cards[0]!, queuePairs: 2 } as VhostUserCard;
+    expect(valuesOf({ ...machine, cards: [card] }, '-netdev')).toEqual([
+      'vhost-user,id=net0,chardev=port0,queues=2',
+    ]);
+    expect(valuesOf({ ...machine, cards: [card] }, '-device')).toEqual([
+      'virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,romfile=,vectors=0,mq=on',
+    ]);
+  });
+
+  test('passes further options on to the device', () => {
+    const card = { ...machine.cards[0]!, deviceOptions: { packed: 'on', csum: 'off' } };
+    expect(valuesOf({ ...machine, cards: [card] as VhostUserCard[] }, '-device')).toEqual([
+      'virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,romfile=,vectors=0,packed=on,csum=off',
     ]);
   });
 
