@@ -11,12 +11,17 @@ void Signal(int eventfd) {
   [[maybe_unused]] const ssize_t written = write(eventfd, &one, sizeof(one));
 }
 
-void HandedBack(Queue& queue) {
-  if (queue.port->Logs() && queue.addresses.used_log != GuestMemory::kNoGuestAddress) [[unlikely]] {
-    // The whole of it: a few pages, whatever was written in them.
-    queue.port->dirty_log->Mark(queue.addresses.used_log,
-                                queue.ring->LayoutOf(queue.size).written_bytes);
+void LogRing(const Queue& queue) {
+  if (!queue.port->Logs() || queue.addresses.used_log == GuestMemory::kNoGuestAddress) [[likely]] {
+    return;
   }
+  // The whole of it: a few pages, whatever was written in them.
+  queue.port->dirty_log->Mark(queue.addresses.used_log,
+                              queue.ring->LayoutOf(queue.size).written_bytes);
+}
+
+void HandedBack(Queue& queue) {
+  LogRing(queue);
   if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
   Signal(queue.call_fd);
   queue.counters->Add(kNotifications, 1);

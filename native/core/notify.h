@@ -14,6 +14,9 @@ namespace tsvswitch {
 // loss of whoever passed the fd.
 void Signal(int eventfd);
 
+// After the part of a ring that is ours was written: marks it in the dirty log of a migrating guest.
+void LogRing(const Queue& queue);
+
 // After something was handed back: logs the part of the ring that was written, and calls the driver if it
 // asked to be called.
 void HandedBack(Queue& queue);

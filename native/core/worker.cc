@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "notify.h"
+
 namespace tsvswitch {
 
 namespace {
@@ -159,6 +161,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   for (Queue* queue : polled_) {
     if (!queue->Served()) continue;
     queue->ring->EnableKicks();
+    LogRing(*queue);
     polling = polling || queue->kick_fd < 0;
   }
   if (!AnythingOffered()) {
@@ -168,7 +171,9 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
     round.lock();
   }
   for (Queue* queue : polled_) {
-    if (queue->Served()) queue->ring->DisableKicks();
+    if (!queue->Served()) continue;
+    queue->ring->DisableKicks();
+    LogRing(*queue);
   }
 }
 
