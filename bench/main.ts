@@ -9,20 +9,25 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { writeCharts } from './charts.ts';
 import { type GuestMemory, guestHugePageBytes } from './client.ts';
 import { type Driver, peerHugePageBytes } from './drivers/driver.ts';
 import { describeMachine } from './machine.ts';
-import { drivers, fullPlan, type Plan, quickPlan } from './plan.ts';
-import { results, type Skipped, table } from './report.ts';
+import { fullPlan, noPatience, type Plan, quickPlan } from './plan.ts';
+import { preamble, table } from './report.ts';
+import { collect, type Results, readResults, type Skipped } from './results.ts';
 import { runRounds } from './rounds.ts';
 
 const help = `usage: npm run bench -- [options]
 
-  --quick            fewer trials and shorter ones: under two minutes
-  --rounds N         how often each trial is repeated (3 with --quick, else 5)
+  --quick            fewer trials, switches and rounds: under two minutes
+  --rounds N         how often each trial is repeated (${quickPlan.rounds} with --quick, else ${fullPlan.rounds})
   --seconds S        length of each measurement
-  --switches A,B     only these: ${drivers.map(({ name }) => name).join(', ')}
+  --switches A,B     only these: ${fullPlan.drivers.map(({ name }) => name).join(', ')}
   --trials WORDS     only trials whose name contains this
+  --hasty            neither wait for a quiet machine nor repeat what was disturbed
+  --charts FOLDER    write the charts there as well, under names that stay the same
+  --from FILE        measure nothing; the table and charts of an earlier results file
   --help`;
 
 const resultsFolder = fileURLToPath(new URL('../../bench/results/', import.meta.url));
@@ -30,12 +35,12 @@ const cpusNeeded = 2;
 
 class UsageError extends Error {}
 
-interface Selection {
-  readonly plan: Plan;
-  readonly wanted: readonly Driver[];
-}
+type Task =
+  | { readonly kind: 'help' }
+  | { readonly kind: 'show'; readonly from: string; readonly charts: string | undefined }
+  | { readonly kind: 'measure'; readonly plan: Plan; readonly charts: string | undefined };
 
-function select(): Selection | 'help' {
+function parse(): Task {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
@@ -43,28 +48,37 @@ function select(): Selection | 'help' {
       seconds: { type: 'string' },
       switches: { type: 'string' },
       trials: { type: 'string' },
+      hasty: { type: 'boolean', default: false },
+      charts: { type: 'string' },
+      from: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) return 'help';
+  const { charts, from } = values;
+  if (values.help) return { kind: 'help' };
+  if (from !== undefined) return { kind: 'show', from, charts };
   const base = values.quick ? quickPlan : fullPlan;
   const trials = base.trials.filter(({ name }) => name.includes(values.trials ?? ''));
   if (trials.length === 0) {
     const names = base.trials.map(({ name }) => `\n  ${name}`).join('');
     throw new UsageError(`--trials ${values.trials}: no such trial; there are${names}`);
   }
-  const names = values.switches?.split(',') ?? drivers.map(({ name }) => name);
-  const unknown = names.find((name) => !drivers.some((driver) => driver.name === name));
-  if (unknown !== undefined) throw new UsageError(`--switches ${unknown}: no such switch`);
-  return {
-    plan: {
-      ...base,
-      trials,
-      rounds: positive('rounds', values.rounds, base.rounds),
-      seconds: positive('seconds', values.seconds, base.seconds),
-    },
-    wanted: drivers.filter(({ name }) => names.includes(name)),
+  const plan = {
+    ...base,
+    drivers: values.switches === undefined ? base.drivers : driversNamed(values.switches),
+    trials,
+    rounds: Math.ceil(positive('rounds', values.rounds, base.rounds)),
+    seconds: positive('seconds', values.seconds, base.seconds),
+    patience: values.hasty ? noPatience : base.patience,
   };
+  return { kind: 'measure', plan, charts };
+}
+
+function driversNamed(list: string): Driver[] {
+  const names = list.split(',');
+  const unknown = names.find((name) => !fullPlan.drivers.some((driver) => driver.name === name));
+  if (unknown !== undefined) throw new UsageError(`--switches ${unknown}: no such switch`);
+  return fullPlan.drivers.filter(({ name }) => names.includes(name));
 }
 
 function positive(name: string, text: string | undefined, otherwise: number): number {
@@ -85,51 +99,84 @@ function showProgress(done: number, of: number, what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K[${done}/${of}] ${what}`);
 }
 
-async function main(): Promise<number> {
-  const selection = select();
-  if (selection === 'help') {
-    console.log(help);
-    return 0;
-  }
-  const { plan, wanted } = selection;
+/** What is there of the wanted switches, and why the others are not. */
+function present(wanted: readonly Driver[]): { drivers: Driver[]; skipped: Skipped[] } {
+  const skipped = wanted.flatMap((driver) => {
+    const reason = driver.unavailable();
+    return reason === undefined ? [] : [{ name: driver.name, reason }];
+  });
+  const drivers = wanted.filter(({ name }) => !skipped.some((skip) => skip.name === name));
+  return { drivers, skipped };
+}
+
+/** Undefined if there is nothing to measure or nothing to measure it with, which was said then. */
+async function measure(wanted: Plan): Promise<Results | undefined> {
   const machine = describeMachine();
   if (machine.cpus < cpusNeeded) {
     console.error(`the benchmark needs ${cpusNeeded} CPUs, this machine has ${machine.cpus}`);
-    return 1;
+    return undefined;
   }
-  const skipped: Skipped[] = wanted.flatMap((driver) => {
-    const reason = driver.unavailable();
-    return reason === undefined ? [] : [{ driver, reason }];
-  });
-  const present = wanted.filter((driver) => !skipped.some((skip) => skip.driver === driver));
+  const { drivers, skipped } = present(wanted.drivers);
   if (skipped.some(({ reason }) => reason.includes('huge pages'))) {
     console.error(
       'The peers need huge pages: as root, echo 512 > /proc/sys/vm/nr_hugepages && ' +
         'mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages',
     );
   }
-  if (present.length === 0) {
-    for (const { driver, reason } of skipped) console.error(`${driver.name} skipped: ${reason}`);
-    return 1;
+  if (drivers.length === 0) {
+    for (const { name, reason } of skipped) console.error(`${name} skipped: ${reason}`);
+    return undefined;
   }
   const versions = new Map<Driver, string>();
-  for (const driver of present) versions.set(driver, await driver.version());
+  for (const driver of drivers) versions.set(driver, await driver.version());
 
+  const plan = { ...wanted, drivers };
   const memory = chooseMemory(machine.freeHugePageBytes);
-  const rounds = await runRounds(plan, present, memory, showProgress);
+  const rounds = await runRounds(plan, memory, showProgress);
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  return collect(plan, rounds, machine, memory, versions, skipped);
+}
 
-  const { cpuModel, cpus, kernel, node } = machine;
-  console.log(`${cpuModel}, ${cpus} CPUs, Linux ${kernel}, Node ${node}`);
-  console.log(`${[...versions.values()].join(', ')}; ${memory} guests; ${plan.rounds} rounds\n`);
-  console.log(table(plan, rounds, present, skipped));
+function show(results: Results): void {
+  console.log(`${preamble(results)}\n\n${table(results)}`);
+}
 
-  const kept = results(plan, rounds, machine, versions, skipped);
-  const file = join(resultsFolder, `${new Date().toISOString().replaceAll(':', '-')}.json`);
+/** The results with their charts beside them. */
+function keep(results: Results): void {
+  const name = results.takenAt.replaceAll(':', '-');
   mkdirSync(resultsFolder, { recursive: true });
-  writeFileSync(file, `${JSON.stringify(kept, undefined, 2)}\n`);
+  const file = join(resultsFolder, `${name}.json`);
+  writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`);
   console.log(`\nall of it: ${file}`);
-  return rounds.runs.some(({ outcome }) => 'failed' in outcome) ? 1 : 0;
+  drawInto(results, join(resultsFolder, name));
+}
+
+function drawInto(results: Results, folder: string): void {
+  for (const file of writeCharts(results, folder)) console.log(`chart: ${file}`);
+}
+
+async function main(): Promise<number> {
+  const task = parse();
+  switch (task.kind) {
+    case 'help':
+      console.log(help);
+      return 0;
+    case 'show': {
+      const results = readResults(task.from);
+      show(results);
+      if (task.charts !== undefined) drawInto(results, task.charts);
+      return 0;
+    }
+    case 'measure': {
+      const results = await measure(task.plan);
+      if (results === undefined) return 1;
+      show(results);
+      keep(results);
+      if (task.charts !== undefined) drawInto(results, task.charts);
+      const failed = results.trials.some(({ runs }) => runs.some((run) => 'failed' in run));
+      return failed ? 1 : 0;
+    }
+  }
 }
 
 try {

@@ -1,22 +1,24 @@
 /** Which switches and trials a run of the benchmark consists of, and how long each part takes. */
 
 import type { Driver } from './drivers/driver.ts';
+import { linuxBridge } from './drivers/linux-bridge.ts';
 import { ovs } from './drivers/ovs.ts';
 import { testpmd } from './drivers/testpmd.ts';
 import { tsvswitch } from './drivers/tsvswitch.ts';
-import { vpp } from './drivers/vpp.ts';
+import { vpp, vppWithGso } from './drivers/vpp.ts';
 import type { Patience } from './quiet.ts';
-import { floodTrial } from './trials/flood.ts';
-import { idleTrial } from './trials/idle.ts';
-import { memoryTrial } from './trials/memory.ts';
-import { pingpongTrial } from './trials/pingpong.ts';
+import { closedLoopTrial } from './trials/closed-loop.ts';
+import { floodTrial, portsTrial, sizeTrial } from './trials/flood.ts';
+import { idleTrial, memoryTrial } from './trials/idle.ts';
+import { pingpongTrial, wakeTrial } from './trials/latency.ts';
+import { loadTrial, lossTrial } from './trials/load.ts';
+import { segmentsTrial } from './trials/segments.ts';
 import { startupTrial } from './trials/startup.ts';
 import type { Trial } from './trials/trial.ts';
 
-/** The first one is the subject: the table gives its ratio to each of the others. */
-export const drivers: readonly Driver[] = [tsvswitch, testpmd, ovs, vpp];
-
 export interface Plan {
+  /** The first one is the subject: the table gives its ratio to each of the others. */
+  readonly drivers: readonly Driver[];
   readonly trials: readonly Trial[];
   readonly rounds: number;
   readonly warmupS: number;
@@ -24,34 +26,49 @@ export interface Plan {
   readonly patience: Patience;
 }
 
-const resting: readonly Trial[] = [startupTrial, idleTrial(2), memoryTrial(2)];
+export const noPatience: Patience = { repeats: 0, nearWaitMs: 0, totalMs: 0 };
 
-/** Under two minutes with three switches. */
+/** Under two minutes with four switches. */
 export const quickPlan: Plan = {
+  drivers: [tsvswitch, testpmd, ovs, vpp],
   trials: [
-    floodTrial({ frameBytes: 64, touch: 'headers', ports: 2 }),
-    floodTrial({ frameBytes: 1500, touch: 'bytes', ports: 2 }),
-    pingpongTrial(64),
-    ...resting,
+    sizeTrial(64, 'headers'),
+    sizeTrial(1500, 'headers'),
+    portsTrial(8),
+    pingpongTrial,
+    startupTrial,
+    idleTrial(2),
   ],
-  rounds: 3,
+  rounds: 2,
   warmupS: 0.2,
   seconds: 0.5,
   patience: { repeats: 1, nearWaitMs: 0, totalMs: 8_000 },
 };
 
+const sizes = [64, 128, 256, 512, 1024, 1500, 9000, 'imix'] as const;
+
 export const fullPlan: Plan = {
+  drivers: [tsvswitch, testpmd, ovs, vpp, vppWithGso, linuxBridge],
   trials: [
-    ...[64, 256, 512, 1024, 1500].map((frameBytes) =>
-      floodTrial({ frameBytes, touch: 'headers', ports: 2 }),
-    ),
-    ...[64, 1500].map((frameBytes) => floodTrial({ frameBytes, touch: 'bytes', ports: 2 })),
-    floodTrial({ frameBytes: 64, touch: 'headers', ports: 8 }),
-    pingpongTrial(64),
-    ...resting,
+    ...sizes.map((frame) => sizeTrial(frame, 'headers')),
+    ...sizes.map((frame) => sizeTrial(frame, 'bytes')),
+    ...[4, 8, 16].map(portsTrial),
+    floodTrial({ frame: 64, touch: 'headers', ring: 'packed' }),
+    floodTrial({ frame: 1500, touch: 'bytes', ring: 'packed' }),
+    floodTrial({ frame: 64, touch: 'headers', ports: 4, workers: 1 }),
+    floodTrial({ frame: 64, touch: 'headers', ports: 4, workers: 2 }),
+    segmentsTrial,
+    closedLoopTrial(64),
+    closedLoopTrial(1500),
+    pingpongTrial,
+    loadTrial([10, 50, 90]),
+    wakeTrial,
+    lossTrial(70, 60),
+    startupTrial,
+    ...[2, 64].flatMap((ports) => [idleTrial(ports), memoryTrial(ports)]),
   ],
-  rounds: 5,
+  rounds: 3,
   warmupS: 0.5,
-  seconds: 3,
+  seconds: 2,
   patience: { repeats: 5, nearWaitMs: 20_000, totalMs: 1_800_000 },
 };

@@ -60,13 +60,19 @@ export class Child {
     return this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
+  /** All that it wrote so far. */
+  get log(): string {
+    return readFileSync(this.#logFile, 'utf8');
+  }
+
   /** The last lines it wrote, for a sentence about what went wrong. */
   get logTail(): string {
-    return readFileSync(this.#logFile, 'utf8')
-      .trimEnd()
-      .split('\n')
-      .slice(-logTailLines)
-      .join('\n');
+    return this.log.trimEnd().split('\n').slice(-logTailLines).join('\n');
+  }
+
+  /** Writes to its standard input. */
+  type(text: string): void {
+    this.#process.stdin?.write(text);
   }
 
   /** Waits until `ready()`; throws if the process ends or `limitMs` pass before. */

@@ -53,15 +53,17 @@ export class QuietMachine {
   }
 
   /**
-   * Runs `measure`, which loads the switch that is process `switchPid`, until a run was not disturbed
-   * or patience is over.
+   * Runs `measure`, which loads the switch that is process `switchPid` (undefined: part of the
+   * kernel), until a run was not disturbed or patience is over.
    */
   async measure<Result>(
-    switchPid: number,
+    switchPid: number | undefined,
     measure: () => Promise<Result>,
   ): Promise<Judged<Result>> {
     const foreignSeconds = () =>
-      busySeconds([clientCpu, workerCpu]) - cpuSeconds(switchPid) - ownCpuSeconds();
+      busySeconds([clientCpu, workerCpu]) -
+      (switchPid === undefined ? 0 : cpuSeconds(switchPid)) -
+      ownCpuSeconds();
     for (let repeat = 0; ; repeat += 1) {
       const beganMs = performance.now();
       await this.#waitUntilNear();

@@ -1,42 +1,15 @@
-/** Results as people read them, and as the file that keeps everything. */
+/** Results as people read them. */
 
-import type { Driver } from './drivers/driver.ts';
-import type { Machine } from './machine.ts';
-import type { Plan } from './plan.ts';
-import type { Rounds, Run } from './rounds.ts';
-import { type Spread, spread } from './statistics.ts';
+import { type Cell, cellOf, type Results } from './results.ts';
 import type { Measure } from './trials/trial.ts';
 
-export interface Skipped {
-  readonly driver: Driver;
-  readonly reason: string;
-}
-
-interface Cell {
-  readonly spread: Spread;
-  readonly disturbed: number;
-}
-
-export function table(
-  { trials }: Plan,
-  { runs }: Rounds,
-  drivers: readonly Driver[],
-  skipped: readonly Skipped[],
-): string {
-  const [subject, ...peers] = drivers;
-  const header = [
-    'median (min..max)',
-    ...drivers.map(({ name }) => name),
-    ...peers.map(({ name }) => `x ${name}`),
-  ];
+export function table({ trials, switches, skipped }: Results): string {
+  const names = switches.map(({ name }) => name);
+  const [subject, ...peers] = names;
+  const header = ['median (min..max)', ...names, ...peers.map((name) => `x ${name}`)];
   const rows = trials.flatMap((trial) =>
     trial.measures.map((measure, index) => {
-      const cells = drivers.map((driver) =>
-        cellOf(
-          runs.filter((run) => run.trial === trial && run.driver === driver),
-          index,
-        ),
-      );
+      const cells = names.map((name) => cellOf(trial, index, name));
       return [
         `${measure.name} (${measure.unit})`,
         ...cells.map((cell) => formatCell(cell, measure)),
@@ -45,67 +18,45 @@ export function table(
     }),
   );
   const lines = [align([header, ...rows])];
-  for (const { driver, reason } of skipped) lines.push(`${driver.name} skipped: ${reason}`);
+  for (const { name, reason } of skipped) lines.push(`${name} skipped: ${reason}`);
+  const runs = trials.flatMap((trial) => trial.runs.map((run) => ({ ...run, trial: trial.name })));
+  const absences = new Set(
+    runs.flatMap((run) => ('absent' in run ? [`${run.switch}: ${run.absent}`] : [])),
+  );
+  for (const absence of absences) lines.push(`- ${absence}`);
   const failures = new Set(
-    runs.flatMap(({ driver, trial, outcome }) =>
-      'failed' in outcome ? [`${driver.name}, ${trial.name}: ${outcome.failed}`] : [],
-    ),
+    runs.flatMap((run) => ('failed' in run ? [`${run.switch}, ${run.trial}: ${run.failed}`] : [])),
   );
   for (const failure of failures) lines.push(`failed: ${failure}`);
-  if (peers.length > 0) lines.push(`x: ${subject?.name} divided by the other, medians of this run`);
-  if (runs.some(({ outcome }) => 'disturbed' in outcome)) {
+  if (peers.length > 0) lines.push(`x: ${subject} divided by the other, medians of this run`);
+  if (runs.some((run) => 'disturbed' in run)) {
     lines.push('*: the machine was not quiet during that many of the runs; see the results file');
   }
   return lines.join('\n');
 }
 
-/** The content of a results file. */
-export function results(
-  plan: Plan,
-  rounds: Rounds,
-  machine: Machine,
-  versions: ReadonlyMap<Driver, string>,
-  skipped: readonly Skipped[],
-): unknown {
-  return {
-    takenAt: new Date().toISOString(),
-    machine: { ...machine, nearestCoreDistanceNs: rounds.nearestCoreDistanceNs },
-    rounds: plan.rounds,
-    warmupS: plan.warmupS,
-    seconds: plan.seconds,
-    switches: [...versions].map(([driver, version]) => ({ name: driver.name, version })),
-    skipped: skipped.map(({ driver, reason }) => ({ name: driver.name, reason })),
-    trials: plan.trials.map((trial) => ({
-      name: trial.name,
-      ports: trial.ports,
-      measures: trial.measures,
-      runs: rounds.runs
-        .filter((run) => run.trial === trial)
-        .map(({ driver, round, outcome }) => ({ switch: driver.name, round, ...outcome })),
-    })),
-  };
+/** On which machine and with what, in two lines. */
+export function preamble({ machine, switches, guestMemory, rounds, seconds }: Results): string {
+  const { cpuModel, cpus, kernel, node } = machine;
+  const versions = new Set(switches.map(({ version }) => version));
+  return [
+    `${cpuModel}, ${cpus} CPUs, Linux ${kernel}, Node ${node}`,
+    `${[...versions].join(', ')}; ${guestMemory} guests; ${rounds} rounds of ${seconds} s`,
+  ].join('\n');
 }
 
-/** Of one measure of one switch; undefined where every run failed. */
-function cellOf(runs: readonly Run[], measure: number): Cell | undefined {
-  const samples = runs.flatMap(({ outcome }) => ('failed' in outcome ? [] : [outcome]));
-  if (samples.length === 0) return undefined;
-  return {
-    spread: spread(samples.map(({ values }) => values[measure]!)),
-    disturbed: samples.filter(({ disturbed }) => disturbed !== undefined).length,
-  };
-}
-
-function formatCell(cell: Cell | undefined, { decimals }: Measure): string {
-  if (cell === undefined) return 'failed';
+function formatCell(cell: Cell, { decimals }: Measure): string {
+  if (cell.kind === 'absent') return '-';
+  if (cell.kind === 'failed') return 'failed';
   const { median, min, max } = cell.spread;
   const range = `${min.toFixed(decimals)}..${max.toFixed(decimals)}`;
   const note = cell.disturbed === 0 ? '' : ` *${cell.disturbed}`;
   return `${median.toFixed(decimals)} (${range})${note}`;
 }
 
-function formatRatio(subject: Cell | undefined, peer: Cell | undefined): string {
-  if (subject === undefined || peer === undefined || peer.spread.median === 0) return '-';
+function formatRatio(subject: Cell | undefined, peer: Cell): string {
+  if (subject?.kind !== 'measured' || peer.kind !== 'measured') return '-';
+  if (peer.spread.median === 0) return '-';
   return (subject.spread.median / peer.spread.median).toPrecision(3);
 }
 

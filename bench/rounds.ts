@@ -10,16 +10,19 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { clientCpu, type GuestMemory, workerCpu } from './client.ts';
-import type { Driver } from './drivers/driver.ts';
+import { type Driver, misfit } from './drivers/driver.ts';
 import type { Plan } from './plan.ts';
 import { QuietMachine } from './quiet.ts';
 import type { Sample, Trial } from './trials/trial.ts';
+
+/** A switch that cannot take part in a trial is absent, with the reason, in its first round. */
+export type Outcome = Sample | { readonly failed: string } | { readonly absent: string };
 
 export interface Run {
   readonly trial: Trial;
   readonly driver: Driver;
   readonly round: number;
-  readonly outcome: Sample | { readonly failed: string };
+  readonly outcome: Outcome;
 }
 
 export interface Rounds {
@@ -27,9 +30,22 @@ export interface Rounds {
   readonly nearestCoreDistanceNs: number;
 }
 
+type Turn = Omit<Run, 'outcome'>;
+
+function turns({ trials, rounds, drivers }: Plan): Turn[] {
+  return Array.from({ length: rounds }, (_, round) =>
+    trials
+      .filter(({ roundsMax = rounds }) => round < roundsMax)
+      .flatMap((trial) =>
+        drivers.map((_, turn) => {
+          return { trial, round, driver: drivers[(turn + round) % drivers.length]! };
+        }),
+      ),
+  ).flat();
+}
+
 export async function runRounds(
   plan: Plan,
-  drivers: readonly Driver[],
   memory: GuestMemory,
   onProgress: (done: number, of: number, what: string) => void,
 ): Promise<Rounds> {
@@ -37,17 +53,18 @@ export async function runRounds(
   onProgress(0, 1, 'looking how far apart the cores are');
   await quiet.calibrate();
   const runs: Run[] = [];
-  const total = plan.rounds * plan.trials.length * drivers.length;
-  for (let round = 0; round < plan.rounds; round += 1) {
-    for (const trial of plan.trials) {
-      for (let turn = 0; turn < drivers.length; turn += 1) {
-        const driver = drivers[(turn + round) % drivers.length]!;
-        onProgress(runs.length, total, `${driver.name}: ${trial.name}`);
-        const outcome = await runOnce(plan, trial, driver, memory, quiet).catch((error: Error) => ({
-          failed: error.message,
-        }));
-        runs.push({ trial, driver, round, outcome });
-      }
+  const planned = turns(plan);
+  for (const [done, turn] of planned.entries()) {
+    const { driver, trial, round } = turn;
+    onProgress(done, planned.length, `${driver.name}: ${trial.name}`);
+    const reason = misfit(driver, trial);
+    if (reason === undefined) {
+      const outcome = await runOnce(plan, turn, memory, quiet).catch((error: Error) => ({
+        failed: error.message,
+      }));
+      runs.push({ ...turn, outcome });
+    } else if (round === 0) {
+      runs.push({ ...turn, outcome: { absent: reason } });
     }
   }
   return { runs, nearestCoreDistanceNs: quiet.nearestNs };
@@ -55,8 +72,7 @@ export async function runRounds(
 
 async function runOnce(
   { warmupS, seconds }: Plan,
-  trial: Trial,
-  driver: Driver,
+  { trial, driver }: Turn,
   memory: GuestMemory,
   quiet: QuietMachine,
 ): Promise<Sample> {
@@ -64,10 +80,19 @@ async function runOnce(
   const folder = join(base, 'switch');
   mkdirSync(folder);
   const sockets = Array.from({ length: trial.ports }, (_, i) => join(folder, `${i + 1}.sock`));
+  const conditions = { memory, warmupS, seconds };
   try {
-    const subject = await driver.start({ folder, sockets, mainCpu: clientCpu, workerCpu });
+    const reference = (await trial.reference?.(conditions)) ?? 0;
+    const needs = trial.needs ?? [];
+    const subject = await driver.start({
+      folder,
+      sockets,
+      mainCpu: clientCpu,
+      workerCpu,
+      needs,
+    });
     try {
-      return await trial.run({ subject, sockets, memory, folder: base, quiet, warmupS, seconds });
+      return await trial.run({ subject, reference, folder: base, quiet, ...conditions });
     } finally {
       await subject.stop();
     }

@@ -10,19 +10,47 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { freeHugePageBytes } from '../proc.ts';
 
+/** What a trial asks of a switch beyond forwarding between its ports. */
+export type Need =
+  /** A process whose CPU time and memory can be read. */
+  | 'process'
+  /** Ports that other vhost-user frontends can connect to. */
+  | 'sockets'
+  /** Packed rings. */
+  | 'packed'
+  /** Frames of 9000 B. */
+  | 'jumbo'
+  /** TCP frames of 64 KiB from guest to guest, uncut. */
+  | 'segmentation'
+  /** A second worker, on the client's CPU. */
+  | 'second worker';
+
 export interface StartOptions {
   /** Where the switch finds its sockets' places and may write; empty, and removed afterwards. */
   readonly folder: string;
-  /** All of them in `folder`. */
+  /** One per port, all of them in `folder`. */
   readonly sockets: readonly string[];
   readonly mainCpu: number;
   readonly workerCpu: number;
+  /** None that the driver lacks. */
+  readonly needs: readonly Need[];
 }
 
+/** Where the client's ports go. */
+export type Attachment =
+  | { readonly kind: 'sockets'; readonly paths: readonly string[] }
+  | {
+      readonly kind: 'taps';
+      readonly names: readonly string[];
+      /** The start of a command line that runs a program where these are. */
+      readonly enter: readonly [string, ...string[]];
+    };
+
 export interface RunningSwitch {
-  /** The process that moves the frames. */
-  readonly pid: number;
-  /** From the first command to the moment that the last socket was there. */
+  /** The process that moves the frames; undefined where the kernel does. */
+  readonly pid: number | undefined;
+  readonly attachment: Attachment;
+  /** From the first command to the moment that the last port was there. */
   readonly startMs: number;
   /** Ends all processes of the switch; bounded in time. */
   stop(): Promise<void>;
@@ -30,11 +58,23 @@ export interface RunningSwitch {
 
 export interface Driver {
   readonly name: string;
+  readonly portsMax?: number;
+  /** What it has not, each with a few words on why. */
+  readonly lacks?: Partial<Record<Need, string>>;
   /** Why the switch cannot run here, in a few words; undefined if it can. */
   unavailable(): string | undefined;
   version(): Promise<string>;
-  /** Returns once all sockets are there; leaves no process behind if it throws. */
+  /** Returns once all ports are there; leaves no process behind if it throws. */
   start(options: StartOptions): Promise<RunningSwitch>;
+}
+
+/** Why a driver has no part in something; undefined if it has. */
+export function misfit(
+  { portsMax = Number.POSITIVE_INFINITY, lacks = {} }: Driver,
+  { ports, needs = [] }: { readonly ports: number; readonly needs?: readonly Need[] },
+): string | undefined {
+  if (ports > portsMax) return `at most ${portsMax} ports`;
+  return needs.map((need) => lacks[need]).find((reason) => reason !== undefined);
 }
 
 /** The most that a peer may take for its buffers; its guests bring memory of their own. */

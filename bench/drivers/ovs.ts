@@ -27,23 +27,28 @@ function environment(folder: string): Record<string, string> {
   return { OVS_RUNDIR: folder, OVS_DBDIR: folder, OVS_LOGDIR: folder };
 }
 
-function dpdkSettings({ mainCpu, workerCpu }: StartOptions): string[] {
+/** Packet pools of one port each, 16384 packets, of which this many fit the huge pages. */
+const ownPoolPortsMax = 8;
+
+function dpdkSettings({ mainCpu, workerCpu, needs, sockets }: StartOptions): string[] {
   const mask = (cpu: number): string => `0x${(1 << cpu).toString(16)}`;
   return [
     'other_config:dpdk-init=true',
     `other_config:dpdk-lcore-mask=${mask(mainCpu)}`,
     `other_config:pmd-cpu-mask=${mask(workerCpu)}`,
     'other_config:dpdk-socket-mem=256',
-    // Packet pools as large as the ports need. The shared pool would take every huge page there is,
-    // and then the second guest's queues cannot be allocated.
-    'other_config:per-port-memory=true',
+    // For a few ports, packet pools as large as they need. The shared pool begins with 262144 packets
+    // and halves that until it fits, which leaves little for the queues of the guests.
+    `other_config:per-port-memory=${sockets.length <= ownPoolPortsMax}`,
     `other_config:dpdk-socket-limit=${peerHugePageBytes / 2 ** 20}`,
     'other_config:dpdk-extra="--no-pci --in-memory"',
+    ...(needs.includes('segmentation') ? ['other_config:userspace-tso-enable=true'] : []),
   ];
 }
 
 export const ovs: Driver = {
   name: 'OVS-DPDK',
+  lacks: { 'second worker': 'not asked for' },
 
   unavailable: () => {
     if (findProgram(daemonName, [daemonFolder]) === undefined) return `${daemonName} not found`;
@@ -57,7 +62,8 @@ export const ovs: Driver = {
   },
 
   start: async (options) => {
-    const { folder, sockets } = options;
+    const { folder, sockets, needs } = options;
+    const mtu = needs.includes('jumbo') ? ['mtu_request=9000'] : [];
     const env = environment(folder);
     const database = join(folder, 'conf.db');
     const databaseSocket = join(folder, 'db.sock');
@@ -93,11 +99,12 @@ export const ovs: Driver = {
         .map((socket) => basename(socket))
         .flatMap((name) => [
           ...['--', 'add-port', 'br0', name],
-          ...['--', 'set', 'Interface', name, 'type=dpdkvhostuser'],
+          ...['--', 'set', 'Interface', name, 'type=dpdkvhostuser', ...mtu],
         ]);
       await vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev', ...ports);
       await daemon.until('sockets', () => allThere(sockets), startLimitMs);
-      return { pid: daemon.pid, startMs: performance.now() - startedMs, stop };
+      const startMs = performance.now() - startedMs;
+      return { pid: daemon.pid, attachment: { kind: 'sockets', paths: sockets }, startMs, stop };
     } catch (error) {
       await stop();
       throw error;

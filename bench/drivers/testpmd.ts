@@ -13,6 +13,9 @@ const descriptors = 1024;
 
 export const testpmd: Driver = {
   name: 'testpmd io',
+  // Debian's RTE_MAX_ETHPORTS.
+  portsMax: 32,
+  lacks: { 'second worker': 'not asked for' },
 
   unavailable: () =>
     findProgram(program) === undefined ? `${program} not found` : missingHugePages(),
@@ -25,14 +28,15 @@ export const testpmd: Driver = {
     return `DPDK ${version.trim()}`;
   },
 
-  start: async ({ folder, sockets, mainCpu, workerCpu }) => {
+  start: async ({ folder, sockets, mainCpu, workerCpu, needs }) => {
+    const tso = needs.includes('segmentation') ? ',tso=1' : '';
     const startedMs = performance.now();
     const child = new Child(
       program,
       [
         ...['-l', `${mainCpu},${workerCpu}`, '--main-lcore', String(mainCpu)],
         ...['--no-pci', '--in-memory', '-m', '256', '--file-prefix', `bench${process.pid}`],
-        ...sockets.flatMap((socket, i) => ['--vdev', `net_vhost${i},iface=${socket}`]),
+        ...sockets.flatMap((socket, i) => ['--vdev', `net_vhost${i},iface=${socket}${tso}`]),
         ...['--', '-i', '--forward-mode=io', '--auto-start', '--nb-cores=1'],
         ...[`--total-num-mbufs=${buffers}`, `--txd=${descriptors}`, `--rxd=${descriptors}`],
       ],
@@ -45,6 +49,7 @@ export const testpmd: Driver = {
       throw error;
     }
     const startMs = performance.now() - startedMs;
-    return { pid: child.pid, startMs, stop: () => child.stop() };
+    const attachment = { kind: 'sockets', paths: sockets } as const;
+    return { pid: child.pid, attachment, startMs, stop: () => child.stop() };
   },
 };

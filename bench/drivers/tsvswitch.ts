@@ -19,14 +19,15 @@ export const tsvswitch: Driver = {
     return `tsvswitch ${version}`;
   },
 
-  start: async ({ folder, sockets, workerCpu }) => {
+  start: async ({ folder, sockets, mainCpu, workerCpu, needs }) => {
+    const cpus = needs.includes('second worker') ? [workerCpu, mainCpu] : [workerCpu];
     const startedMs = performance.now();
     const child = new Child(
       process.execPath,
       [
         command,
         ...sockets.flatMap((socket) => ['--socket', socket]),
-        ...['--workers', '1', '--cpus', String(workerCpu), '--log-level', 'error'],
+        ...['--workers', String(cpus.length), '--cpus', cpus.join(), '--log-level', 'error'],
       ],
       { logFile: join(folder, 'tsvswitch.log') },
     );
@@ -37,6 +38,7 @@ export const tsvswitch: Driver = {
       throw error;
     }
     const startMs = performance.now() - startedMs;
-    return { pid: child.pid, startMs, stop: () => child.stop() };
+    const attachment = { kind: 'sockets', paths: sockets } as const;
+    return { pid: child.pid, attachment, startMs, stop: () => child.stop() };
   },
 };

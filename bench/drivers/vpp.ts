@@ -38,44 +38,57 @@ function configuration(cliSocket: string, { folder, mainCpu, workerCpu }: StartO
   ].join('\n');
 }
 
-export const vpp: Driver = {
-  name: 'VPP',
+/** As installed, interfaces offer neither checksums nor segmentation; `gso` turns both on. */
+export const vpp = vppDriver('VPP', []);
+export const vppWithGso = vppDriver('VPP gso', ['gso']);
 
-  unavailable: () =>
-    findVpp('vpp') === undefined || findVpp('vppctl') === undefined
-      ? 'vpp not found'
-      : missingHugePages(),
+function vppDriver(name: string, interfaceOptions: readonly string[]): Driver {
+  return {
+    name,
+    lacks: {
+      'second worker': 'not asked for',
+      ...(interfaceOptions.includes('gso') ? {} : { segmentation: 'off as installed' }),
+    },
 
-  version: async () =>
-    (await run(findVpp('vpp')!, ['--version'], { limitMs: commandLimitMs })).trim(),
+    unavailable: () =>
+      findVpp('vpp') === undefined || findVpp('vppctl') === undefined
+        ? 'vpp not found'
+        : missingHugePages(),
 
-  start: async (options) => {
-    const { folder, sockets } = options;
-    const cliSocket = join(folder, 'cli.sock');
-    const configFile = join(folder, 'startup.conf');
-    writeFileSync(configFile, configuration(cliSocket, options));
-    const ctl = (...words: string[]): Promise<string> =>
-      run(findVpp('vppctl')!, ['-s', cliSocket, ...words], { limitMs: commandLimitMs });
+    version: async () =>
+      (await run(findVpp('vpp')!, ['--version'], { limitMs: commandLimitMs })).trim(),
 
-    const startedMs = performance.now();
-    const child = new Child(findVpp('vpp')!, ['-c', configFile], {
-      logFile: join(folder, 'vpp.out'),
-    });
-    try {
-      await child.until('command socket', () => existsSync(cliSocket), startLimitMs);
-      for (const socket of sockets) {
-        const created = await ctl('create', 'vhost-user', 'socket', socket, 'server');
-        const name = /VirtualEthernet\S+/.exec(created)?.[0];
-        if (name === undefined) throw new Error(`vpp made no interface for ${socket}: ${created}`);
-        await ctl('set', 'interface', 'l2', 'bridge', name, bridgeDomain);
-        await ctl('set', 'interface', 'state', name, 'up');
+    start: async (options) => {
+      const { folder, sockets, needs } = options;
+      const cliSocket = join(folder, 'cli.sock');
+      const configFile = join(folder, 'startup.conf');
+      writeFileSync(configFile, configuration(cliSocket, options));
+      const ctl = (...words: string[]): Promise<string> =>
+        run(findVpp('vppctl')!, ['-s', cliSocket, ...words], { limitMs: commandLimitMs });
+
+      const words = [...interfaceOptions, ...(needs.includes('packed') ? ['packed'] : [])];
+      const startedMs = performance.now();
+      const child = new Child(findVpp('vpp')!, ['-c', configFile], {
+        logFile: join(folder, 'vpp.out'),
+      });
+      try {
+        await child.until('command socket', () => existsSync(cliSocket), startLimitMs);
+        for (const socket of sockets) {
+          const created = await ctl('create', 'vhost-user', 'socket', socket, 'server', ...words);
+          const made = /VirtualEthernet\S+/.exec(created)?.[0];
+          if (made === undefined)
+            throw new Error(`vpp made no interface for ${socket}: ${created}`);
+          await ctl('set', 'interface', 'l2', 'bridge', made, bridgeDomain);
+          await ctl('set', 'interface', 'state', made, 'up');
+        }
+        await child.until('sockets', () => allThere(sockets), startLimitMs);
+      } catch (error) {
+        await child.stop();
+        throw error;
       }
-      await child.until('sockets', () => allThere(sockets), startLimitMs);
-    } catch (error) {
-      await child.stop();
-      throw error;
-    }
-    const startMs = performance.now() - startedMs;
-    return { pid: child.pid, startMs, stop: () => child.stop() };
-  },
-};
+      const startMs = performance.now() - startedMs;
+      const attachment = { kind: 'sockets', paths: sockets } as const;
+      return { pid: child.pid, attachment, startMs, stop: () => child.stop() };
+    },
+  };
+}

@@ -12,6 +12,7 @@ const nodeRuns = 3;
 export const startupTrial: Trial = {
   name: 'startup',
   ports: 2,
+  needs: ['process'],
   measures: [
     { name: 'command to sockets ready', unit: 'ms', decimals: 0, better: 'lower' },
     { name: 'the same in units of `node -e 0`', unit: 'x', decimals: 1, better: 'lower' },

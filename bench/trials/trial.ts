@@ -4,8 +4,9 @@
  * A trial runs against a switch that was started for it alone, and returns one number per measure.
  */
 
+import type { ChartId } from '../charts.ts';
 import type { GuestMemory } from '../client.ts';
-import type { RunningSwitch } from '../drivers/driver.ts';
+import type { Need, RunningSwitch } from '../drivers/driver.ts';
 import type { QuietMachine } from '../quiet.ts';
 
 export interface Measure {
@@ -14,17 +15,29 @@ export interface Measure {
   readonly decimals: number;
   /** Whether a ratio above 1 in the table speaks for the first switch in it. */
   readonly better: 'higher' | 'lower';
+  /** Where it has its place in charts; absent for measures that are in the table only. */
+  readonly charts?: readonly ChartPlace[];
 }
 
-export interface TrialContext {
-  readonly subject: RunningSwitch;
-  readonly sockets: readonly string[];
+export interface ChartPlace {
+  readonly id: ChartId;
+  readonly category: string;
+}
+
+/** How the trial is to be done, whichever switch it is about. */
+export interface Conditions {
   readonly memory: GuestMemory;
+  readonly warmupS: number;
+  readonly seconds: number;
+}
+
+export interface TrialContext extends Conditions {
+  readonly subject: RunningSwitch;
   /** For logs of the trial's own processes. */
   readonly folder: string;
   readonly quiet: QuietMachine;
-  readonly warmupS: number;
-  readonly seconds: number;
+  /** What `reference` returned a moment ago; 0 without it. */
+  readonly reference: number;
 }
 
 export interface Sample {
@@ -38,6 +51,12 @@ export interface Sample {
 export interface Trial {
   readonly name: string;
   readonly ports: number;
+  /** Switches that lack one of these have no part in the trial. */
+  readonly needs?: readonly Need[];
+  /** For long trials: not repeated more often than this. */
+  readonly roundsMax?: number;
   readonly measures: readonly Measure[];
+  /** Measured before the switch is started, while nothing else polls. */
+  reference?(conditions: Conditions): Promise<number>;
   run(context: TrialContext): Promise<Sample>;
 }
