@@ -80,7 +80,7 @@ async function runOnce(
   const folder = join(base, 'switch');
   mkdirSync(folder);
   const sockets = Array.from({ length: trial.ports }, (_, i) => join(folder, `${i + 1}.sock`));
-  const conditions = { memory, warmupS, seconds };
+  const conditions = { memory, warmupS, seconds, quiet };
   try {
     const reference = (await trial.reference?.(conditions)) ?? 0;
     const needs = trial.needs ?? [];
@@ -92,7 +92,7 @@ async function runOnce(
       needs,
     });
     try {
-      return await trial.run({ subject, reference, folder: base, quiet, ...conditions });
+      return await trial.run({ subject, reference, folder: base, ...conditions });
     } finally {
       await subject.stop();
     }

@@ -30,7 +30,7 @@ function environment(folder: string): Record<string, string> {
 /** Packet pools of one port each, 16384 packets, of which this many fit the huge pages. */
 const ownPoolPortsMax = 8;
 
-function dpdkSettings({ mainCpu, workerCpu, needs, sockets }: StartOptions): string[] {
+function dpdkSettings({ mainCpu, workerCpu, sockets }: StartOptions): string[] {
   const mask = (cpu: number): string => `0x${(1 << cpu).toString(16)}`;
   return [
     'other_config:dpdk-init=true',
@@ -42,13 +42,16 @@ function dpdkSettings({ mainCpu, workerCpu, needs, sockets }: StartOptions): str
     `other_config:per-port-memory=${sockets.length <= ownPoolPortsMax}`,
     `other_config:dpdk-socket-limit=${peerHugePageBytes / 2 ** 20}`,
     'other_config:dpdk-extra="--no-pci --in-memory"',
-    ...(needs.includes('segmentation') ? ['other_config:userspace-tso-enable=true'] : []),
   ];
 }
 
 export const ovs: Driver = {
   name: 'OVS-DPDK',
-  lacks: { 'second worker': 'not asked for' },
+  lacks: {
+    // Even with userspace-tso-enable: for ports of this type it is switched off again.
+    segmentation: 'dpdkvhostuser ports offer none',
+    'second worker': 'measured with one worker only',
+  },
 
   unavailable: () => {
     if (findProgram(daemonName, [daemonFolder]) === undefined) return `${daemonName} not found`;

@@ -46,7 +46,7 @@ function vppDriver(name: string, interfaceOptions: readonly string[]): Driver {
   return {
     name,
     lacks: {
-      'second worker': 'not asked for',
+      'second worker': 'measured with one worker only',
       ...(interfaceOptions.includes('gso') ? {} : { segmentation: 'off as installed' }),
     },
 

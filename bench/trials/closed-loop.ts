@@ -50,8 +50,10 @@ async function loop(to: Attachment, options: Loop): Promise<number> {
   if (to.kind !== 'sockets') throw new Error('testpmd connects to sockets only');
   if (findProgram(program) === undefined) throw new Error(`${program} not found`);
   const client = new Child(
-    program,
+    // Statistics are wanted when they are printed, not when a buffer is full.
+    'stdbuf',
     [
+      ...['--output=L', program],
       // Port 0 is forwarded on the first of the two CPUs; the other one waits for commands.
       ...['-l', `${clientCpu},${workerCpu}`, '--main-lcore', String(workerCpu)],
       ...['--no-pci', '--single-file-segments', '-m', '256'],
@@ -66,7 +68,7 @@ async function loop(to: Attachment, options: Loop): Promise<number> {
     { logFile: join(options.folder, 'testpmd.log') },
   );
   try {
-    await client.until('forwarding', () => /start tx_first/.test(client.log), startLimitMs);
+    await client.until('forwarding', () => /packet forwarding/.test(client.log), startLimitMs);
     const ask = async (seconds: number): Promise<void> => {
       await sleep(seconds * 1000);
       const known = client.log.length;

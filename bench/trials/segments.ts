@@ -24,7 +24,8 @@ export const segmentsTrial: Trial = {
       better: 'higher',
     },
   ],
-  reference: (conditions) => coreCopy(traffic, conditions),
+  reference: async ({ quiet, ...span }) =>
+    (await quiet.measure(undefined, () => coreCopy(traffic, span))).result,
   run: async ({ subject, quiet, reference, ...span }) => {
     const { result, ...verdict } = await quiet.measure(subject.pid, () =>
       flood(subject.attachment, traffic, span),

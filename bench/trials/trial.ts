@@ -29,13 +29,13 @@ export interface Conditions {
   readonly memory: GuestMemory;
   readonly warmupS: number;
   readonly seconds: number;
+  readonly quiet: QuietMachine;
 }
 
 export interface TrialContext extends Conditions {
   readonly subject: RunningSwitch;
   /** For logs of the trial's own processes. */
   readonly folder: string;
-  readonly quiet: QuietMachine;
   /** What `reference` returned a moment ago; 0 without it. */
   readonly reference: number;
 }

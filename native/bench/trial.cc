@@ -22,6 +22,7 @@ constexpr double kFrameLostAfterS = 0.1;
 constexpr int kPauseSpins = 64;
 constexpr double kDrainSilenceS = 0.1;
 constexpr double kDrainLimitS = 2;
+constexpr double kWindowPatienceS = 0.01;
 constexpr int kReceiveBatchesMax = 8;
 
 std::vector<Counters> Snapshot(const Ports& ports) {
@@ -124,25 +125,55 @@ size_t ReceiveAll(Port& port) {
   return taken;
 }
 
-// How many frames a port may send without having more than `window` under way to its partner.
-uint16_t RoomInWindow(const Counters& port, const Counters& partner, size_t window) {
-  const uint64_t under_way = port.sent - partner.delivered - partner.lost;
-  const uint64_t room = under_way < window ? window - under_way : 0;
-  return static_cast<uint16_t>(std::min<uint64_t>(room, kSendBatchMax));
-}
+// How many frames of each flow may be under way. Frames that were lost at the end of a window leave no
+// gap by which to know it; after a while without any arrival all that is under way counts as lost.
+class Windows {
+ public:
+  // 0: as many as fit.
+  Windows(const Clock& clock, const Ports& ports, size_t frames)
+      : ports_(ports),
+        frames_(frames),
+        patience_(clock.FromSeconds(kWindowPatienceS)),
+        last_arrival_(Clock::Ticks()),
+        written_off_(ports.size(), 0) {}
+
+  uint16_t Room(size_t port) const {
+    if (frames_ == 0) return kSendBatchMax;
+    const Counters& arrived = ports_[port ^ 1]->counters();
+    const uint64_t settled = std::max(arrived.delivered + arrived.lost, written_off_[port]);
+    const uint64_t under_way = ports_[port]->counters().sent - settled;
+    const uint64_t room = under_way < frames_ ? frames_ - under_way : 0;
+    return static_cast<uint16_t>(std::min<uint64_t>(room, kSendBatchMax));
+  }
+
+  void RoundEnded(bool moved) {
+    if (frames_ == 0) return;
+    const uint64_t now = Clock::Ticks();
+    if (moved) last_arrival_ = now;
+    if (now - last_arrival_ < patience_) return;
+    for (size_t i = 0; i < ports_.size(); ++i) written_off_[i] = ports_[i]->counters().sent;
+    last_arrival_ = now;
+  }
+
+ private:
+  const Ports& ports_;
+  const size_t frames_;
+  const uint64_t patience_;
+  uint64_t last_arrival_;
+  std::vector<uint64_t> written_off_;  // Frames of a flow up to here are not waited for.
+};
 
 // Returns how many buffers were moved.
-size_t FloodRound(const Ports& ports, size_t window) {
+size_t FloodRound(const Ports& ports, Windows& windows) {
   size_t moved = 0;
   for (size_t i = 0; i < ports.size(); ++i) {
     Port& port = *ports[i];
     moved += ReceiveAll(port);
-    const uint16_t limit =
-        window == 0 ? kSendBatchMax
-                    : RoomInWindow(port.counters(), ports[i ^ 1]->counters(), window);
-    if (limit > 0) moved += port.SendBatch(limit);
+    const uint16_t room = windows.Room(i);
+    if (room > 0) moved += port.SendBatch(room);
     port.KickIfWanted();
   }
+  windows.RoundEnded(moved > 0);
   return moved;
 }
 
@@ -216,9 +247,10 @@ void Learn(const Clock& clock, const Ports& ports) {
 FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double warmup_s,
                   double measure_s) {
   Watchdog watchdog(clock, ports);
+  Windows windows(clock, ports, window);
   uint64_t now = Clock::Ticks();
   for (const uint64_t end = now + clock.FromSeconds(warmup_s); now < end; now = Clock::Ticks()) {
-    if (FloodRound(ports, window) == 0) Pause();
+    if (FloodRound(ports, windows) == 0) Pause();
     watchdog.Look(now);
   }
 
@@ -229,7 +261,7 @@ FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double 
   Slices slices(clock, start, Delivered(ports));
   uint64_t idle_ticks = 0;
   while (now < end) {
-    const bool moved = FloodRound(ports, window) > 0;
+    const bool moved = FloodRound(ports, windows) > 0;
     if (!moved) Pause();
     const uint64_t later = Clock::Ticks();
     if (!moved) idle_ticks += later - now;
