@@ -1,6 +1,7 @@
 /**
- * Runs the native tests (CTest, under AddressSanitizer and UndefinedBehaviorSanitizer) and the
- * TypeScript tests (vitest), and ends with one line that adds them up: `N passed, N failed`.
+ * Runs the native tests (CTest, once under AddressSanitizer and UndefinedBehaviorSanitizer and once
+ * under ThreadSanitizer) and the TypeScript tests (vitest), and ends with one line that adds them up:
+ * `N passed, N failed`.
  *
  * A run that finds no native test, and a file that fails before its first test, count as failures:
  * nothing passes by not being there.
@@ -11,48 +12,50 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { runInForeground, runOrExplain, runQuietly, SetupError, say } from './processes.mjs';
 
-const preset = 'asan-ubsan';
-const nativeBuild = resolve('build', preset);
-const nativeReport = resolve('build/ctest.xml');
+/** Of native/CMakePresets.json. Each test counts once for each of them. */
+const presets = ['asan-ubsan', 'tsan'];
 const vitestReport = resolve('build/vitest.json');
 
 /** `args` go to vitest. Returns the exit status. */
 export async function runTests(args) {
   mkdirSync('build', { recursive: true });
-  const native = await runNativeTests().catch((error) => {
-    if (!(error instanceof SetupError)) throw error;
-    // They do not compile; the other tests are worth running nevertheless.
-    console.log(error.message);
-    return { passed: 0, failed: 1, skipped: 0 };
-  });
-  const typescript = await runVitest(args);
-  const total = {
-    passed: native.passed + typescript.passed,
-    failed: native.failed + typescript.failed,
-    skipped: native.skipped + typescript.skipped,
-  };
+  const results = [];
+  for (const preset of presets) results.push(await nativeResult(preset));
+  results.push(await runVitest(args));
+  const sum = (count) => results.reduce((total, result) => total + result[count], 0);
+  const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
   return total.failed === 0 ? 0 : 1;
 }
 
-async function runNativeTests() {
-  say('native tests: building ...');
+/** Tests that do not compile fail; the others are worth running nevertheless. */
+async function nativeResult(preset) {
+  try {
+    return await runNativeTests(preset);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.log(error.message);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+}
+
+async function runNativeTests(preset) {
+  const build = resolve('build', preset);
+  const report = resolve('build', `ctest-${preset}.xml`);
+  say(`native tests, ${preset}: building ...`);
   await runOrExplain('cmake', ['-S', 'native', '--preset', preset]);
-  await runOrExplain('cmake', [
-    ...['--build', nativeBuild],
-    ...['--parallel', String(availableParallelism())],
-  ]);
-  say('native tests: running ...');
-  rmSync(nativeReport, { force: true });
+  await runOrExplain('cmake', ['--build', build, '--parallel', String(availableParallelism())]);
+  say(`native tests, ${preset}: running ...`);
+  rmSync(report, { force: true });
   const { succeeded, output } = await runQuietly('ctest', [
-    ...['--test-dir', nativeBuild, '--output-on-failure', '--output-junit', nativeReport],
+    ...['--test-dir', build, '--output-on-failure', '--output-junit', report],
   ]);
   if (!succeeded) console.log(output);
   const [tests = 0, failed = 0, skipped = 0] = ['tests', 'failures', 'skipped'].map((name) =>
-    Number(new RegExp(`<testsuite[^>]*\\s${name}="(\\d+)"`).exec(textOf(nativeReport))?.[1] ?? 0),
+    Number(new RegExp(`<testsuite[^>]*\\s${name}="(\\d+)"`).exec(textOf(report))?.[1] ?? 0),
   );
-  if (tests === 0) console.log('no native test was run');
+  if (tests === 0) console.log(`no native test was run under ${preset}`);
   return {
     passed: tests - failed - skipped,
     failed: succeeded && tests > 0 ? failed : Math.max(failed, 1),
