@@ -66,7 +66,8 @@ export function writeCharts(results: Results, folder: string): string[] {
     const bars = barsOf(results, id);
     if (bars.length === 0) return [];
     const file = join(folder, `${id}.svg`);
-    writeFileSync(file, draw(charts[id], bars, captionOf(results)));
+    const names = results.switches.map(({ name }) => name);
+    writeFileSync(file, draw(charts[id], bars, names, captionOf(results)));
     return [file];
   });
 }
@@ -96,7 +97,7 @@ const plot = { left: 56, right: width - 16, top: 84, height: 260 };
 const bottom = plot.top + plot.height;
 const height = bottom + 56;
 const groupGapShare = 0.2;
-/** Distinct in both schemes and for the colour-blind (Okabe and Ito); the first is the subject. */
+/** Distinct in both schemes and for the colour-blind (Okabe and Ito); a switch has one in all charts. */
 const colours = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9'];
 
 const style = `
@@ -142,9 +143,15 @@ function axisOf({ scale }: Chart, bars: readonly Bar[]): Axis {
   return logarithmicAxis(Math.max(Math.min(...bars.map(({ spread }) => spread.min)), 1), max);
 }
 
-function draw(chart: Chart, bars: readonly Bar[], caption: string): string {
+function draw(
+  chart: Chart,
+  bars: readonly Bar[],
+  switches: readonly string[],
+  caption: string,
+): string {
   const categories = [...new Set(bars.map(({ category }) => category))];
-  const series = [...new Set(bars.map((bar) => bar.series))];
+  const series = switches.filter((name) => bars.some((bar) => bar.series === name));
+  const colourOf = (name: string): string => colours[switches.indexOf(name) % colours.length]!;
   const axis = axisOf(chart, bars);
   const groupWidth = (plot.right - plot.left) / categories.length;
   const barWidth = (groupWidth * (1 - groupGapShare)) / series.length;
@@ -157,11 +164,11 @@ function draw(chart: Chart, bars: readonly Bar[], caption: string): string {
     `  <style>${style}\n  </style>`,
     text(plot.left, 24, chart.title, 'title'),
     text(plot.left, 42, chart.unit, 'faint'),
-    ...legend(series),
+    ...legend(series, colourOf),
     ...axis.ticks.flatMap((tick) => gridLine(axis.y(tick), tick, chart)),
     ...bars.flatMap((bar) => {
       const x = groupLeft(bar.category) + barWidth * series.indexOf(bar.series);
-      return drawBar(bar, x, barWidth, colours[series.indexOf(bar.series) % colours.length]!, {
+      return drawBar(bar, x, barWidth, colourOf(bar.series), {
         axis,
         chart,
       });
@@ -204,10 +211,10 @@ function gridLine(y: number, tick: number, { label }: Chart): string[] {
   ];
 }
 
-function legend(series: readonly string[]): string[] {
+function legend(series: readonly string[], colourOf: (name: string) => string): string[] {
   const step = 130;
   return series.flatMap((name, i) => [
-    `  <rect x="${plot.left + i * step}" y="54" width="10" height="10" fill="${colours[i % colours.length]}"/>`,
+    `  <rect x="${plot.left + i * step}" y="54" width="10" height="10" fill="${colourOf(name)}"/>`,
     text(plot.left + i * step + 16, 63, name),
   ]);
 }
