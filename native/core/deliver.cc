@@ -63,6 +63,18 @@ VirtioNetHdr HeaderFor(const VirtioNetHdr& header, const Landing& landing) {
   return written;
 }
 
+// Writes the header from registers, as two words. Put together in memory first, it would be read back
+// over two stores of different width, which a processor can only do once all stores before them, those
+// into the last frame's landing, have left for the cache: 28.7 instead of 33.0 Mpps at 64 B.
+void WriteHeader(uint8_t* to, const VirtioNetHdr& header, uint16_t num_buffers) {
+  uint64_t front;
+  std::memcpy(&front, &header, sizeof(front));
+  const uint32_t back = header.csum_offset | uint32_t{num_buffers} << 16;
+  static_assert(offsetof(VirtioNetHdr, csum_offset) == sizeof(front));
+  std::memcpy(to, &front, sizeof(front));
+  std::memcpy(to + sizeof(front), &back, sizeof(back));
+}
+
 // Where the identification of fragments starts to count: not to be guessed from another worker's.
 uint32_t RandomId() {
   uint32_t id = 0;
@@ -96,15 +108,15 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   }
   Land(to, list.count, [&](uint32_t i, const Landing& landing) {
     const Frame& frame = frames[list.frame[i]];
-    const VirtioNetHdr header = HeaderFor(frame.offload.header, landing);
     const Slice& body = frame.body;
     if (landing.data != nullptr && body.piece->bytes - body.skip >= body.bytes) [[likely]] {
       // Always the 12-byte form: where the driver's is 10, the frame, at least 14 bytes, covers the
       // rest.
-      std::memcpy(landing.data, &header, sizeof(header));
+      WriteHeader(landing.data, frame.offload.header, landing.num_buffers);
       CopyBytes(landing.data + header_bytes, body.piece->data + body.skip, body.bytes);
       return;
     }
+    const VirtioNetHdr header = HeaderFor(frame.offload.header, landing);
     LandingWriter writer(landing, landing_pieces_, header_bytes + body.bytes);
     writer.Put(reinterpret_cast<const uint8_t*>(&header), header_bytes);
     writer.Put(body);

@@ -15,9 +15,14 @@ void LogRing(const Queue& queue) {
   if (!queue.port->Logs() || queue.addresses.used_log == GuestMemory::kNoGuestAddress) [[likely]] {
     return;
   }
-  // The whole of it: a few pages, whatever was written in them.
-  queue.port->dirty_log->Mark(queue.addresses.used_log,
-                              queue.ring->LayoutOf(queue.size).written_bytes);
+  // The whole of what we write: a few pages, whatever was written in them.
+  const Port& port = *queue.port;
+  const Virtqueue::Layout layout = queue.ring->LayoutOf(queue.size);
+  port.dirty_log->Mark(queue.addresses.used_log, layout.used_bytes);
+  if (const void* descriptors = queue.ring->WrittenDescriptors(); descriptors != nullptr) {
+    port.dirty_log->Mark(port.memory->GuestAddressOf(static_cast<const uint8_t*>(descriptors)),
+                         layout.desc_bytes);
+  }
 }
 
 void HandedBack(Queue& queue) {

@@ -37,7 +37,7 @@ class PackedQueue final : public Virtqueue {
  public:
   Layout LayoutOf(uint32_t size) const override {
     return {sizeof(PvirtqDesc) * uint64_t{size}, sizeof(PvirtqEventSuppress),
-            sizeof(PvirtqEventSuppress), 4, sizeof(PvirtqDesc) * uint64_t{size}};
+            sizeof(PvirtqEventSuppress), 4};
   }
   bool Accepts(uint32_t size, uint32_t base) const override;
 
@@ -54,6 +54,7 @@ class PackedQueue final : public Virtqueue {
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
   void Publish() override;
 
+  const void* WrittenDescriptors() const override { return desc_; }
   bool CallWanted() override;
   void EnableKicks() override;
   void DisableKicks() override;

@@ -1,4 +1,5 @@
-// A lock for a few instructions between workers. Never held across a system call or a guest's memory.
+// A lock between workers for a short time: a change of the forwarding table, or one batch into a
+// receiveq with the eventfd write at its end.
 
 #pragma once
 

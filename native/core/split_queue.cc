@@ -3,7 +3,9 @@
 #include "split_queue.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 
 #include "prefetch.h"
 #include "shared_word.h"
@@ -82,7 +84,7 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
     if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) return BreakReason::kNone;
     if (d.next >= table_entries) return BreakReason::kNextOutOfRange;
     if (!in_table) {
-      d = desc_[d.next];
+      d = DescAt(d.next);
     } else if (!translate.Read(table + d.next * sizeof(VirtqDesc), &d, sizeof(d))) {
       return BreakReason::kAddressUnmapped;
     }
@@ -95,7 +97,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   uint32_t count = std::min(Offered(max, broken), max);
   // First all heads, so that the descriptors are on their way when the second loop reads them.
   for (uint32_t i = 0; i < count; ++i) {
-    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
+    const uint16_t head = HeadAt(static_cast<uint16_t>(next_avail_ + i));
     if (head >= size_) [[unlikely]] {
       *broken = BreakReason::kHeadOutOfRange;
       count = i;
@@ -107,7 +109,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   Translator translate(memory);
   for (uint32_t i = 0; i < count; ++i) {
     Chain& chain = chains[i];
-    const VirtqDesc d = desc_[chain.id];
+    const VirtqDesc d = DescAt(chain.id);
     chain.first_piece = pieces.used();
     const Span span = translate(d.addr, d.len);
     constexpr uint16_t kNotPlain = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
@@ -138,6 +140,17 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   return count;
 }
 
+uint16_t SplitQueue::HeadAt(uint16_t position) const {
+  return Load(avail_->ring[position & mask_], std::memory_order_relaxed);
+}
+
+// Two loads and no more: the compiler may not read a word of it again after it was checked.
+VirtqDesc SplitQueue::DescAt(uint32_t index) const {
+  auto* words = reinterpret_cast<uint64_t*>(&desc_[index]);
+  return std::bit_cast<VirtqDesc>(std::array<uint64_t, 2>{
+      Load(words[0], std::memory_order_relaxed), Load(words[1], std::memory_order_relaxed)});
+}
+
 void SplitQueue::WriteUsed(uint16_t position, uint32_t id, uint32_t bytes) {
   used_->ring[position & mask_] = {id, bytes};
 }
@@ -159,7 +172,7 @@ uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uin
                            Landing* landings, PieceStore& pieces, BreakReason* broken) {
   const uint32_t offered = std::min(Offered(count, broken), count);
   for (uint32_t i = 0; i < offered; ++i) {
-    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + i) & mask_];
+    const uint16_t head = HeadAt(static_cast<uint16_t>(next_avail_ + i));
     // Only a hint: the entry is read again and checked below.
     PrefetchToRead(&desc_[head & mask_]);
   }
@@ -167,8 +180,8 @@ uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uin
   for (uint32_t i = 0; i < count; ++i) {
     Landing& landing = landings[i];
     if (seen_avail_ != next_avail_) [[likely]] {
-      const uint16_t head = avail_->ring[next_avail_ & mask_];
-      const VirtqDesc d = desc_[head & mask_];
+      const uint16_t head = HeadAt(next_avail_);
+      const VirtqDesc d = DescAt(head & mask_);
       const Span span = translate(d.addr, bytes[i]);
       if (head < size_ && d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes[i] &&
           span.bytes == bytes[i]) [[likely]] {
@@ -204,9 +217,9 @@ SplitQueue::ClaimResult SplitQueue::ClaimScattered(Translator& translate, uint32
     if (Offered(chains + 1u, broken) <= chains) {
       return give_up(*broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken);
     }
-    const uint16_t head = avail_->ring[static_cast<uint16_t>(next_avail_ + chains) & mask_];
+    const uint16_t head = HeadAt(static_cast<uint16_t>(next_avail_ + chains));
     uint32_t chain_bytes = 0;
-    *broken = head < size_ ? WalkChain(translate, desc_[head], Access::kDeviceWrites, pieces,
+    *broken = head < size_ ? WalkChain(translate, DescAt(head), Access::kDeviceWrites, pieces,
                                        &chain_bytes)
                            : BreakReason::kHeadOutOfRange;
     if (*broken == BreakReason::kNone && chain_bytes < header_bytes_) {

@@ -25,7 +25,7 @@ class SplitQueue final : public Virtqueue {
   static uint64_t UsedBytes(uint32_t size) { return 6 + sizeof(VirtqUsedElem) * uint64_t{size}; }
 
   Layout LayoutOf(uint32_t size) const override {
-    return {DescBytes(size), AvailBytes(size), UsedBytes(size), 2, UsedBytes(size)};
+    return {DescBytes(size), AvailBytes(size), UsedBytes(size), 2};
   }
   bool Accepts(uint32_t size, uint32_t base) const override {
     return size != 0 && size <= kQueueSizeMax && (size & (size - 1)) == 0 && base <= UINT16_MAX;
@@ -54,6 +54,8 @@ class SplitQueue final : public Virtqueue {
                              PieceStore& pieces, BreakReason* broken);
   BreakReason WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                         PieceStore& pieces, uint32_t* bytes);
+  uint16_t HeadAt(uint16_t position) const;
+  VirtqDesc DescAt(uint32_t index) const;
   void WriteUsed(uint16_t position, uint32_t id, uint32_t bytes);
   uint16_t* used_event() const { return &avail_->ring[size_]; }
   uint16_t* avail_event() const;

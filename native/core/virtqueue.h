@@ -54,7 +54,6 @@ class Virtqueue {
     uint64_t avail_bytes;
     uint64_t used_bytes;
     uint32_t avail_alignment;
-    uint64_t written_bytes;  // of the part in which buffers are handed back
   };
 
   virtual ~Virtqueue() = default;
@@ -88,6 +87,9 @@ class Virtqueue {
                          Landing* landings, PieceStore& pieces, BreakReason* broken) = 0;
   // Hands all filled buffers back.
   virtual void Publish() = 0;
+
+  // The descriptors, of a format that hands buffers back in them; else nullptr.
+  virtual const void* WrittenDescriptors() const { return nullptr; }
 
   // After Return or Publish: whether the driver asked to be called for what was handed back.
   virtual bool CallWanted() = 0;
