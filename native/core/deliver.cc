@@ -190,8 +190,9 @@ template <class Copy>
 uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
   const uint32_t header_bytes = to.ring->header_bytes();
   uint32_t done = 0;
-  // Every turn after a wait decides at least one frame or is the last: `count` bounds the loop.
-  for (bool waited = false;; waited = true) {
+  uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
+  // Every turn decides at least one frame or has used up some of the spins.
+  for (;;) {
     BreakReason broken = BreakReason::kNone;
     landing_pieces_.Clear();
     const uint32_t claimed = to.ring->Claim(*to.port->memory, &landing_bytes_[done], count - done,
@@ -219,23 +220,26 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
       Break(to, broken, events_);
       return done;
     }
-    if (done == count || (waited && claimed == 0) || !WaitForBuffer(to)) return done;
+    if (claimed != 0) to.stalled = false;
+    if (done == count) return done;
+    if (!WaitForMore(to, &spins)) {
+      to.stalled = true;
+      return done;
+    }
   }
 }
 
-// Whether a buffer is there or comes within a bounded moment.
-bool Deliverer::WaitForBuffer(Queue& to) {
+// Whether the driver offers more than it does now before *spins are used up. A frame may need several
+// buffers, and those of a packed ring appear one by one.
+bool Deliverer::WaitForMore(Queue& to, uint32_t* spins) {
   BreakReason broken = BreakReason::kNone;
-  const uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
-  for (uint32_t i = 0; i < spins; ++i) {
+  const uint32_t before = to.ring->Offered(kBatchFramesMax, &broken);
+  while (*spins != 0) {
+    --*spins;
     // A violation is left for Claim to find again and report.
-    if (to.ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) {
-      to.stalled = false;
-      return true;
-    }
+    if (broken != BreakReason::kNone || to.ring->Offered(before + 1, &broken) > before) return true;
     CpuRelax();
   }
-  to.stalled = true;
   return false;
 }
 

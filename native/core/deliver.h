@@ -42,7 +42,7 @@ class Deliverer {
   bool Land(Queue& to, uint32_t count, Copy copy);
   template <class Copy>
   uint32_t Fill(Queue& to, uint32_t count, Copy copy);
-  bool WaitForBuffer(Queue& to);
+  bool WaitForMore(Queue& to, uint32_t* spins);
   void LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes);
 
   EventRing& events_;
