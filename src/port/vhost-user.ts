@@ -17,7 +17,7 @@
 import { writeSync } from 'node:fs';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
-import { type Dataplane, native } from '../native.ts';
+import { type Dataplane, type MappedRegion, native } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
 import { ConnectingSource } from './connecting.ts';
@@ -26,6 +26,7 @@ import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
 import { offer } from './offer.ts';
 import { type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
+import { isMappedPrivately } from './private-mapping.ts';
 
 /** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
 export type PortSocket =
@@ -153,7 +154,7 @@ export class VhostUserPort {
       name: this.name,
       queuePairs: native().queuePairsMax,
       offered: offer,
-      backend: this.#backend((queue) => session.queueCalled(queue)),
+      backend: this.#backend(pid, (queue) => session.queueCalled(queue)),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
@@ -197,13 +198,19 @@ export class VhostUserPort {
     this.#emit({ type: 'frontend-left', reason: event.reason });
   }
 
-  #backend(onCall: (queue: number) => void): Backend {
+  #backend(pid: number, onCall: (queue: number) => void): Backend {
     const dataplane = this.#dataplane;
     const port = this.number;
     const inBand = this.#inBand;
     return {
-      setMemory: (regions) => dataplane.setMemory(port, regions),
-      addMemoryRegion: (region) => dataplane.addMemoryRegion(port, region),
+      setMemory(regions) {
+        refusePrivate(pid, regions);
+        dataplane.setMemory(port, regions);
+      },
+      addMemoryRegion(region) {
+        refusePrivate(pid, [region]);
+        dataplane.addMemoryRegion(port, region);
+      },
       removeMemoryRegion: (region) => dataplane.removeMemoryRegion(port, region),
       setFeatures: (features) => dataplane.setFeatures(port, features),
       startQueue(queue, start) {
@@ -264,4 +271,14 @@ function createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): nu
     throw error;
   }
   return fd;
+}
+
+/** Throws MEMORY_UNMAPPABLE, having closed the fds, if process `pid` keeps a region to itself. */
+function refusePrivate(pid: number, regions: readonly MappedRegion[]): void {
+  if (!regions.some(({ fd }) => isMappedPrivately(pid, fd))) return;
+  for (const { fd } of regions) native().closeFd(fd);
+  throw new TsvswitchError(
+    'MEMORY_UNMAPPABLE',
+    `process ${pid} maps it privately, so nothing the guest writes is seen here`,
+  );
 }
