@@ -171,12 +171,20 @@ export class GuestShell {
           reject(error);
         },
       };
-      const timer = setTimeout(
-        () => settle.reject(this.#failure(`did not ${purpose} within ${limitMs / 1000} s`)),
-        limitMs,
-      );
+      const timer = setTimeout(() => {
+        const progress = this.#progress();
+        settle.reject(this.#failure(`did not ${purpose} within ${limitMs / 1000} s${progress}`));
+      }, limitMs);
       this.#awaited = awaited(settle);
     });
+  }
+
+  /** How far the command that is waited for has come, for an error. */
+  #progress(): string {
+    if (this.#awaited?.type !== 'command') return '';
+    const { lines } = this.#awaited;
+    if (lines === undefined) return ' (the guest never began it)';
+    return lines.length === 0 ? ' (it began)' : ` (it began and wrote:\n${lines.join('\n')})`;
   }
 
   #take(text: string): void {
