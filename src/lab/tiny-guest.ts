@@ -105,6 +105,7 @@ stty raw -echo
 echo "@ready $(hostname)"
 while :; do
   while read -r id command; do
+    [ -n "$id" ] || continue
     echo "@begin $id"
     (eval "$command") </dev/null
     status=$?
