@@ -120,8 +120,6 @@ export interface Dataplane {
   setLog(port: number, log: DirtyLog | undefined): void;
   /** Whether writes to buffers, and to used rings with a usedLogAddress, are logged (VHOST_F_LOG_ALL). */
   setLogging(port: number, enabled: boolean): void;
-  /** The largest frame payload for this guest (VIRTIO_NET_F_MTU), 68 to 65535 bytes. */
-  setMtu(port: number, bytes: number): void;
   /** Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it is. */
   announce(port: number, mac: number): void;
   /** Entries not seen for this long are forgotten; 0 keeps them. */

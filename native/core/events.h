@@ -1,7 +1,8 @@
 // Rare things a worker reports to the control plane, through a bounded ring per worker.
 //
-// Single producer (the worker), single consumer (the control thread). A full ring loses the event and
-// counts it: a guest that floods MAC addresses must not be able to make a worker wait.
+// Single producer (the worker), single consumer (the control thread). What does not fit is lost: a guest
+// that floods MAC addresses must not be able to make a worker wait. News of addresses gets half of the
+// ring, so that such a guest cannot hide a broken queue or lost memory either.
 
 #pragma once
 
@@ -34,10 +35,7 @@ class EventRing {
     const uint32_t end = end_.load(std::memory_order_relaxed);
     // Acquire: the consumer is done with the slot before it is written again.
     const uint32_t begin = begin_.load(std::memory_order_acquire);
-    if (end - begin == kSlots) {
-      lost_.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
+    if (end - begin >= RoomFor(event.type)) return;
     slots_[end % kSlots] = event;
     // Sequentially consistent on both sides: either the consumer's last look sees this event, or we
     // see its `begin` and notify.
@@ -53,15 +51,18 @@ class EventRing {
     return true;
   }
 
-  uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+  static constexpr uint32_t kSlots = 1024;
 
  private:
-  static constexpr uint32_t kSlots = 1024;
+  static uint32_t RoomFor(Event::Type type) {
+    const bool about_mac = type == Event::Type::kMacLearned || type == Event::Type::kMacMoved;
+    return about_mac ? kSlots / 2 : kSlots;
+  }
+
   const Notify notify_;
   void* const context_;
   alignas(64) std::atomic<uint32_t> end_{0};
   alignas(64) std::atomic<uint32_t> begin_{0};
-  std::atomic<uint64_t> lost_{0};
   std::array<Event, kSlots> slots_;
 };
 

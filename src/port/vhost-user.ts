@@ -230,7 +230,6 @@ export class VhostUserPort {
       setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
       setLog: (log) => dataplane.setLog(port, log),
       setLogging: (enabled) => dataplane.setLogging(port, enabled),
-      setMtu: (bytes) => dataplane.setMtu(port, bytes),
       announce: (mac) => dataplane.announce(port, mac),
       createEventfd: () => native().eventfdCreate(),
       kick: (queue) => inBand.kick(queue),

@@ -22,7 +22,6 @@ export interface Backend {
 
   setLog(log: DirtyLog | undefined): void;
   setLogging(enabled: boolean): void;
-  setMtu(bytes: number): void;
   announce(mac: number): void;
 
   /** An eventfd that belongs to the caller until it is handed over in startQueue. */

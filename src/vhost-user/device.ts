@@ -257,7 +257,6 @@ export class Device {
     if (bytes < mtuMin || bytes > mtuMax) {
       throw new Refusal('BAD_VALUE', `MTU ${bytes} is not between ${mtuMin} and ${mtuMax}`);
     }
-    this.#backend.setMtu(Number(bytes));
     this.#emit({ type: 'mtu', bytes: Number(bytes) });
   }
 

@@ -161,10 +161,6 @@ export class RecordingBackend implements Backend {
     this.#record('setLogging', enabled);
   }
 
-  setMtu(bytes: number): void {
-    this.#record('setMtu', bytes);
-  }
-
   announce(mac: number): void {
     this.#record('announce', mac);
   }
