@@ -1,0 +1,143 @@
+/**
+ * `tsvswitch` without a subcommand: opens a switch with a port for each given socket on one bridge,
+ * tells what happens, and closes it at SIGINT or SIGTERM.
+ */
+
+import { readFileSync } from 'node:fs';
+import { InvalidArgumentError, Option } from 'commander';
+import { type PortCounters, Switch } from '../index.ts';
+import { newCommand } from './command.ts';
+import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
+
+interface Options {
+  readonly socket: readonly string[];
+  readonly connect: readonly string[];
+  readonly workers: number;
+  readonly cpus?: readonly number[];
+  readonly balance: boolean;
+  readonly idleUs: number;
+  readonly ageing: number;
+  readonly socketMode: number;
+  readonly socketGroup?: string | number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function nameOrNumber(text: string): string | number {
+  return /^\d{1,10}$/.test(text) ? Number(text) : text;
+}
+
+function cpuList(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const range = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
+    const first = Number(range?.[1]);
+    const last = Number(range?.[2] ?? first);
+    if (range === null || last < first) {
+      throw new InvalidArgumentError('Expected CPU numbers and ranges, such as 1,3 or 2-5.');
+    }
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}
+
+function fileMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new InvalidArgumentError('Expected three octal digits, such as 660.');
+  }
+  return Number.parseInt(text, 8);
+}
+
+function parse(args: readonly string[], subcommands: string): Options {
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { version: string };
+  const collect = (path: string, paths: readonly string[]) => [...paths, path];
+  const command = newCommand('tsvswitch')
+    .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
+    .version(version)
+    .option('--socket <path>', 'listen here for one machine; repeat it', collect, [])
+    .option('--connect <path>', 'connect to one machine that listens here; repeat it', collect, [])
+    .option('--workers <n>', 'polling threads', wholeNumber, 1)
+    .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
+    .option('--balance', 'move queues between workers while their load is uneven', false)
+    .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
+    .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
+    .addOption(
+      new Option('--socket-mode <octal>', 'permissions of the sockets')
+        .argParser(fileMode)
+        .default(0o660, '660'),
+    )
+    .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
+    .addOption(
+      new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'how to tell it').choices(logFormats).default('text'),
+    )
+    .addHelpText('after', subcommands)
+    .parse(args, { from: 'user' });
+  const options = command.opts<Options>();
+  if (options.socket.length + options.connect.length === 0) {
+    command.error("error: a port is needed: '--socket <path>' or '--connect <path>'");
+  }
+  return options;
+}
+
+function describeCounters(counters: PortCounters): string {
+  const { fromGuest, toGuest, floodedFrames } = counters;
+  const drops = Object.entries(counters.drops).filter(([, count]) => count > 0);
+  return [
+    `from guest ${fromGuest.frames} frames ${fromGuest.bytes} bytes (${floodedFrames} flooded)`,
+    `to guest ${toGuest.frames} frames ${toGuest.bytes} bytes`,
+    `dropped ${drops.length === 0 ? '0' : drops.map(([why, count]) => `${count} ${why}`).join(', ')}`,
+  ].join(', ');
+}
+
+/** `subcommands` is what --help says of them. */
+export function run(args: readonly string[], subcommands: string): void {
+  const options = parse(args, subcommands);
+  // A network does not end because nobody reads its log any more.
+  process.stdout.on('error', () => {});
+  const log = new EventLog(options.logLevel, options.logFormat, (line) => {
+    process.stdout.write(`${line}\n`);
+  });
+  const vswitch = Switch.open({
+    workers: options.workers,
+    ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    balance: options.balance,
+    idleUs: options.idleUs,
+    ageingSeconds: options.ageing,
+  });
+  vswitch.on('event', (event) => log.event(event));
+  const end = () => {
+    for (const port of vswitch.ports) {
+      const counters = port.counters;
+      log.line('info', 'counters', `port ${port.name}: ${describeCounters(counters)}`, {
+        port: port.name,
+        ...counters,
+      });
+    }
+    vswitch.close();
+  };
+  // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
+  // second signal ends a process that hangs.
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
+  try {
+    for (const path of options.socket) {
+      vswitch.addPort({
+        path,
+        mode: options.socketMode,
+        ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
+      });
+    }
+    for (const path of options.connect) vswitch.addPort({ connect: path });
+  } catch (error) {
+    vswitch.close();
+    throw error;
+  }
+}
