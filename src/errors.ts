@@ -26,6 +26,11 @@ export const errorCodes = {
   /** Ring addresses do not lie in the memory that was shared. */
   RING_UNMAPPED: 'a ring lies outside guest memory',
   TOO_MANY_PORTS: 'no more ports can be added',
+  NO_SUCH_PORT: 'the switch has no port of this name',
+  /** No switch listens on the control socket. */
+  CONTROL_UNREACHABLE: 'no switch answers on the control socket',
+  /** A request on the control socket makes no sense. */
+  CONTROL_BAD_REQUEST: 'the request cannot be understood',
   /** A wait of tsvswitch/testing ended without what it waited for. */
   TIMEOUT: 'nothing happened in the time given',
   /** The backend closed the connection of a vhost-user frontend. */
@@ -36,6 +41,15 @@ export const errorCodes = {
   PEER_VIOLATION: 'the other end broke the specification',
   /** A program of the host, such as QEMU, is missing; the message names its package. */
   PROGRAM_MISSING: 'a program this needs is not installed',
+  /** A disk image is not there, cannot be downloaded or cannot be built. */
+  IMAGE_UNAVAILABLE: 'a disk image cannot be had',
+  /** A disk image is there, but no machine should be made from it. */
+  IMAGE_REFUSED: 'a disk image is not usable',
+  IMAGE_CHECKSUM: 'a downloaded image is not what was asked for',
+  DISK_EXISTS: 'a disk is there already',
+  DISK_FULL: 'a file system is full',
+  /** The cache folder cannot be made or written to. */
+  CACHE_UNUSABLE: 'the cache folder is not usable',
   GUEST_KERNEL_UNAVAILABLE: 'no kernel for the tiny guest can be had',
   /** QEMU ended by itself, or its guest did not do something in time. */
   MACHINE_FAILED: 'a virtual machine failed',
