@@ -4,6 +4,12 @@ export { Bridge, type FdbRecord } from './bridge.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
 export type { ListenOptions } from './fd-socket.ts';
 export type { DirectionCounters, PortCounters, PortEvent } from './port/port.ts';
+export type {
+  FrontendStatus,
+  MemoryStatus,
+  RingStatus,
+  VhostUserPortStatus,
+} from './port/status.ts';
 export type { PortSocket, VhostUserPort } from './port/vhost-user.ts';
 export { type PortOptions, Switch, type SwitchEvent, type SwitchOptions } from './switch.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';

@@ -17,9 +17,9 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['daemon', 'lab', 'index', 'errors'] },
-  daemon: { values: ['index', 'errors'] },
-  lab: { values: ['index', 'errors'] },
+  cli: { values: ['control', 'lab', 'index', 'errors'] },
+  control: { values: ['index', 'fd-socket', 'errors'] },
+  lab: { values: ['control', 'index', 'errors'] },
   index: {
     values: ['switch', 'bridge', 'port', 'errors'],
     types: ['native', 'fd-socket', 'vhost-user'],

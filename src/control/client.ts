@@ -1,0 +1,111 @@
+/**
+ * Talks to a running switch over its control socket (protocol.ts): every method is one request.
+ *
+ *     const control = await ControlClient.connect('/run/tsvswitch/control.sock');
+ *     await control.addPort({ path: '/run/vsw/03.sock' });
+ *
+ * A refusal is a TsvswitchError with the switch's own code and sentence. The connection is kept between
+ * requests and keeps no process alive by itself.
+ */
+
+import { Agent, type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { type FdbRecord, type SwitchEvent, TsvswitchError } from '../index.ts';
+import type { NewPort, PortStatus, Refused, SwitchStatus } from './protocol.ts';
+
+/** The switch answers from memory; whatever takes longer hangs. */
+const answerLimitMs = 5000;
+/** HTTP status codes from here on say that the request was not served. */
+const firstRefusal = 400;
+
+export class ControlClient {
+  readonly path: string;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Throws CONTROL_UNREACHABLE if no switch answers at `path`. */
+  static async connect(path: string): Promise<ControlClient> {
+    const client = new ControlClient(path);
+    try {
+      await client.status();
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+    return client;
+  }
+
+  status(): Promise<SwitchStatus> {
+    return this.#ask('GET', '/v1/status') as Promise<SwitchStatus>;
+  }
+
+  fdb(): Promise<FdbRecord[]> {
+    return this.#ask('GET', '/v1/fdb') as Promise<FdbRecord[]>;
+  }
+
+  /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
+  addPort(port: NewPort): Promise<PortStatus> {
+    return this.#ask('POST', '/v1/ports', port) as Promise<PortStatus>;
+  }
+
+  /** Throws NO_SUCH_PORT. */
+  async removePort(name: string): Promise<void> {
+    await this.#ask('DELETE', `/v1/ports/${encodeURIComponent(name)}`);
+  }
+
+  /** What happens on the switch from now on, until it ends or the caller has seen enough. */
+  async *events(): AsyncGenerator<SwitchEvent> {
+    // A connection of its own: this one is never free for another request.
+    const response = await this.#send('GET', '/v1/events', undefined, new Agent());
+    try {
+      for await (const line of createInterface({ input: response })) yield JSON.parse(line);
+    } finally {
+      response.destroy();
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  async #ask(method: string, path: string, body?: unknown): Promise<unknown> {
+    return bodyOf(await this.#send(method, path, body, this.#agent));
+  }
+
+  /** The response to a request that was not refused. */
+  async #send(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
+    const response = await this.#exchange(method, path, body, agent);
+    if (response.statusCode! < firstRefusal) return response;
+    const { code, error } = (await bodyOf(response)) as Refused;
+    throw new TsvswitchError(code, error);
+  }
+
+  #exchange(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request({ socketPath: this.path, method, path, agent });
+      outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
+      outgoing.once('error', (cause) => {
+        const sentence =
+          `no switch can be reached at ${this.path} (${cause.message}); ` +
+          `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;
+        reject(new TsvswitchError('CONTROL_UNREACHABLE', sentence, { cause }));
+      });
+      outgoing.once('response', resolve);
+      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
+
+/** The JSON of a response; undefined if it is empty. */
+async function bodyOf(response: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  return chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
+}

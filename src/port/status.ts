@@ -1,0 +1,51 @@
+/**
+ * What a vhost-user port tells about itself when asked, in plain values that JSON carries: who is
+ * connected, what was agreed, and how its rings stand. Pure types; the port (vhost-user.ts) fills them.
+ */
+
+import type { PortCounters } from './port.ts';
+
+export interface VhostUserPortStatus {
+  readonly name: string;
+  readonly kind: 'vhost-user';
+  readonly path: string;
+  /** Who listens on `path`: the switch, or the machine to which the switch connects. */
+  readonly listener: 'switch' | 'machine';
+  /** The switch listens, but its file is gone from `path` or another one has taken its place. */
+  readonly socketLost?: true;
+  /** Absent while nobody is connected. */
+  readonly frontend?: FrontendStatus;
+  /** All since the port was added. */
+  readonly counters: PortCounters;
+}
+
+export interface FrontendStatus {
+  readonly pid: number;
+  /** Specification names; absent until a driver has agreed. */
+  readonly features?: readonly string[];
+  readonly memory: MemoryStatus;
+  /** The rings that are started, broken ones included. */
+  readonly rings: readonly RingStatus[];
+}
+
+export interface MemoryStatus {
+  readonly regions: number;
+  readonly bytes: number;
+  /** Of the huge pages behind all regions; absent where some or all are ordinary memory. */
+  readonly hugePageBytes?: number;
+}
+
+export type RingStatus = {
+  /** Even: a receiveq, odd: a transmitq, as the guest sees it. */
+  readonly queue: number;
+  readonly enabled: boolean;
+  /** What GET_VRING_BASE would answer: where the switch takes next. */
+  readonly base: number;
+} & (
+  | {
+      readonly state: 'started';
+      /** Chains that the driver offers and the switch has not taken. */
+      readonly offered: number;
+    }
+  | { readonly state: 'broken'; readonly reason: string }
+);
