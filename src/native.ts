@@ -109,6 +109,11 @@ export interface Dataplane {
   /** Stops a queue and returns its base; nothing touches the queue afterwards. */
   stopQueue(port: number, queue: number): number;
   enableQueue(port: number, queue: number, enabled: boolean): void;
+  /** How a started queue stands: its base, the chains its driver offers, and why it is broken. */
+  readQueue(
+    port: number,
+    queue: number,
+  ): { readonly base: number; readonly offered: number; readonly broken?: string };
   /** The worker, from 0, that polls a started transmitq. */
   workerOf(port: number, transmitq: number): number;
   /** Gives a started transmitq to another worker; no flow is reordered. */

@@ -57,6 +57,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void MoveQueue(const Napi::CallbackInfo& info);
   Napi::Value StopQueue(const Napi::CallbackInfo& info);
   void EnableQueue(const Napi::CallbackInfo& info);
+  Napi::Value ReadQueue(const Napi::CallbackInfo& info);
   Napi::Value WorkerOf(const Napi::CallbackInfo& info);
   void AssignWorker(const Napi::CallbackInfo& info);
   void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
@@ -290,6 +291,20 @@ void DataplaneObject::EnableQueue(const Napi::CallbackInfo& info) {
   dataplane_->EnableQueue(port, QueueArgument(info, port), info[2].ToBoolean());
 }
 
+Napi::Value DataplaneObject::ReadQueue(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = QueueArgument(info, port);
+  if (!dataplane_->QueueStarted(port, queue)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "the queue does not run");
+  }
+  const Dataplane::QueueState read = dataplane_->ReadQueue(port, queue);
+  const Napi::Object state = Napi::Object::New(info.Env());
+  state.Set("base", read.base);
+  state.Set("offered", read.offered);
+  if (read.broken != BreakReason::kNone) state.Set("broken", BreakReasonText(read.broken));
+  return state;
+}
+
 uint32_t DataplaneObject::StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port) {
   const uint32_t queue = QueueArgument(info, port);
   if (queue % 2 == 0 || !dataplane_->QueueStarted(port, queue)) {
@@ -385,6 +400,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
        InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
        InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
+       InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),
        InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
        InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
        InstanceMethod<&DataplaneObject::SetCall>("setCall"),

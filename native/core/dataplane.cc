@@ -300,6 +300,19 @@ uint32_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
   return stopped.ring->base();
 }
 
+Dataplane::QueueState Dataplane::ReadQueue(uint16_t port, uint32_t queue) {
+  Queue& read = QueueAt(port, queue);
+  assert(read.started);
+  const PauseAll pause(*this);
+  QueueState state = {.base = read.ring->base(),
+                      .offered = 0,
+                      .broken = read.broken.load(std::memory_order_relaxed)};
+  // A violation that shows here is left to the worker, which sees it when it takes.
+  BreakReason ignored = BreakReason::kNone;
+  if (state.broken == BreakReason::kNone) state.offered = read.ring->Offered(read.size, &ignored);
+  return state;
+}
+
 void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {
   Queue& changed = QueueAt(port, queue);
   const PauseAll pause(*this);

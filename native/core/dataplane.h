@@ -59,6 +59,14 @@ class Dataplane {
     return QueueAt(port, queue).broken.load(std::memory_order_relaxed) != BreakReason::kNone;
   }
 
+  // How a started queue stands. A broken one offers nothing: its ring may be gone.
+  struct QueueState {
+    uint32_t base;     // as StopQueue would answer
+    uint32_t offered;  // chains the driver offers and nobody has taken
+    BreakReason broken;
+  };
+  QueueState ReadQueue(uint16_t port, uint32_t queue);
+
   MapResult SetMemory(uint16_t port, const std::vector<RegionWithFile>& regions);
   MapResult AddMemoryRegion(uint16_t port, const RegionWithFile& region);
   MapResult RemoveMemoryRegion(uint16_t port, const RegionDescription& region);
