@@ -15,7 +15,12 @@ interface Subcommand {
   readonly load: () => Promise<{ run(args: readonly string[]): void | Promise<void> }>;
 }
 
-const subcommands: Readonly<Record<string, Subcommand>> = {};
+const subcommands: Readonly<Record<string, Subcommand>> = {
+  lab: {
+    summary: 'a network of machines, declared in a file',
+    load: () => import('./lab.ts'),
+  },
+};
 
 /** What is wrong with a command line on any machine. */
 const usageCodes: readonly ErrorCode[] = ['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'];

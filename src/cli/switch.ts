@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import { type PortCounters, Switch } from '../index.ts';
-import { newCommand } from './command.ts';
+import { newCommand, wholeNumber } from './command.ts';
 import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
 
 interface Options {
@@ -21,11 +21,6 @@ interface Options {
   readonly socketGroup?: string | number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
 }
 
 function nameOrNumber(text: string): string | number {

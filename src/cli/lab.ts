@@ -1,0 +1,220 @@
+/**
+ * `tsvswitch lab`: a network of machines from a file, with the commands and habits of docker compose.
+ *
+ * Here is what can be asked for and how it is spelled; the work is done by the Lab. Options end at the
+ * machine's name in `ssh` and `exec`, so that what follows is the machine's. A command loads what it
+ * needs and no more: `status` is asked often and answers at once.
+ *
+ * `ssh` and `exec` end with the status of what they ran; everything else as main.ts says.
+ */
+
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { TsvswitchError } from '../errors.ts';
+import type { ChangeOptions, Lab, MachineDefinition } from '../lab/lab.ts';
+import type { LabStage } from '../lab/lab-report.ts';
+import { newCommand, wholeNumber } from './command.ts';
+
+const defaultFile = 'lab.yaml';
+const schemaFile = fileURLToPath(new URL('../../lab.schema.json', import.meta.url));
+
+const examples = `
+A lab file can be as short as
+
+  machines: { vm1: {}, vm2: {} }
+
+Every command takes -f, before or behind its own name.`;
+
+export async function run(args: readonly string[]): Promise<void> {
+  const lab = newCommand('tsvswitch lab')
+    .description('A network of virtual machines, declared in a file.')
+    .option('-f, --file <path>', `the lab file (default: ${defaultFile})`)
+    .enablePositionalOptions()
+    .addHelpText('after', examples);
+  addLabCommands(lab);
+  addMachineCommands(lab);
+  addNetworkCommands(lab);
+  await lab.parseAsync(args, { from: 'user' });
+}
+
+function subcommand(lab: Command, usage: string, summary: string, file = '-f, --file <path>') {
+  return lab.command(usage).description(summary).option(file, 'the lab file');
+}
+
+/** The lab of the file that was named closest to the subcommand. */
+async function openLab(command: Command): Promise<Lab> {
+  const file = command.opts().file ?? command.parent!.opts().file ?? defaultFile;
+  const { Lab } = await import('../lab/lab.ts');
+  return Lab.open(file);
+}
+
+function addLabCommands(lab: Command): void {
+  subcommand(lab, 'up', 'make what runs what the lab file says, and wait until it is ready').action(
+    async (_options, command: Command) => {
+      const opened = await openLab(command);
+      await change(opened, 'ready', (options) => opened.up(options));
+    },
+  );
+
+  subcommand(lab, 'down', 'shut the machines down, then the switch')
+    .option('--destroy', 'also remove their disks, keys and logs', false)
+    .action(async ({ destroy }: { destroy: boolean }, command: Command) => {
+      const opened = await openLab(command);
+      await change(opened, 'stop', (options) => opened.down({ ...options, destroy }));
+    });
+
+  subcommand(lab, 'status', 'what runs, with which addresses, and what does not')
+    .option('--json', 'all there is to know, as one JSON object', false)
+    .action(async ({ json }: { json: boolean }, command: Command) => {
+      const status = await (await openLab(command)).status();
+      if (json) return print(JSON.stringify(status, undefined, 2));
+      print((await import('./lab/report.ts')).statusText(status));
+    });
+
+  lab
+    .command('schema')
+    .description('the path of the JSON schema of lab files, for editors')
+    .action(() => print(schemaFile));
+}
+
+function addMachineCommands(lab: Command): void {
+  subcommand(lab, 'ssh', 'a shell in a machine, or a command line for its shell')
+    .argument('<machine>')
+    .argument('[command...]', 'what ssh would be given')
+    .passThroughOptions()
+    .action(async (name: string, words: string[], _options, command: Command) => {
+      const machine = (await openLab(command)).machine(name);
+      const { runSsh } = await import('./lab/remote.ts');
+      process.exitCode = await runSsh([
+        ...(await machine.sshArguments()),
+        ...withoutSeparator(words),
+      ]);
+    });
+
+  subcommand(lab, 'exec', 'run a program in a machine, its arguments exactly as given')
+    .argument('<machine>')
+    .argument('<command...>')
+    .passThroughOptions()
+    .action(async (name: string, words: string[], _options, command: Command) => {
+      const machine = (await openLab(command)).machine(name);
+      const { runInMachine } = await import('./lab/remote.ts');
+      process.exitCode = await runInMachine(machine, withoutSeparator(words));
+    });
+
+  subcommand(lab, 'console', 'the serial console of a machine; Ctrl-] leaves it')
+    .argument('<machine>')
+    .action(async (name: string, _options, command: Command) => {
+      const machine = (await openLab(command)).machine(name);
+      const { attachConsole } = await import('./lab/console.ts');
+      await attachConsole(name, machine.consoleSocket);
+    });
+
+  subcommand(lab, 'logs', 'what a machine printed on its console', '--file <path>')
+    .argument('<machine>')
+    .option('-f, --follow', 'go on with what it prints from now on', false)
+    .option('--qemu', 'what QEMU said instead', false)
+    .action(async (name: string, options: { follow: boolean; qemu: boolean }, command: Command) => {
+      const machine = (await openLab(command)).machine(name);
+      const { printLog } = await import('./lab/logs.ts');
+      const path = options.qemu ? machine.qemuLog : machine.consoleLog;
+      await printLog(name, path, options.follow);
+    });
+
+  subcommand(lab, 'restart', 'shut a machine down and start it again, with the disk it has')
+    .argument('<machine>')
+    .action(async (name: string, _options, command: Command) => {
+      const opened = await openLab(command);
+      await change(opened, 'ready', (options) => opened.restart(name, options), [name]);
+    });
+
+  subcommand(lab, 'add', 'add a machine that the lab file does not declare to a running lab')
+    .argument('<machine>')
+    .option(
+      '--set <key=value>',
+      'as in the lab file, such as memory=512M; repeat it',
+      (setting: string, settings: readonly string[]) => [...settings, setting],
+      [],
+    )
+    .action(async (name: string, { set }: { set: readonly string[] }, command: Command) => {
+      const opened = await openLab(command);
+      const definition = await definitionOf(set);
+      await change(opened, 'ready', (options) => opened.add(name, definition, options), [name]);
+    });
+
+  subcommand(lab, 'remove', 'take a machine and its disk out of a running lab')
+    .argument('<machine>')
+    .action(async (name: string, _options, command: Command) => {
+      const opened = await openLab(command);
+      await change(opened, 'stop', (options) => opened.remove(name, options), [name]);
+    });
+}
+
+function addNetworkCommands(lab: Command): void {
+  subcommand(lab, 'ping', 'every machine to every other one, as a matrix').action(
+    async (_options, command: Command) => {
+      const matrix = await (await openLab(command)).ping();
+      print((await import('./lab/report.ts')).pingText(matrix));
+      const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
+      if (lost.length > 0) {
+        throw new TsvswitchError(
+          'MACHINE_FAILED',
+          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor\` looks for the reason`,
+        );
+      }
+    },
+  );
+
+  subcommand(lab, 'iperf', 'how much TCP data one machine gets to another')
+    .argument('<from>')
+    .argument('<to>')
+    .option('--seconds <n>', 'for how long', wholeNumber, 5)
+    .action(
+      async (from: string, to: string, { seconds }: { seconds: number }, command: Command) => {
+        const result = await (await openLab(command)).iperf(from, to, { seconds });
+        print((await import('./lab/report.ts')).iperfText(result));
+      },
+    );
+}
+
+/** Runs what changes a lab, and shows it; of all machines unless `machines` says of which. */
+async function change(
+  lab: Lab,
+  lastStage: LabStage,
+  operation: (options: Required<ChangeOptions>) => Promise<void>,
+  machines = lab.plan.machines.map(({ name }) => name),
+): Promise<void> {
+  const { showChange } = await import('./lab/progress.ts');
+  await showChange({ machines, lastStage, operation });
+}
+
+/** `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set addresses=[10.0.0.9/24]`. */
+async function definitionOf(settings: readonly string[]): Promise<MachineDefinition> {
+  const { parse } = await import('yaml');
+  return Object.fromEntries(
+    settings.map((setting) => {
+      const [, key, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
+      if (key === undefined || value === undefined) {
+        throw new TsvswitchError(
+          'BAD_OPTION',
+          `--set ${setting}: expected key=value, such as memory=512M`,
+        );
+      }
+      try {
+        return [key, parse(value)];
+      } catch (cause) {
+        throw new TsvswitchError('BAD_OPTION', `--set ${setting}: the value is not YAML`, {
+          cause,
+        });
+      }
+    }),
+  );
+}
+
+/** What follows the machine's name, without the `--` that may separate them. */
+function withoutSeparator(words: readonly string[]): readonly string[] {
+  return words[0] === '--' ? words.slice(1) : words;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,155 @@
+/**
+ * Shows a lab changing: in a terminal one live line a machine, otherwise one plain line for every step.
+ *
+ * showChange() runs the operation, hands it a signal that Ctrl-C aborts, and shows its events. A line is done
+ * when its machine reports the last stage of the operation, or with the operation itself. What went wrong
+ * as a whole is the caller's to say: here a line only shows that its machine failed.
+ *
+ * A second Ctrl-C ends the process at once; `up` and `down` cope with whatever that leaves.
+ */
+
+import { constants } from 'node:os';
+import { TsvswitchError } from '../../errors.ts';
+import type { ChangeOptions } from '../../lab/lab.ts';
+import type { LabEvent, LabStage } from '../../lab/lab-report.ts';
+
+export interface Change {
+  /** The machines to show, in this order. */
+  readonly machines: readonly string[];
+  /** What a machine does last in this change. */
+  readonly lastStage: LabStage;
+  readonly operation: (options: Required<ChangeOptions>) => Promise<void>;
+}
+
+/** What shows the events of one change. */
+interface Board {
+  show(event: LabEvent): void;
+  /** Returns when everything is on the screen; `succeeded` is what becomes of lines still open. */
+  close(succeeded: boolean): Promise<void>;
+}
+
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const barCells = 20;
+
+/** Ends the process with 128 and the signal's number if it was interrupted, as a shell would. */
+export async function showChange({ machines, lastStage, operation }: Change): Promise<void> {
+  const interruption = new AbortController();
+  let endSignal: (typeof endSignals)[number] | undefined;
+  const interrupt = (name: (typeof endSignals)[number]) => {
+    endSignal = name;
+    interruption.abort();
+  };
+  for (const name of endSignals) process.once(name, interrupt);
+  const board = process.stdout.isTTY ? await liveBoard(machines, lastStage) : plainBoard(lastStage);
+  let succeeded = false;
+  try {
+    await operation({ progress: (event) => board.show(event), signal: interruption.signal });
+    succeeded = true;
+  } catch (error) {
+    if (endSignal === undefined) throw error;
+    process.exitCode = 128 + constants.signals[endSignal];
+  } finally {
+    await board.close(succeeded);
+    for (const name of endSignals) process.off(name, interrupt);
+  }
+  if (!succeeded) {
+    process.stderr.write(
+      `tsvswitch: ended by ${endSignal}; \`tsvswitch lab up\` goes on from here, \`tsvswitch lab down\` takes back what was done\n`,
+    );
+  }
+}
+
+function plainBoard(lastStage: LabStage): Board {
+  const beganMs = performance.now();
+  const said = new Map<string, string>();
+  return {
+    show(event) {
+      // The end of a step shows in the beginning of the next.
+      if (event.state === 'done' && event.stage !== lastStage) return;
+      const name = event.machine ?? 'lab';
+      const text = describe(event);
+      if (said.get(name) === text) return;
+      said.set(name, text);
+      const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+      process.stdout.write(`${seconds.padStart(6)} s  ${name}: ${text}\n`);
+    },
+    async close() {},
+  };
+}
+
+async function liveBoard(machines: readonly string[], lastStage: LabStage): Promise<Board> {
+  const { Listr, PRESET_TIMER } = await import('listr2');
+  const lines = ['lab', ...machines].map((name) => new Line(name));
+  const listr = new Listr(
+    lines.map((line) => line.task),
+    {
+      concurrent: true,
+      exitOnError: false,
+      registerSignalListeners: false,
+      rendererOptions: { showErrorMessage: false, timer: PRESET_TIMER },
+    },
+  );
+  const shown = listr.run();
+  return {
+    show(event) {
+      // A machine nobody expected, such as one that the lab file no longer has, shares the first line.
+      const line = lines.find(({ name }) => name === event.machine) ?? lines[0]!;
+      const owner =
+        event.machine === undefined || line.name === event.machine ? '' : `${event.machine} `;
+      line.set(`${owner}${describe(event)}`);
+      if (line === lines[0]) return;
+      if (event.state === 'failed') line.end(false);
+      if (event.state === 'done' && event.stage === lastStage) line.end(true);
+    },
+    async close(succeeded) {
+      for (const line of lines) line.end(succeeded);
+      await shown;
+    },
+  };
+}
+
+/** One line of the live display, and the task that keeps it open. */
+class Line {
+  readonly name: string;
+  readonly task: {
+    title: string;
+    task: (context: unknown, handle: { title: string }) => Promise<void>;
+  };
+  #end: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #handle: { title: string } | undefined;
+
+  constructor(name: string) {
+    this.name = name;
+    const ended = new Promise<void>((resolve, reject) => {
+      this.#end = { resolve, reject };
+    });
+    // It may fail before the display asks for it.
+    ended.catch(() => {});
+    this.task = {
+      title: name,
+      task: (_, handle) => {
+        this.#handle = handle;
+        return ended;
+      },
+    };
+  }
+
+  set(text: string): void {
+    if (this.#handle !== undefined) this.#handle.title = `${this.name}: ${text}`;
+  }
+
+  end(succeeded: boolean): void {
+    if (succeeded) this.#end!.resolve();
+    else this.#end!.reject(new TsvswitchError('MACHINE_FAILED', this.name));
+  }
+}
+
+function describe({ stage, state, detail, fraction }: LabEvent): string {
+  const words = [state === 'failed' ? `${stage} failed` : stage, ...(detail ? [detail] : [])];
+  return `${words.join(', ')}${fraction === undefined || !process.stdout.isTTY ? '' : ` ${bar(fraction)}`}`;
+}
+
+function bar(fraction: number): string {
+  const full = Math.round(Math.min(Math.max(fraction, 0), 1) * barCells);
+  return `${'█'.repeat(full)}${'░'.repeat(barCells - full)} ${Math.floor(fraction * 100)} %`;
+}
