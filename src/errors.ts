@@ -29,8 +29,10 @@ export const errorCodes = {
   NO_SUCH_PORT: 'the switch has no port of this name',
   /** No switch listens on the control socket. */
   CONTROL_UNREACHABLE: 'no switch answers on the control socket',
-  /** A request on the control socket makes no sense. */
-  CONTROL_BAD_REQUEST: 'the request cannot be understood',
+  CONTROL_UNKNOWN_REQUEST: 'the control socket knows no such request',
+  /** The body of a request on the control socket is not what it should be. */
+  CONTROL_BAD_REQUEST: 'a request has an unusable body',
+  CONTROL_BODY_TOO_LONG: 'a request has too long a body',
   /** A wait of tsvswitch/testing ended without what it waited for. */
   TIMEOUT: 'nothing happened in the time given',
   /** The backend closed the connection of a vhost-user frontend. */
@@ -50,11 +52,22 @@ export const errorCodes = {
   DISK_FULL: 'a file system is full',
   /** The cache folder cannot be made or written to. */
   CACHE_UNUSABLE: 'the cache folder is not usable',
+  PROGRAM_TOO_OLD: 'a program this needs is too old',
+  MEMORY_SHORT: 'there is not enough memory',
+  /** Another process changes the lab. */
+  LAB_BUSY: 'a lab is being changed',
+  /** The folders of a lab cannot be made, written or understood. */
+  LAB_STATE_UNUSABLE: 'the state of a lab is not usable',
+  LAB_PORT_TAKEN: 'a port for ssh is taken by somebody else',
+  NO_SUCH_MACHINE: 'a lab has no machine of that name',
   GUEST_KERNEL_UNAVAILABLE: 'no kernel for the tiny guest can be had',
   /** QEMU ended by itself, or its guest did not do something in time. */
   MACHINE_FAILED: 'a virtual machine failed',
   /** A switch started as a process of its own ended or did not come up. */
   SWITCH_FAILED: 'the switch process failed',
+  LAB_FILE_UNREADABLE: 'the file of a lab cannot be read',
+  LAB_INVALID: 'the definition of a lab says what cannot be',
+  NEEDS_ROOT: 'only root may do this',
   HUGEPAGES_UNAVAILABLE: 'huge pages cannot be reserved',
 } as const;
 

@@ -1,8 +1,25 @@
 /**
  * A lab as it is to be: every machine with everything decided, nothing left to defaults.
+ *
+ * Planning is pure: it touches neither files nor processes, so that an image which is missing or a
+ * port which is taken is found by whoever comes to use it, and a lab can be taken down when they are
+ * gone. The same definition at the same path always gives the same plan; what one machine gets does
+ * not depend on the others unless they want the same (address.ts).
  */
 
+import { createHash } from 'node:crypto';
+import { basename, dirname, resolve } from 'node:path';
+import { TsvswitchError } from '../../errors.ts';
 import type { ImageSource } from '../image/image.ts';
+import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
+import { conflicts } from './conflicts.ts';
+import {
+  type CompleteMachine,
+  check,
+  type Finding,
+  type LabDefinition,
+  type Path,
+} from './definition.ts';
 
 export interface LabPlan {
   readonly name: string;
@@ -53,3 +70,173 @@ export type UserDataPlan =
   | { readonly mode: 'merge'; readonly content: Readonly<Record<string, unknown>> }
   /** All of the user-data, as it is. */
   | { readonly mode: 'replace'; readonly content: string };
+
+export interface Origin {
+  /** Absolute path of the file the definition comes from; it need not exist. */
+  readonly file: string;
+  /** The text that was read, to say where something stands in it; without it, paths say where. */
+  readonly text?: {
+    /** The file as the user called it. */
+    readonly name: string;
+    /** Both count from 1. */
+    readonly position: (path: Path, part: Finding['part']) => { line: number; column: number };
+  };
+}
+
+const findingsShownMax = 50;
+/** As in the schema. */
+const nameCharactersMax = 24;
+const memoryMiBDefault = { tiny: 256, other: 1024 } as const;
+
+/** Throws LAB_INVALID with a line for everything in `definition` that cannot be. */
+export function planOf(definition: LabDefinition, origin: Origin): LabPlan {
+  const plain = plainCopy(definition);
+  const checked = check(plain);
+  const findings = [
+    ...('findings' in checked ? checked.findings : []),
+    ...conflicts(plain, (path) => placeOf(path, 'value', origin.text)),
+  ];
+  if ('findings' in checked || findings.length > 0) throw refusal(findings, origin.text);
+
+  const { machines, switch: own, name = folderName(origin.file) } = checked.complete;
+  const id = `${name}-${createHash('sha256').update(origin.file).digest('hex').slice(0, 8)}`;
+  const folder = dirname(origin.file);
+  const entries = Object.entries(machines);
+  const macs = new Set(entries.flatMap(([, { mac }]) => mac?.toLowerCase() ?? []));
+  const addresses = new Set(
+    entries.flatMap(([, machine]) => machine.addresses?.map(canonicalAddress) ?? []),
+  );
+  return {
+    name,
+    file: origin.file,
+    id,
+    switch:
+      own.attach === undefined
+        ? { type: 'own', workers: own.workers, cpus: own.cpus }
+        : { type: 'attach', control: resolve(folder, own.attach) },
+    machines: entries.map(([machineName, machine]) => {
+      const mac =
+        machine.mac?.toLowerCase() ??
+        claim(macs, (taken) => deriveMac(id, machineName, 'net1', taken));
+      const managementMac = claim(macs, (taken) => deriveMac(id, machineName, 'net0', taken));
+      const derived = () =>
+        `${claim(addresses, (taken) => deriveAddress(id, machineName, taken))}/${derivedPrefixLength}`;
+      return {
+        ...machinePlan(machineName, machine, folder),
+        mac,
+        managementMac,
+        addresses: machine.addresses ?? [derived()],
+      };
+    }),
+  };
+}
+
+function claim(taken: Set<string>, derive: (taken: ReadonlySet<string>) => string): string {
+  const address = derive(taken);
+  taken.add(address);
+  return address;
+}
+
+function machinePlan(
+  name: string,
+  machine: CompleteMachine,
+  folder: string,
+): Omit<MachinePlan, 'mac' | 'managementMac' | 'addresses'> {
+  const image = imageSource(machine.image, folder);
+  return {
+    name,
+    cpus: machine.cpus,
+    memoryMiB:
+      machine.memory === undefined
+        ? memoryMiBDefault[image.type === 'tiny' ? 'tiny' : 'other']
+        : bytesOf(machine.memory) / unitBytes.M,
+    image,
+    diskBytes: machine.disk === undefined ? undefined : bytesOf(machine.disk),
+    disks: machine.disks.map((size) => ({ bytes: bytesOf(size) })),
+    sshPort: machine.sshPort,
+    user: machine.user,
+    password: machine.password,
+    sshKeys: machine.sshKeys,
+    userData: userDataPlan(machine.userData),
+    qemuArguments: machine.qemuArguments,
+    deviceOptions: Object.fromEntries(
+      Object.entries(machine.deviceOptions).map(([option, setting]) => [
+        option,
+        typeof setting === 'boolean' ? (setting ? 'on' : 'off') : String(setting),
+      ]),
+    ),
+  };
+}
+
+function imageSource(image: CompleteMachine['image'], folder: string): ImageSource {
+  if (typeof image === 'object') {
+    return { type: 'url', url: image.url, sha256: image.sha256.toLowerCase() };
+  }
+  switch (image) {
+    case 'builtin:tiny':
+      return { type: 'tiny' };
+    case 'builtin:debian':
+      return { type: 'debian' };
+    default:
+      return { type: 'file', path: resolve(folder, image) };
+  }
+}
+
+function userDataPlan(userData: CompleteMachine['userData']): UserDataPlan | undefined {
+  if (userData === undefined) return undefined;
+  return typeof userData === 'string'
+    ? { mode: 'replace', content: userData }
+    : { mode: 'merge', content: userData };
+}
+
+const unitBytes = { M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 } as const;
+
+/** `size` is as the schema has it: a whole number and a unit. */
+function bytesOf(size: string): number {
+  return Number(size.slice(0, -1)) * unitBytes[size.at(-1) as keyof typeof unitBytes];
+}
+
+/** The folder of `file` as the name of a lab. */
+function folderName(file: string): string {
+  const name = basename(dirname(file))
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replace(/^[^a-z]+/, '')
+    .slice(0, nameCharactersMax)
+    .replace(/-+$/, '');
+  return name === '' ? 'lab' : name;
+}
+
+/** A definition may come from a program: getters, cycles and what is not data end here. */
+function plainCopy(definition: LabDefinition): unknown {
+  try {
+    return JSON.parse(JSON.stringify(definition) ?? 'null');
+  } catch (cause) {
+    throw new TsvswitchError(
+      'LAB_INVALID',
+      `a lab's definition is plain data, which this is not: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+function refusal(findings: readonly Finding[], text: Origin['text']): TsvswitchError {
+  const sorted = findings
+    .map((finding) => ({ ...finding, ...text?.position(finding.path, finding.part) }))
+    .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+  const lines = sorted.slice(0, findingsShownMax).map(({ path, part, sentence }) => {
+    const named = `${path.length === 0 ? 'the lab' : path.join('.')}: ${sentence}`;
+    return text ? `${placeOf(path, part, text)}: ${named}` : named;
+  });
+  const more = findings.length - lines.length;
+  return new TsvswitchError(
+    'LAB_INVALID',
+    [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'),
+  );
+}
+
+function placeOf(path: Path, part: Finding['part'], text: Origin['text']): string {
+  if (text === undefined) return path.join('.');
+  const { line, column } = text.position(path, part);
+  return `${text.name}:${line}:${column}`;
+}

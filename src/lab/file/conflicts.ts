@@ -1,0 +1,100 @@
+/**
+ * What each part of a definition allows and the whole does not: two machines that want the same
+ * address, settings that contradict each other.
+ *
+ * It looks at what the user wrote, before defaults, and passes over whatever has the wrong shape:
+ * that is in the findings of the schema already, and all findings are to be told at once.
+ */
+
+import { addressProblem, canonicalAddress } from './address.ts';
+import { type Finding, isMapping, type Path } from './definition.ts';
+
+/** What only cloud-init, a disk or sshd makes use of; the tiny guest has none of them. */
+const diskGuestKeys = ['disk', 'sshPort', 'user', 'password', 'sshKeys', 'userData'];
+
+/** `tell` says where something stands, for people. */
+export function conflicts(definition: unknown, tell: (path: Path) => string): Finding[] {
+  const machines = Object.entries(mapping(mapping(definition).machines)).map(([name, machine]) => ({
+    path: ['machines', name],
+    machine: mapping(machine),
+  }));
+  return [
+    ...switchConflicts(mapping(mapping(definition).switch)),
+    ...machines.flatMap(({ path, machine }) => tinyConflicts(path, machine)),
+    ...doubles(machines.flatMap(givenOnce), tell),
+  ];
+}
+
+function switchConflicts(own: Record<string, unknown>): Finding[] {
+  const { attach, workers, cpus } = own;
+  if (attach !== undefined) {
+    return ['workers', 'cpus']
+      .filter((key) => own[key] !== undefined)
+      .map((key) => ({
+        path: ['switch', key],
+        part: 'key',
+        sentence: 'the switch that attach names has been given its own; remove this',
+      }));
+  }
+  const count = typeof workers === 'number' ? workers : 1;
+  if (!Array.isArray(cpus) || cpus.length <= count) return [];
+  const sentence = `${cpus.length} CPUs for ${count === 1 ? 'one worker' : `${count} workers`}; give at most one each`;
+  return [{ path: ['switch', 'cpus'], part: 'value', sentence }];
+}
+
+function tinyConflicts(path: Path, machine: Record<string, unknown>): Finding[] {
+  const { image = 'builtin:tiny' } = machine;
+  if (image !== 'builtin:tiny') return [];
+  return diskGuestKeys
+    .filter((key) => machine[key] !== undefined)
+    .map((key) => ({
+      path: [...path, key],
+      part: 'key',
+      sentence:
+        'builtin:tiny has no disk, cloud-init or sshd to use it; give the machine an image such as builtin:debian',
+    }));
+}
+
+interface Given {
+  readonly path: Path;
+  readonly kind: string;
+  /** The same for all spellings. */
+  readonly value: string;
+}
+
+/** What `machine` claims for itself alone. */
+function givenOnce({ path, machine }: { path: Path; machine: Record<string, unknown> }): Given[] {
+  const { mac, addresses, sshPort } = machine;
+  const given: Given[] = [];
+  if (typeof mac === 'string') {
+    given.push({ path: [...path, 'mac'], kind: 'MAC address', value: mac.toLowerCase() });
+  }
+  if (Number.isInteger(sshPort)) {
+    given.push({ path: [...path, 'sshPort'], kind: 'port', value: String(sshPort) });
+  }
+  for (const [index, address] of (Array.isArray(addresses) ? addresses : []).entries()) {
+    if (typeof address !== 'string' || addressProblem(address) !== undefined) continue;
+    given.push({
+      path: [...path, 'addresses', String(index)],
+      kind: 'address',
+      value: canonicalAddress(address),
+    });
+  }
+  return given;
+}
+
+function doubles(all: readonly Given[], tell: (path: Path) => string): Finding[] {
+  const first = new Map<string, Path>();
+  return all.flatMap(({ path, kind, value }) => {
+    const key = `${kind} ${value}`;
+    const earlier = first.get(key);
+    if (earlier === undefined) first.set(key, path);
+    return earlier === undefined
+      ? []
+      : [{ path, part: 'value', sentence: `${key} is taken at ${tell(earlier)} already` }];
+  });
+}
+
+function mapping(value: unknown): Record<string, unknown> {
+  return isMapping(value) ? value : {};
+}

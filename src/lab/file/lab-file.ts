@@ -1,0 +1,190 @@
+/**
+ * Reads a lab's file: YAML in, a plan out, and every complaint with file, line and column.
+ *
+ * The file is bounded in size and in what its aliases expand to, so that no file can take more than
+ * a moment. YAML's own mistakes are told first, all of them; only what is whole YAML is looked at as
+ * a lab. Merge keys (`<<: *other`) work, for what machines have in common.
+ *
+ * Source: YAML 1.2.2; https://yaml.org/type/merge.html.
+ */
+
+import { open, realpath } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type YAMLError,
+} from 'yaml';
+import { TsvswitchError } from '../../errors.ts';
+import type { Finding, LabDefinition, Path } from './definition.ts';
+import { type LabPlan, planOf } from './plan.ts';
+
+const fileBytesMax = 2 ** 20;
+const aliasCountMax = 1000;
+const mistakesShownMax = 20;
+const smallest = '`machines: { vm1: {}, vm2: {} }` is enough';
+
+/** `path` may be relative; complaints name the file as it is given here. */
+export async function readLabFile(path: string): Promise<LabPlan> {
+  const text = utf8(path, await bytesOf(path));
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    merge: true,
+    prettyErrors: false,
+    logLevel: 'silent',
+  });
+  const position = (offset: number) => {
+    const { line, col } = lines.linePos(offset);
+    return { line, column: col };
+  };
+  const at = (offset: number) => {
+    const { line, column } = position(offset);
+    return `${path}:${line}:${column}`;
+  };
+  const mistakes = [
+    ...[...document.errors, ...document.warnings].map(
+      (error) => `${at(error.pos[0])}: ${mistakeOf(error, text)}`,
+    ),
+    ...aliasMistakes(document).map(({ offset, sentence }) => `${at(offset)}: ${sentence}`),
+  ];
+  if (mistakes.length > 0) {
+    throw new TsvswitchError('LAB_INVALID', mistakes.slice(0, mistakesShownMax).join('\n'));
+  }
+  if (
+    document.contents === null ||
+    (isScalar(document.contents) && document.contents.value === null)
+  ) {
+    throw new TsvswitchError('LAB_INVALID', `${path} is empty; ${smallest}`);
+  }
+  return planOf(definitionIn(document, path), {
+    // A pipe has no path of its own.
+    file: await realpath(path).catch(() => resolve(path)),
+    text: {
+      name: path,
+      position: (steps, part) => position(offsetOf(document, steps, part)),
+    },
+  });
+}
+
+async function bytesOf(path: string): Promise<Buffer> {
+  try {
+    const file = await open(path);
+    try {
+      // Pipes and devices have no size to ask for: read until there is one byte too many.
+      const buffer = Buffer.alloc(fileBytesMax + 1);
+      let length = 0;
+      for (;;) {
+        const { bytesRead } = await file.read(buffer, length, buffer.length - length);
+        length += bytesRead;
+        if (bytesRead === 0 || length === buffer.length) break;
+      }
+      if (length <= fileBytesMax) return buffer.subarray(0, length);
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    throw new TsvswitchError('LAB_FILE_UNREADABLE', whyUnreadable(path, cause), { cause });
+  }
+  throw new TsvswitchError(
+    'LAB_FILE_UNREADABLE',
+    `${path} has more than ${fileBytesMax} bytes, too many for the file of a lab`,
+  );
+}
+
+function whyUnreadable(path: string, cause: unknown): string {
+  switch ((cause as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return `there is no ${basename(path)} in ${resolve(dirname(path))}; write one (${smallest}) or name another with -f`;
+    case 'EISDIR':
+      return `${path} is a folder; name the file in it`;
+    case 'EACCES':
+      return `${path} may not be read by this user`;
+    default:
+      return `${path} cannot be read: ${(cause as Error).message}`;
+  }
+}
+
+function utf8(path: string, bytes: Buffer): string {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new TsvswitchError('LAB_FILE_UNREADABLE', `${path} is not UTF-8 text; save it as UTF-8`, {
+      cause,
+    });
+  }
+}
+
+function mistakeOf({ code, pos, message }: YAMLError, text: string): string {
+  switch (code) {
+    case 'DUPLICATE_KEY':
+      return `the key ${/^[^\s:]+/.exec(text.slice(pos[0], pos[0] + 80))?.[0]} is there already; remove one of the two`;
+    case 'MULTIPLE_DOCS':
+      return 'a second document begins here; a file declares one lab';
+    case 'RESOURCE_EXHAUSTION':
+      return 'this is nested too deeply';
+    default:
+      return `this is not YAML: ${message}`;
+  }
+}
+
+/** Aliases that lead nowhere or into themselves. */
+function aliasMistakes(document: Document.Parsed): { offset: number; sentence: string }[] {
+  const mistakes: { offset: number; sentence: string }[] = [];
+  visit(document, {
+    Alias(_key, alias, ancestors) {
+      const target = alias.resolve(document);
+      const sentence =
+        target === undefined
+          ? `nothing before this is marked &${alias.source}`
+          : `*${alias.source} stands inside of what it repeats`;
+      if (target !== undefined && !ancestors.includes(target)) return;
+      mistakes.push({ offset: startOf(alias) ?? 0, sentence });
+    },
+  });
+  return mistakes;
+}
+
+function definitionIn(document: Document.Parsed, path: string): LabDefinition {
+  try {
+    return document.toJS({ maxAliasCount: aliasCountMax });
+  } catch (cause) {
+    throw new TsvswitchError(
+      'LAB_INVALID',
+      `${path}: its aliases repeat more than ${aliasCountMax} values`,
+      { cause },
+    );
+  }
+}
+
+/** Where the value at `path` begins, or its key; if it comes from an alias, where that leads. */
+function offsetOf(document: Document.Parsed, path: Path, part: Finding['part']): number {
+  let node: unknown = document.contents;
+  let offset = startOf(document.contents) ?? 0;
+  for (const [depth, step] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document);
+    if (isSeq(node)) {
+      node = node.items[Number(step)];
+    } else if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === step);
+      // A key that came with a merge is not here; its mapping is the nearest place there is.
+      if (pair === undefined) break;
+      const isLast = depth === path.length - 1;
+      node = isLast && part === 'key' ? pair.key : pair.value;
+    }
+    offset = startOf(node) ?? offset;
+  }
+  return offset;
+}
+
+function startOf(node: unknown): number | undefined {
+  return isNode(node) ? node.range?.[0] : undefined;
+}
