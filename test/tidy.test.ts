@@ -17,9 +17,10 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['control', 'lab', 'index', 'errors'] },
-  control: { values: ['index', 'fd-socket', 'errors'] },
-  lab: { values: ['control', 'index', 'errors'] },
+  cli: { values: ['control', 'lab', 'index', 'version', 'errors'] },
+  control: { values: ['index', 'fd-socket', 'version', 'errors'] },
+  lab: { values: ['control', 'host', 'index', 'errors'] },
+  host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'port', 'errors'],
     types: ['native', 'fd-socket', 'vhost-user'],
@@ -36,6 +37,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   'vhost-user': { values: [], types: ['native'] },
   native: { values: ['errors'] },
   errors: { values: [] },
+  version: { values: [] },
 };
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */

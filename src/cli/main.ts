@@ -20,6 +20,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'a network of machines, declared in a file',
     load: () => import('./lab.ts'),
   },
+  host: {
+    summary: 'what this host has for machines, and more of it',
+    load: () => import('./host.ts'),
+  },
 };
 
 /** What is wrong with a command line on any machine. */

@@ -43,7 +43,7 @@ const metaPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'] as const
 const entryPrefix = 'kernel-';
 
 export async function guestKernel(): Promise<GuestKernel> {
-  const cached = await newestCachedKernel(cacheFolder());
+  const cached = await cachedGuestKernel();
   if (cached !== undefined) return cached;
   const packages = await kernelPackages();
   const name = packages.map(({ file }) => file)[0]!;
@@ -51,7 +51,9 @@ export async function guestKernel(): Promise<GuestKernel> {
   return loadKernel(folder);
 }
 
-async function newestCachedKernel(root: string): Promise<GuestKernel | undefined> {
+/** The newest kernel in the cache, or undefined; downloads nothing. */
+export async function cachedGuestKernel(): Promise<GuestKernel | undefined> {
+  const root = cacheFolder();
   const names = existsSync(root) ? await readdir(root) : [];
   const folders = names
     .filter((name) => name.startsWith(entryPrefix) && !name.endsWith('.partial'))
@@ -118,7 +120,7 @@ async function unpack(packages: readonly KernelPackage[], folder: string): Promi
       throw new TsvswitchError('GUEST_KERNEL_UNAVAILABLE', `${packages[0]!.file} holds no vmlinuz`);
     }
     await copyFile(join(boot, image), join(folder, 'vmlinuz'));
-    const names = await takeModules(root, folder);
+    const names = await takeModules(root, folder, moduleOrder);
     await writeFile(join(folder, 'modules'), `${names.join('\n')}\n`);
   } finally {
     await rm(root, { recursive: true, force: true });
@@ -138,8 +140,15 @@ async function download(name: string, folder: string): Promise<void> {
   }
 }
 
-/** Copies the modules to `folder`, uncompressed; those compiled into the kernel are left out. */
-async function takeModules(root: string, folder: string): Promise<string[]> {
+/**
+ * Copies the modules of the one kernel whose package is unpacked in `root` to `folder`, uncompressed, and
+ * returns their file names in the order of `modules`; those compiled into the kernel are left out.
+ */
+export async function takeModules(
+  root: string,
+  folder: string,
+  modules: readonly string[],
+): Promise<string[]> {
   // usr/lib/modules since Debian 13, lib/modules before.
   const base = ['usr/lib/modules', 'lib/modules']
     .map((path) => join(root, path))
@@ -148,7 +157,7 @@ async function takeModules(root: string, folder: string): Promise<string[]> {
   const builtinList = files.find((file) => basename(file) === 'modules.builtin');
   const builtin = builtinList ? await readFile(join(base!, builtinList), 'utf8') : '';
   const taken: string[] = [];
-  for (const module of moduleOrder) {
+  for (const module of modules) {
     // File names have a hyphen where some module names have an underscore.
     const pattern = new RegExp(`/${module.replaceAll('_', '[-_]')}\\.ko(\\.xz|\\.zst|\\.gz)?$`);
     if (new RegExp(pattern.source, 'm').test(builtin)) continue;

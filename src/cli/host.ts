@@ -1,0 +1,139 @@
+/**
+ * `tsvswitch host`: what this host has for machines, and huge pages for them.
+ *
+ * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody else, and
+ * --dry-run, gets them as a script for root. What it prints of a change it made has the command that
+ * undoes it.
+ */
+
+import { InvalidArgumentError } from 'commander';
+import { execa } from 'execa';
+import { TsvswitchError } from '../errors.ts';
+import { applied } from '../host/apply.ts';
+import { type HostFacts, hostFacts, qemuVersion } from '../host/facts.ts';
+import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
+import { type Emulator, type Finding, findings, size } from '../host/report.ts';
+import { cachedGuestKernel } from '../lab/debian-kernel.ts';
+import { probeKvm } from '../lab/kvm.ts';
+import { qemuProgram } from '../lab/qemu.ts';
+import { newCommand } from './command.ts';
+
+interface PrepareOptions {
+  readonly memory: number;
+  readonly group?: string;
+  readonly persist: boolean;
+  readonly dryRun: boolean;
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const host = newCommand('tsvswitch host').description('What this host has for machines.');
+  host
+    .command('status')
+    .description('show huge pages, the settings around them, KVM, QEMU and limits')
+    .option('--json', 'as one JSON object', false)
+    .action(status);
+  host
+    .command('prepare')
+    .description('have huge pages for machines; never takes any away')
+    .requiredOption('--memory <size>', 'of all machines together, such as 512M or 2G', memorySize)
+    .option('--group <group>', 'who may use them besides root, by name or number')
+    .option('--persist', 'also after the next boot', false)
+    .option('--dry-run', 'only say what would be done', false)
+    .action(prepare);
+  await host.parseAsync(args, { from: 'user' });
+}
+
+function memorySize(text: string): number {
+  const [, count, unit] = /^(\d{1,7})([MGT])(?:iB|B)?$/i.exec(text) ?? [];
+  if (unit === undefined || Number(count) === 0) {
+    throw new InvalidArgumentError('Expected a size such as 512M or 2G.');
+  }
+  return Number(count) * { M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[unit.toUpperCase() as 'M'];
+}
+
+async function status({ json }: { readonly json: boolean }): Promise<void> {
+  const facts = await hostFacts();
+  const emulator = await emulatorOf(facts);
+  const found = findings(facts, emulator);
+  if (json) {
+    const report = { facts, emulator, findings: found };
+    // JSON has no infinity.
+    const plain = (_: string, value: unknown) =>
+      value === Number.POSITIVE_INFINITY ? 'unlimited' : value;
+    process.stdout.write(`${JSON.stringify(report, plain, 2)}\n`);
+  } else {
+    process.stdout.write(table(found));
+  }
+}
+
+async function emulatorOf({ devices }: HostFacts): Promise<Emulator> {
+  const version = await qemuVersion(qemuProgram);
+  // A status downloads nothing: without a kernel in the cache the first machine has to show it.
+  const canTry = version !== undefined && devices.kvm === 'usable';
+  const kernel = canTry ? await cachedGuestKernel() : undefined;
+  const answer = kernel && (await probeKvm(kernel.image));
+  return { version, kvmWorks: answer && answer.accelerator === 'kvm' };
+}
+
+function table(found: readonly Finding[]): string {
+  const widthOf = (texts: readonly string[]) => Math.max(...texts.map((text) => text.length));
+  const nameWidth = widthOf(found.map(({ name }) => name));
+  const stateWidth = widthOf(found.map(({ state }) => state));
+  return found
+    .map(({ name, state, is, need }) => {
+      const indent = ' '.repeat(nameWidth + stateWidth + 4);
+      return `${name.padEnd(nameWidth)}  ${state.padEnd(stateWidth)}  ${is}\n${indent}${need}\n`;
+    })
+    .join('');
+}
+
+async function prepare(options: PrepareOptions): Promise<void> {
+  const facts = await hostFacts();
+  const wish: Wish = {
+    memoryBytes: options.memory,
+    persist: options.persist,
+    ...(options.group === undefined ? {} : { group: await groupOf(options.group) }),
+  };
+  const changes = neededChanges(facts, wish);
+  for (const obstacle of obstacles(facts, wish)) process.stdout.write(`# ${obstacle}\n`);
+  if (changes.length === 0) {
+    const { pageBytes, total, available } = facts.pools[0]!;
+    process.stdout.write(
+      `nothing to change: ${available} of ${total} huge pages of ${size(pageBytes)} are free\n`,
+    );
+  } else if (facts.isRootUser && !options.dryRun) {
+    await make(changes);
+  } else {
+    for (const change of changes) {
+      process.stdout.write(`# ${change.what} (${change.reason})\n${change.command}\n`);
+    }
+    if (options.dryRun) return;
+    throw new TsvswitchError('NEEDS_ROOT', 'nothing was changed: run the commands above as root');
+  }
+}
+
+async function make(changes: readonly Change[]): Promise<void> {
+  let short: TsvswitchError | undefined;
+  for await (const { change, pagesFound } of applied(changes)) {
+    process.stdout.write(`${change.what} (${change.reason})\n  undo: ${change.undo}\n`);
+    if (pagesFound === undefined) continue;
+    const { from, to } = change.pages!;
+    short = new TsvswitchError(
+      'HUGEPAGES_UNAVAILABLE',
+      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory is in pieces: stop programs and try again, or prepare with --persist and boot`,
+    );
+  }
+  if (short !== undefined) throw short;
+}
+
+async function groupOf(nameOrNumber: string): Promise<Group> {
+  const { stdout } = await execa('getent', ['group', nameOrNumber], { reject: false });
+  const [name, , gid] = (stdout ?? '').split(':');
+  if (!name || gid === undefined) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `--group ${nameOrNumber}: there is no such group; \`getent group\` lists them`,
+    );
+  }
+  return { name, gid: Number(gid) };
+}
