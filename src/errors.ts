@@ -33,6 +33,10 @@ export const errorCodes = {
   /** The body of a request on the control socket is not what it should be. */
   CONTROL_BAD_REQUEST: 'a request has an unusable body',
   CONTROL_BODY_TOO_LONG: 'a request has too long a body',
+  /** A frame is too short or too long, or cannot be built from what was given. */
+  BAD_FRAME: 'a frame cannot be what was given',
+  /** A frame is not the one that a test expects. */
+  FRAME_MISMATCH: 'a frame differs from what was expected',
   /** A wait of tsvswitch/testing ended without what it waited for. */
   TIMEOUT: 'nothing happened in the time given',
   /** The backend closed the connection of a vhost-user frontend. */

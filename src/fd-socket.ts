@@ -113,13 +113,21 @@ export class FdListener {
     });
   }
 
+  /** Whether `path` still leads here: its file was not removed, and nobody has put theirs there. */
+  get inPlace(): boolean {
+    try {
+      return isSameFile(identityOf(lstatSync(this.path)), this.#file);
+    } catch {
+      return false;
+    }
+  }
+
   /** Stops listening and removes the socket file, unless somebody else has put theirs there. */
   close(): void {
     if (this.#fd === undefined) return;
     clearTimeout(this.#retry);
-    const now = lstatSync(this.path, { throwIfNoEntry: false });
     // Before the close, so that nobody finds a file that refuses connections.
-    if (now !== undefined && isSameFile(identityOf(now), this.#file)) unlinkSync(this.path);
+    if (this.inPlace) unlinkSync(this.path);
     native().closeFd(this.#fd);
     this.#fd = undefined;
   }
@@ -203,6 +211,14 @@ export class FdSocket implements Channel {
 
   closeFd(fd: number): void {
     native().closeFd(fd);
+  }
+
+  /** Hands the fd to the caller; for this object it is as after close(). */
+  release(): number {
+    const fd = this.#open();
+    if (this.#watched) native().unwatchReadable(fd);
+    this.#fd = undefined;
+    return fd;
   }
 
   /** No callback runs afterwards. */

@@ -62,7 +62,7 @@ export class Switch extends EventEmitter<EventMap> {
   readonly bridge: Bridge;
   readonly #dataplane: Dataplane;
   readonly #ports = new Map<number, VhostUserPort>();
-  readonly #workers: number;
+  readonly workers: number;
   /** Frames that each transmitq had moved at the last look, by port and queue. */
   readonly #framesSeen = new Map<string, number>();
   #balancing: NodeJS.Timeout | undefined;
@@ -93,7 +93,7 @@ export class Switch extends EventEmitter<EventMap> {
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
     this.#dataplane.configureBridge({ ageingSeconds });
-    this.#workers = workers;
+    this.workers = workers;
     if (options.balance === true && workers > 1) {
       this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
     }
@@ -170,7 +170,7 @@ export class Switch extends EventEmitter<EventMap> {
         loads.push({ port: port.number, queue, worker, frames: Math.max(0, frames - before) });
       }
     }
-    const move = chooseMove(loads, this.#workers);
+    const move = chooseMove(loads, this.workers);
     if (move !== undefined) this.#dataplane.assignWorker(move.port, move.queue, move.worker);
   }
 

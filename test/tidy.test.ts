@@ -17,7 +17,7 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['control', 'lab', 'index', 'version', 'errors'] },
+  cli: { values: ['control', 'lab', 'host', 'index', 'version', 'errors'] },
   control: { values: ['index', 'fd-socket', 'version', 'errors'] },
   lab: { values: ['control', 'host', 'index', 'errors'] },
   host: { values: ['errors'] },

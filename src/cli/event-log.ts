@@ -5,6 +5,7 @@
  * `message` and the event's own fields. Levels are chosen here, once, per kind of event.
  */
 
+import { toJson } from '../control/json.ts';
 import type { CloseReason, SwitchEvent } from '../index.ts';
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
@@ -37,14 +38,10 @@ export class EventLog {
     const time = new Date().toISOString();
     this.#write(
       this.#format === 'json'
-        ? JSON.stringify({ time, level, event, message, ...fields }, jsonValue)
+        ? toJson({ time, level, event, message, ...fields })
         : `${time.slice(11, 23)} ${level} ${message}`,
     );
   }
-}
-
-function jsonValue(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
 }
 
 function describe(event: SwitchEvent): { level: LogLevel; message: string } {

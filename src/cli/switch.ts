@@ -3,9 +3,10 @@
  * tells what happens, and closes it at SIGINT or SIGTERM.
  */
 
-import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
+import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch } from '../index.ts';
+import { version } from '../version.ts';
 import { newCommand, wholeNumber } from './command.ts';
 import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
 
@@ -19,6 +20,7 @@ interface Options {
   readonly ageing: number;
   readonly socketMode: number;
   readonly socketGroup?: string | number;
+  readonly control?: string;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -47,9 +49,6 @@ function fileMode(text: string): number {
 }
 
 function parse(args: readonly string[], subcommands: string): Options {
-  const { version } = JSON.parse(
-    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-  ) as { version: string };
   const collect = (path: string, paths: readonly string[]) => [...paths, path];
   const command = newCommand('tsvswitch')
     .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
@@ -67,6 +66,7 @@ function parse(args: readonly string[], subcommands: string): Options {
         .default(0o660, '660'),
     )
     .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
+    .option('--control <path>', 'take requests here, such as to add ports or to say how they are')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
     )
@@ -74,10 +74,14 @@ function parse(args: readonly string[], subcommands: string): Options {
       new Option('--log-format <format>', 'how to tell it').choices(logFormats).default('text'),
     )
     .addHelpText('after', subcommands)
+    .allowExcessArguments()
     .parse(args, { from: 'user' });
   const options = command.opts<Options>();
-  if (options.socket.length + options.connect.length === 0) {
-    command.error("error: a port is needed: '--socket <path>' or '--connect <path>'");
+  if (command.args.length > 0) command.error(`error: unknown command '${command.args[0]}'`);
+  if (options.socket.length + options.connect.length === 0 && options.control === undefined) {
+    command.error(
+      "error: a port is needed: '--socket <path>' or '--connect <path>', or '--control <path>' to add some later",
+    );
   }
   return options;
 }
@@ -108,6 +112,11 @@ export function run(args: readonly string[], subcommands: string): void {
     ageingSeconds: options.ageing,
   });
   vswitch.on('event', (event) => log.event(event));
+  let control: ControlServer | undefined;
+  const close = () => {
+    control?.close();
+    vswitch.close();
+  };
   const end = () => {
     for (const port of vswitch.ports) {
       const counters = port.counters;
@@ -116,23 +125,28 @@ export function run(args: readonly string[], subcommands: string): void {
         ...counters,
       });
     }
-    vswitch.close();
+    close();
   };
   // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
   // second signal ends a process that hangs.
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
+  const portSockets = {
+    mode: options.socketMode,
+    ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
+  };
   try {
-    for (const path of options.socket) {
-      vswitch.addPort({
-        path,
-        mode: options.socketMode,
-        ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
+    for (const path of options.socket) vswitch.addPort({ ...portSockets, path });
+    for (const path of options.connect) vswitch.addPort({ connect: path });
+    if (options.control !== undefined) {
+      // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
+      control = ControlServer.listen(vswitch, { path: options.control, portSockets });
+      log.line('info', 'control', `taking requests on ${options.control}`, {
+        path: options.control,
       });
     }
-    for (const path of options.connect) vswitch.addPort({ connect: path });
   } catch (error) {
-    vswitch.close();
+    close();
     throw error;
   }
 }

@@ -10,7 +10,7 @@
  * A request that cannot be served is answered with a status of 400 or more and a Refused.
  */
 
-import type { ErrorCode, PortCounters, PortOptions, VhostUserPortStatus } from '../index.ts';
+import type { CloseReason, ErrorCode, VhostUserPortStatus } from '../index.ts';
 
 export interface SwitchStatus {
   readonly version: string;
@@ -24,28 +24,50 @@ export type PortStatus = VhostUserPortStatus & PortHistory & { readonly macs: re
 
 /** What has happened at a port, as far as it explains how it is now. Times are ISO 8601. */
 export interface PortHistory {
-  /** What happened since the frontend that is there connected. */
-  readonly session?: {
-    readonly since: string;
-    readonly counters: PortCounters;
-    /** Addresses that this frontend has used and another port has used since. */
-    readonly macsLost: readonly { readonly mac: string; readonly toPort: string }[];
-  };
-  /** How the session before ended; `code` is of vhost-user/refusal.ts, for a frontend's mistake. */
-  readonly lastEnd?: {
-    readonly at: string;
-    readonly kind: string;
-    readonly code?: string;
-    readonly sentence?: string;
-  };
-  /** The last process that was turned away because another one was connected. */
-  readonly turnedAway?: { readonly at: string; readonly sentence: string };
-  /** Why the socket cannot be used now: nobody listens on it, or nobody can be accepted. */
+  /** Absent while nobody is connected. */
+  readonly session?: SessionHistory;
+  /** How a session ended, until a later one has come as far as starting a ring. */
+  readonly lastEnd?: SessionEnd;
+  /** Why the socket is of no use now: nobody listens on it, or nobody can be accepted. */
   readonly waiting?: string;
 }
 
-/** A port to add. */
-export type NewPort = PortOptions;
+/** Since the frontend that is there connected. */
+export interface SessionHistory {
+  readonly since: string;
+  readonly framesFromGuest: number;
+  readonly framesToGuest: number;
+  readonly drops: Readonly<Record<string, number>>;
+  /** Addresses that were seen here, and then behind another port. */
+  readonly macsLost: readonly { readonly mac: string; readonly toPort: string }[];
+  /** The last process that wanted in as well. */
+  readonly turnedAway?: { readonly at: string; readonly sentence: string };
+}
+
+export interface SessionEnd {
+  readonly at: string;
+  readonly kind: CloseReason['kind'] | 'memory-lost';
+  /** Of vhost-user/refusal.ts, for a frontend's mistake. */
+  readonly code?: string;
+  readonly sentence?: string;
+}
+
+/**
+ * A port to add: one that listens on `path`, or that connects to the machine which listens on `connect`.
+ * Paths are absolute, as it is the switch that opens them.
+ */
+export type NewPort = {
+  /** Unique on the switch; the socket's file name without `.sock` unless given. */
+  readonly name?: string;
+} & (
+  | {
+      readonly path: string;
+      /** Three octal digits, such as `660`; as the command was told unless given, and so is the group. */
+      readonly mode?: string;
+      readonly group?: string | number;
+    }
+  | { readonly connect: string }
+);
 
 export interface Refused {
   readonly code: ErrorCode;

@@ -19,6 +19,8 @@ const retryMs = 200;
 
 export class ConnectingSource implements FrontendSource {
   readonly path: string;
+  readonly listens = false;
+  readonly lost = false;
   #onConnection: (socket: FdSocket) => void = () => {};
   #onEvent: (event: SourceEvent) => void = () => {};
   #next: NodeJS.Timeout | undefined;

@@ -15,6 +15,9 @@ export type SourceEvent =
 
 export interface FrontendSource {
   readonly path: string;
+  readonly listens: boolean;
+  /** Frontends cannot find this source any more: it listens, but `path` does not lead to it. */
+  readonly lost: boolean;
   /** Begins to deliver. A connection belongs to the receiver, who may refuse it by closing it. */
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
   /** The connection delivered last has ended. */

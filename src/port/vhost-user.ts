@@ -19,14 +19,17 @@ import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, type MappedRegion, native } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
+import { featureNames, virtioFeatures } from '../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
 import { ConnectingSource } from './connecting.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
+import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
 import { offer } from './offer.ts';
 import { type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 import { isMappedPrivately } from './private-mapping.ts';
+import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 
 /** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
 export type PortSocket =
@@ -45,6 +48,7 @@ type State =
       readonly socket: FdSocket;
       readonly session: Session;
       readonly pid: number;
+      readonly hugePages: HugePages;
     }
   | { readonly kind: 'closed' };
 
@@ -103,6 +107,20 @@ export class VhostUserPort {
     return readCounters(this.#dataplane, this.number);
   }
 
+  /** How the port is right now. Throws CLOSED after close(). */
+  get status(): VhostUserPortStatus {
+    const { counters } = this;
+    return {
+      name: this.name,
+      kind: 'vhost-user',
+      path: this.path,
+      listener: this.#source.listens ? 'switch' : 'machine',
+      ...(this.#source.lost ? { socketLost: true } : {}),
+      ...(this.#state.kind === 'connected' ? { frontend: this.#frontendStatus(this.#state) } : {}),
+      counters,
+    };
+  }
+
   /** The transmitqs that run, with the frames each has moved since the port was added. */
   get transmitqs(): { readonly queue: number; readonly frames: number }[] {
     if (this.#state.kind !== 'connected') return [];
@@ -135,6 +153,28 @@ export class VhostUserPort {
     this.#state = { kind: 'closed' };
   }
 
+  #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
+    const { session, pid } = connected;
+    const { features, memory } = session;
+    const { pageBytes } = connected.hugePages;
+    return {
+      pid,
+      ...(features === undefined ? {} : { features: featureNames(features, virtioFeatures) }),
+      memory: {
+        regions: memory.regions,
+        bytes: Number(memory.bytes),
+        ...(pageBytes === undefined ? {} : { hugePageBytes: pageBytes }),
+      },
+      rings: session.startedRings.map((queue): RingStatus => {
+        const { base, offered, broken } = this.#dataplane.readQueue(this.number, queue);
+        const ring = { queue, enabled: session.ringEnabled(queue), base };
+        return broken === undefined
+          ? { ...ring, state: 'started', offered }
+          : { ...ring, state: 'broken', reason: broken };
+      }),
+    };
+  }
+
   #accept(socket: FdSocket): void {
     // What the present frontend left behind may say that it is gone.
     if (this.#state.kind === 'connected') this.#read(this.#state.socket, this.#state.session);
@@ -150,15 +190,16 @@ export class VhostUserPort {
       socket.close();
       return;
     }
+    const hugePages = new HugePages();
     const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
       offered: offer,
-      backend: this.#backend(pid, (queue) => session.queueCalled(queue)),
+      backend: this.#backend(pid, hugePages, (queue) => session.queueCalled(queue)),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
-    this.#state = { kind: 'connected', socket, session, pid };
+    this.#state = { kind: 'connected', socket, session, pid, hugePages };
     this.#emit({ type: 'frontend-connected', pid });
     socket.onReadable(() => this.#read(socket, session));
   }
@@ -198,20 +239,26 @@ export class VhostUserPort {
     this.#emit({ type: 'frontend-left', reason: event.reason });
   }
 
-  #backend(pid: number, onCall: (queue: number) => void): Backend {
+  #backend(pid: number, hugePages: HugePages, onCall: (queue: number) => void): Backend {
     const dataplane = this.#dataplane;
     const port = this.number;
     const inBand = this.#inBand;
     return {
       setMemory(regions) {
         refusePrivate(pid, regions);
+        hugePages.clear();
+        for (const region of regions) hugePages.added(region);
         dataplane.setMemory(port, regions);
       },
       addMemoryRegion(region) {
         refusePrivate(pid, [region]);
+        hugePages.added(region);
         dataplane.addMemoryRegion(port, region);
       },
-      removeMemoryRegion: (region) => dataplane.removeMemoryRegion(port, region),
+      removeMemoryRegion(region) {
+        hugePages.removed(region);
+        dataplane.removeMemoryRegion(port, region);
+      },
       setFeatures: (features) => dataplane.setFeatures(port, features),
       startQueue(queue, start) {
         dataplane.startQueue(port, queue, start);

@@ -111,6 +111,10 @@ export class Device {
     return this.#status;
   }
 
+  get memory(): { readonly regions: number; readonly bytes: bigint } {
+    return { regions: this.#memory.count, bytes: this.#memory.totalBytes };
+  }
+
   get ringCount(): number {
     return this.#rings.length;
   }
@@ -374,7 +378,7 @@ export class Device {
   }
 
   #reportMemory(): void {
-    this.#emit({ type: 'memory', regions: this.#memory.count, bytes: this.#memory.totalBytes });
+    this.#emit({ type: 'memory', ...this.memory });
   }
 }
 

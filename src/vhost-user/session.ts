@@ -119,6 +119,15 @@ export class Session {
     return this.#device.features;
   }
 
+  /** How much guest memory the frontend shares. */
+  get memory(): { readonly regions: number; readonly bytes: bigint } {
+    return this.#device.memory;
+  }
+
+  ringEnabled(queue: number): boolean {
+    return this.#device.ring(queue).enabled;
+  }
+
   /** The rings that are started, broken ones included, by index. */
   get startedRings(): number[] {
     return this.#device.startedRings;

@@ -1,0 +1,122 @@
+/**
+ * Remembers, for every port of a switch, the little of its past that explains its present (PortHistory
+ * in protocol.ts), by listening to the switch's events.
+ *
+ * What belongs to a session is forgotten with it, and the rest is replaced by what happens next, so
+ * nothing grows but the list of lost addresses, which has a bound.
+ */
+
+import type { CloseReason, PortCounters, Switch, SwitchEvent } from '../index.ts';
+import type { PortHistory, SessionEnd, SessionHistory } from './protocol.ts';
+
+/** A guest that invents addresses can lose any number; a few are enough to see what is going on. */
+const macsLostMax = 16;
+
+interface Session {
+  readonly since: string;
+  /** What the port had counted before. */
+  readonly before: PortCounters;
+  /** The port each address went to. */
+  readonly macsLost: Map<string, string>;
+  turnedAway?: { readonly at: string; readonly sentence: string };
+}
+
+interface Past {
+  session?: Session | undefined;
+  lastEnd?: SessionEnd | undefined;
+  waiting?: string | undefined;
+}
+
+export class History {
+  readonly #switch: Switch;
+  readonly #pasts = new Map<string, Past>();
+  readonly #listener = (event: SwitchEvent) => this.#note(event);
+
+  constructor(vswitch: Switch) {
+    this.#switch = vswitch;
+    vswitch.on('event', this.#listener);
+  }
+
+  /** `counters` are those of the port now. */
+  of(port: string, counters: PortCounters): PortHistory {
+    const { session, lastEnd, waiting } = this.#past(port);
+    return {
+      ...(session === undefined ? {} : { session: describe(session, counters) }),
+      ...(lastEnd === undefined ? {} : { lastEnd }),
+      ...(waiting === undefined ? {} : { waiting }),
+    };
+  }
+
+  /** A port that is added under the same name later begins anew. */
+  forget(port: string): void {
+    this.#pasts.delete(port);
+  }
+
+  close(): void {
+    this.#switch.off('event', this.#listener);
+  }
+
+  #note(event: SwitchEvent): void {
+    const past = this.#past(event.port);
+    const at = new Date().toISOString();
+    switch (event.type) {
+      case 'frontend-connected': {
+        const port = this.#switch.ports.find(({ name }) => name === event.port);
+        if (port === undefined) return;
+        past.session = { since: at, before: port.counters, macsLost: new Map() };
+        past.waiting = undefined;
+        break;
+      }
+      case 'frontend-left':
+        past.session = undefined;
+        // Its owner closed it for a reason that was told before: the memory was lost.
+        if (event.reason.kind !== 'closed-by-owner') past.lastEnd = { at, ...plain(event.reason) };
+        break;
+      case 'memory-lost':
+        past.lastEnd = { at, kind: event.type, sentence: event.sentence };
+        break;
+      case 'ring-started':
+        past.lastEnd = undefined;
+        break;
+      case 'frontend-refused':
+        if (past.session !== undefined) past.session.turnedAway = { at, sentence: event.sentence };
+        break;
+      case 'waiting':
+      case 'accept-failed':
+        past.waiting = event.sentence;
+        break;
+      case 'mac-moved': {
+        past.session?.macsLost.delete(event.mac);
+        const lost = this.#past(event.fromPort).session?.macsLost;
+        if (lost !== undefined && lost.size < macsLostMax) lost.set(event.mac, event.port);
+        break;
+      }
+    }
+  }
+
+  #past(port: string): Past {
+    const past = this.#pasts.get(port) ?? {};
+    this.#pasts.set(port, past);
+    return past;
+  }
+}
+
+function describe(session: Session, counters: PortCounters): SessionHistory {
+  const { since, before, macsLost, turnedAway } = session;
+  return {
+    since,
+    framesFromGuest: counters.fromGuest.frames - before.fromGuest.frames,
+    framesToGuest: counters.toGuest.frames - before.toGuest.frames,
+    drops: Object.fromEntries(
+      Object.entries(counters.drops).map(([why, count]) => [why, count - before.drops[why]!]),
+    ),
+    macsLost: Array.from(macsLost, ([mac, toPort]) => ({ mac, toPort })),
+    ...(turnedAway === undefined ? {} : { turnedAway }),
+  };
+}
+
+/** Without the error object behind it, which is nobody's business out there. */
+function plain(reason: CloseReason): Omit<SessionEnd, 'at'> {
+  const { cause: _, ...rest } = { cause: undefined, ...reason };
+  return rest;
+}

@@ -1,0 +1,64 @@
+/**
+ * Reads the body of POST /v1/ports: what the switch is asked to add, checked field by field, because it
+ * may have been typed into curl. What a path or a group is good for only the switch finds out.
+ */
+
+import { isAbsolute } from 'node:path';
+import { type ListenOptions, type PortOptions, TsvswitchError } from '../index.ts';
+
+/** `defaults` apply to a port that listens. Throws CONTROL_BAD_REQUEST. */
+export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw bad(`the body is ${JSON.stringify(body)}, but {"path": "..."} was expected`);
+  }
+  const { name, path, connect, mode, group, ...others } = body as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) {
+    throw bad(`a port has no ${unknown}; it has name, path or connect, mode and group`);
+  }
+  const named = name === undefined ? {} : { name: textOf('name', name) };
+  if (connect !== undefined) {
+    if (path !== undefined) throw bad('path and connect are both given; a port has one of them');
+    if (mode !== undefined || group !== undefined) {
+      throw bad('mode and group belong to a port that listens on a path; this one connects');
+    }
+    return { ...named, connect: pathOf('connect', connect) };
+  }
+  if (path === undefined) throw bad('neither path nor connect is given; a port needs one of them');
+  return {
+    ...named,
+    ...defaults,
+    path: pathOf('path', path),
+    ...(mode === undefined ? {} : { mode: modeOf(mode) }),
+    ...(group === undefined ? {} : { group: groupOf(group) }),
+  };
+}
+
+/** A relative path would be one of the switch, and not of whoever asks. */
+function pathOf(field: string, value: unknown): string {
+  const path = textOf(field, value);
+  if (!isAbsolute(path)) throw bad(`${field}: ${path} is not an absolute path`);
+  return path;
+}
+
+/** Names and paths end up in log lines and command lines. */
+function textOf(field: string, value: unknown): string {
+  if (typeof value !== 'string' || !/^\P{C}{1,1024}$/u.test(value)) {
+    throw bad(`${field}: ${JSON.stringify(value)} is not a text of printable characters`);
+  }
+  return value;
+}
+
+/** JSON has no octal numbers, hence text. */
+function modeOf(value: unknown): number {
+  if (typeof value === 'string' && /^[0-7]{3}$/.test(value)) return Number.parseInt(value, 8);
+  throw bad(`mode: ${JSON.stringify(value)} is not a text of three octal digits, such as "660"`);
+}
+
+function groupOf(value: unknown): string | number {
+  return typeof value === 'number' ? value : textOf('group', value);
+}
+
+function bad(sentence: string): TsvswitchError {
+  return new TsvswitchError('CONTROL_BAD_REQUEST', sentence);
+}

@@ -1,0 +1,223 @@
+/**
+ * The control socket of a switch: answers what protocol.ts lists, over HTTP on a unix socket, so that
+ * `curl --unix-socket` is enough to ask.
+ *
+ *     fd-socket.ts (who may connect, stale files) --connection--> node:http --request--> routes
+ *
+ * Whoever may open the file may do everything, so it is the owner's alone (mode 600). What comes in is
+ * checked to the last field all the same, since it is typed by hand: a request that makes no sense gets
+ * one sentence. Nothing here waits for anything but the request's own body, which has a bound.
+ *
+ * Runs on the event loop's thread; frames do not wait for it.
+ */
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import { FdListener } from '../fd-socket.ts';
+import {
+  type ErrorCode,
+  type ListenOptions,
+  type Switch,
+  type SwitchEvent,
+  TsvswitchError,
+} from '../index.ts';
+import { version } from '../version.ts';
+import { History } from './history.ts';
+import { toJson } from './json.ts';
+import { newPortOf } from './new-port.ts';
+import type { PortStatus, SwitchStatus } from './protocol.ts';
+
+export interface ControlOptions {
+  /** Where to listen; stale files are replaced as those of ports are. */
+  readonly path: string;
+  /** Permissions of the ports' sockets that are added without any. */
+  readonly portSockets?: ListenOptions;
+}
+
+type Port = Switch['ports'][number];
+
+interface Answer {
+  readonly status: 200 | 201 | 204;
+  readonly body?: unknown;
+}
+
+const socketMode = 0o600;
+/** A port to add takes some hundred. */
+const bodyBytesMax = 65_536;
+/** What a reader of events may leave unread before it is cut off. */
+const unreadBytesMax = 1 << 20;
+const milliseconds = 1000;
+
+/** HTTP status of a refusal; 400 unless listed. */
+const refusalStatus: Partial<Record<ErrorCode, number>> = {
+  CONTROL_UNKNOWN_REQUEST: 404,
+  NO_SUCH_PORT: 404,
+  SOCKET_DUPLICATE: 409,
+  SOCKET_IN_USE: 409,
+  TOO_MANY_PORTS: 409,
+  CONTROL_BODY_TOO_LONG: 413,
+  SYSTEM: 500,
+  CLOSED: 503,
+};
+
+export class ControlServer {
+  readonly #switch: Switch;
+  readonly #portSockets: ListenOptions;
+  readonly #history: History;
+  readonly #listener: FdListener;
+  readonly #connections = new Set<Socket>();
+  readonly #openedAtMs = performance.now();
+
+  private constructor(vswitch: Switch, options: ControlOptions) {
+    this.#switch = vswitch;
+    this.#portSockets = options.portSockets ?? {};
+    this.#listener = FdListener.listen(options.path, { mode: socketMode });
+    this.#history = new History(vswitch);
+    const http = createServer((request, response) => void this.#serve(request, response));
+    this.#listener.onConnection(
+      (connection) => {
+        const fd = connection.release();
+        const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+        this.#connections.add(socket);
+        socket.once('close', () => this.#connections.delete(socket));
+        http.emit('connection', socket);
+      },
+      // It tries again by itself; whoever waits for an answer sees that it takes long.
+      () => {},
+    );
+  }
+
+  /** Throws what FdListener.listen throws. Close it before the switch. */
+  static listen(vswitch: Switch, options: ControlOptions): ControlServer {
+    return new ControlServer(vswitch, options);
+  }
+
+  /** Breaks all connections off and removes the socket. Idempotent. */
+  close(): void {
+    this.#listener.close();
+    this.#history.close();
+    for (const socket of this.#connections) socket.destroy();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const [path = '/'] = request.url!.split('?');
+      if (request.method === 'GET' && path === '/v1/events') {
+        this.#stream(response);
+        return;
+      }
+      const { status, body } = await this.#answer(request, path);
+      send(response, status, body);
+    } catch (error) {
+      // A client that left in the middle of its request wants no answer.
+      if (request.errored !== null) return;
+      if (!(error instanceof TsvswitchError)) throw error;
+      const { code, message } = error;
+      send(response, refusalStatus[code] ?? 400, { code, error: message });
+    }
+  }
+
+  async #answer(request: IncomingMessage, path: string): Promise<Answer> {
+    const [, version, noun, name, ...rest] = path.split('/');
+    const route = `${request.method} /${version}/${noun}${name === undefined ? '' : '/NAME'}`;
+    switch (rest.length === 0 ? route : path) {
+      case 'GET /v1/status':
+        return { status: 200, body: this.#status() };
+      case 'GET /v1/fdb':
+        return { status: 200, body: this.#switch.bridge.fdb };
+      case 'POST /v1/ports': {
+        const port = newPortOf(await bodyOf(request), this.#portSockets);
+        return { status: 201, body: this.#portStatus(this.#switch.addPort(port)) };
+      }
+      case 'DELETE /v1/ports/NAME':
+        this.#removePort(nameOf(name!));
+        return { status: 204 };
+      default:
+        throw new TsvswitchError(
+          'CONTROL_UNKNOWN_REQUEST',
+          `${request.method} ${path} is nothing this switch knows; GET /v1/status is`,
+        );
+    }
+  }
+
+  #status(): SwitchStatus {
+    return {
+      version,
+      pid: process.pid,
+      uptimeSeconds: Math.floor((performance.now() - this.#openedAtMs) / milliseconds),
+      workers: this.#switch.workers,
+      ports: this.#switch.ports.map((port) => this.#portStatus(port)),
+    };
+  }
+
+  #portStatus(port: Port): PortStatus {
+    const { status } = port;
+    const learned = this.#switch.bridge.fdb.filter((record) => record.port === port.name);
+    return {
+      ...status,
+      ...this.#history.of(port.name, status.counters),
+      macs: learned.map(({ mac }) => mac),
+    };
+  }
+
+  #removePort(name: string): void {
+    const port = this.#switch.ports.find((candidate) => candidate.name === name);
+    if (port === undefined) {
+      const list = this.#switch.ports.map((candidate) => candidate.name).join(', ');
+      const names = list === '' ? 'the switch has none' : `there are ${list}`;
+      throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${name}; ${names}`);
+    }
+    this.#switch.removePort(port);
+    this.#history.forget(name);
+  }
+
+  #stream(response: ServerResponse): void {
+    response.writeHead(200, { 'content-type': 'application/jsonl' });
+    response.flushHeaders();
+    const write = (event: SwitchEvent) => {
+      if (response.writableLength > unreadBytesMax) response.destroy();
+      else response.write(`${toJson(event)}\n`);
+    };
+    this.#switch.on('event', write);
+    response.once('close', () => this.#switch.off('event', write));
+  }
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  if (body === undefined) {
+    response.writeHead(status).end();
+    return;
+  }
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${toJson(body)}\n`);
+}
+
+/** A name as it is written in a path. */
+function nameOf(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** The JSON in a request. Throws CONTROL_BAD_REQUEST. */
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes > bodyBytesMax) {
+      throw new TsvswitchError(
+        'CONTROL_BODY_TOO_LONG',
+        `the body has more than the ${bodyBytesMax} bytes that any request needs`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch (cause) {
+    const sentence = `the body is not JSON (${(cause as Error).message})`;
+    throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence, { cause });
+  }
+}
