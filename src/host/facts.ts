@@ -66,7 +66,7 @@ export interface HostFacts {
   >;
   /** What our own file among them says, heard or not. */
   readonly ownBootSettings: Settings;
-  /** Whether /dev/hugepages is mounted at boot, by systemd of itself or by a line of fstab. */
+  /** Who mounts a hugetlbfs of the default pool at boot: a line of fstab, or systemd of itself. */
   readonly bootMount: 'fstab' | 'systemd' | 'none';
   readonly devices: { readonly kvm: DeviceAccess; readonly tun: DeviceAccess };
   /** Hard limits of this process, Infinity if there is none. */
@@ -79,16 +79,16 @@ export const mountPoint = '/dev/hugepages';
 export const sysctlFile = '/etc/sysctl.d/90-tsvswitch.conf';
 export const fstabFile = '/etc/fstab';
 
-const poolFolder = 'sys/kernel/mm/hugepages';
-const nodeFolder = 'sys/devices/system/node';
+const poolFolder = '/sys/kernel/mm/hugepages';
+const nodeFolder = '/sys/devices/system/node';
 /** In the order of precedence: a file of the same name in an earlier folder replaces the later one. */
 const sysctlFolders = [
-  'etc/sysctl.d',
-  'run/sysctl.d',
-  'usr/local/lib/sysctl.d',
-  'usr/lib/sysctl.d',
+  '/etc/sysctl.d',
+  '/run/sysctl.d',
+  '/usr/local/lib/sysctl.d',
+  '/usr/lib/sysctl.d',
 ];
-const systemdMountUnit = 'usr/lib/systemd/system/dev-hugepages.mount';
+const systemdMountUnit = '/usr/lib/systemd/system/dev-hugepages.mount';
 /** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
 const socketPathBytesMax = 107;
 /** What the kernel writes for "as much as there is" does not fit a number exactly, and need not. */
@@ -104,7 +104,7 @@ export async function hostFacts(root = ''): Promise<HostFacts> {
     readBootSettings(root),
     textOf(join(root, sysctlFile)),
     readMounts(root, defaultPageBytes),
-    readBootMount(root),
+    readBootMount(root, defaultPageBytes),
     deviceAccess(join(root, '/dev/kvm')),
     deviceAccess(join(root, '/dev/net/tun')),
     textOf(join(root, '/proc/self/limits')),
@@ -206,7 +206,7 @@ async function readBootSettings(root: string): Promise<HostFacts['bootSettings']
   const files = new Map<string, string>();
   for (const folder of sysctlFolders) {
     for (const name of await namesIn(join(root, folder))) {
-      if (name.endsWith('.conf') && !files.has(name)) files.set(name, join('/', folder, name));
+      if (name.endsWith('.conf') && !files.has(name)) files.set(name, join(folder, name));
     }
   }
   const inOrder = [...files.values()].sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
@@ -244,14 +244,14 @@ async function readMounts(root: string, defaultPageBytes: number): Promise<Huget
   return there.flat();
 }
 
-/** The hugetlbfs mounts in the text of /proc/self/mounts. */
+/** The hugetlbfs mounts in the text of /proc/self/mounts or an fstab, which look alike. */
 export function parseMounts(
   text: string,
   defaultPageBytes: number,
 ): Pick<HugetlbfsMount, 'folder' | 'pageBytes'>[] {
   return text.split('\n').flatMap((line) => {
-    const [, folder, type, options = ''] = line.split(' ');
-    if (type !== 'hugetlbfs' || folder === undefined) return [];
+    const [device = '', folder, type, options = ''] = line.trim().split(/\s+/);
+    if (device.startsWith('#') || type !== 'hugetlbfs' || folder === undefined) return [];
     const [, count, unit] = /pagesize=(\d+)([KMG])/.exec(options) ?? [];
     const unitBytes = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[unit ?? ''];
     const pageBytes = unitBytes === undefined ? defaultPageBytes : Number(count) * unitBytes;
@@ -263,13 +263,12 @@ export function parseMounts(
   });
 }
 
-async function readBootMount(root: string): Promise<HostFacts['bootMount']> {
-  const lines = (await textOf(join(root, fstabFile))).split('\n');
-  const isOurs = (line: string) => {
-    const [device = '', folder, type] = line.trim().split(/\s+/);
-    return !device.startsWith('#') && folder === mountPoint && type === 'hugetlbfs';
-  };
-  if (lines.some(isOurs)) return 'fstab';
+async function readBootMount(
+  root: string,
+  defaultPageBytes: number,
+): Promise<HostFacts['bootMount']> {
+  const lines = parseMounts(await textOf(join(root, fstabFile)), defaultPageBytes);
+  if (lines.some(({ pageBytes }) => pageBytes === defaultPageBytes)) return 'fstab';
   // The folder is there while systemd is the one who booted this machine: sd_booted(3).
   const isBooted = await may(join(root, '/run/systemd/system'), constants.F_OK);
   const hasUnit = await may(join(root, systemdMountUnit), constants.F_OK);

@@ -108,7 +108,7 @@ export function obstacles(facts: HostFacts, wish: Wish): string[] {
   }
   if (wish.group !== undefined && facts.bootMount === 'fstab') {
     found.push(
-      `${fstabFile} has a line for ${mountPoint}, which is left as it is: \`${fstabOptions(wish.group)}\` belongs into its options`,
+      `${fstabFile} mounts a hugetlbfs already, and its line is left as it is: make sure that \`${fstabOptions(wish.group)}\` is in its options`,
     );
   }
   return found;

@@ -171,7 +171,7 @@ function settings({ settings, pools }: HostFacts): Finding[] {
       name: 'vm.hugetlb_shm_group',
       state: 'good',
       is: String(settings['vm.hugetlb_shm_group'] ?? 'not in this kernel'),
-      need: 'none: machines use files of a hugetlbfs, which its permissions guard',
+      need: 'a group that may make shared segments of huge pages; machines use a hugetlbfs',
     },
   ];
 }

@@ -1,0 +1,107 @@
+/**
+ * `tsvswitch host` as its users run it, on this very host. What is changed is put back by the commands the
+ * program itself prints for that; mounts are made in a mount namespace of their own.
+ */
+
+import { readFileSync } from 'node:fs';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { type HostFacts, hostFacts } from '../../src/host/facts.ts';
+import { Command, script } from '../support/command.ts';
+
+/** 65534 is nobody everywhere. */
+const nobody = { uid: 65_534, gid: 65_534 };
+const isRoot = process.getuid?.() === 0;
+const pool = (await hostFacts()).pools[0];
+const poolFile = '/proc/sys/vm/nr_hugepages';
+const poolNow = () => Number(readFileSync(poolFile, 'utf8'));
+
+describe('status', () => {
+  test('names everything a machine depends on, and says of each how it is', async () => {
+    const { status, stdout, stderr } = await Command.run(['host', 'status']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const names = Array.from(
+      stdout.matchAll(/^(\S.*?) {2,}(?:good|limited|missing) /gm),
+      (m) => m[1],
+    );
+    expect(names).toEqual(
+      expect.arrayContaining(['QEMU', 'KVM', 'huge pages', 'hugetlbfs', 'vm.nr_hugepages']),
+    );
+    expect(names).toEqual(
+      expect.arrayContaining(['vm.max_map_count', 'kernel.shmmax', 'open files', 'tun', 'sockets']),
+    );
+  });
+
+  test('as JSON has the facts behind it', async () => {
+    const { stdout } = await Command.run(['host', 'status', '--json']);
+    const report = JSON.parse(stdout) as { facts: HostFacts; findings: { name: string }[] };
+    expect(report.facts.memory.totalBytes).toBe((await hostFacts()).memory.totalBytes);
+    expect(report.findings.map(({ name }) => name)).toContain('QEMU');
+  });
+});
+
+test.each([
+  [[], /--memory <size>.*not specified/],
+  [['--memory', '0G'], /Expected a size/],
+  [['--memory', 'lots'], /Expected a size/],
+  [['--memory', '1G', '--group', 'no-such-group'], /there is no such group/],
+])('prepare %j is wrong usage', async (args, pattern) => {
+  const { status, stderr } = await Command.run(['host', 'prepare', ...args]);
+  expect(stderr).toMatch(pattern);
+  expect(status).toBe(2);
+});
+
+describe.skipIf(!isRoot || pool === undefined)('prepare (as root, with huge pages)', () => {
+  const pageMiB = (pool?.pageBytes ?? 0) / 2 ** 20;
+  const oneMore = () => `${(poolNow() + 1) * pageMiB}M`;
+
+  test('prints for others, and with --dry-run, what root would do, and changes nothing', async () => {
+    const before = poolNow();
+    const args = ['host', 'prepare', '--memory', oneMore()];
+    const command = `echo ${before + 1} > ${poolFile}\n`;
+    const refused = await Command.run(args, nobody);
+    expect(refused).toMatchObject({ status: 1, stdout: expect.stringContaining(command) });
+    expect(refused.stderr).toMatch(/^tsvswitch: nothing was changed: .* as root$/m);
+    const dry = await Command.run([...args, '--dry-run']);
+    expect(dry).toMatchObject({ status: 0, stderr: '', stdout: expect.stringContaining(command) });
+    expect(poolNow()).toBe(before);
+  });
+
+  test('raises the pool, finds nothing to do the next time, and says how to undo it', async () => {
+    const before = poolNow();
+    const memory = oneMore();
+    const { stdout, status } = await Command.run(['host', 'prepare', '--memory', memory]);
+    const undo = /^ {2}undo: (echo \d+ > \/proc\/sys\/vm\/nr_hugepages)$/m.exec(stdout)?.[1];
+    try {
+      expect(status).toBe(0);
+      expect(stdout).toContain(`vm.nr_hugepages: ${before} → ${before + 1}`);
+      expect(poolNow()).toBe(before + 1);
+      const again = await Command.run(['host', 'prepare', '--memory', memory]);
+      expect(again.stdout).toMatch(/^nothing to change: /m);
+      const less = await Command.run(['host', 'prepare', '--memory', '1M']);
+      expect(less.stdout).toMatch(/^nothing to change: /m);
+      expect(poolNow()).toBe(before + 1);
+    } finally {
+      // Unless somebody else has meanwhile asked for more.
+      if (undo !== undefined && poolNow() === before + 1) await execa('sh', ['-c', undo]);
+    }
+    expect(undo).toBeDefined();
+  });
+
+  test('mounts a hugetlbfs where there is none', async () => {
+    const shell = [
+      'set -e',
+      // Whatever is mounted here, hide it from this namespace.
+      'umount --all --types hugetlbfs',
+      `"${process.execPath}" "${script}" host prepare --memory 1M --group 0`,
+      'grep hugetlbfs /proc/self/mounts',
+      `"${process.execPath}" "${script}" host prepare --memory 1M`,
+    ].join('\n');
+    const { stdout } = await execa('unshare', ['--mount', 'sh', '-c', shell]);
+    expect(stdout).toMatch(
+      /^\/dev\/hugepages: hugetlbfs mounted .*\n {2}undo: umount \/dev\/hugepages$/m,
+    );
+    expect(stdout).toMatch(/^hugetlbfs \/dev\/hugepages hugetlbfs /m);
+    expect(stdout).toMatch(/^nothing to change: /m);
+  });
+});
