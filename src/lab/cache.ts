@@ -1,17 +1,18 @@
 /**
  * The cache folder: what is worth keeping between runs and can always be made again.
  *
- * An entry is a folder with a versioned name. It is filled under a temporary name beside its final
- * one and renamed when complete, so a reader never sees half an entry and two processes that make
- * the same entry at once both end up with a whole one. Nothing here is ever needed for correctness:
- * the whole folder may be deleted at any time between runs.
+ * An entry is a folder with a versioned name. It is filled as NAME.partial and renamed when complete, so
+ * a reader never sees half an entry. Who fills it holds a lock, so a second process that wants the same
+ * entry waits and then finds it there; what lies in NAME.partial before that was left by one that died.
+ * Nothing here is ever needed for correctness: the whole folder may be deleted at any time between runs.
  */
 
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { TsvswitchError } from '../errors.ts';
+import { type LockOptions, withCacheLock } from './cache-lock.ts';
 
 /** $XDG_CACHE_HOME/tsvswitch, or ~/.cache/tsvswitch (XDG Base Directory Specification). */
 export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
@@ -22,23 +23,62 @@ export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): strin
     : join(environment.HOME || homedir(), '.cache', 'tsvswitch');
 }
 
+export interface FillOptions extends LockOptions {
+  /** Whether the next `fill` finds what one that failed left in its folder; gone otherwise. */
+  readonly resume?: boolean;
+}
+
 /** The folder of entry `name`, made by `fill` if it is not there yet. */
 export async function cachedFolder(
   name: string,
   fill: (folder: string) => Promise<void>,
-  root: string = cacheFolder(),
+  { resume = false, ...lockOptions }: FillOptions = {},
 ): Promise<string> {
+  const root = cacheFolder();
   const entry = join(root, name);
   if (existsSync(entry)) return entry;
-  const partial = `${entry}.${randomBytes(6).toString('hex')}.partial`;
-  await mkdir(partial, { recursive: true });
+  const partial = `${entry}.partial`;
+  const lock = join(root, `.${name}.lock`);
+  const discard = () => rm(partial, { recursive: true, force: true });
   try {
-    await fill(partial);
-    await rename(partial, entry);
+    await mkdir(root, { recursive: true });
+    await writeFile(lock, '');
+    await withCacheLock(lock, lockOptions, async () => {
+      if (existsSync(entry)) return;
+      if (!resume) await discard();
+      await mkdir(partial, { recursive: true });
+      try {
+        await fill(partial);
+        await rename(partial, entry);
+      } catch (error) {
+        // An empty folder is nothing to resume from.
+        await (resume ? rmdir(partial).catch(() => {}) : discard());
+        throw error;
+      }
+    });
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    // Someone else may have finished the same entry first; then rename finds it in its way.
-    if (!existsSync(entry)) throw error;
+    throw explained(error as NodeJS.ErrnoException, root);
   }
   return entry;
+}
+
+/** Says what to do about a full or unwritable cache; other errors stay as they are. */
+function explained(error: NodeJS.ErrnoException, root: string): Error {
+  const mending = 'or set XDG_CACHE_HOME to a folder elsewhere';
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT') {
+    return new TsvswitchError(
+      'DISK_FULL',
+      `the file system of the cache folder ${root} is full; make room on it, ${mending}`,
+      { cause: error },
+    );
+  }
+  // What fails elsewhere, such as reading a program, is no fault of the cache.
+  if (error.syscall !== undefined && error.path?.startsWith(root)) {
+    return new TsvswitchError(
+      'CACHE_UNUSABLE',
+      `the cache folder ${root} cannot be used (${error.message}); make it writable, ${mending}`,
+      { cause: error },
+    );
+  }
+  return error;
 }

@@ -8,6 +8,7 @@
 
 import { TsvswitchError } from '../../errors.ts';
 import type { DirectBoot } from '../qemu.ts';
+import { debianImage } from './debian.ts';
 import { type DiskImage, inspectImage } from './qemu-img.ts';
 
 export type ImageSource =
@@ -44,8 +45,9 @@ export async function baseImage(
       return { type: 'tiny' };
     case 'file':
       return { type: 'disk', ...(await inspectImage(source.path)) };
-    case 'url':
     case 'debian':
+      return { type: 'disk', ...(await debianImage(options)) };
+    case 'url':
       throw new TsvswitchError('IMAGE_UNAVAILABLE', `image ${source.type}: cannot be had yet`);
   }
 }
