@@ -1,34 +1,24 @@
 /**
- * A driver of one split virtqueue that keeps every rule and holds the device to its own: free
- * descriptors, chains direct and indirect, publishing, kicks and interrupts with and without
- * EVENT_IDX. It knows no network; receive-queue.ts and transmit-queue.ts do.
+ * A driver of one virtqueue that keeps every rule and holds the device to its own: which chains the
+ * device has, what it may say about them, and in which order with IN_ORDER. How chains lie in a split
+ * or packed ring is up to split-driver.ts and packed-driver.ts. It knows no network; receive-queue.ts
+ * and transmit-queue.ts do.
  *
- * Sources: virtio 1.2 §2.7.5.3 (indirect), §2.7.7 and §2.7.10 (notification suppression), §2.7.13
- * (supplying buffers), §2.7.14 (receiving used buffers).
+ * Sources: virtio 1.2 §2.7.9 and §2.8.9 (in-order use), §2.7.5.3.1 (length of chains).
  */
 
 import { TsvswitchError } from '../errors.ts';
+import type { RingAddresses } from '../native.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import {
-  type Descriptor,
-  descriptorBytes,
-  SplitRing,
-  VIRTQ_AVAIL_F_NO_INTERRUPT,
-  VIRTQ_DESC_F_INDIRECT,
-  VIRTQ_DESC_F_NEXT,
-  VIRTQ_DESC_F_WRITE,
-  VIRTQ_USED_F_NO_NOTIFY,
-  writeDescriptorAt,
-} from './split-ring.ts';
-
-/** A piece of a buffer: one descriptor. */
-export interface Piece {
-  readonly offset: number;
-  readonly lengthBytes: number;
-}
+import { PackedDriver } from './packed-driver.ts';
+import type { PackedRing } from './packed-ring.ts';
+import { indirectEntriesMax, type Piece, type RingDriver, violation } from './ring-driver.ts';
+import { SplitDriver } from './split-driver.ts';
+import { type SplitRing, VIRTQ_DESC_F_WRITE } from './split-ring.ts';
 
 /** A chain the device has used. */
 export interface UsedChain {
+  /** Index of its first descriptor, or its buffer id in a packed ring. */
   readonly head: number;
   readonly pieces: readonly Piece[];
   /** How many bytes the device says it wrote. */
@@ -39,45 +29,70 @@ export interface DriverQueueOptions {
   /** Number of the queue, for messages. */
   readonly queue: number;
   readonly size: number;
+  /** VIRTIO_F_RING_PACKED was negotiated; false unless given. */
+  readonly packed?: boolean;
   /** VIRTIO_F_EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;
+  /** VIRTIO_F_IN_ORDER was negotiated; false unless given. */
+  readonly inOrder?: boolean;
   /** Whether the device reads the buffers (transmitq) or writes them (receiveq). */
   readonly direction: 'device-reads' | 'device-writes';
 }
 
-interface Chain {
-  readonly pieces: readonly Piece[];
-  /** Descriptors of the ring that are free again once the chain is used. */
-  readonly descriptors: readonly number[];
-}
-
-/** No longer chain is put into an indirect table, nor one longer than the ring (§2.7.5.3.1). */
-const indirectEntriesMax = 64;
-
 export class DriverQueue {
-  /** The raw ring, for misbehaving on purpose. */
-  readonly ring: SplitRing;
-  readonly #memory: GuestMemory;
+  readonly #driver: RingDriver;
   readonly #options: DriverQueueOptions;
-  readonly #free: number[];
-  readonly #chains = new Map<number, Chain>();
-  readonly #tables = new Map<number, number>();
-  /** Chains written so far and not yet published, as an avail index. */
-  #nextAvail = 0;
-  #publishedAvail = 0;
-  #seenUsed = 0;
+  /** By id: the pieces of each chain the device has. */
+  readonly #chains: (readonly Piece[] | undefined)[];
+  #outstanding = 0;
+  /** With IN_ORDER: the ids of those chains, oldest first, as a ring buffer. */
+  readonly #order: Uint16Array;
+  #oldest = 0;
+  /** With IN_ORDER: chains used together with one that the device named, and not taken yet. */
+  #batch: { left: number; readonly writtenBytes: number } = { left: 0, writtenBytes: 0 };
 
   constructor(memory: GuestMemory, options: DriverQueueOptions) {
-    this.#memory = memory;
+    const { queue, size, eventIdx } = options;
+    const directionFlag = options.direction === 'device-writes' ? VIRTQ_DESC_F_WRITE : 0;
+    const Driver = options.packed ? PackedDriver : SplitDriver;
+    this.#driver = new Driver(memory, { queue, size, eventIdx, directionFlag });
     this.#options = options;
-    this.ring = new SplitRing(memory, options.size);
-    this.#free = Array.from({ length: options.size }, (_, i) => options.size - 1 - i);
+    this.#chains = Array(size).fill(undefined);
+    this.#order = new Uint16Array(size);
     this.disarmInterrupt();
+  }
+
+  /** The raw split ring, for misbehaving on purpose. Throws BAD_OPTION if the queue is packed. */
+  get ring(): SplitRing {
+    const { ring } = this.#driver;
+    if (ring.format === 'split') return ring;
+    throw this.#otherFormat('packed', 'packedRing');
+  }
+
+  /** The raw packed ring, for misbehaving on purpose. Throws BAD_OPTION if the queue is split. */
+  get packedRing(): PackedRing {
+    const { ring } = this.#driver;
+    if (ring.format === 'packed') return ring;
+    throw this.#otherFormat('split', 'ring');
+  }
+
+  get size(): number {
+    return this.#options.size;
+  }
+
+  /** SET_VRING_ADDR. */
+  get addresses(): RingAddresses {
+    return this.#driver.ring.addresses;
+  }
+
+  /** SET_VRING_BASE for a backend that goes on behind the last chain that takeUsed() returned. */
+  get base(): number {
+    return this.#driver.base;
   }
 
   /** Chains the device has and has not used yet. */
   get outstanding(): number {
-    return this.#chains.size;
+    return this.#outstanding;
   }
 
   /** Throws BAD_OPTION if a chain of `pieceCount` pieces never fits, however empty the ring. */
@@ -94,61 +109,41 @@ export class DriverQueue {
 
   /** Whether a chain of `pieceCount` pieces can be added now. */
   hasRoom(pieceCount: number, indirect: boolean): boolean {
-    return this.#free.length >= (indirect ? 1 : pieceCount);
+    return this.#driver.freeDescriptors >= (indirect ? 1 : pieceCount);
   }
 
   /** Writes a chain; the device sees it after publish(). The caller has asked both of the above. */
   add(pieces: readonly Piece[], indirect: boolean): void {
-    const descriptors = this.#free.splice(-(indirect ? 1 : pieces.length)).reverse();
-    const head = descriptors[0]!;
-    if (indirect) this.#writeIndirect(head, pieces);
-    else {
-      pieces.forEach((piece, i) => {
-        this.ring.writeDescriptor(descriptors[i]!, this.#describe(piece, descriptors[i + 1]));
-      });
-    }
-    this.#chains.set(head, { pieces, descriptors });
-    this.ring.setAvailEntry(this.#nextAvail % this.#options.size, head);
-    this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+    const id = this.#driver.add(pieces, indirect);
+    this.#chains[id] = pieces;
+    this.#order[(this.#oldest + this.#outstanding) % this.#options.size] = id;
+    this.#outstanding++;
   }
 
   /** Shows the device all chains added since the last call; true if it asks to be kicked for them. */
   publish(): boolean {
-    const before = this.#publishedAvail;
-    const now = this.#nextAvail;
-    if (now === before) return false;
-    this.#publishedAvail = now;
-    // Atomics order this store before the loads below: either the device sees the new index, or
-    // this driver sees that it wants a kick (§2.7.13.4.1).
-    this.ring.availIndex = now;
-    if (!this.#options.eventIdx) return (this.ring.usedFlags & VIRTQ_USED_F_NO_NOTIFY) === 0;
-    return crosses(this.ring.availEvent, before, now);
+    return this.#driver.publish();
   }
 
   /** The next chain the device has used, or undefined. Throws PEER_VIOLATION. */
   takeUsed(): UsedChain | undefined {
-    const usedIndex = this.ring.usedIndex;
-    if (usedIndex === this.#seenUsed) return undefined;
-    const behind = (usedIndex - this.#seenUsed) & 0xffff;
-    if (behind > this.#chains.size) {
-      throw this.violation(
-        `used index jumps by ${behind} with ${this.#chains.size} chains available`,
-      );
-    }
-    const { id, lengthBytes } = this.ring.usedElement(this.#seenUsed % this.#options.size);
-    const chain = this.#chains.get(id);
-    if (chain === undefined) throw this.violation(`used element ${id} is no available chain`);
-    const roomBytes =
-      this.#options.direction === 'device-writes'
-        ? chain.pieces.reduce((sum, piece) => sum + piece.lengthBytes, 0)
-        : 0;
+    if (this.#batch.left > 0) return this.#takeOldest();
+    const used = this.#driver.peekUsed(this.#outstanding);
+    if (used === undefined) return undefined;
+    const { id, lengthBytes } = used;
+    const pieces = this.#chains[id];
+    if (pieces === undefined) throw this.violation(`used element ${id} is no available chain`);
+    const roomBytes = this.#roomOf(pieces);
     if (lengthBytes > roomBytes) {
       throw this.violation(`${lengthBytes} bytes written to a chain with room for ${roomBytes}`);
     }
-    this.#chains.delete(id);
-    this.#free.push(...chain.descriptors);
-    this.#seenUsed = (this.#seenUsed + 1) & 0xffff;
-    return { head: id, pieces: chain.pieces, writtenBytes: lengthBytes };
+    if (!this.#options.inOrder) return this.#take(id, pieces, lengthBytes);
+    // "The device can notify the use of a batch of buffers [with the] id corresponding to [...] the
+    // last buffer in the batch" (§2.7.9): everything older was used as well.
+    let left = 1;
+    while (this.#order[(this.#oldest + left - 1) % this.#options.size] !== id) left++;
+    this.#batch = { left, writtenBytes: lengthBytes };
+    return this.#takeOldest();
   }
 
   /**
@@ -156,52 +151,47 @@ export class DriverQueue {
    * used it before it saw the request, so the caller takes it now.
    */
   armInterrupt(): boolean {
-    if (this.#options.eventIdx) this.ring.usedEvent = this.#seenUsed;
-    else this.ring.availFlags = 0;
-    return this.ring.usedIndex === this.#seenUsed;
+    return this.#driver.armInterrupt() && this.#batch.left === 0;
   }
 
-  /** Asks for no interrupts; with EVENT_IDX, for none before the ring has gone half way round. */
+  /** Asks for no interrupts. */
   disarmInterrupt(): void {
-    if (this.#options.eventIdx) this.ring.usedEvent = this.#seenUsed + 0x8000;
-    else this.ring.availFlags = VIRTQ_AVAIL_F_NO_INTERRUPT;
+    this.#driver.disarmInterrupt();
   }
 
   violation(what: string): TsvswitchError {
-    return new TsvswitchError('PEER_VIOLATION', `queue ${this.#options.queue}: ${what}`);
+    return violation(this.#options.queue, what);
   }
 
-  #describe(piece: Piece, next: number | undefined): Descriptor {
-    return {
-      address: this.#memory.guestAddress(piece.offset),
-      lengthBytes: piece.lengthBytes,
-      flags:
-        (next === undefined ? 0 : VIRTQ_DESC_F_NEXT) |
-        (this.#options.direction === 'device-writes' ? VIRTQ_DESC_F_WRITE : 0),
-      next: next ?? 0,
-    };
+  /** "The skipped buffers [...] are assumed to have been used (read or written) completely." */
+  #takeOldest(): UsedChain {
+    const id = this.#order[this.#oldest]!;
+    const pieces = this.#chains[id]!;
+    this.#batch.left--;
+    const isNamed = this.#batch.left === 0;
+    return this.#take(id, pieces, isNamed ? this.#batch.writtenBytes : this.#roomOf(pieces));
   }
 
-  #writeIndirect(head: number, pieces: readonly Piece[]): void {
-    // Each head keeps its table, so that a table is never rewritten while the device may read it.
-    const tableOffset =
-      this.#tables.get(head) ?? this.#memory.allocate(indirectEntriesMax * descriptorBytes, 16);
-    this.#tables.set(head, tableOffset);
-    pieces.forEach((piece, i) => {
-      const next = i + 1 < pieces.length ? i + 1 : undefined;
-      const at = tableOffset + i * descriptorBytes;
-      writeDescriptorAt(this.#memory, at, this.#describe(piece, next));
-    });
-    this.ring.writeDescriptor(head, {
-      address: this.#memory.guestAddress(tableOffset),
-      lengthBytes: pieces.length * descriptorBytes,
-      flags: VIRTQ_DESC_F_INDIRECT,
-      next: 0,
-    });
+  #take(id: number, pieces: readonly Piece[], writtenBytes: number): UsedChain {
+    this.#chains[id] = undefined;
+    this.#outstanding--;
+    this.#oldest = (this.#oldest + 1) % this.#options.size;
+    this.#driver.release(id);
+    return { head: id, pieces, writtenBytes };
   }
-}
 
-/** vring_need_event of §2.7.7.1: whether `event` lies in [before, now), modulo 2^16. */
-function crosses(event: number, before: number, now: number): boolean {
-  return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
+  #roomOf(pieces: readonly Piece[]): number {
+    if (this.#options.direction === 'device-reads') return 0;
+    let roomBytes = 0;
+    for (const { lengthBytes } of pieces) roomBytes += lengthBytes;
+    return roomBytes;
+  }
+
+  #otherFormat(format: string, accessor: string): TsvswitchError {
+    const { queue } = this.#options;
+    return new TsvswitchError(
+      'BAD_OPTION',
+      `queue ${queue} has a ${format} ring; read ${accessor}, or negotiate the other format`,
+    );
+  }
 }

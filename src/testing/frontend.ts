@@ -20,7 +20,9 @@ import {
   headerFlags,
   type Layout,
   type Message,
+  memoryRegionLayout,
   memoryTableLayout,
+  memoryTableRegionsMax,
   type RequestName,
   requestNumbers,
   u64Layout,
@@ -116,9 +118,36 @@ export class VhostUserFrontend {
     return agreed;
   }
 
-  setMemory(regions: readonly MappedRegion[]): Promise<void> {
+  /** Whether the protocol feature `bit` was agreed on. */
+  speaks(bit: bigint): boolean {
+    return (this.#protocolFeatures & bit) !== 0n;
+  }
+
+  /** Throws BAD_OPTION for more than the eight regions a table holds. */
+  async setMemory(regions: readonly MappedRegion[]): Promise<void> {
+    if (regions.length > memoryTableRegionsMax) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `SET_MEM_TABLE: ${regions.length} regions, a table holds ${memoryTableRegionsMax}; more need ` +
+          'a backend that speaks CONFIGURE_MEM_SLOTS',
+      );
+    }
     const fds = regions.map(({ fd }) => fd);
-    return this.tell('SET_MEM_TABLE', memoryTableLayout, regions, fds);
+    await this.tell('SET_MEM_TABLE', memoryTableLayout, regions, fds);
+  }
+
+  addMemoryRegion(region: MappedRegion): Promise<void> {
+    return this.tell('ADD_MEM_REG', memoryRegionLayout, region, [region.fd]);
+  }
+
+  removeMemoryRegion(region: MappedRegion): Promise<void> {
+    return this.tell('REM_MEM_REG', memoryRegionLayout, region);
+  }
+
+  /** Queue pairs the backend can serve; 1 if it does not speak MQ. */
+  async queuePairsMax(): Promise<number> {
+    if (!this.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_MQ)) return 1;
+    return Number(await this.ask('GET_QUEUE_NUM', emptyLayout, null, u64Layout));
   }
 
   /** Everything a ring needs to run, in the order QEMU says it. The fds stay the caller's. */
@@ -168,8 +197,7 @@ export class VhostUserFrontend {
     value: T,
     fds: readonly number[] = [],
   ): Promise<void> {
-    const acked =
-      (this.#protocolFeatures & protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK) !== 0n;
+    const acked = this.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK);
     const flags = acked ? headerFlags.NEED_REPLY : 0;
     const payload = layout.encode(value);
     const reply = await this.request(requestNumbers[name], flags, payload, fds, acked);

@@ -7,6 +7,10 @@
  * addresses (bigint). Memory can be split into regions that touch each other in the guest's view and
  * do not in the user's, as with a QEMU that has more than one memory backend.
  *
+ * Hot-plug: the whole file is mapped from the start, and every region is either plugged, which is to
+ * say the backend knows it, or not. Nothing is allocated in or behind an unplugged one. Who tells the
+ * backend is guest.ts.
+ *
  * mmap-io unmaps when the Buffer is collected; close() only closes the file.
  */
 
@@ -20,7 +24,10 @@ import { type MappedRegion, native } from '../native.ts';
 // Its declarations describe an ES module, but it is CommonJS: what they call default is the import.
 const mmap = mmapIo as unknown as typeof mmapIo.default;
 
-export type MemoryKind = 'memfd' | 'file' | 'hugetlbfs';
+/** Every kind of file that guest memory can lie in. */
+export const memoryKinds = ['memfd', 'file', 'hugetlbfs'] as const;
+
+export type MemoryKind = (typeof memoryKinds)[number];
 
 export interface GuestMemoryOptions {
   /** 'memfd' unless given; 'file' lies in the temporary folder. */
@@ -29,11 +36,15 @@ export interface GuestMemoryOptions {
   readonly sizeBytes: number;
   /** Number of equal regions; 1 unless given. */
   readonly regions?: number;
+  /** How many of the regions, from the first, are plugged at the start; all unless given. */
+  readonly pluggedRegions?: number;
   /** Where hugetlbfs is mounted; /dev/hugepages unless given. */
   readonly hugetlbfs?: string;
 }
 
 const guestBase = 0x1_0000_0000n;
+const wordRange = 2 ** 32;
+const guestBaseHigh = Number(guestBase >> 32n);
 const userBase = 0x7f00_0000_0000n;
 /** Keeps regions apart in the user's view. */
 const userGapBytes = 0x1000_0000n;
@@ -46,10 +57,11 @@ export class GuestMemory {
   /** The same bytes for Atomics: indexes and flags of rings are 16 bits wide. */
   readonly words: Uint16Array;
   readonly #regions: readonly MappedRegion[];
+  readonly #plugged: boolean[];
   #allocatedBytes = 0;
   #closed = false;
 
-  private constructor(fd: number, sizeBytes: number, regionCount: number) {
+  private constructor(fd: number, sizeBytes: number, regionCount: number, pluggedCount: number) {
     this.fd = fd;
     this.bytes = mmap.map(
       sizeBytes,
@@ -69,21 +81,29 @@ export class GuestMemory {
       userAddress: userBase + BigInt(i) * (regionBytes + userGapBytes),
       mmapOffset: BigInt(i) * regionBytes,
     }));
+    this.#plugged = this.#regions.map((_, i) => i < pluggedCount);
   }
 
   static create(options: GuestMemoryOptions): GuestMemory {
-    const { sizeBytes, regions = 1, kind = 'memfd' } = options;
-    const pageBytes = kind === 'hugetlbfs' ? 2 << 20 : 4096;
-    if (!(regions >= 1) || !(sizeBytes > 0) || sizeBytes % (regions * pageBytes) !== 0) {
+    const { sizeBytes, regions = 1, pluggedRegions = regions, kind = 'memfd' } = options;
+    const pageBytes = pageBytesOf(kind);
+    const isWhole = Number.isInteger(regions) && regions >= 1 && sizeBytes > 0;
+    if (!isWhole || sizeBytes % (regions * pageBytes) !== 0) {
       throw new TsvswitchError(
         'BAD_OPTION',
         `guest memory: ${sizeBytes} bytes cannot be cut into ${regions} regions of whole ` +
           `${pageBytes}-byte pages`,
       );
     }
+    if (!Number.isInteger(pluggedRegions) || pluggedRegions < 1 || pluggedRegions > regions) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `guest memory: ${pluggedRegions} of ${regions} regions cannot be plugged; 1 to ${regions} can`,
+      );
+    }
     const fd = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
     try {
-      return new GuestMemory(fd, sizeBytes, regions);
+      return new GuestMemory(fd, sizeBytes, regions, pluggedRegions);
     } catch (cause) {
       closeSync(fd);
       throw new TsvswitchError(
@@ -94,28 +114,59 @@ export class GuestMemory {
     }
   }
 
-  /** What SET_MEM_TABLE says. */
+  /** The plugged regions: what SET_MEM_TABLE says. */
   get regions(): readonly MappedRegion[] {
-    return this.#regions;
+    return this.#regions.filter((_, i) => this.#plugged[i]);
   }
 
-  /** Takes `lengthBytes` nobody else has and returns their offset. */
-  allocate(lengthBytes: number, alignBytes: number): number {
-    const offset = Math.ceil(this.#allocatedBytes / alignBytes) * alignBytes;
-    if (offset + lengthBytes > this.bytes.length) {
+  /** Region `index`, plugged or not. Throws BAD_OPTION. */
+  region(index: number): MappedRegion {
+    const region = this.#regions[index];
+    if (region === undefined) {
       throw new TsvswitchError(
         'BAD_OPTION',
-        `guest memory: ${lengthBytes} bytes do not fit behind the ${offset} in use of ` +
-          `${this.bytes.length}; ask for more memory`,
+        `guest memory: there is no region ${index} of ${this.#regions.length}, counted from 0`,
       );
     }
-    this.#allocatedBytes = offset + lengthBytes;
-    return offset;
+    return region;
+  }
+
+  isPlugged(index: number): boolean {
+    return this.#plugged[index] ?? false;
+  }
+
+  /** Notes what the backend has been told; false changes nothing in the memory itself. */
+  setPlugged(index: number, plugged: boolean): void {
+    this.region(index);
+    this.#plugged[index] = plugged;
+  }
+
+  /**
+   * Takes `lengthBytes` nobody else has and returns their offset. They may cross from one region into
+   * the next, which the guest's addresses do not show. Throws BAD_OPTION.
+   */
+  allocate(lengthBytes: number, alignBytes: number): number {
+    return this.#take(roundUp(this.#allocatedBytes, alignBytes), lengthBytes);
+  }
+
+  /** The same within one region, as rings must lie: user addresses jump between regions. */
+  allocateWhole(lengthBytes: number, alignBytes: number): number {
+    const offset = roundUp(this.#allocatedBytes, alignBytes);
+    const regionBytes = Number(this.#regions[0]!.sizeBytes);
+    const next = roundUp(offset, regionBytes);
+    const crosses = offset < next && offset + lengthBytes > next;
+    return this.#take(crosses ? next : offset, lengthBytes);
   }
 
   /** The guest address of the byte at `offset`; regions touch, so this is one line. */
   guestAddress(offset: number): bigint {
     return guestBase + BigInt(offset);
+  }
+
+  /** Writes that address into a descriptor at `at`, without the cost of a bigint. */
+  writeGuestAddress(at: number, offset: number): void {
+    this.view.setUint32(at, offset % wordRange, true);
+    this.view.setUint32(at + 4, guestBaseHigh + Math.floor(offset / wordRange), true);
   }
 
   /** The user address of the byte at `offset`. */
@@ -135,6 +186,30 @@ export class GuestMemory {
     this.#closed = true;
     closeSync(this.fd);
   }
+
+  #take(offset: number, lengthBytes: number): number {
+    const unplugged = this.#plugged.indexOf(false);
+    const endBytes =
+      unplugged === -1 ? this.bytes.length : Number(this.#regions[unplugged]!.mmapOffset);
+    if (offset + lengthBytes > endBytes) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `guest memory: ${lengthBytes} bytes do not fit behind the ${offset} in use of ` +
+          `${endBytes}; ask for more memory`,
+      );
+    }
+    this.#allocatedBytes = offset + lengthBytes;
+    return offset;
+  }
+}
+
+/** Bytes that a region of this kind has a multiple of. */
+export function pageBytesOf(kind: MemoryKind): number {
+  return kind === 'hugetlbfs' ? 2 << 20 : 4096;
+}
+
+export function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
 }
 
 /** An open file of `sizeBytes` that has no name any more. */

@@ -3,153 +3,159 @@
  * sends and receives Ethernet frames through any vhost-user backend.
  *
  *     await using guest = await TestGuest.connect({ path: '/run/vsw/01.sock' });
- *     await guest.send(frame);
- *     const answer = await guest.receive({ timeoutMs: 1000 });
+ *     await guest.send(arp({ senderMac: '52:54:00:00:00:01', senderIp: '10.0.0.1', targetIp: '10.0.0.2' }));
+ *     await guest.expect({ arp: { operation: 'reply', senderIp: '10.0.0.2' } }, { within: 1000 });
  *
- * Nothing polls: the backend signals the call eventfd, which is watched on the event loop (and keeps
- * it alive until close), and the rings say what has happened. The receiveq asks for an interrupt all
- * the time, the transmitq only while somebody waits for it.
+ * This file is the guest's life: connected, lost when the connection ends, connected again or closed.
+ * queue-pair.ts moves the frames, inbox.ts keeps what has arrived, guest-options.ts has what can be
+ * chosen. While it is connected, the watched eventfds keep the event loop alive.
  *
- * For misbehaving on purpose: `memory`, `receiveq.driver.ring`, `transmitq.driver.ring`, kick() and
- * `frontend` give raw access.
- *
- * One queue pair, split rings. Checksums and segmentation are not offered for negotiation.
+ * It has no config space and no control queue: features that need one are negotiated if asked for, and
+ * enablePairs() does what a driver would do through MQ's.
  */
 
 import { TsvswitchError } from '../errors.ts';
-import { native } from '../native.ts';
-import { netHeaderBytes, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
+import {
+  featureNames,
+  netHeaderBytes,
+  protocolFeatures,
+  type VirtioFeatureName,
+  virtioFeatures,
+} from '../vhost-user/features.ts';
+import { memoryTableRegionsMax } from '../vhost-user/message.ts';
+import { type ExpectOptions, expectFrame } from './frames/expect.ts';
+import type { FrameMatcher } from './frames/match.ts';
+import type { ParsedFrame } from './frames/parse.ts';
 import { VhostUserFrontend } from './frontend.ts';
-import { GuestMemory, type MemoryKind } from './guest-memory.ts';
-import { ReceiveQueue } from './receive-queue.ts';
-import { type FrameLayout, TransmitQueue } from './transmit-queue.ts';
-import { Wakeup } from './wakeup.ts';
-
-/** What a guest asks for unless told otherwise. */
-const defaultFeatures =
-  virtioFeatures.VIRTIO_F_VERSION_1 |
-  virtioFeatures.VIRTIO_NET_F_MRG_RXBUF |
-  virtioFeatures.VIRTIO_F_ANY_LAYOUT |
-  virtioFeatures.VIRTIO_F_INDIRECT_DESC |
-  virtioFeatures.VIRTIO_F_EVENT_IDX;
-
-export interface TestGuestOptions {
-  /** Socket of the backend. */
-  readonly path: string;
-  /** Virtio features to accept where they are offered. */
-  readonly features?: bigint;
-  /** Protocol features to accept where they are offered; REPLY_ACK unless given. */
-  readonly protocolFeatures?: bigint;
-  /** Size of both rings, a power of two; 256 unless given. */
-  readonly queueSize?: number;
-  readonly memory?: MemoryKind;
-  /** Bytes; 8 MiB unless given, which is plenty for rings of 256. */
-  readonly memorySizeBytes?: number;
-  readonly memoryRegions?: number;
-  /** Bytes of each receive buffer; 2048 unless given. */
-  readonly receiveBufferBytes?: number;
-  /** How many receive buffers the guest keeps in the ring; as many as fit unless given. */
-  readonly receiveBuffers?: number;
-  /** The limit of every wait that is not given one; 5000 unless given. */
-  readonly timeoutMs?: number;
-}
+import { GuestMemory } from './guest-memory.ts';
+import {
+  checkTimeout,
+  checkWhole,
+  type GuestSettings,
+  memoryBytesOf,
+  settingsOf,
+  type TestGuestOptions,
+  timeoutMsMax,
+} from './guest-options.ts';
+import { Inbox } from './inbox.ts';
+import { QueuePair } from './queue-pair.ts';
+import { RawGuest } from './raw.ts';
+import type { ReceiveQueue } from './receive-queue.ts';
+import type { ReceivedPacket } from './received-packet.ts';
+import type { FrameLayout, TransmitQueue } from './transmit-queue.ts';
 
 export interface WaitOptions {
+  /** The longest to wait, in milliseconds; the guest's own limit unless given. */
   readonly timeoutMs?: number;
 }
 
-const receiveqIndex = 0;
-const transmitqIndex = 1;
-
-/** One queue with its eventfds, as the backend and this guest signal it. */
-interface Doorbells {
-  readonly kickFd: number;
-  readonly callFd: number;
+export interface SendOptions extends FrameLayout, WaitOptions {
+  /** Number of the queue pair to send through; 0 unless given. */
+  readonly queuePair?: number;
 }
 
+/** Lengths of a frame, from its addresses and EtherType to a packet of 64 KiB in it. */
+const frameBytesMin = 14;
+const frameBytesMax = 65550;
+/** How long to rest between attempts to connect again. */
+const reconnectRestMs = 20;
+
+/** How the guest finds its backend. */
+type Dial = (settings: GuestSettings) => Promise<VhostUserFrontend>;
+
+type GuestState =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'running' }
+  /** The connection has ended, or could not be made again. */
+  | { readonly kind: 'lost'; readonly error: TsvswitchError }
+  | { readonly kind: 'closed' };
+
 export class TestGuest {
-  readonly frontend: VhostUserFrontend;
+  /** Memory, rings and messages as they are, for misbehaving on purpose. */
+  readonly raw: RawGuest;
   readonly memory: GuestMemory;
-  readonly receiveq: ReceiveQueue;
-  readonly transmitq: TransmitQueue;
   /** The virtio features both ends agreed on. */
   readonly features: bigint;
-  readonly #doorbells: readonly [Doorbells, Doorbells];
-  readonly #timeoutMs: number;
-  readonly #frames: Uint8Array[] = [];
-  readonly #received = new Wakeup();
-  readonly #reclaimed = new Wakeup();
-  #state: 'connecting' | 'running' | 'closed' = 'connecting';
+  /** All queue pairs, enabled or not. */
+  readonly queuePairs: readonly QueuePair[];
+  readonly #settings: GuestSettings;
+  readonly #dial: Dial;
+  readonly #inbox = new Inbox();
+  #frontend: VhostUserFrontend;
+  #state: GuestState = { kind: 'connecting' };
 
   private constructor(
+    settings: GuestSettings,
+    dial: Dial,
     frontend: VhostUserFrontend,
     memory: GuestMemory,
     features: bigint,
-    options: TestGuestOptions,
   ) {
-    this.frontend = frontend;
+    this.#settings = settings;
+    this.#dial = dial;
+    this.#frontend = frontend;
     this.memory = memory;
     this.features = features;
-    this.#timeoutMs = options.timeoutMs ?? 5000;
-    const has = (bit: bigint) => (features & bit) !== 0n;
-    const size = options.queueSize ?? 256;
-    const eventIdx = has(virtioFeatures.VIRTIO_F_EVENT_IDX);
     const headerBytes = netHeaderBytes(features);
-    const bufferBytes = options.receiveBufferBytes ?? 2048;
-    if (bufferBytes < headerBytes) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `receiveBufferBytes: ${bufferBytes} bytes do not hold a header of ${headerBytes}`,
-      );
-    }
-    this.receiveq = new ReceiveQueue(memory, {
-      queue: receiveqIndex,
-      size,
-      eventIdx,
+    const { receiveBufferBytes, receiveBuffers } = settings;
+    checkWhole('receiveBufferBytes', receiveBufferBytes, headerBytes, Number.MAX_SAFE_INTEGER);
+    const pairOptions = {
+      size: settings.queueSize,
+      packed: this.has('VIRTIO_F_RING_PACKED'),
+      eventIdx: this.has('VIRTIO_F_EVENT_IDX'),
+      inOrder: this.has('VIRTIO_F_IN_ORDER'),
+      mergeable: this.has('VIRTIO_NET_F_MRG_RXBUF'),
       headerBytes,
-      mergeable: has(virtioFeatures.VIRTIO_NET_F_MRG_RXBUF),
-      bufferBytes,
-      bufferCount: options.receiveBuffers ?? size,
-    });
-    this.transmitq = new TransmitQueue(memory, {
-      queue: transmitqIndex,
-      size,
-      eventIdx,
-      headerBytes,
-    });
-    const doorbells = () => ({
-      kickFd: native().eventfdCreate(),
-      callFd: native().eventfdCreate(),
-    });
-    this.#doorbells = [doorbells(), doorbells()];
-    frontend.onEnd((error) => this.#fail(error));
+      bufferBytes: receiveBufferBytes,
+      ...(receiveBuffers === undefined ? {} : { bufferCount: receiveBuffers }),
+      layout: settings.receiveLayout,
+    };
+    const onViolation = (error: TsvswitchError) => this.#inbox.fail(error);
+    this.queuePairs = Array.from(
+      { length: settings.queuePairs },
+      (_, number) => new QueuePair(number, memory, pairOptions, this.#inbox, onViolation),
+    );
+    this.raw = new RawGuest(
+      memory,
+      () => this.#frontend,
+      (number) => this.#pair(number),
+    );
   }
 
-  /** Connects, negotiates, shares memory and starts both queues. */
+  /**
+   * Connects, negotiates, shares memory, starts and enables every queue pair. Throws BAD_OPTION, what
+   * connecting throws, and REFUSED, TIMEOUT, DISCONNECTED or PEER_VIOLATION for what the backend does.
+   */
   static connect(options: TestGuestOptions): Promise<TestGuest> {
-    return TestGuest.#bringUp(VhostUserFrontend.connect(options), options);
+    return TestGuest.#bringUp(options, async ({ path, timeoutMs }) =>
+      VhostUserFrontend.connect({ path, timeoutMs }),
+    );
   }
 
   /** The same for a backend that connects: waits for it on the socket, which is then removed. */
-  static async listen(options: TestGuestOptions): Promise<TestGuest> {
-    return TestGuest.#bringUp(await VhostUserFrontend.listen(options), options);
+  static listen(options: TestGuestOptions): Promise<TestGuest> {
+    return TestGuest.#bringUp(options, ({ path, timeoutMs }) =>
+      VhostUserFrontend.listen({ path, timeoutMs }),
+    );
   }
 
-  static async #bringUp(frontend: VhostUserFrontend, options: TestGuestOptions) {
+  static async #bringUp(options: TestGuestOptions, dial: Dial): Promise<TestGuest> {
+    const settings = settingsOf(options);
+    const frontend = await dial(settings);
     let memory: GuestMemory | undefined;
     let guest: TestGuest | undefined;
     try {
-      const features = await frontend.negotiate(
-        options.features ?? defaultFeatures,
-        options.protocolFeatures ?? protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK,
-      );
+      const features = await frontend.negotiate(settings.features, settings.protocolFeatures);
+      const packed = (features & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n;
+      checkQueueSize(settings.queueSize, packed);
       memory = GuestMemory.create({
-        kind: options.memory ?? 'memfd',
-        sizeBytes: options.memorySizeBytes ?? 8 << 20,
-        regions: options.memoryRegions ?? 1,
+        kind: settings.memory,
+        sizeBytes: memoryBytesOf(settings, packed),
+        regions: settings.memoryRegions,
+        pluggedRegions: settings.pluggedRegions,
       });
-      guest = new TestGuest(frontend, memory, features, options);
-      await guest.#start();
+      guest = new TestGuest(settings, dial, frontend, memory, features);
+      await guest.#start(guest.queuePairs);
       return guest;
     } catch (error) {
       if (guest === undefined) {
@@ -160,77 +166,177 @@ export class TestGuest {
     }
   }
 
+  /** The connection to the backend; another one after reconnect(). */
+  get frontend(): VhostUserFrontend {
+    return this.#frontend;
+  }
+
+  /** The receiveq of the first queue pair. */
+  get receiveq(): ReceiveQueue {
+    return this.queuePairs[0]!.receiveq;
+  }
+
+  /** The transmitq of the first queue pair. */
+  get transmitq(): TransmitQueue {
+    return this.queuePairs[0]!.transmitq;
+  }
+
+  /** Whether a virtio feature was agreed on. */
+  has(feature: VirtioFeatureName): boolean {
+    return (this.features & virtioFeatures[feature]) !== 0n;
+  }
+
   /**
    * Makes a frame available to the backend and kicks it if it asks for that; waits for room in the
-   * ring. Throws TIMEOUT, and DISCONNECTED or PEER_VIOLATION if the guest has come to its end so.
+   * ring. Throws BAD_FRAME, BAD_OPTION, CLOSED, TIMEOUT, and DISCONNECTED or PEER_VIOLATION if the
+   * guest has come to its end so.
    */
-  async send(frame: Uint8Array, layout: FrameLayout & WaitOptions = {}): Promise<void> {
-    const { driver } = this.transmitq;
-    this.#checkRunning();
-    this.#reclaim();
-    // Ends by the frame finding room or by a wait running out.
-    while (!this.transmitq.add(frame, layout)) {
-      await this.#nextReclaim(layout.timeoutMs, 'room in the transmitq');
+  send(frame: Uint8Array, options: SendOptions = {}): Promise<void> {
+    return this.sendAll([frame], options);
+  }
+
+  /** The same for many, shown to the backend as often as the ring is full and once at the end. */
+  async sendAll(frames: readonly Uint8Array[], options: SendOptions = {}): Promise<void> {
+    const { queuePair = 0, timeoutMs = this.#settings.timeoutMs } = options;
+    checkTimeout('timeoutMs', timeoutMs);
+    if (options.indirect && !this.has('VIRTIO_F_INDIRECT_DESC')) {
+      throw new TsvswitchError('BAD_OPTION', 'indirect: VIRTIO_F_INDIRECT_DESC was not agreed on');
     }
-    if (driver.publish()) this.kick('transmitq');
+    for (const frame of frames) checkFrame(frame);
+    const pair = this.#pair(queuePair);
+    this.#checkRunning();
+    pair.reclaim();
+    for (const frame of frames) {
+      // Ends by the frame finding room or by a wait running out.
+      while (!pair.transmitq.add(frame, options)) {
+        pair.publish();
+        await pair.nextReclaim(timeoutMs, 'room in the transmitq');
+        this.#checkRunning();
+      }
+    }
+    pair.publish();
   }
 
   /** Waits until the backend has used every frame sent. */
-  async flush({ timeoutMs }: WaitOptions = {}): Promise<void> {
-    this.#checkRunning();
-    this.#reclaim();
-    while (this.transmitq.driver.outstanding > 0) {
-      await this.#nextReclaim(timeoutMs, 'the transmitq to be drained');
-    }
-  }
-
-  /** The next frame, in the order of arrival; rejects with TIMEOUT if none comes. */
-  async receive({ timeoutMs = this.#timeoutMs }: WaitOptions = {}): Promise<Uint8Array> {
-    const deadlineMs = performance.now() + timeoutMs;
-    // Another receive() may have taken the frame that woke this one.
-    while (this.#frames.length === 0) {
+  async flush({ timeoutMs = this.#settings.timeoutMs }: WaitOptions = {}): Promise<void> {
+    checkTimeout('timeoutMs', timeoutMs);
+    for (const pair of this.queuePairs) {
       this.#checkRunning();
-      const leftMs = Math.max(0, deadlineMs - performance.now());
-      await this.#received.wait(leftMs, `a frame (limit ${timeoutMs} ms)`);
-    }
-    return this.#frames.shift()!;
-  }
-
-  /** Frames that have arrived and nobody has asked for yet. */
-  get pendingFrames(): number {
-    return this.#frames.length;
-  }
-
-  /** Every frame from now on; ends when the guest is closed and throws if it comes to another end. */
-  async *frames(): AsyncGenerator<Uint8Array, void, void> {
-    while (this.#state !== 'closed' || this.#frames.length > 0) {
-      const frame = this.#frames.shift();
-      if (frame !== undefined) yield frame;
-      else {
-        try {
-          // The longest a Node timer can wait; the end of the guest ends the wait as well.
-          await this.#received.wait(2 ** 31 - 1, 'a frame');
-        } catch (error) {
-          if ((error as TsvswitchError).code !== 'CLOSED') throw error;
-        }
+      pair.reclaim();
+      while (pair.transmitq.driver.outstanding > 0) {
+        await pair.nextReclaim(timeoutMs, 'the transmitq to be drained');
       }
     }
   }
 
-  /** Kicks a queue whether the backend asked for it or not. */
-  kick(queue: 'receiveq' | 'transmitq'): void {
-    this.#checkRunning();
-    native().eventfdSignal(this.#doorbells[queue === 'receiveq' ? 0 : 1].kickFd);
+  /** The next frame, in the order of arrival; rejects with TIMEOUT if none comes. */
+  async receive(options: WaitOptions = {}): Promise<Uint8Array> {
+    return (await this.receivePacket(options)).frame;
   }
 
-  /** Stops both queues as a driver does that is unloaded, then disconnects; idempotent. */
-  async close(): Promise<void> {
-    if (this.#state === 'running' && this.frontend.end === undefined) {
+  /** The same with the virtio-net header in front of the frame and the queue pair it came by. */
+  async receivePacket(options: WaitOptions = {}): Promise<ReceivedPacket> {
+    await this.#nextArrival(options);
+    return this.#inbox.shift()!;
+  }
+
+  /** Everything that has arrived, at least one packet; rejects with TIMEOUT if none comes. */
+  async receiveAll(options: WaitOptions = {}): Promise<ReceivedPacket[]> {
+    await this.#nextArrival(options);
+    return this.#inbox.takeAll();
+  }
+
+  /**
+   * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what was
+   * expected, what came instead and where it differs.
+   */
+  expect(matcher: FrameMatcher, options: ExpectOptions = {}): Promise<ParsedFrame> {
+    const within = options.within ?? this.#settings.timeoutMs;
+    return expectFrame(this, matcher, { within });
+  }
+
+  /** Frames that have arrived and nobody has asked for yet. */
+  get pendingFrames(): number {
+    return this.#inbox.length;
+  }
+
+  /** Every frame from now on; ends when the guest is closed and throws if it comes to another end. */
+  async *frames(): AsyncGenerator<Uint8Array, void, void> {
+    while (this.#state.kind !== 'closed' || this.#inbox.length > 0) {
       try {
-        for (const index of [receiveqIndex, transmitqIndex]) {
-          await this.frontend.enableRing(index, false);
-          await this.frontend.stopRing(index);
-        }
+        await this.#inbox.wait(timeoutMsMax, 'a frame');
+      } catch (error) {
+        // Closed by its owner it has only come to its end.
+        if (this.#state.kind !== 'closed') throw error;
+      }
+      const packet = this.#inbox.shift();
+      if (packet !== undefined) yield packet.frame;
+    }
+  }
+
+  /** Kicks a queue of the first pair whether the backend asked for it or not. */
+  kick(queue: 'receiveq' | 'transmitq'): void {
+    this.#checkRunning();
+    this.queuePairs[0]!.kick(queue);
+  }
+
+  /** Uses the first `count` queue pairs and disables the others, as a driver's MQ command does. */
+  async enablePairs(count: number): Promise<void> {
+    checkWhole('count', count, 1, this.queuePairs.length);
+    this.#checkRunning();
+    for (const [number, pair] of this.queuePairs.entries()) {
+      if (pair.enabled !== number < count) await pair.enable(this.#frontend, number < count);
+    }
+  }
+
+  /**
+   * Shares one more region of memory with the backend: by ADD_MEM_REG if CONFIGURE_MEM_SLOTS was agreed
+   * on, else by a new SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
+   */
+  async plugMemory(region: number): Promise<void> {
+    await this.#setPlugged(region, true);
+  }
+
+  /** Takes a region back, by REM_MEM_REG or SET_MEM_TABLE; nothing of the guest's queues may lie in it. */
+  async unplugMemory(region: number): Promise<void> {
+    await this.#setPlugged(region, false);
+  }
+
+  /**
+   * Connects again, for a backend that was restarted or a guest that was disconnected: tries until the
+   * limit, negotiates the same features, shares the same memory and goes on with the same rings behind
+   * the last buffer that was used, so that what the last backend had not used is used by this one.
+   * Throws what connect() throws, and REFUSED if a feature is no longer offered; the guest is lost then,
+   * and this may be called again.
+   */
+  async reconnect({ timeoutMs = this.#settings.timeoutMs }: WaitOptions = {}): Promise<void> {
+    checkTimeout('timeoutMs', timeoutMs);
+    if (this.#state.kind === 'closed') this.#checkRunning();
+    this.#frontend.close();
+    this.#state = { kind: 'connecting' };
+    try {
+      this.#frontend = await this.#redial(performance.now() + timeoutMs);
+      const { protocolFeatures: wanted } = this.#settings;
+      const features = await this.#frontend.negotiate(this.features, wanted);
+      const missing = featureNames(this.features & ~features, virtioFeatures);
+      if (missing.length > 0) {
+        throw new TsvswitchError('REFUSED', `${missing.join(', ')} no longer offered`);
+      }
+      for (const pair of this.queuePairs) pair.reset();
+      this.#inbox.reset();
+      await this.#start(this.queuePairs.filter(({ enabled }) => enabled));
+    } catch (error) {
+      this.#frontend.close();
+      this.#lose(error as TsvswitchError);
+      throw error;
+    }
+  }
+
+  /** Stops all queues as a driver does that is unloaded, then disconnects; idempotent. */
+  async close(): Promise<void> {
+    if (this.#state.kind === 'running' && this.#frontend.end === undefined) {
+      try {
+        for (const pair of this.queuePairs) await pair.stop(this.#frontend);
       } catch {
         // A backend that no longer answers need not be told goodbye.
       }
@@ -240,14 +346,11 @@ export class TestGuest {
 
   /** Dies on the spot: the backend sees the connection end with its queues running. */
   disconnect(): void {
-    if (this.#state === 'closed') return;
-    this.#state = 'closed';
+    if (this.#state.kind === 'closed') return;
+    this.#state = { kind: 'closed' };
     this.#fail(new TsvswitchError('CLOSED', 'this guest is closed'));
-    for (const { kickFd, callFd } of this.#doorbells) {
-      native().closeFd(kickFd);
-      native().closeFd(callFd);
-    }
-    this.frontend.close();
+    this.#frontend.close();
+    for (const pair of this.queuePairs) pair.close();
     this.memory.close();
   }
 
@@ -255,79 +358,126 @@ export class TestGuest {
     return this.close();
   }
 
-  async #start(): Promise<void> {
-    await this.frontend.setMemory(this.memory.regions);
-    const queues = [this.receiveq, this.transmitq] as const;
-    for (const [index, { driver }] of queues.entries()) {
-      const { size, addresses } = driver.ring;
-      const doorbells = this.#doorbells[index]!;
-      await this.frontend.startRing(index, { size, base: 0, addresses, ...doorbells });
+  /** Says over the connection everything that makes the queues run, and enables these pairs. */
+  async #start(enabled: readonly QueuePair[]): Promise<void> {
+    const frontend = this.#frontend;
+    const served = await frontend.queuePairsMax();
+    if (served < this.queuePairs.length) {
+      throw new TsvswitchError(
+        'REFUSED',
+        `the backend serves ${served} queue pairs, not ${this.queuePairs.length}`,
+      );
     }
-    for (const index of queues.keys()) await this.frontend.enableRing(index, true);
-    this.#state = 'running';
-    this.#watch(receiveqIndex, () => this.#harvest());
-    this.#watch(transmitqIndex, () => this.#reclaim());
-    this.#harvest();
-  }
-
-  #watch(index: 0 | 1, onCall: () => void): void {
-    const { callFd } = this.#doorbells[index];
-    native().watchReadable(callFd, () => {
-      native().eventfdDrain(callFd);
-      onCall();
+    await this.#shareMemory();
+    for (const pair of this.queuePairs) await pair.start(frontend);
+    for (const pair of enabled) await pair.enable(frontend, true);
+    this.#state = { kind: 'running' };
+    frontend.onEnd((error) => {
+      if (this.#state.kind === 'running') this.#lose(error);
     });
+    for (const pair of this.queuePairs) pair.watch();
   }
 
-  /** Takes every frame there is, gives the buffers back and asks for the next interrupt. */
-  #harvest(): void {
-    const { driver } = this.receiveq;
-    try {
-      this.#takeFrames();
-      if (driver.publish()) this.kick('receiveq');
-      // What arrived before the interrupt was armed may come without a call: ring the bell here, so
-      // that it is taken in the next turn of the event loop and others get theirs.
-      if (!driver.armInterrupt()) native().eventfdSignal(this.#doorbells[receiveqIndex].callFd);
-    } catch (error) {
-      this.#fail(error as TsvswitchError);
+  /** A table has room for eight regions; with more, each is added by itself, as QEMU does. */
+  async #shareMemory(): Promise<void> {
+    const { regions } = this.memory;
+    if (regions.length <= memoryTableRegionsMax || !this.#hasMemorySlots) {
+      await this.#frontend.setMemory(regions);
+    } else for (const region of regions) await this.#frontend.addMemoryRegion(region);
+  }
+
+  get #hasMemorySlots(): boolean {
+    return this.#frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+  }
+
+  async #setPlugged(index: number, plugged: boolean): Promise<void> {
+    this.#checkRunning();
+    const { memory } = this;
+    const region = memory.region(index);
+    if (memory.isPlugged(index) === plugged) {
+      const state = plugged ? 'plugged already' : 'not plugged';
+      throw new TsvswitchError('BAD_OPTION', `memory region ${index} is ${state}`);
     }
-    if (this.#frames.length > 0) this.#received.wake();
-  }
-
-  #takeFrames(): void {
-    for (let i = 0; i < this.receiveq.driver.ring.size; i++) {
-      const frame = this.receiveq.take();
-      if (frame === undefined) return;
-      this.#frames.push(frame);
-    }
-  }
-
-  #reclaim(): void {
+    memory.setPlugged(index, plugged);
     try {
-      this.transmitq.reclaim();
-      this.#reclaimed.wake();
+      if (!this.#hasMemorySlots) await this.#frontend.setMemory(memory.regions);
+      else if (plugged) await this.#frontend.addMemoryRegion(region);
+      else await this.#frontend.removeMemoryRegion(region);
     } catch (error) {
-      this.#fail(error as TsvswitchError);
+      memory.setPlugged(index, !plugged);
       throw error;
     }
   }
 
-  /** Resolves when the backend has used something of the transmitq and it was reclaimed. */
-  async #nextReclaim(timeoutMs: number | undefined, what: string): Promise<void> {
-    const { driver } = this.transmitq;
-    if (driver.armInterrupt()) {
-      await this.#reclaimed.wait(timeoutMs ?? this.#timeoutMs, what);
-    } else this.#reclaim();
-    driver.disarmInterrupt();
+  async #redial(deadlineMs: number): Promise<VhostUserFrontend> {
+    for (;;) {
+      const leftMs = Math.max(0, deadlineMs - performance.now());
+      try {
+        return await this.#dial({ ...this.#settings, timeoutMs: Math.ceil(leftMs) });
+      } catch (error) {
+        const isThere = (error as TsvswitchError).code !== 'SYSTEM';
+        if (isThere || leftMs === 0 || this.#state.kind === 'closed') throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.min(reconnectRestMs, leftMs)));
+    }
+  }
+
+  /** Resolves when the inbox holds a packet, which the caller takes at once. */
+  async #nextArrival({ timeoutMs = this.#settings.timeoutMs }: WaitOptions): Promise<void> {
+    checkTimeout('timeoutMs', timeoutMs);
+    const deadlineMs = performance.now() + timeoutMs;
+    // Another receive() may have taken the frame that woke this one.
+    while (this.#inbox.length === 0) {
+      this.#checkRunning();
+      const leftMs = Math.max(0, deadlineMs - performance.now());
+      await this.#inbox.wait(leftMs, `a frame (limit ${timeoutMs} ms)`);
+    }
+  }
+
+  #lose(error: TsvswitchError): void {
+    if (this.#state.kind === 'closed') return;
+    this.#state = { kind: 'lost', error };
+    this.#fail(error);
   }
 
   /** Ends every wait with the reason; what has arrived can still be received. */
   #fail(error: TsvswitchError): void {
-    this.#received.fail(error);
-    this.#reclaimed.fail(error);
+    this.#inbox.fail(error);
+    for (const pair of this.queuePairs) pair.fail(error);
+  }
+
+  #pair(number: number): QueuePair {
+    checkWhole('queuePair', number, 0, this.queuePairs.length - 1);
+    return this.queuePairs[number]!;
   }
 
   #checkRunning(): void {
-    if (this.#state !== 'running') throw new TsvswitchError('CLOSED', 'this guest is closed');
-    if (this.frontend.end !== undefined) throw this.frontend.end;
+    const state = this.#state;
+    if (state.kind === 'running') return;
+    if (state.kind === 'lost') throw state.error;
+    const why = state.kind === 'closed' ? 'closed' : 'connecting';
+    throw new TsvswitchError('CLOSED', `this guest is ${why}`);
   }
+}
+
+function checkFrame(frame: Uint8Array): void {
+  if (!(frame instanceof Uint8Array)) {
+    throw new TsvswitchError('BAD_FRAME', `a frame must be a Uint8Array, not ${typeof frame}`);
+  }
+  if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
+    throw new TsvswitchError(
+      'BAD_FRAME',
+      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it is ` +
+        'sent by raw.send()',
+    );
+  }
+}
+
+function checkQueueSize(size: number, packed: boolean): void {
+  if (packed || (size & (size - 1)) === 0) return;
+  throw new TsvswitchError(
+    'BAD_OPTION',
+    `queueSize: ${size} is not a power of two, as a split ring must have; with ` +
+      'VIRTIO_F_RING_PACKED any size is possible',
+  );
 }

@@ -1,14 +1,58 @@
 /** The public entry 'tsvswitch/testing': guests without machines, for tests of anything vhost-user. */
 
 export {
-  DriverQueue,
-  type DriverQueueOptions,
-  type Piece,
-  type UsedChain,
-} from './driver-queue.ts';
+  type FeatureTable,
+  featureNames,
+  type ProtocolFeatureName,
+  protocolFeatures,
+  type VirtioFeatureName,
+  virtioFeatures,
+} from '../vhost-user/features.ts';
+export { type Message, type RequestName, requestNumbers } from '../vhost-user/message.ts';
+export { DriverQueue, type DriverQueueOptions, type UsedChain } from './driver-queue.ts';
+export {
+  type ArpFields,
+  arp,
+  build,
+  type FrameFields,
+  type Icmp6Fields,
+  type IcmpFields,
+  icmp4,
+  icmp6,
+  type TcpFields,
+  tcp4,
+  tcp6,
+  type UdpFields,
+  udp4,
+  udp6,
+} from './frames/build.ts';
+export { describe } from './frames/describe.ts';
+export { assertFrame, type ExpectOptions, expectFrame, type FrameSource } from './frames/expect.ts';
+export type {
+  ArpLayer,
+  EthernetLayer,
+  FrameLayers,
+  Icmp6Layer,
+  IcmpLayer,
+  Ip4Layer,
+  Ip6Layer,
+  LayerName,
+  TcpLayer,
+  UdpLayer,
+  VlanLayer,
+} from './frames/layers.ts';
+export type { FieldPattern, FrameMatcher, FramePattern, LayerPattern } from './frames/match.ts';
+export { type ParsedFrame, parse } from './frames/parse.ts';
 export { type FrontendOptions, VhostUserFrontend } from './frontend.ts';
-export { TestGuest, type TestGuestOptions, type WaitOptions } from './guest.ts';
+export { type SendOptions, TestGuest, type WaitOptions } from './guest.ts';
 export { GuestMemory, type GuestMemoryOptions, type MemoryKind } from './guest-memory.ts';
-export { ReceiveQueue, type ReceiveQueueOptions } from './receive-queue.ts';
+export type { FeatureChoice, TestGuestOptions } from './guest-options.ts';
+export * from './net-header.ts';
+export { type EventSuppression, type PackedDescriptor, PackedRing } from './packed-ring.ts';
+export { QueuePair, type QueuePairOptions } from './queue-pair.ts';
+export { RawGuest, type RawMessage } from './raw.ts';
+export { type BufferLayout, ReceiveQueue, type ReceiveQueueOptions } from './receive-queue.ts';
+export type { ReceivedPacket } from './received-packet.ts';
+export type { Piece } from './ring-driver.ts';
 export { type Descriptor, SplitRing, type UsedElement } from './split-ring.ts';
 export { type FrameLayout, TransmitQueue, type TransmitQueueOptions } from './transmit-queue.ts';

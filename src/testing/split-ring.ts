@@ -1,7 +1,7 @@
 /**
  * One split virtqueue as bytes in guest memory, seen from the driver: every field, readable and
  * writable, right or wrong. It keeps no state of its own and checks nothing, so that a test can
- * misbehave through it; driver-queue.ts is the driver that behaves.
+ * misbehave through it; split-driver.ts is the driver that behaves.
  *
  * Ordering. Both index fields are accessed with Atomics, everything else with plain loads and stores.
  * Atomics are sequentially consistent, so a descriptor or ring entry written before `availIndex` is
@@ -28,19 +28,32 @@ const ringHeadBytes = 4;
 /** used_event or avail_event behind it. */
 const ringTailBytes = 2;
 
+/** One entry of a split ring's descriptor table, or of an indirect table. */
 export interface Descriptor {
+  /** Guest address of the buffer. */
   readonly address: bigint;
   readonly lengthBytes: number;
+  /** `VIRTQ_DESC_F_*`, or nonsense. */
   readonly flags: number;
+  /** Index of the chain's next descriptor where `flags` has NEXT. */
   readonly next: number;
 }
 
+/** One entry of a used ring. */
 export interface UsedElement {
+  /** Head of the chain, or the buffer id of a packed ring. */
   readonly id: number;
+  /** What the device says it has written. */
   readonly lengthBytes: number;
 }
 
+/** Bytes that a split ring of `size` takes, its parts' alignment included. */
+export function splitRingBytes(size: number): number {
+  return (descriptorBytes + 2 + usedElementBytes) * size + 2 * (ringHeadBytes + ringTailBytes) + 16;
+}
+
 export class SplitRing {
+  readonly format = 'split';
   readonly size: number;
   readonly #memory: GuestMemory;
   readonly #descOffset: number;
@@ -50,11 +63,15 @@ export class SplitRing {
   constructor(memory: GuestMemory, size: number) {
     this.size = size;
     this.#memory = memory;
-    this.#descOffset = memory.allocate(descriptorBytes * size, 16);
-    this.#availOffset = memory.allocate(ringHeadBytes + 2 * size + ringTailBytes, 2);
-    this.#usedOffset = memory.allocate(ringHeadBytes + usedElementBytes * size + ringTailBytes, 4);
+    this.#descOffset = memory.allocateWhole(descriptorBytes * size, 16);
+    this.#availOffset = memory.allocateWhole(ringHeadBytes + 2 * size + ringTailBytes, 2);
+    this.#usedOffset = memory.allocateWhole(
+      ringHeadBytes + usedElementBytes * size + ringTailBytes,
+      4,
+    );
   }
 
+  /** Where the parts lie, as SET_VRING_ADDR says it. */
   get addresses(): RingAddresses {
     return {
       desc: this.#memory.userAddress(this.#descOffset),
@@ -67,9 +84,30 @@ export class SplitRing {
     writeDescriptorAt(this.#memory, this.#descOffset + descriptorBytes * index, descriptor);
   }
 
+  /** A descriptor of memory at `offset`, which must exist; what the behaving driver writes. */
+  describe(index: number, offset: number, lengthBytes: number, flags: number, next: number): void {
+    const at = this.#descOffset + descriptorBytes * index;
+    describeAt(this.#memory, at, offset, lengthBytes, flags, next);
+  }
+
+  readDescriptor(index: number): Descriptor {
+    const at = this.#descOffset + descriptorBytes * index;
+    const { view } = this.#memory;
+    return {
+      address: view.getBigUint64(at, true),
+      lengthBytes: view.getUint32(at + 8, true),
+      flags: view.getUint16(at + 12, true),
+      next: view.getUint16(at + 14, true),
+    };
+  }
+
   /** Entry `slot` of the available ring; `slot` is not wrapped. */
   setAvailEntry(slot: number, head: number): void {
     this.#memory.view.setUint16(this.#availOffset + ringHeadBytes + 2 * slot, head, true);
+  }
+
+  availEntry(slot: number): number {
+    return this.#memory.view.getUint16(this.#availOffset + ringHeadBytes + 2 * slot, true);
   }
 
   get availIndex(): number {
@@ -80,11 +118,19 @@ export class SplitRing {
     this.#store(this.#availOffset + 2, index);
   }
 
+  get availFlags(): number {
+    return this.#load(this.#availOffset);
+  }
+
   set availFlags(flags: number) {
     this.#store(this.#availOffset, flags);
   }
 
   /** Where the driver wants the next interrupt, behind the available ring. */
+  get usedEvent(): number {
+    return this.#load(this.#availOffset + ringHeadBytes + 2 * this.size);
+  }
+
   set usedEvent(index: number) {
     this.#store(this.#availOffset + ringHeadBytes + 2 * this.size, index);
   }
@@ -93,8 +139,17 @@ export class SplitRing {
     return this.#load(this.#usedOffset + 2);
   }
 
+  /** The device's to write; only a misbehaving driver does. */
+  set usedIndex(index: number) {
+    this.#store(this.#usedOffset + 2, index);
+  }
+
   get usedFlags(): number {
     return this.#load(this.#usedOffset);
+  }
+
+  set usedFlags(flags: number) {
+    this.#store(this.#usedOffset, flags);
   }
 
   /** Where the device wants the next kick, behind the used ring. */
@@ -102,11 +157,21 @@ export class SplitRing {
     return this.#load(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size);
   }
 
+  set availEvent(index: number) {
+    this.#store(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size, index);
+  }
+
   /** Element `slot` of the used ring; `slot` is not wrapped. */
   usedElement(slot: number): UsedElement {
     const at = this.#usedOffset + ringHeadBytes + usedElementBytes * slot;
     const { view } = this.#memory;
     return { id: view.getUint32(at, true), lengthBytes: view.getUint32(at + 4, true) };
+  }
+
+  setUsedElement(slot: number, { id, lengthBytes }: UsedElement): void {
+    const at = this.#usedOffset + ringHeadBytes + usedElementBytes * slot;
+    this.#memory.view.setUint32(at, id, true);
+    this.#memory.view.setUint32(at + 4, lengthBytes, true);
   }
 
   #load(offset: number): number {
@@ -128,4 +193,19 @@ export function writeDescriptorAt(
   memory.view.setUint32(offset + 8, lengthBytes, true);
   memory.view.setUint16(offset + 12, flags, true);
   memory.view.setUint16(offset + 14, next, true);
+}
+
+/** The same for a buffer at an offset of memory. */
+export function describeAt(
+  memory: GuestMemory,
+  at: number,
+  offset: number,
+  lengthBytes: number,
+  flags: number,
+  next: number,
+): void {
+  memory.writeGuestAddress(at, offset);
+  memory.view.setUint32(at + 8, lengthBytes, true);
+  memory.view.setUint16(at + 12, flags, true);
+  memory.view.setUint16(at + 14, next, true);
 }

@@ -6,8 +6,10 @@
  */
 
 import { TsvswitchError } from '../errors.ts';
-import { DriverQueue, type DriverQueueOptions, type Piece } from './driver-queue.ts';
+import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import { type NetHeader, writeNetHeader } from './net-header.ts';
+import type { Piece } from './ring-driver.ts';
 
 const blockBytes = 2048;
 
@@ -24,6 +26,16 @@ export interface FrameLayout {
   readonly pieces?: readonly number[];
   /** Through an indirect table, which must have been negotiated. */
   readonly indirect?: boolean;
+  /**
+   * The virtio-net header in front of the frame, for offloads: its fields (absent ones are 0) or its
+   * bytes, right or wrong. All zeros unless given: no checksum to complete, nothing to cut.
+   */
+  readonly header?: Partial<NetHeader> | Uint8Array;
+}
+
+/** Bytes of memory that a transmitq of `size` takes beside its ring. */
+export function transmitBlocksBytes(size: number): number {
+  return size * blockBytes;
 }
 
 export class TransmitQueue {
@@ -39,16 +51,22 @@ export class TransmitQueue {
     this.#blocks = Array.from({ length: options.size }, () => memory.allocate(blockBytes, 64));
   }
 
-  /** Writes a frame into the ring; false if there is no room before more of it is reclaimed. */
-  add(frame: Uint8Array, layout: FrameLayout): boolean {
-    const indirect = layout.indirect ?? false;
-    const lengths = this.#cut(frame.length + this.#options.headerBytes, layout.pieces ?? []);
-    this.driver.checkLength(lengths.length, indirect);
-    if (lengths.length > this.#blocks.length || !this.driver.hasRoom(lengths.length, indirect)) {
-      return false;
+  /**
+   * Writes a frame into the ring; false if there is no room before more of it is reclaimed. Throws
+   * BAD_OPTION for a layout that never fits.
+   */
+  add(frame: Uint8Array, layout: FrameLayout = {}): boolean {
+    const { header, indirect = false } = layout;
+    const totalBytes = frame.length + this.#options.headerBytes;
+    if (layout.pieces === undefined && totalBytes <= blockBytes) {
+      return this.#addWhole(frame, header, indirect);
     }
-    // All zeros: no checksum to complete, no segmentation (§5.1.6.2).
-    const bytes = Buffer.concat([Buffer.alloc(this.#options.headerBytes), frame]);
+    const lengths = this.#cut(totalBytes, layout.pieces ?? []);
+    this.driver.checkLength(lengths.length, indirect);
+    if (!this.#hasRoom(lengths.length, indirect)) return false;
+    const bytes = Buffer.alloc(totalBytes);
+    this.#writeHeader(bytes, new DataView(bytes.buffer, bytes.byteOffset), 0, header);
+    bytes.set(frame, this.#options.headerBytes);
     let copiedBytes = 0;
     const pieces = lengths.map((lengthBytes): Piece => {
       const offset = this.#blocks.pop()!;
@@ -65,13 +83,50 @@ export class TransmitQueue {
     for (let i = 0; i < this.#options.size; i++) {
       const used = this.driver.takeUsed();
       if (used === undefined) return;
-      this.#blocks.push(...used.pieces.map(({ offset }) => offset));
+      for (const { offset } of used.pieces) this.#blocks.push(offset);
+    }
+  }
+
+  /** The common case: one block, one piece, one copy. */
+  #addWhole(frame: Uint8Array, header: FrameLayout['header'], indirect: boolean): boolean {
+    if (!this.#hasRoom(1, indirect)) return false;
+    const { headerBytes } = this.#options;
+    const offset = this.#blocks.pop()!;
+    const { bytes, view } = this.#memory;
+    this.#writeHeader(bytes, view, offset, header);
+    bytes.set(frame, offset + headerBytes);
+    this.driver.add([{ offset, lengthBytes: headerBytes + frame.length }], indirect);
+    return true;
+  }
+
+  #hasRoom(pieceCount: number, indirect: boolean): boolean {
+    return pieceCount <= this.#blocks.length && this.driver.hasRoom(pieceCount, indirect);
+  }
+
+  #writeHeader(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    header: FrameLayout['header'] = {},
+  ): void {
+    const { headerBytes, queue } = this.#options;
+    if (!(header instanceof Uint8Array)) {
+      writeNetHeader(view, at, header);
+      if (headerBytes === 12) view.setUint16(at + 10, header.numBuffers ?? 0, true);
+    } else if (header.length === headerBytes) bytes.set(header, at);
+    else {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `queue ${queue}: a header of ${header.length} bytes where ${headerBytes} were agreed on`,
+      );
     }
   }
 
   #cut(totalBytes: number, wanted: readonly number[]): number[] {
     const wantedBytes = wanted.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
-    if (wantedBytes > totalBytes || wanted.some((bytes) => !(bytes >= 1 && bytes <= blockBytes))) {
+    const isLength = (bytes: number) =>
+      Number.isInteger(bytes) && bytes >= 1 && bytes <= blockBytes;
+    if (wantedBytes > totalBytes || !wanted.every(isLength)) {
       throw new TsvswitchError(
         'BAD_OPTION',
         `pieces of ${wanted.join(', ')} bytes for ${totalBytes} bytes of header and frame; ` +

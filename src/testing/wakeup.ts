@@ -1,6 +1,7 @@
 /**
  * A condition that several callers wait for, each with a time limit: wake() ends every wait, fail()
- * ends every wait of now and later with an error. Waiters look again for themselves what is true.
+ * ends every wait of now and, until reset(), later with an error. Waiters look again for themselves
+ * what is true.
  */
 
 import { TsvswitchError } from '../errors.ts';
@@ -35,6 +36,11 @@ export class Wakeup {
       resolve();
     }
     this.#waiters.clear();
+  }
+
+  /** Forgets the failure: waits are possible again. */
+  reset(): void {
+    this.#failure = undefined;
   }
 
   /** The first failure stays. */

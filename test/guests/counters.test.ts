@@ -28,7 +28,7 @@ describe('counters', () => {
     for (let i = 0; i < 10; i++) await a.send(frameBetween(0, 1, i, 100));
     for (let i = 0; i < 4; i++) await b.send(frameBetween(1, 0, i, 1000));
     for (let i = 0; i < 3; i++) await a.send(frameBetween(0, 2, i, 60));
-    await a.send(new Uint8Array(13));
+    a.raw.send(new Uint8Array(13));
     await a.send(frameBetween(0, 0));
     await a.send(ethernetFrame({ from: broadcast, to: macOf(1) }));
     await a.flush();
