@@ -26,6 +26,9 @@ const requirements = [
   // Kernel modules come compressed with one or the other, or not at all.
   { program: 'xz', package: 'xz-utils', tasks: guests },
   { program: 'zstd', package: 'zstd', tasks: guests },
+  // How machines of a lab are logged in to: the tiny guest's server, and the host's client.
+  { program: 'dropbear', package: 'dropbear-bin', tasks: ['test'], folders: ['/usr/sbin'] },
+  { program: 'ssh', package: 'openssh-client', tasks: ['test'] },
   // The independent frontend in the tests, and a peer in the benchmark.
   { program: 'dpdk-testpmd', package: 'dpdk-dev', tasks: ['test'], optionalTasks: ['bench'] },
   ...['net-virtio', 'net-vhost', 'mempool-ring', 'net-ring'].map((library) => ({

@@ -77,7 +77,7 @@ function prepare(options: DemoOptions): ListrTask<Prepared>[] {
         const changes = options.hugepages
           ? await reserveHugepages(machineNumbers.length, tinyMemoryMiB)
           : [];
-        const { memory, reason } = await chooseMemory(machineNumbers.length, tinyMemoryMiB);
+        const { memory, reason } = await chooseMemory(machineNumbers.map(() => tinyMemoryMiB));
         prepared.memory = memory;
         task.title = [`Guest memory: ${reason}`, ...changes].join('; ');
       },

@@ -78,10 +78,10 @@ async function writableMount(mounts: string, pageBytes: number): Promise<string 
   return undefined;
 }
 
-/** Where `machines` machines of `memoryMiB` each get their memory from, with things as they are. */
-export async function chooseMemory(machines: number, memoryMiB: number): Promise<MemoryChoice> {
+/** Where machines of these sizes get their memory from, with things as they are. */
+export async function chooseMemory(sizesMiB: readonly number[]): Promise<MemoryChoice> {
   const { pageBytes, available, folder } = await hugepages();
-  const needed = machines * pagesFor(memoryMiB, pageBytes);
+  const needed = sizesMiB.reduce((sum, memoryMiB) => sum + pagesFor(memoryMiB, pageBytes), 0);
   if (folder !== undefined && needed > 0 && available >= needed) {
     return {
       memory: { type: 'hugepages', folder },

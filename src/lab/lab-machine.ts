@@ -1,43 +1,99 @@
-/** A machine of a lab, as seen by whoever wants to run something in it. */
+/**
+ * A machine of a lab, as seen by whoever wants to run something in it.
+ *
+ * It holds nothing but names: whether the machine runs, and where its ssh server is, is looked up at
+ * every call, so that it stays good when the machine is restarted by somebody else.
+ */
 
 import { TsvswitchError } from '../errors.ts';
-
-export interface ExecOptions {
-  /** How long it may take, in milliseconds; a minute unless given. */
-  readonly limitMs?: number;
-  /** What it reads on standard input; nothing unless given. */
-  readonly input?: string | Uint8Array;
-}
-
-export interface ExecResult {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly status: number;
-}
+import { labKey } from './cloud-init/keys.ts';
+import { isAlive } from './detached-process.ts';
+import { deathOf } from './lab-death.ts';
+import type { LabState, MachineFiles } from './lab-state.ts';
+import {
+  type ExecOptions,
+  type ExecResult,
+  runOverSsh,
+  type SshTarget,
+  sshArguments,
+} from './ssh.ts';
 
 export class LabMachine {
   readonly name: string;
-  readonly consoleSocket: string;
-  readonly consoleLog: string;
-  readonly qemuLog: string;
+  readonly #state: LabState;
+  readonly #files: MachineFiles;
 
-  constructor(name: string, files: { consoleSocket: string; consoleLog: string; qemuLog: string }) {
+  constructor(name: string, state: LabState) {
     this.name = name;
-    this.consoleSocket = files.consoleSocket;
-    this.consoleLog = files.consoleLog;
-    this.qemuLog = files.qemuLog;
+    this.#state = state;
+    this.#files = state.filesOf(name);
   }
 
-  /** Runs a program with its arguments, or a line for the user's shell, over ssh. */
-  async exec(
-    _command: readonly string[] | string,
-    _options: ExecOptions = {},
-  ): Promise<ExecResult> {
-    throw new TsvswitchError('MACHINE_FAILED', `${this.name} does not run`);
+  /** A unix socket with the guest's console, for one client at a time. */
+  get consoleSocket(): string {
+    return this.#files.consoleSocket;
   }
 
-  /** Arguments of `ssh` up to the destination; a command may follow. */
+  /** All the console has shown since the machine was started. */
+  get consoleLog(): string {
+    return this.#files.consoleLog;
+  }
+
+  get qemuLog(): string {
+    return this.#files.qemuLog;
+  }
+
+  /**
+   * Runs a program with its arguments, or a line for the user's shell. A status other than 0 is a
+   * result. Throws MACHINE_FAILED if the machine does not run, TIMEOUT.
+   */
+  async exec(command: readonly string[] | string, options: ExecOptions = {}): Promise<ExecResult> {
+    const result = await runOverSsh(await this.#target(), command, options);
+    // The client's own status when the connection breaks: the machine may just have ended.
+    if (result.status === 255) await this.#target();
+    return result;
+  }
+
+  /** Like exec(), but a status other than 0 is MACHINE_FAILED. Returns standard output. */
+  async check(command: readonly string[] | string, options: ExecOptions = {}): Promise<string> {
+    const { stdout, stderr, status } = await this.exec(command, options);
+    if (status !== 0) {
+      const line = typeof command === 'string' ? command : command.join(' ');
+      throw new TsvswitchError(
+        'MACHINE_FAILED',
+        `${this.name}: \`${line}\` ended with status ${status}:\n${stdout}${stderr}`,
+      );
+    }
+    return stdout;
+  }
+
+  /** The arguments with which `ssh` leads into the machine; a command may follow them. */
   async sshArguments(): Promise<string[]> {
-    throw new TsvswitchError('MACHINE_FAILED', `${this.name} does not run`);
+    return sshArguments(await this.#target());
   }
+
+  async #target(): Promise<SshTarget> {
+    const record = this.#state.load()?.machines[this.name];
+    if (record?.life.state !== 'up') {
+      throw new TsvswitchError(
+        'MACHINE_FAILED',
+        `${this.name} does not run; \`tsvswitch lab up\` starts it`,
+      );
+    }
+    if (!isAlive(record.life.process)) {
+      const { sentence } = deathOf(this.name, this.#files);
+      throw new TsvswitchError('MACHINE_FAILED', sentence);
+    }
+    return sshTarget(this.#state, this.name, record);
+  }
+}
+
+export async function sshTarget(
+  state: LabState,
+  name: string,
+  { plan, sshPort }: { readonly plan: { readonly user: string }; readonly sshPort: number },
+): Promise<SshTarget> {
+  const { privateKeyFile } = await labKey(state.folder);
+  const { knownHosts } = state.filesOf(name);
+  return { name, port: sshPort, user: plan.user, privateKeyFile, knownHosts };
 }

@@ -1,18 +1,61 @@
-/** A lab: machines and their switch, as a lab file declares them. */
+/**
+ * A lab: machines and their switch, as a lab file declares them, brought up and taken down.
+ *
+ *     await using lab = await Lab.open({ machines: { vm1: {}, vm2: {} } });
+ *     await lab.up();
+ *     await lab.machine('vm1').check('ping -c 1 192.168.0.2');
+ *
+ * The machines and the switch are processes of their own: they stay when this one ends, and any process
+ * of the same user that opens the same file sees and changes the same lab, one change at a time. Only
+ * a lab that this object brought up goes with it, disks and all, when it is disposed of.
+ *
+ * How it comes about: lab-change.ts. Where things are kept: lab-state.ts.
+ */
 
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { TsvswitchError } from '../errors.ts';
-import type { LabPlan } from './file/plan.ts';
-import type { LabMachine } from './lab-machine.ts';
-import type { IperfResult, LabProgress, LabStatus, PingMatrix } from './lab-report.ts';
+import { bootId, isAlive, type ProcessRecord, uptimeMs } from './detached-process.ts';
+import type { LabDefinition, MachineDefinition } from './file/definition.ts';
+import { type LabPlan, type MachinePlan, planOf } from './file/plan.ts';
+import {
+  type Change,
+  converge,
+  discard,
+  isRunning,
+  machineDiffers,
+  settledRecord,
+  stopRecorded,
+  takeDown,
+} from './lab-change.ts';
+import { deathOf, readTail } from './lab-death.ts';
+import { withLock } from './lab-lock.ts';
+import { LabMachine } from './lab-machine.ts';
+import { iperfBetween, type Measured, pingsFrom } from './lab-measure.ts';
+import type {
+  IperfResult,
+  LabProgress,
+  LabStatus,
+  LabSwitchStatus,
+  Life,
+  MachineStatus,
+  PingMatrix,
+} from './lab-report.ts';
+import { type LabRecord, LabState, type MachineRecord } from './lab-state.ts';
 
-/** What a lab file holds, as an object. */
-export type LabDefinition = Readonly<Record<string, unknown>>;
-export type MachineDefinition = Readonly<Record<string, unknown>>;
+export type { LabMachine } from './lab-machine.ts';
+export type * from './lab-report.ts';
+export type { ExecOptions, ExecResult } from './ssh.ts';
+export type { LabDefinition, LabPlan, MachineDefinition, MachinePlan };
 
 export interface LabOptions {
   /** The main script of the command `tsvswitch`; the one of this package unless given. */
   readonly command?: string;
-  /** What a lab without a file is known by, in place of its path: the same again is the same lab. */
+  /**
+   * What a lab without a file is known by, in place of its path: who opens it with the same origin
+   * opens the same lab. Unless given nobody else does.
+   */
   readonly origin?: string;
 }
 
@@ -27,59 +70,253 @@ export interface DownOptions extends ChangeOptions {
   readonly destroy?: boolean;
 }
 
+const iperfSecondsDefault = 3;
+
 export class Lab {
-  readonly plan: LabPlan;
+  readonly #filePlan: LabPlan;
+  readonly #state: LabState;
+  readonly #command: string;
+  #isOurs = false;
 
-  private constructor(plan: LabPlan) {
-    this.plan = plan;
+  private constructor(plan: LabPlan, options: LabOptions) {
+    this.#filePlan = plan;
+    this.#state = new LabState(plan);
+    this.#command = options.command ?? fileURLToPath(new URL('../cli/main.js', import.meta.url));
   }
 
-  /** Reads and checks what a lab is to be, a file or its content as an object. Changes nothing. */
-  static async open(_from: string | LabDefinition, _options: LabOptions = {}): Promise<Lab> {
-    throw new TsvswitchError('CLOSED', 'a lab cannot be opened yet');
+  /**
+   * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing. Throws
+   * LAB_INVALID, LAB_FILE_UNREADABLE.
+   */
+  static async open(from: string | LabDefinition, options: LabOptions = {}): Promise<Lab> {
+    if (typeof from !== 'string') {
+      const origin = options.origin ?? `lab-${randomBytes(6).toString('hex')}`;
+      return new Lab(planOf(from, { file: resolve(origin) }), options);
+    }
+    // Reading YAML is only for those who have some.
+    const { readLabFile } = await import('./file/lab-file.ts');
+    return new Lab(await readLabFile(from), options);
   }
 
-  /** Makes what runs what the plan says, changing nothing that is so already, and waits for every machine. */
-  async up(_options: ChangeOptions = {}): Promise<void> {}
+  /** The machines of the file, then those that were added. */
+  get plan(): LabPlan {
+    return this.#planWith(this.#state.load());
+  }
 
-  /** Shuts every machine down, then the switch. */
-  async down(_options: DownOptions = {}): Promise<void> {}
+  /**
+   * Makes what runs what the plan says, changing nothing that is so already, and returns when all
+   * machines are ready. Throws MACHINE_FAILED, SWITCH_FAILED, MEMORY_SHORT, PROGRAM_MISSING,
+   * PROGRAM_TOO_OLD, LAB_BUSY, LAB_PORT_TAKEN, LAB_STATE_UNUSABLE, and what images throw.
+   */
+  async up(options: ChangeOptions = {}): Promise<void> {
+    await this.#change(options, async (change) => {
+      const { machines } = change.plan;
+      const known = Object.entries(change.record.machines);
+      this.#isOurs ||= known.every(([, { life }]) => life.state === 'down');
+      const leaving = known.flatMap(([name, { life }]) =>
+        life.state === 'up' && !machines.some((machine) => machine.name === name) ? [name] : [],
+      );
+      await converge(change, machines, leaving);
+    });
+  }
+
+  /** Shuts every machine down, then the switch. A lab that is down already is left as it is. */
+  async down(options: DownOptions = {}): Promise<void> {
+    await this.#change(options, (change) => takeDown(change, options.destroy ?? false));
+    this.#isOurs = false;
+  }
 
   async status(): Promise<LabStatus> {
-    throw new TsvswitchError('CLOSED', 'a lab cannot be opened yet');
+    const record = this.#state.load();
+    const plan = this.#planWith(record);
+    const gone = Object.entries(record?.machines ?? {}).flatMap(([name, { life, plan: last }]) =>
+      life.state === 'up' && !plan.machines.some((machine) => machine.name === name) ? [last] : [],
+    );
+    return {
+      name: plan.name,
+      id: plan.id,
+      file: plan.file,
+      folder: this.#state.folder,
+      switch: this.#switchStatus(record),
+      machines: [
+        ...plan.machines.map((machine) => this.#machineStatus(machine, record)),
+        ...gone.map((machine) => ({ ...this.#machineStatus(machine, record), differs: true })),
+      ],
+    };
   }
 
-  /** Shuts a machine down and starts it again, with the disk it has. */
-  async restart(_name: string, _options: ChangeOptions = {}): Promise<void> {}
+  /** Shuts a machine down and starts it again, with the disks it has. */
+  async restart(name: string, options: ChangeOptions = {}): Promise<void> {
+    await this.#change(options, async (change) => {
+      const machine = this.#planned(change.plan, name);
+      await stopRecorded(change, name, true);
+      await converge(change, [machine], []);
+    });
+  }
 
-  /** Adds a machine to the running lab. It stays until it is removed or the lab goes down. */
+  /**
+   * Adds a machine to the lab, and brings both up if need be. It stays, as if it were in the file,
+   * until it is removed or the lab destroyed.
+   */
   async add(
-    _name: string,
-    _definition: MachineDefinition,
-    _options: ChangeOptions = {},
-  ): Promise<void> {}
+    name: string,
+    definition: MachineDefinition,
+    options: ChangeOptions = {},
+  ): Promise<void> {
+    await this.#change(options, async (change) => {
+      const { name: labName, file, machines } = change.plan;
+      const [machine] = planOf({ name: labName, machines: { [name]: definition } }, { file })
+        .machines as [MachinePlan];
+      for (const other of machines) refuseDouble(machine, other);
+      const added = new Set([...change.added, name]);
+      await converge({ ...change, added }, [machine], []);
+    });
+  }
 
-  /** Takes a machine out of the running lab, and its disk with it. */
-  async remove(_name: string, _options: ChangeOptions = {}): Promise<void> {}
+  /** Ends a machine and removes its disks. One that is in the file comes back with the next `up`, new. */
+  async remove(name: string, options: ChangeOptions = {}): Promise<void> {
+    await this.#change(options, async (change) => {
+      this.#planned(change.plan, name);
+      await discard(change, name);
+    });
+  }
 
   machine(name: string): LabMachine {
-    throw new TsvswitchError('BAD_OPTION', `${this.plan.name} has no machine ${name}`);
+    this.#planned(this.plan, name);
+    return new LabMachine(name, this.#state);
   }
 
-  /** Every machine to every other one. */
-  async ping(_options: { readonly signal?: AbortSignal } = {}): Promise<PingMatrix> {
-    throw new TsvswitchError('CLOSED', 'a lab cannot be opened yet');
+  /** Every machine that runs to every other one. */
+  async ping(): Promise<PingMatrix> {
+    const record = this.#state.load();
+    const running = this.plan.machines
+      .filter(({ name, addresses }) => addresses.length > 0 && isRunning(record?.machines[name]))
+      .map((plan) => this.#measured(plan));
+    const pings = await Promise.all(
+      running.map((from) =>
+        pingsFrom(
+          from,
+          running.filter((to) => to !== from),
+        ),
+      ),
+    );
+    return { machines: running.map(({ plan }) => plan.name), pings: pings.flat() };
   }
 
-  /** TCP from one machine to another. */
+  /** TCP from one machine to another, for some seconds. */
   async iperf(
-    _from: string,
-    _to: string,
-    _options: { readonly seconds?: number } = {},
+    from: string,
+    to: string,
+    options: { readonly seconds?: number } = {},
   ): Promise<IperfResult> {
-    throw new TsvswitchError('CLOSED', 'a lab cannot be opened yet');
+    const [sender, receiver] = [from, to].map((name) =>
+      this.#measured(this.#planned(this.plan, name)),
+    ) as [Measured, Measured];
+    return iperfBetween(sender, receiver, options.seconds ?? iperfSecondsDefault);
   }
 
   /** Takes the lab down with all it made if it was this object that brought it up. */
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isOurs) await this.down({ destroy: true });
+  }
+
+  #change<T>(options: ChangeOptions, work: (change: Change) => Promise<T>): Promise<T> {
+    const { name } = this.#filePlan;
+    return withLock(name, this.#state.folder, async () => {
+      const record = await settledRecord(this.#state);
+      const plan = this.#planWith(record);
+      return work({
+        plan,
+        state: this.#state,
+        record,
+        added: new Set(plan.machines.slice(this.#filePlan.machines.length).map(({ name }) => name)),
+        command: this.#command,
+        progress: options.progress ?? (() => {}),
+        signal: options.signal,
+      });
+    });
+  }
+
+  #planWith(record: LabRecord | undefined): LabPlan {
+    const { machines } = this.#filePlan;
+    const added = Object.values(record?.machines ?? {}).flatMap(({ isAdded, plan }) =>
+      isAdded && !machines.some(({ name }) => name === plan.name) ? [plan] : [],
+    );
+    return { ...this.#filePlan, machines: [...machines, ...added] };
+  }
+
+  #planned(plan: LabPlan, name: string): MachinePlan {
+    const machine = plan.machines.find((candidate) => candidate.name === name);
+    if (machine !== undefined) return machine;
+    const names = plan.machines.map((candidate) => candidate.name).join(', ');
+    throw new TsvswitchError(
+      'NO_SUCH_MACHINE',
+      `lab ${plan.name} has no machine ${name}; it has ${names || 'none'}`,
+    );
+  }
+
+  #measured(plan: MachinePlan): Measured {
+    return { plan, machine: new LabMachine(plan.name, this.#state) };
+  }
+
+  #machineStatus(machine: MachinePlan, record: LabRecord | undefined): MachineStatus {
+    const current = record?.machines[machine.name];
+    return {
+      name: machine.name,
+      ...this.#machineLife(machine.name, current),
+      sshPort: current?.sshPort ?? machine.sshPort,
+      user: machine.user,
+      mac: machine.mac,
+      addresses: machine.addresses,
+      differs: current !== undefined && machineDiffers(current, machine),
+    };
+  }
+
+  #machineLife(name: string, record: MachineRecord | undefined): Life {
+    if (record?.life.state !== 'up') return { state: 'stopped' };
+    const { process, ready } = record.life;
+    const life = lifeOf(process);
+    if (life.state === 'running') return ready ? life : { state: 'starting', pid: process.pid };
+    if (life.state === 'stopped') return life;
+    const { isShutdown, sentence } = deathOf(name, this.#state.filesOf(name));
+    return isShutdown ? { state: 'stopped' } : { state: 'crashed', log: sentence };
+  }
+
+  #switchStatus(record: LabRecord | undefined): LabSwitchStatus {
+    const { type } = this.#filePlan.switch;
+    const current = record?.switch;
+    const control = current?.control ?? this.#state.control;
+    if (current?.process === undefined) return { type, control, state: 'stopped' };
+    const life = lifeOf(current.process);
+    const log = readTail(this.#state.switchLog).join('\n');
+    return { type, control, ...(life.state === 'crashed' ? { ...life, log } : life) };
+  }
+}
+
+/** `log` is the caller's to find. */
+function lifeOf(process: ProcessRecord): Life {
+  if (isAlive(process)) {
+    return { state: 'running', pid: process.pid, uptimeMs: uptimeMs(process) };
+  }
+  // Nobody crashed if all of the host has been started anew.
+  return process.bootId === bootId() ? { state: 'crashed', log: '' } : { state: 'stopped' };
+}
+
+function refuseDouble(machine: MachinePlan, other: MachinePlan): void {
+  const refuse = (what: string) => {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `${machine.name}: ${what} is that of ${other.name}; give it another`,
+    );
+  };
+  if (machine.name === other.name) refuse('the name');
+  if (machine.mac === other.mac) refuse(`the MAC address ${machine.mac}`);
+  if (machine.sshPort !== undefined && machine.sshPort === other.sshPort) {
+    refuse(`the ssh port ${machine.sshPort}`);
+  }
+  const bare = (address: string) => address.split('/')[0];
+  const double = machine.addresses.find((address) =>
+    other.addresses.some((taken) => bare(taken) === bare(address)),
+  );
+  if (double !== undefined) refuse(`the address ${double}`);
 }

@@ -20,7 +20,7 @@ import { type MachineOptions, qemuArguments, qemuProgram } from './qemu.ts';
 const stopLimitMs = 5000;
 
 export interface StartOptions
-  extends Omit<MachineOptions, 'consoleSocket' | 'consoleLog' | 'controlSocket'> {
+  extends Omit<MachineOptions, 'consoleSocket' | 'consoleLog' | 'controlSocket' | 'qmpSocket'> {
   /** Where the sockets and the log go; short, as a unix socket path holds 107 bytes. */
   readonly folder: string;
   readonly signal?: AbortSignal;
@@ -51,18 +51,19 @@ export class Machine {
 
   /** Starts QEMU; the guest begins to boot. `shell.ready()` says when it has. */
   static async start({ folder, signal, ...rest }: StartOptions): Promise<Machine> {
+    const controlSocket = join(folder, `${rest.name}.control`);
     const options: MachineOptions = {
       ...rest,
       consoleSocket: join(folder, `${rest.name}.console`),
       consoleLog: join(folder, `${rest.name}.log`),
-      controlSocket: join(folder, `${rest.name}.control`),
+      controlSocket,
     };
     const process = execa(qemuProgram, qemuArguments(options), processOptions);
     const ended = process.then((result) => endOf(options.name, result));
     const abandoned = new AbortController();
     const connection = GuestShell.connect(
       options.name,
-      options.controlSocket,
+      controlSocket,
       ended,
       AbortSignal.any([abandoned.signal, ...(signal ? [signal] : [])]),
     );

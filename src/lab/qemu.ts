@@ -30,6 +30,8 @@ export interface VhostUserCard {
   readonly queuePairs?: number;
   /** Further options of QEMU's virtio-net-pci, such as `{ packed: 'on', guest_tso4: 'off' }`. */
   readonly deviceOptions?: Readonly<Record<string, string>>;
+  /** How this QEMU is told to come back to a switch that was restarted, such as reconnect=1. */
+  readonly reconnect?: string;
 }
 
 /** Frames as datagrams between two unix sockets, one a datagram: no switch, no shared memory. */
@@ -40,7 +42,21 @@ export interface DatagramCard {
   readonly mac: string;
 }
 
-export type NetworkCard = VhostUserCard | DatagramCard;
+/** Behind QEMU's own NAT, the guest as 10.0.2.15; ssh to it is forwarded from a port of the loopback. */
+export interface UserCard {
+  readonly type: 'user';
+  readonly sshPort: number;
+  readonly mac: string;
+}
+
+export type NetworkCard = VhostUserCard | DatagramCard | UserCard;
+
+/** A disk on virtio. */
+export interface Drive {
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly readOnly?: boolean;
+}
 
 /** A kernel that QEMU loads itself, without firmware menus or a boot loader. */
 export interface DirectBoot {
@@ -55,12 +71,17 @@ export interface MachineOptions {
   readonly memoryMiB: number;
   readonly memory: MachineMemory;
   readonly accelerator: Accelerator;
-  readonly boot: DirectBoot;
+  /** undefined boots from the first drive. */
+  readonly boot?: DirectBoot;
+  readonly drives?: readonly Drive[];
   readonly cards: readonly NetworkCard[];
   /** Unix sockets QEMU makes, and the file that keeps all the console ever printed. */
   readonly consoleSocket: string;
   readonly consoleLog: string;
-  readonly controlSocket: string;
+  /** undefined for a guest that has other ways to be talked to. */
+  readonly controlSocket?: string;
+  /** Where QEMU is talked to; see qmp.ts. */
+  readonly qmpSocket?: string;
   /** Further arguments, behind all others. */
   readonly extraArguments?: readonly string[];
 }
@@ -78,22 +99,37 @@ export function qemuArguments(machine: MachineOptions): string[] {
     ...['-smp', String(machine.cpus)],
     ...['-m', `${machine.memoryMiB}M`],
     ...['-object', memoryBackend(machine)],
-    ...['-kernel', machine.boot.kernel],
-    ...['-initrd', machine.boot.initrd],
-    ...['-append', machine.boot.commandLine],
+    ...directBoot(machine.boot),
+    ...(machine.drives ?? []).flatMap((drive) => ['-drive', driveOptions(drive)]),
     ...serialPort(
       'console',
       machine.consoleSocket,
       `wait=off,logfile=${value(machine.consoleLog)}`,
     ),
     // With wait=on the first words of the guest cannot be missed.
-    ...serialPort('control', machine.controlSocket, 'wait=on'),
+    ...(machine.controlSocket === undefined
+      ? []
+      : serialPort('control', machine.controlSocket, 'wait=on')),
+    ...(machine.qmpSocket === undefined
+      ? []
+      : ['-qmp', `unix:${value(machine.qmpSocket)},server=on,wait=off`]),
     ...machine.cards.flatMap((card, index) => [
       ...networkBackend(card, index),
       ...['-device', networkDevice(card, index, kvm)],
     ]),
     ...(machine.extraArguments ?? []),
   ];
+}
+
+function directBoot(boot: DirectBoot | undefined): string[] {
+  if (boot === undefined) return [];
+  return ['-kernel', boot.kernel, '-initrd', boot.initrd, '-append', boot.commandLine];
+}
+
+function driveOptions({ path, format, readOnly }: Drive): string {
+  const options = `if=virtio,format=${format},file=${value(path)}`;
+  // What a guest discards is given back to the host.
+  return readOnly ? `${options},readonly=on` : `${options},discard=unmap`;
 }
 
 function memoryBackend({ memory, memoryMiB }: MachineOptions): string {
@@ -116,8 +152,9 @@ function networkBackend(card: NetworkCard, index: number): string[] {
   switch (card.type) {
     case 'vhost-user': {
       const queues = isMultiqueue(card) ? `,queues=${card.queuePairs}` : '';
+      const reconnect = card.reconnect === undefined ? '' : `,${card.reconnect}`;
       return [
-        ...['-chardev', `socket,id=port${index},path=${value(card.socket)}`],
+        ...['-chardev', `socket,id=port${index},path=${value(card.socket)}${reconnect}`],
         ...['-netdev', `vhost-user,id=net${index},chardev=port${index}${queues}`],
       ];
     }
@@ -125,6 +162,10 @@ function networkBackend(card: NetworkCard, index: number): string[] {
       const local = `local.type=unix,local.path=${value(card.localSocket)}`;
       const remote = `remote.type=unix,remote.path=${value(card.remoteSocket)}`;
       return ['-netdev', `dgram,id=net${index},${local},${remote}`];
+    }
+    case 'user': {
+      const ssh = `hostfwd=tcp:127.0.0.1:${card.sshPort}-:22`;
+      return ['-netdev', `user,id=net${index},${ssh}`];
     }
   }
 }

@@ -50,12 +50,7 @@ export function tinyGuestBoot(guest: TinyGuest, hostname: string, address: strin
 /** Everything in the initramfs. `modules` are files of the host, in loading order. */
 export async function initramfsEntries(modules: readonly string[]): Promise<CpioEntry[]> {
   const busybox = await programPath('busybox', 'busybox-static');
-  const iperf3 = await programPath('iperf3', 'iperf3');
   const applets = (await execa(busybox, ['--list'])).stdout.split('\n');
-  const libraries = new Set([
-    ...(await sharedLibraries(busybox)),
-    ...(await sharedLibraries(iperf3)),
-  ]);
   return [
     { type: 'folder', path: 'proc' },
     { type: 'folder', path: 'sys' },
@@ -64,12 +59,11 @@ export async function initramfsEntries(modules: readonly string[]): Promise<Cpio
     // The kernel opens it for init before devtmpfs is mounted.
     { type: 'character-device', path: 'dev/console', major: 5, minor: 1 },
     { type: 'file', path: 'init', content: Buffer.from(initScript(modules)), executable: true },
-    await fileEntry(busybox, 'bin/busybox'),
+    ...(await programEntries('busybox', 'busybox-static')),
     ...applets
       .filter((applet) => applet !== 'busybox')
       .map((applet): CpioEntry => ({ type: 'link', path: `bin/${applet}`, target: 'busybox' })),
-    await fileEntry(iperf3, 'bin/iperf3'),
-    ...(await Promise.all(Array.from(libraries, (path) => fileEntry(path, path.slice(1))))),
+    ...(await programEntries('iperf3', 'iperf3')),
     ...(await Promise.all(modules.map((path) => fileEntry(path, `modules/${basename(path)}`)))),
   ];
 }
@@ -93,11 +87,14 @@ for word in $(cat /proc/cmdline); do
   esac
 done
 ip link set lo up
-ip link set eth0 up && ip addr add "$address" dev eth0
+[ -n "$address" ] && ip link set eth0 up && ip addr add "$address" dev eth0
 
 # The console: a shell that comes back when it is left.
 export PS1='\\h:\\w# '
 (cd /root; while :; do setsid cttyhack sh </dev/ttyS0 >/dev/ttyS0 2>&1; done) &
+
+# A machine of a lab goes on as tiny-seed.ts says, and does not come back.
+[ -f /lab/init ] && . /lab/init
 
 # The control port: one command a line, in a shell of its own.
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
@@ -117,12 +114,23 @@ done
 `;
 }
 
+/** A program of this host, into /bin, and the libraries it needs, where they are here. */
+export async function programEntries(program: string, debianPackage: string): Promise<CpioEntry[]> {
+  const path = await programPath(program, debianPackage);
+  const libraries = await sharedLibraries(path);
+  return [
+    await fileEntry(path, `bin/${program}`),
+    ...(await Promise.all(libraries.map((library) => fileEntry(library, library.slice(1))))),
+  ];
+}
+
 async function fileEntry(from: string, path: string): Promise<CpioEntry> {
   return { type: 'file', path, content: await readFile(from), executable: true };
 }
 
 async function programPath(program: string, debianPackage: string): Promise<string> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+  // Servers are in sbin, which only root's PATH has.
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']) {
     const path = join(folder, program);
     if (
       await access(path, constants.X_OK).then(

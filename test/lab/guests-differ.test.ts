@@ -66,7 +66,7 @@ const events: SwitchEvent[] = [];
 beforeAll(async () => {
   const guest = await tinyGuest();
   const { accelerator } = await probeKvm(guest.kernel.image);
-  const { memory } = await chooseMemory(machines.length, tinyMemoryMiB);
+  const { memory } = await chooseMemory(machines.map(() => tinyMemoryMiB));
   network = await TinyNetwork.create({ machines: machines.length, guest, accelerator, memory });
   vswitch = Switch.open();
   vswitch.on('event', (event) => events.push(event));

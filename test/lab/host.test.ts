@@ -38,7 +38,7 @@ test('machines that need more than there is get memfd, and the reason counts pag
   const { total, pageBytes: size } = await hugepages();
   // Twice what the pool has, whatever it has on this host.
   const memoryMiB = Math.ceil(((total + 1) * (size || pageBytes) * 2) / 2 ** 20);
-  const { memory, reason } = await chooseMemory(1, memoryMiB);
+  const { memory, reason } = await chooseMemory([memoryMiB]);
   expect(memory).toEqual({ type: 'memfd' });
   expect(reason).toMatch(/^memfd \(\d+ huge pages are free, \d+ would be needed\)$/);
 });

@@ -14,7 +14,7 @@ let network: TinyNetwork;
 beforeAll(async () => {
   const guest = await tinyGuest();
   const { accelerator } = await probeKvm(guest.kernel.image);
-  const { memory } = await chooseMemory(2, tinyMemoryMiB);
+  const { memory } = await chooseMemory([tinyMemoryMiB, tinyMemoryMiB]);
   network = await TinyNetwork.create({ machines: 2, guest, accelerator, memory });
   await network.startSwitch(resolve('dist/cli/main.js'));
   await Promise.all([network.boot(1), network.boot(2)]);

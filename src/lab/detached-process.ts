@@ -1,0 +1,135 @@
+/**
+ * Processes that outlive whoever started them, and how they are told from strangers.
+ *
+ * A pid alone is no name: the kernel uses it again. So a process is remembered with the time it started
+ * and the boot that time belongs to, and taken for ours only if all three agree. One that was started by
+ * a process that was killed before it could write that down is found by a mark in its environment.
+ *
+ * It reads /proc of processes of the same user; no signal is ever sent to anything else.
+ *
+ * Source: Linux proc(5), /proc/pid/stat and /proc/pid/environ.
+ */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface ProcessRecord {
+  readonly pid: number;
+  /** When it started, in clock ticks since the boot. */
+  readonly startTicks: number;
+  readonly bootId: string;
+}
+
+export interface DetachedOptions {
+  /** Gets what it writes to standard output and error; emptied first. */
+  readonly log: string;
+  readonly folder: string;
+  /** See findMarked(). */
+  readonly mark: string;
+}
+
+const markVariable = 'TSVSWITCH_LAB';
+const lookPauseMs = 20;
+/** How long a process may take to end after SIGTERM, and the kernel to end it after SIGKILL. */
+const endLimitMs = 5000;
+/** Linux USER_HZ, the same on every architecture that Node runs on. */
+const ticksPerSecond = 100;
+
+/** Starts a program in a session of its own. Throws what spawn() throws if there is no such program. */
+export async function startDetached(
+  program: string,
+  args: readonly string[],
+  { log, folder, mark }: DetachedOptions,
+): Promise<ProcessRecord> {
+  const output = await open(log, 'w', 0o600);
+  try {
+    const child = spawn(program, args, {
+      cwd: folder,
+      detached: true,
+      env: { ...process.env, [markVariable]: mark },
+      stdio: ['ignore', output.fd, output.fd],
+    });
+    await once(child, 'spawn');
+    child.unref();
+    const pid = child.pid!;
+    // One that has ended again already is a zombie until Node has heard of it, or nothing any more.
+    return { pid, startTicks: statOf(pid)?.startTicks ?? 0, bootId: bootId() };
+  } finally {
+    await output.close();
+  }
+}
+
+export function isAlive(record: ProcessRecord): boolean {
+  return record.bootId === bootId() && statOf(record.pid)?.startTicks === record.startTicks;
+}
+
+export function thisProcess(): ProcessRecord {
+  return { pid: process.pid, startTicks: statOf(process.pid)!.startTicks, bootId: bootId() };
+}
+
+/** Changes with every boot of this machine. */
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+/** How long it has been running. */
+export function uptimeMs({ startTicks }: ProcessRecord): number {
+  const sinceBootS = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+  return Math.max(0, Math.round((sinceBootS - startTicks / ticksPerSecond) * 1000));
+}
+
+/** Whether it ended within the time. */
+export async function ended(record: ProcessRecord, limitMs: number): Promise<boolean> {
+  const giveUpMs = performance.now() + limitMs;
+  while (isAlive(record)) {
+    if (performance.now() > giveUpMs) return false;
+    await sleep(lookPauseMs);
+  }
+  return true;
+}
+
+/** Asks it to end, kills it if it does not, and returns when it is gone. */
+export async function end(record: ProcessRecord): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    if (!isAlive(record)) return;
+    try {
+      process.kill(record.pid, signal);
+    } catch {
+      // It ended in between.
+    }
+    if (await ended(record, endLimitMs)) return;
+  }
+}
+
+/** The running processes that were started with this mark, and their children. */
+export function findMarked(mark: string): ProcessRecord[] {
+  const wanted = `${markVariable}=${mark}`;
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).flatMap((pid) => {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      const stat = statOf(pid);
+      if (pid === process.pid || stat === undefined || !environment.includes(wanted)) return [];
+      return [{ pid, startTicks: stat.startTicks, bootId: bootId() }];
+    } catch {
+      // It belongs to somebody else, or has ended.
+      return [];
+    }
+  });
+}
+
+/** undefined if there is no such process, or nothing is left of it but its exit status. */
+function statOf(pid: number): { readonly startTicks: number } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the program's name in parentheses, with whatever is in it.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    return { startTicks: Number(fields[19]) };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * Makes what runs what a plan says, machine by machine, and writes down every step.
+ *
+ * Everything that can be lacking (images, QEMU, memory) is found before anything is stopped. Then
+ * machines that are not wanted, or not like this, are stopped; the switch is started if need be; every
+ * machine gets its port, and those that do not run are started, side by side. One that fails does not
+ * keep the others from getting ready; all failures are told together at the end.
+ *
+ * The record is written right after each process is started. If this process is killed just in between,
+ * the next change finds the stray by its mark (detached-process.ts) and ends it first.
+ *
+ * The caller holds the lock.
+ */
+
+import { existsSync } from 'node:fs';
+import { rm, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { TsvswitchError } from '../errors.ts';
+import { labKey } from './cloud-init/keys.ts';
+import { end, findMarked, isAlive } from './detached-process.ts';
+import type { LabPlan, MachinePlan } from './file/plan.ts';
+import { type BaseImage, baseImage, type ImageSource } from './image/image.ts';
+import { labHost } from './lab-host.ts';
+import { machineReady } from './lab-ready.ts';
+import type { LabProgress, LabStage } from './lab-report.ts';
+import { folderOf, type StartRequest, startMachine } from './lab-start.ts';
+import type { LabRecord, LabState, MachineRecord } from './lab-state.ts';
+import { stopMachine } from './lab-stop.ts';
+import { closePort, closeSwitch, openPort, openSwitch } from './lab-switch.ts';
+import { freePorts } from './loopback-port.ts';
+
+export interface Change {
+  readonly plan: LabPlan;
+  readonly state: LabState;
+  readonly record: LabRecord;
+  /** Names of the plan's machines that are not in the file. */
+  readonly added: ReadonlySet<string>;
+  /** The main script of the command, for the switch. */
+  readonly command: string;
+  readonly progress: LabProgress;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Somebody else may take a port between our look and QEMU's. */
+const portTriesMax = 3;
+
+/** What is recorded, with no process left that is not. */
+export async function settledRecord(state: LabState): Promise<LabRecord> {
+  const record = state.begin();
+  const recorded = [
+    record.switch?.process,
+    ...Object.values(record.machines).map(({ life }) =>
+      life.state === 'up' ? life.process : undefined,
+    ),
+  ];
+  const strays = findMarked(state.folder).filter(
+    (found) => !recorded.some((process) => isDeepStrictEqual(process, found)),
+  );
+  await Promise.all(strays.map(end));
+  return record;
+}
+
+/** Whether a machine was started with another plan than this. */
+export function machineDiffers(record: MachineRecord, machine: MachinePlan): boolean {
+  // What is undefined is left out of a record.
+  return !isDeepStrictEqual(record.plan, JSON.parse(JSON.stringify(machine)));
+}
+
+export function isRunning(record: MachineRecord | undefined): boolean {
+  return record?.life.state === 'up' && isAlive(record.life.process);
+}
+
+/** Lets `machines` run as planned and everything in `leaving` not at all. */
+export async function converge(
+  change: Change,
+  machines: readonly MachinePlan[],
+  leaving: readonly string[],
+): Promise<void> {
+  const { plan, state, record, command, progress, signal } = change;
+  const isAsPlanned = (machine: MachinePlan) => {
+    const current = record.machines[machine.name];
+    return isRunning(current) && !machineDiffers(current!, machine);
+  };
+  const starting = machines.filter((machine) => !isAsPlanned(machine));
+  const stopping = [...leaving, ...starting.map(({ name }) => name)].filter((name) =>
+    isRunning(record.machines[name]),
+  );
+  for (const machine of starting) refuseOtherImage(change, machine);
+  // One that runs but is not ready yet has been left halfway.
+  const waiting = machines.filter(
+    (machine) => !starting.includes(machine) && !isReady(record, machine),
+  );
+  const images = await imagesOf(change, [...starting, ...waiting]);
+  const host = await labHost(
+    starting.map(({ memoryMiB }) => memoryMiB),
+    stopping.reduce((sum, name) => sum + record.machines[name]!.plan.memoryMiB, 0),
+  );
+  const { publicKey } = await labKey(state.folder);
+  signal?.throwIfAborted();
+
+  await Promise.all(stopping.map((name) => stopRecorded(change, name, true)));
+  for (const name of leaving) await closePort(state, record, name);
+  const sshPorts = await choosePorts(record, starting);
+  progress({ machine: undefined, stage: 'switch', state: 'running' });
+  await using client = await openSwitch(state, record, plan, command);
+  for (const { name } of machines) await openPort(state, record, client, name);
+  progress({ machine: undefined, stage: 'switch', state: 'done' });
+  signal?.throwIfAborted();
+
+  const request = (machine: MachinePlan, sshPort: number): StartRequest => ({
+    state,
+    machine,
+    before: record.machines[machine.name]?.plan,
+    image: images.get(keyOf(machine.image))!,
+    host,
+    sshPort,
+    publicKey,
+    folder: folderOf(plan.file),
+    progress: (event) => progress({ machine: machine.name, ...event }),
+    signal,
+  });
+  await together(change, [
+    ...starting.map((machine, index) => request(machine, sshPorts[index]!)),
+    ...waiting.map((machine) => request(machine, record.machines[machine.name]!.sshPort)),
+  ]);
+}
+
+/** Stops what is up, then the switch; with `destroy` nothing of the lab is left. */
+export async function takeDown(change: Change, destroy: boolean): Promise<void> {
+  const { state, record, progress } = change;
+  const names = Object.keys(record.machines).filter(
+    (name) => record.machines[name]!.life.state === 'up',
+  );
+  await Promise.all(names.map((name) => stopRecorded(change, name, !destroy)));
+  progress({ machine: undefined, stage: 'stop', state: 'running' });
+  await closeSwitch(state, record);
+  await rm(state.runtimeFolder, { recursive: true, force: true });
+  // The folder of all labs goes with the last of them.
+  await rmdir(dirname(state.runtimeFolder)).catch(() => {});
+  if (destroy) await rm(state.folder, { recursive: true, force: true });
+  progress({ machine: undefined, stage: 'stop', state: 'done' });
+}
+
+/** Stops a machine, and forgets it with its disks. */
+export async function discard(change: Change, name: string): Promise<void> {
+  const { state, record } = change;
+  await stopRecorded(change, name, false);
+  await closePort(state, record, name);
+  await rm(state.filesOf(name).folder, { recursive: true, force: true });
+  delete record.machines[name];
+  state.save(record);
+}
+
+/** Stops a machine if it is up. */
+export async function stopRecorded(
+  { state, record, progress }: Change,
+  name: string,
+  isGraceful: boolean,
+): Promise<void> {
+  const current = record.machines[name];
+  if (current?.life.state !== 'up') return;
+  progress({ machine: name, stage: 'stop', state: 'running' });
+  const files = state.filesOf(name);
+  const hasDisks = existsSync(files.disk) || current.plan.disks.length > 0;
+  await stopMachine(name, files, current.life.process, isGraceful && hasDisks);
+  record.machines[name] = { ...current, life: { state: 'down' } };
+  state.save(record);
+  progress({ machine: name, stage: 'stop', state: 'done' });
+}
+
+function isReady(record: LabRecord, { name }: MachinePlan): boolean {
+  const life = record.machines[name]?.life;
+  return life?.state === 'up' && life.ready;
+}
+
+/** Starts what does not run and waits for all of them. */
+async function together(change: Change, requests: readonly StartRequest[]): Promise<void> {
+  const { progress, signal } = change;
+  const results = await Promise.allSettled(
+    requests.map(async (request) => {
+      let stage: LabStage = 'start';
+      const noting: StartRequest['progress'] = (event) => {
+        stage = event.stage;
+        request.progress(event);
+      };
+      try {
+        await startAndWait(change, { ...request, progress: noting });
+      } catch (error) {
+        const detail = (error as Error).message.split('\n')[0]!;
+        progress({ machine: request.machine.name, stage, state: 'failed', detail });
+        throw error;
+      }
+    }),
+  );
+  signal?.throwIfAborted();
+  const failures = results.flatMap((result) =>
+    result.status === 'rejected' ? [result.reason] : [],
+  );
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) {
+    const sentences = failures.map((failure: Error) => failure.message).join('\n');
+    throw new TsvswitchError('MACHINE_FAILED', sentences, { cause: failures[0] });
+  }
+}
+
+async function startAndWait(change: Change, request: StartRequest): Promise<void> {
+  const { record, state, added } = change;
+  const { machine } = request;
+  const note = (sshPort: number, life: MachineRecord['life']) => {
+    const isAdded = added.has(machine.name);
+    record.machines[machine.name] = { plan: machine, isAdded, sshPort, life };
+    state.save(record);
+  };
+  let { sshPort } = request;
+  if (!isRunning(record.machines[machine.name])) {
+    sshPort = await startOnFreePort(request, (process, port) =>
+      note(port, { state: 'up', process, ready: false }),
+    );
+  }
+  const life = record.machines[machine.name]!.life;
+  if (life.state !== 'up') return;
+  await machineReady({ ...request, sshPort }, life.process);
+  note(sshPort, { ...life, ready: true });
+}
+
+async function startOnFreePort(
+  request: StartRequest,
+  started: (process: Parameters<Parameters<typeof startMachine>[1]>[0], sshPort: number) => void,
+): Promise<number> {
+  for (let sshPort = request.sshPort, tries = 1; ; tries++) {
+    try {
+      await startMachine({ ...request, sshPort }, (process) => started(process, sshPort));
+      return sshPort;
+    } catch (error) {
+      const isTaken = error instanceof TsvswitchError && error.code === 'LAB_PORT_TAKEN';
+      if (!isTaken || request.machine.sshPort !== undefined || tries === portTriesMax) throw error;
+      [sshPort] = (await freePorts([undefined])) as [number];
+    }
+  }
+}
+
+async function choosePorts(
+  record: LabRecord,
+  machines: readonly MachinePlan[],
+): Promise<readonly number[]> {
+  const wishes = machines.map(({ name, sshPort }) => sshPort ?? record.machines[name]?.sshPort);
+  const ports = await freePorts(wishes);
+  for (const [index, { name, sshPort }] of machines.entries()) {
+    if (sshPort === undefined || sshPort === ports[index]) continue;
+    throw new TsvswitchError(
+      'LAB_PORT_TAKEN',
+      `${name}: port ${sshPort} of 127.0.0.1 is taken; free it, give the machine another sshPort, or none for any free one`,
+    );
+  }
+  return ports;
+}
+
+/** A disk is on top of the image it was made from, and what the machine wrote makes sense on no other. */
+function refuseOtherImage({ state, record }: Change, { name, image }: MachinePlan): void {
+  const before = record.machines[name]?.plan.image;
+  if (before === undefined || isDeepStrictEqual(before, image)) return;
+  if (!existsSync(state.filesOf(name).disk)) return;
+  throw new TsvswitchError(
+    'DISK_EXISTS',
+    `${name}: its disk was made from another image (${keyOf(before)}); \`tsvswitch lab remove ${name}\` removes the disk, then it can be started from this one`,
+  );
+}
+
+/** Every image once, however many machines are made from it. */
+async function imagesOf(
+  { progress, signal }: Change,
+  machines: readonly MachinePlan[],
+): Promise<Map<string, BaseImage>> {
+  const images = new Map<string, BaseImage>();
+  for (const { image } of machines) {
+    const key = keyOf(image);
+    if (images.has(key)) continue;
+    const users = machines.filter((machine) => keyOf(machine.image) === key);
+    const tell = (state: 'running' | 'done', detail?: { detail?: string; fraction?: number }) => {
+      for (const { name } of users) progress({ machine: name, stage: 'image', state, ...detail });
+    };
+    tell('running');
+    const base = await baseImage(image, {
+      progress: ({ phase, fraction }) =>
+        tell('running', { detail: phase, ...(fraction === undefined ? {} : { fraction }) }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    tell('done');
+    images.set(key, base);
+  }
+  return images;
+}
+
+function keyOf(image: ImageSource): string {
+  return Object.values(image).join(' ');
+}

@@ -1,0 +1,93 @@
+/**
+ * What a lab has to know of the host before it starts machines: which QEMU, KVM or not, and whose memory.
+ *
+ * Everything that can be lacking is found out here, before anything is started or stopped.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { TsvswitchError } from '../errors.ts';
+import { guestKernel } from './debian-kernel.ts';
+import { chooseMemory } from './host.ts';
+import { probeKvm } from './kvm.ts';
+import { type Accelerator, type MachineMemory, qemuProgram } from './qemu.ts';
+
+export interface LabHost {
+  readonly accelerator: Accelerator;
+  readonly memory: MachineMemory;
+  /** The chardev option by which this QEMU finds a switch that was restarted. */
+  readonly reconnect: string;
+}
+
+/** What Ubuntu 22.04 has; the options used here are all older. */
+const qemuOldest = [6, 2] as const;
+/** Since when the pause is given in milliseconds, and the option in seconds is deprecated. */
+const qemuReconnectMs = [9, 2] as const;
+/** What QEMU itself needs beside its guest's memory. */
+const qemuOverheadMiB = 64;
+
+/**
+ * For machines that are to start; `freedMiB` of memory will be free by then that is not now. Throws
+ * PROGRAM_MISSING, PROGRAM_TOO_OLD and MEMORY_SHORT.
+ */
+export async function labHost(sizesMiB: readonly number[], freedMiB: number): Promise<LabHost> {
+  const version = await qemuVersion();
+  const [accelerator, memory] = await Promise.all([
+    usableAccelerator(),
+    memoryFor(sizesMiB, freedMiB),
+  ]);
+  const reconnect = isBefore(version, qemuReconnectMs) ? 'reconnect=1' : 'reconnect-ms=200';
+  return { accelerator, memory, reconnect };
+}
+
+/** Major and minor number out of what `qemu-system-x86_64 --version` prints. */
+export function parseQemuVersion(text: string): readonly [major: number, minor: number] {
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(text) ?? [];
+  const version = [Number(major ?? 0), Number(minor ?? 0)] as const;
+  if (isBefore(version, qemuOldest)) {
+    const found = major === undefined ? JSON.stringify(text.slice(0, 80)) : version.join('.');
+    throw new TsvswitchError(
+      'PROGRAM_TOO_OLD',
+      `${qemuProgram} is of version ${found}; a lab needs ${qemuOldest.join('.')} or later`,
+    );
+  }
+  return version;
+}
+
+async function qemuVersion(): Promise<readonly [major: number, minor: number]> {
+  const result = await execa(qemuProgram, ['--version'], { reject: false, stdin: 'ignore' });
+  if (result.code === 'ENOENT') {
+    throw new TsvswitchError(
+      'PROGRAM_MISSING',
+      `${qemuProgram} is not installed; run \`apt-get install qemu-system-x86\` as root`,
+    );
+  }
+  return parseQemuVersion(result.stdout);
+}
+
+function isBefore(
+  [major, minor]: readonly [number, number],
+  [otherMajor, otherMinor]: readonly [number, number],
+): boolean {
+  return major < otherMajor || (major === otherMajor && minor < otherMinor);
+}
+
+async function usableAccelerator(): Promise<Accelerator> {
+  return (await probeKvm((await guestKernel()).image)).accelerator;
+}
+
+async function memoryFor(sizesMiB: readonly number[], freedMiB: number): Promise<MachineMemory> {
+  const { memory } = await chooseMemory(sizesMiB);
+  if (memory.type === 'hugepages') return memory;
+  const meminfo = await readFile('/proc/meminfo', 'utf8');
+  const availableKiB = Number(/^MemAvailable:\s+(\d+)/m.exec(meminfo)?.[1] ?? 0);
+  const availableMiB = Math.floor(availableKiB / 1024) + freedMiB;
+  const neededMiB = sizesMiB.reduce((sum, size) => sum + size + qemuOverheadMiB, 0);
+  if (neededMiB > availableMiB) {
+    throw new TsvswitchError(
+      'MEMORY_SHORT',
+      `the machines to start need ${neededMiB} MiB of memory and ${availableMiB} MiB are available; give them less, or start fewer`,
+    );
+  }
+  return memory;
+}

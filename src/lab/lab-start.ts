@@ -1,0 +1,182 @@
+/**
+ * Starts a machine of a lab: its disks and seed, its command line, its QEMU.
+ *
+ * Disks are made once and then kept: what a machine wrote is never thrown away here. What says who the
+ * machine is, its seed, is made anew at every start. The caller has recorded nothing yet when QEMU
+ * runs; `started` is called at once so that it can.
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TsvswitchError } from '../errors.ts';
+import { makeSeed } from './cloud-init/seed.ts';
+import { isAlive, type ProcessRecord, startDetached } from './detached-process.ts';
+import type { MachinePlan } from './file/plan.ts';
+import type { BaseImage } from './image/image.ts';
+import { makeDisk, makeOverlay } from './image/overlay.ts';
+import { qemuImg } from './image/qemu-img.ts';
+import { deathOf, shutdownTrace } from './lab-death.ts';
+import type { LabHost } from './lab-host.ts';
+import type { LabEvent } from './lab-report.ts';
+import type { LabState, MachineFiles } from './lab-state.ts';
+import { type DirectBoot, type Drive, qemuArguments, qemuProgram } from './qemu.ts';
+import { Qmp } from './qmp.ts';
+import { tinyGuest } from './tiny-guest.ts';
+import { tinyLabBoot } from './tiny-seed.ts';
+
+export interface StartRequest {
+  readonly state: LabState;
+  readonly machine: MachinePlan;
+  /** What its disks were made or last resized for, if it has been started before. */
+  readonly before: MachinePlan | undefined;
+  readonly image: BaseImage;
+  readonly host: LabHost;
+  readonly sshPort: number;
+  /** Of the lab; it is let in besides those of the plan. */
+  readonly publicKey: string;
+  /** Relative paths in QEMU arguments of the user's start here. */
+  readonly folder: string;
+  readonly progress: (event: Omit<LabEvent, 'machine'>) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+const lookPauseMs = 20;
+
+/** Returns once QEMU runs the guest. Throws MACHINE_FAILED with QEMU's words, LAB_PORT_TAKEN. */
+export async function startMachine(
+  request: StartRequest,
+  started: (process: ProcessRecord) => void,
+): Promise<void> {
+  const { state, machine, progress } = request;
+  const files = state.filesOf(machine.name);
+  await mkdir(files.folder, { recursive: true, mode: 0o700 });
+  const drives = await disks(request, files);
+  const { boot, seed } = await identity(request, files);
+  progress({ stage: 'start', state: 'running' });
+  // Of a QEMU that was killed; it could not be told from the next one's.
+  await rm(files.qmpSocket, { force: true });
+  const process = await startDetached(
+    qemuProgram,
+    commandLine(request, files, [...drives, ...seed], boot),
+    { log: files.qemuLog, folder: request.folder, mark: state.folder },
+  );
+  started(process);
+  await running(machine, files, process);
+  progress({ stage: 'start', state: 'done', detail: `process ${process.pid}` });
+}
+
+/** The disks of a machine, made if they are not there yet. */
+async function disks(
+  { machine, before, image, progress }: StartRequest,
+  files: MachineFiles,
+): Promise<Drive[]> {
+  const drives: Drive[] = [];
+  if (image.type === 'disk') {
+    if (!existsSync(files.disk)) {
+      progress({ stage: 'disk', state: 'running' });
+      await makeOverlay(image, files.disk, machine.diskBytes);
+      // Another disk is another machine, with other host keys.
+      await rm(files.knownHosts, { force: true });
+    } else if (machine.diskBytes !== before?.diskBytes) {
+      await resize(files.disk, machine.diskBytes);
+    }
+    drives.push({ path: files.disk, format: 'qcow2' });
+  }
+  for (const [index, { bytes }] of machine.disks.entries()) {
+    const path = join(files.folder, `disk${index + 1}.qcow2`);
+    if (!existsSync(path)) await makeDisk(path, bytes);
+    else if (bytes !== before?.disks[index]?.bytes) await resize(path, bytes);
+    drives.push({ path, format: 'qcow2' });
+  }
+  if (drives.length > 0) progress({ stage: 'disk', state: 'done' });
+  return drives;
+}
+
+/** Grows a disk that is in use already; qemu-img refuses to make one smaller. */
+async function resize(path: string, bytes: number | undefined): Promise<void> {
+  if (bytes !== undefined) await qemuImg(`disk ${path}`, ['resize', '-q', path, String(bytes)]);
+}
+
+/** What tells the guest who it is. */
+async function identity(
+  request: StartRequest,
+  files: MachineFiles,
+): Promise<{ readonly boot: DirectBoot | undefined; readonly seed: readonly Drive[] }> {
+  const { machine, image, publicKey, progress, signal } = request;
+  progress({ stage: 'seed', state: 'running' });
+  if (image.type === 'tiny') {
+    // It makes new host keys at every boot.
+    await rm(files.knownHosts, { force: true });
+    const boot = await tinyLabBoot(await tinyGuest(), machine, [publicKey], files.initrd);
+    progress({ stage: 'seed', state: 'done' });
+    return { boot, seed: [] };
+  }
+  await makeSeed(machine, [publicKey], files.seed, signal);
+  progress({ stage: 'seed', state: 'done' });
+  return { boot: image.boot, seed: [{ path: files.seed, format: 'raw', readOnly: true }] };
+}
+
+function commandLine(
+  { machine, host, sshPort }: StartRequest,
+  files: MachineFiles,
+  drives: readonly Drive[],
+  boot: DirectBoot | undefined,
+): string[] {
+  return qemuArguments({
+    name: machine.name,
+    cpus: machine.cpus,
+    memoryMiB: machine.memoryMiB,
+    memory: host.memory,
+    accelerator: host.accelerator,
+    ...(boot === undefined ? {} : { boot }),
+    drives,
+    cards: [
+      { type: 'user', sshPort, mac: machine.managementMac },
+      {
+        type: 'vhost-user',
+        socket: files.portSocket,
+        mac: machine.mac,
+        deviceOptions: machine.deviceOptions,
+        reconnect: host.reconnect,
+      },
+    ],
+    consoleSocket: files.consoleSocket,
+    consoleLog: files.consoleLog,
+    qmpSocket: files.qmpSocket,
+    extraArguments: [...shutdownTrace, '-device', 'pvpanic', ...machine.qemuArguments],
+  });
+}
+
+/** QEMU has made its devices when it answers on its monitor. */
+async function running(
+  machine: MachinePlan,
+  files: MachineFiles,
+  process: ProcessRecord,
+): Promise<void> {
+  // Bounded by QEMU: it opens the monitor first of all, or ends.
+  while (!existsSync(files.qmpSocket)) {
+    failIfDead(machine.name, files, process);
+    await sleep(lookPauseMs);
+  }
+  try {
+    (await Qmp.connect(machine.name, files.qmpSocket)).close();
+  } catch (error) {
+    failIfDead(machine.name, files, process);
+    throw error;
+  }
+}
+
+/** Throws MACHINE_FAILED, or LAB_PORT_TAKEN, if QEMU has ended. */
+export function failIfDead(name: string, files: MachineFiles, process: ProcessRecord): void {
+  if (isAlive(process)) return;
+  const { sentence } = deathOf(name, files);
+  const code = sentence.includes('host forwarding rule') ? 'LAB_PORT_TAKEN' : 'MACHINE_FAILED';
+  throw new TsvswitchError(code, sentence);
+}
+
+/** Where relative paths of a lab's file start, if that is still there. */
+export function folderOf(file: string): string {
+  return existsSync(dirname(file)) ? dirname(file) : '/';
+}

@@ -1,0 +1,197 @@
+/**
+ * What a lab remembers from one command to the next, and where it keeps things.
+ *
+ * The state folder ($XDG_STATE_HOME/tsvswitch/labs/ID) holds the record, keys, disks and logs; the
+ * runtime folder ($XDG_RUNTIME_DIR or /tmp, /tsvswitch-UID/ID) holds sockets, whose paths have to be
+ * short, and is gone after a reboot. The record says what was started and with which plan; whether that
+ * runs still is asked of the kernel every time, so it is true after a crash of anything.
+ *
+ * The record is replaced by renaming, so a reader never sees half of one, and only under the lock
+ * (lab-lock.ts). The folders belong to one user: disks and keys are nobody else's to read.
+ *
+ * Source: XDG Base Directory Specification.
+ */
+
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { TsvswitchError } from '../errors.ts';
+import type { ProcessRecord } from './detached-process.ts';
+import type { LabPlan, MachinePlan, SwitchPlan } from './file/plan.ts';
+
+export interface LabRecord {
+  readonly version: 1;
+  readonly name: string;
+  readonly file: string;
+  readonly runtimeFolder: string;
+  switch: SwitchRecord | undefined;
+  machines: Record<string, MachineRecord>;
+}
+
+export interface SwitchRecord {
+  readonly plan: SwitchPlan;
+  readonly control: string;
+  /** undefined for one that is somebody else's. */
+  readonly process: ProcessRecord | undefined;
+}
+
+export interface MachineRecord {
+  /** What it was last started with. */
+  readonly plan: MachinePlan;
+  /** It is not in the file, and stays until it is removed or the lab goes down. */
+  readonly isAdded: boolean;
+  /** Stays the same for as long as nobody else takes it. */
+  readonly sshPort: number;
+  /** `up` means that it was started and not stopped since, not that it runs. */
+  readonly life:
+    | { readonly state: 'down' }
+    | { readonly state: 'up'; readonly process: ProcessRecord; readonly ready: boolean };
+}
+
+/** The files of a machine. */
+export interface MachineFiles {
+  readonly folder: string;
+  readonly disk: string;
+  readonly seed: string;
+  readonly initrd: string;
+  readonly consoleLog: string;
+  readonly qemuLog: string;
+  readonly knownHosts: string;
+  readonly consoleSocket: string;
+  readonly qmpSocket: string;
+  readonly portSocket: string;
+}
+
+/** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
+const socketPathBytesMax = 107;
+
+export class LabState {
+  readonly id: string;
+  readonly folder: string;
+  readonly runtimeFolder: string;
+  readonly #plan: LabPlan;
+
+  constructor(plan: LabPlan, environment: NodeJS.ProcessEnv = process.env) {
+    this.#plan = plan;
+    this.id = plan.id;
+    this.folder = join(stateRoot(environment), 'tsvswitch', 'labs', plan.id);
+    // A lab that is up has its sockets where it was brought up, perhaps in a session of another kind.
+    const recorded = this.load()?.runtimeFolder;
+    this.runtimeFolder =
+      recorded !== undefined && existsSync(recorded)
+        ? recorded
+        : join(runtimeRoot(environment), plan.id);
+  }
+
+  get control(): string {
+    return join(this.runtimeFolder, 'control');
+  }
+
+  get switchLog(): string {
+    return join(this.folder, 'switch.log');
+  }
+
+  filesOf(machine: string): MachineFiles {
+    const folder = join(this.folder, 'machines', machine);
+    const socket = (suffix: string) => join(this.runtimeFolder, `${machine}.${suffix}`);
+    return {
+      folder,
+      disk: join(folder, 'disk.qcow2'),
+      seed: join(folder, 'seed.iso'),
+      initrd: join(folder, 'initrd'),
+      consoleLog: join(folder, 'console.log'),
+      qemuLog: join(folder, 'qemu.log'),
+      knownHosts: join(folder, 'known_hosts'),
+      consoleSocket: socket('console'),
+      qmpSocket: socket('qmp'),
+      portSocket: socket('port'),
+    };
+  }
+
+  /** undefined if the lab was never up, or was destroyed. */
+  load(): LabRecord | undefined {
+    const path = join(this.folder, 'state.json');
+    let text: string;
+    try {
+      text = readFileSync(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw unusable(this.folder, error);
+    }
+    try {
+      return JSON.parse(text) as LabRecord;
+    } catch (cause) {
+      throw new TsvswitchError(
+        'LAB_STATE_UNUSABLE',
+        `${path} is not what a lab wrote (${(cause as Error).message}); remove ${this.folder} if nothing in it is needed any more`,
+        { cause },
+      );
+    }
+  }
+
+  /** The record to change, of a new lab if there is none; makes the folders. */
+  begin(): LabRecord {
+    ownFolder(this.folder);
+    ownFolder(this.runtimeFolder);
+    for (const { name } of this.#plan.machines) {
+      const { consoleSocket } = this.filesOf(name);
+      if (Buffer.byteLength(consoleSocket) > socketPathBytesMax) {
+        throw new TsvswitchError(
+          'SOCKET_PATH_TOO_LONG',
+          `${consoleSocket} is longer than ${socketPathBytesMax} bytes; give the lab or machine ${name} a shorter name`,
+        );
+      }
+    }
+    const { name, file } = this.#plan;
+    const nothing = { switch: undefined, machines: {} };
+    const { runtimeFolder } = this;
+    return { version: 1, ...nothing, ...this.load(), name, file, runtimeFolder };
+  }
+
+  save(record: LabRecord): void {
+    const path = join(this.folder, 'state.json');
+    try {
+      writeFileSync(`${path}.new`, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    } catch (error) {
+      throw unusable(this.folder, error);
+    }
+  }
+}
+
+function stateRoot(environment: NodeJS.ProcessEnv): string {
+  const base = environment.XDG_STATE_HOME;
+  // The specification says to ignore a relative value.
+  return base?.startsWith('/') ? base : join(environment.HOME || homedir(), '.local', 'state');
+}
+
+function runtimeRoot(environment: NodeJS.ProcessEnv): string {
+  const base = environment.XDG_RUNTIME_DIR;
+  return join(base?.startsWith('/') ? base : '/tmp', `tsvswitch-${process.getuid!()}`);
+}
+
+/** Makes a folder for this user alone, with what is missing above it; /tmp is everybody's to squat in. */
+function ownFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unusable(folder, error);
+  }
+  for (const path of [folder, join(folder, '..')]) {
+    const { uid } = lstatSync(path);
+    if (uid !== process.getuid!()) {
+      throw new TsvswitchError(
+        'LAB_STATE_UNUSABLE',
+        `${path} belongs to user ${uid}; a lab keeps its sockets, disks and keys only where nobody else can: remove it`,
+      );
+    }
+  }
+}
+
+function unusable(folder: string, cause: unknown): TsvswitchError {
+  return new TsvswitchError(
+    'LAB_STATE_UNUSABLE',
+    `the lab cannot keep its state in ${folder} (${(cause as Error).message}); make that writable, or set XDG_STATE_HOME`,
+    { cause },
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * What makes a tiny guest a machine of a lab: its two cards by their MACs, its user, and an ssh server.
+ *
+ * It comes as a second archive behind the initramfs that all tiny guests share; the kernel unpacks one
+ * over the other. The init script of the guest (tiny-guest.ts) finds /lab/init and lets it take over, so
+ * a machine of a lab has no control port. The user is root under another name, and sudo is there, so
+ * that what is written for a Debian machine runs here too. Host keys are made at the first connection.
+ *
+ * Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst, dropbear(8); QEMU's user-mode
+ * network in qemu-system(1): the guest is 10.0.2.15, the host 10.0.2.2, its resolver 10.0.2.3.
+ */
+
+import { copyFile, open } from 'node:fs/promises';
+import { type CpioEntry, cpioArchive } from './cpio.ts';
+import type { MachinePlan } from './file/plan.ts';
+import type { DirectBoot } from './qemu.ts';
+import { shellWord } from './ssh.ts';
+import { programEntries, type TinyGuest } from './tiny-guest.ts';
+
+/**
+ * Writes the initrd of a machine to `path` and returns how QEMU boots it; `authorizedKeys` are let in
+ * besides those of the machine's plan.
+ */
+export async function tinyLabBoot(
+  guest: TinyGuest,
+  machine: MachinePlan,
+  authorizedKeys: readonly string[],
+  path: string,
+): Promise<DirectBoot> {
+  await copyFile(guest.initramfs, path);
+  const file = await open(path, 'a');
+  try {
+    await file.write(cpioArchive(await seedEntries(machine, authorizedKeys)));
+  } finally {
+    await file.close();
+  }
+  return {
+    kernel: guest.kernel.image,
+    initrd: path,
+    commandLine: `console=ttyS0 quiet loglevel=3 guest.hostname=${machine.name}`,
+  };
+}
+
+async function seedEntries(
+  machine: MachinePlan,
+  authorizedKeys: readonly string[],
+): Promise<CpioEntry[]> {
+  const script = (path: string, text: string): CpioEntry => ({
+    type: 'file',
+    path,
+    content: Buffer.from(text),
+    executable: true,
+  });
+  const keys = [...authorizedKeys, ...machine.sshKeys].map((key) => `${key}\n`).join('');
+  return [
+    ...(await programEntries('dropbear', 'dropbear-bin')),
+    { type: 'folder', path: 'etc/dropbear' },
+    {
+      type: 'file',
+      path: `${homeOf(machine.user)}/.ssh/authorized_keys`,
+      content: Buffer.from(keys),
+      executable: false,
+    },
+    script('bin/sudo', '#!/bin/sh\nexec "$@"\n'),
+    script('lab/init', initScript(machine)),
+  ];
+}
+
+/** Sourced by the guest's own init, after its modules are loaded and its console is open. */
+function initScript({ user, password, mac, managementMac, addresses }: MachinePlan): string {
+  const users = Array.from(new Set(['root', user]));
+  return `
+# Names the card whose MAC is $1 as $2.
+card() {
+  for path in /sys/class/net/*; do
+    [ "$(cat "$path/address")" = "$1" ] && ip link set "\${path##*/}" name "$2"
+  done
+  ip link set "$2" up
+}
+card ${managementMac} net0
+ip addr add 10.0.2.15/24 dev net0
+ip route add default via 10.0.2.2
+card ${mac} net1
+${addresses.map((address) => `ip addr add ${address} dev net1`).join('\n')}
+
+mkdir -p /etc /dev/pts
+mount -t devpts devpts /dev/pts
+echo nameserver 10.0.2.3 >/etc/resolv.conf
+hash=$(mkpasswd -m sha512 ${shellWord(password)})
+${users.map((name) => `echo "${name}:$hash:0:0::/${homeOf(name)}:/bin/sh" >>/etc/passwd`).join('\n')}
+dropbear -R
+
+# The first process may not end, and buries the orphans while it sleeps.
+while :; do sleep 3600; done
+`;
+}
+
+function homeOf(user: string): string {
+  return user === 'root' ? 'root' : `home/${user}`;
+}
