@@ -16,6 +16,10 @@ interface Subcommand {
 }
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  doctor: {
+    summary: 'why a port of a running switch carries nothing',
+    load: () => import('./doctor.ts'),
+  },
   lab: {
     summary: 'a network of machines, declared in a file',
     load: () => import('./lab.ts'),

@@ -3,7 +3,10 @@
  * tells what happens, and closes it at SIGINT or SIGTERM.
  */
 
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
+import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch } from '../index.ts';
 import { version } from '../version.ts';
@@ -20,7 +23,8 @@ interface Options {
   readonly ageing: number;
   readonly socketMode: number;
   readonly socketGroup?: string | number;
-  readonly control?: string;
+  /** true: at its default place. */
+  readonly control?: string | true;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -66,7 +70,7 @@ function parse(args: readonly string[], subcommands: string): Options {
         .default(0o660, '660'),
     )
     .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
-    .option('--control <path>', 'take requests here, such as to add ports or to say how they are')
+    .option('--control [path]', `take requests here (default: ${defaultControlPath()})`)
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
     )
@@ -80,10 +84,21 @@ function parse(args: readonly string[], subcommands: string): Options {
   if (command.args.length > 0) command.error(`error: unknown command '${command.args[0]}'`);
   if (options.socket.length + options.connect.length === 0 && options.control === undefined) {
     command.error(
-      "error: a port is needed: '--socket <path>' or '--connect <path>', or '--control <path>' to add some later",
+      "error: a port is needed: '--socket <path>' or '--connect <path>', or '--control' to add some later",
     );
   }
   return options;
+}
+
+/** The default place of the control socket, with its folder. */
+function defaultPath(): string {
+  const path = defaultControlPath();
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch {
+    // Listening fails for the same reason, and has a sentence for it.
+  }
+  return path;
 }
 
 function describeCounters(counters: PortCounters): string {
@@ -140,10 +155,9 @@ export function run(args: readonly string[], subcommands: string): void {
     for (const path of options.connect) vswitch.addPort({ connect: path });
     if (options.control !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
-      control = ControlServer.listen(vswitch, { path: options.control, portSockets });
-      log.line('info', 'control', `taking requests on ${options.control}`, {
-        path: options.control,
-      });
+      const path = options.control === true ? defaultPath() : options.control;
+      control = ControlServer.listen(vswitch, { path, portSockets });
+      log.line('info', 'control', `taking requests on ${path}`, { path });
     }
   } catch (error) {
     close();

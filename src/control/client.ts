@@ -97,7 +97,11 @@ export class ControlClient {
           `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;
         reject(new TsvswitchError('CONTROL_UNREACHABLE', sentence, { cause }));
       });
-      outgoing.once('response', resolve);
+      outgoing.once('response', (response) => {
+        // From now on silence may mean that nothing happens.
+        outgoing.setTimeout(0);
+        resolve(response);
+      });
       outgoing.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }

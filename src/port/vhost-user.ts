@@ -15,6 +15,7 @@
  */
 
 import { writeSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, type MappedRegion, native } from '../native.ts';
@@ -113,7 +114,7 @@ export class VhostUserPort {
     return {
       name: this.name,
       kind: 'vhost-user',
-      path: this.path,
+      path: resolve(this.path),
       listener: this.#source.listens ? 'switch' : 'machine',
       ...(this.#source.lost ? { socketLost: true } : {}),
       ...(this.#state.kind === 'connected' ? { frontend: this.#frontendStatus(this.#state) } : {}),

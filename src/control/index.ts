@@ -1,0 +1,6 @@
+/** The public API of tsvswitch/control: re-exports only. */
+
+export { ControlClient } from './client.ts';
+export { defaultControlPath } from './default-path.ts';
+export type * from './protocol.ts';
+export { type ControlOptions, ControlServer } from './server.ts';
