@@ -145,9 +145,7 @@ async function bootstrap(
     '--format=tar',
     `--include=${recipe.packages.join(',')}`,
     ...aptOptions.map((option) => `--aptopt=${option}`),
-    ...recipe.excludedPaths.map((path) => `--dpkgopt=path-exclude=${path}`),
-    // What a power failure leaves of half a system is of no interest.
-    '--dpkgopt=force-unsafe-io',
+    ...recipe.dpkgOptions.map((option) => `--dpkgopt=${option}`),
     `--customize-hook=${recipe.customizeScript}`,
     ...[suite, archive],
     ...(sources === '' ? [] : ['-']),

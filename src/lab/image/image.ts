@@ -6,9 +6,9 @@
  * used (qemu-img.ts) and never written to: machines write into overlays (overlay.ts).
  */
 
-import { TsvswitchError } from '../../errors.ts';
 import type { DirectBoot } from '../qemu.ts';
 import { debianImage } from './debian.ts';
+import { downloadedImage } from './download.ts';
 import { type DiskImage, inspectImage } from './qemu-img.ts';
 
 export type ImageSource =
@@ -47,7 +47,9 @@ export async function baseImage(
       return { type: 'disk', ...(await inspectImage(source.path)) };
     case 'debian':
       return { type: 'disk', ...(await debianImage(options)) };
-    case 'url':
-      throw new TsvswitchError('IMAGE_UNAVAILABLE', `image ${source.type}: cannot be had yet`);
+    case 'url': {
+      const path = await downloadedImage(source.url, source.sha256, options);
+      return { type: 'disk', ...(await inspectImage(path)) };
+    }
   }
 }
