@@ -50,7 +50,7 @@ class Deliverer {
   Segmenter segmenter_;
 
   PieceStore landing_pieces_;
-  Landing landings_[kBatchFramesMax];
+  Landing landings_[kBatchFramesMax] = {};
   uint32_t landing_bytes_[kBatchFramesMax];
   // Only for receivers that lack features.
   std::unique_ptr<Parcel[]> parcels_{new Parcel[kBatchFramesMax]};
