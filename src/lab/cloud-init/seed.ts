@@ -79,12 +79,13 @@ export function seedDocuments(
   };
 }
 
-function networkConfig(machine: MachinePlan): object {
+/** With names of their own, since some of cloud-init's renderers find a card by its name only. */
+function networkConfig({ mac, managementMac, addresses }: MachinePlan): object {
   return {
     version: 2,
     ethernets: {
-      net0: { match: { macaddress: machine.managementMac }, dhcp4: true },
-      net1: { match: { macaddress: machine.mac }, addresses: machine.addresses },
+      net0: { match: { macaddress: managementMac }, 'set-name': 'net0', dhcp4: true },
+      net1: { match: { macaddress: mac }, 'set-name': 'net1', addresses },
     },
   };
 }

@@ -21,7 +21,7 @@ const attemptsMax = 64;
 
 /** Why `text` cannot be an address of a network card, continuing "TEXT "; undefined if it can. */
 export function addressProblem(text: string): string | undefined {
-  const [address = '', length] = text.split('/', 2);
+  const [, address = text, length] = /^([^/]*)\/(.*)$/.exec(text) ?? [];
   const isV4 = ipaddr.IPv4.isValidFourPartDecimal(address);
   if (!isV4 && !(ipaddr.IPv6.isValid(address) && !address.includes('%'))) {
     return 'is no IPv4 or IPv6 address with a prefix length, such as 192.168.0.1/24';

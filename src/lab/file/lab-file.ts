@@ -26,7 +26,8 @@ import { TsvswitchError } from '../../errors.ts';
 import type { Finding, LabDefinition, Path } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
-const fileBytesMax = 2 ** 20;
+/** YAML readers take time with the square of the keys in a mapping: of this size, a second or two. */
+const fileBytesMax = 2 ** 16;
 const aliasCountMax = 1000;
 const mistakesShownMax = 20;
 const smallest = '`machines: { vm1: {}, vm2: {} }` is enough';
@@ -39,7 +40,7 @@ export async function readLabFile(path: string): Promise<LabPlan> {
     lineCounter: lines,
     merge: true,
     prettyErrors: false,
-    logLevel: 'silent',
+    logLevel: 'error',
   });
   const position = (offset: number) => {
     const { line, col } = lines.linePos(offset);
@@ -50,9 +51,7 @@ export async function readLabFile(path: string): Promise<LabPlan> {
     return `${path}:${line}:${column}`;
   };
   const mistakes = [
-    ...[...document.errors, ...document.warnings].map(
-      (error) => `${at(error.pos[0])}: ${mistakeOf(error, text)}`,
-    ),
+    ...yamlMistakes(document).map((error) => `${at(error.pos[0])}: ${mistakeOf(error, text)}`),
     ...aliasMistakes(document).map(({ offset, sentence }) => `${at(offset)}: ${sentence}`),
   ];
   if (mistakes.length > 0) {
@@ -121,6 +120,12 @@ function utf8(path: string, bytes: Buffer): string {
       cause,
     });
   }
+}
+
+function yamlMistakes({ errors, warnings }: Document.Parsed): readonly YAMLError[] {
+  const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  // Every level that could not be read is an error of its own.
+  return tooDeep === undefined ? [...errors, ...warnings] : [tooDeep];
 }
 
 function mistakeOf({ code, pos, message }: YAMLError, text: string): string {

@@ -223,9 +223,10 @@ describe('meta-data and network-config', () => {
     expect(JSON.parse(documents['network-config'])).toEqual({
       version: 2,
       ethernets: {
-        net0: { match: { macaddress: plan.managementMac }, dhcp4: true },
+        net0: { match: { macaddress: plan.managementMac }, 'set-name': 'net0', dhcp4: true },
         net1: {
           match: { macaddress: '52:54:00:00:00:0a' },
+          'set-name': 'net1',
           addresses: ['192.168.0.1/24', 'fd00::1/64'],
         },
       },
