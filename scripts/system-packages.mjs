@@ -36,6 +36,16 @@ const requirements = [
     tasks: ['test'],
     optionalTasks: ['bench'],
   })),
+  // Without them the test of docs/libvirt.md is skipped.
+  {
+    program: 'libvirtd',
+    folders: ['/usr/sbin'],
+    package: 'libvirt-daemon',
+    tasks: [],
+    optionalTasks: ['test'],
+  },
+  { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
+  { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },
   {
     program: 'ovs-vswitchd-dpdk',
     folders: ['/usr/lib/openvswitch-switch-dpdk'],

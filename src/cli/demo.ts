@@ -75,7 +75,7 @@ function prepare(options: DemoOptions): ListrTask<Prepared>[] {
       title: 'Guest memory',
       task: async (prepared, task) => {
         const changes = options.hugepages
-          ? await reserveHugepages(machineNumbers.length, tinyMemoryMiB)
+          ? await reserveHugepages(machineNumbers.map(() => tinyMemoryMiB))
           : [];
         const { memory, reason } = await chooseMemory(machineNumbers.map(() => tinyMemoryMiB));
         prepared.memory = memory;

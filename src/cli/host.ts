@@ -10,12 +10,12 @@ import { InvalidArgumentError } from 'commander';
 import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
 import { applied } from '../host/apply.ts';
-import { type HostFacts, hostFacts, qemuVersion } from '../host/facts.ts';
+import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
 import { cachedGuestKernel } from '../lab/debian-kernel.ts';
 import { probeKvm } from '../lab/kvm.ts';
-import { qemuProgram } from '../lab/qemu.ts';
+import { qemuVersion } from '../lab/lab-host.ts';
 import { newCommand } from './command.ts';
 
 interface PrepareOptions {
@@ -67,12 +67,15 @@ async function status({ json }: { readonly json: boolean }): Promise<void> {
 }
 
 async function emulatorOf({ devices }: HostFacts): Promise<Emulator> {
-  const version = await qemuVersion(qemuProgram);
+  const qemu = await qemuVersion().then(
+    (version) => ({ type: 'usable', version: version.join('.') }) as const,
+    (error: Error) => ({ type: 'unusable', reason: error.message }) as const,
+  );
   // A status downloads nothing: without a kernel in the cache the first machine has to show it.
-  const canTry = version !== undefined && devices.kvm === 'usable';
+  const canTry = qemu.type === 'usable' && devices.kvm === 'usable';
   const kernel = canTry ? await cachedGuestKernel() : undefined;
   const answer = kernel && (await probeKvm(kernel.image));
-  return { version, kvmWorks: answer && answer.accelerator === 'kvm' };
+  return { qemu, kvmWorks: answer && answer.accelerator === 'kvm' };
 }
 
 function table(found: readonly Finding[]): string {

@@ -10,7 +10,6 @@
 
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { execa } from 'execa';
 
 export const settingNames = [
   'vm.nr_hugepages',
@@ -130,12 +129,6 @@ export async function hostFacts(root = ''): Promise<HostFacts> {
     },
     sockets: { folder, nameBytesMax: socketPathBytesMax - Buffer.byteLength(join(folder, '/')) },
   };
-}
-
-/** The version of a QEMU, such as 7.2.22; undefined if it is not there. */
-export async function qemuVersion(program: string): Promise<string | undefined> {
-  const { stdout } = await execa(program, ['--version'], { reject: false, timeout: 10_000 });
-  return /version (\S+?)(?:\s|$)/.exec(stdout ?? '')?.[1];
 }
 
 async function readPools(root: string, defaultPageBytes: number): Promise<HugepagePool[]> {

@@ -18,14 +18,13 @@ export interface Finding {
 
 /** What machines run on, found out by running it. */
 export interface Emulator {
-  /** undefined if there is none. */
-  readonly version: string | undefined;
+  readonly qemu:
+    | { readonly type: 'usable'; readonly version: string }
+    | { readonly type: 'unusable'; readonly reason: string };
   /** Whether a guest runs under KVM; undefined where that was not tried. */
   readonly kvmWorks: boolean | undefined;
 }
 
-/** Since then memory is given as `-machine memory-backend=`. */
-const qemuMajorMin = 5;
 /** Two sockets; kick, call and err of two rings; some to spare. */
 const filesOfPort = 10;
 const portsMin = 100;
@@ -55,19 +54,11 @@ export function findings(facts: HostFacts, emulator: Emulator): Finding[] {
   ];
 }
 
-function qemu({ version }: Emulator): Finding {
+function qemu({ qemu }: Emulator): Finding {
   const name = 'QEMU';
-  const install = '`apt-get install qemu-system-x86` as root';
-  if (version === undefined) {
-    return { name, state: 'missing', is: 'not installed', need: `runs the machines: ${install}` };
-  }
-  const isOld = Number.parseInt(version, 10) < qemuMajorMin;
-  return {
-    name,
-    state: isOld ? 'missing' : 'good',
-    is: version,
-    need: isOld ? `${qemuMajorMin}.0 or later, for memory backends` : 'runs the machines',
-  };
+  return qemu.type === 'usable'
+    ? { name, state: 'good', is: qemu.version, need: 'runs the machines' }
+    : { name, state: 'missing', is: 'no machine runs without it', need: qemu.reason };
 }
 
 function kvm({ devices }: HostFacts, { kvmWorks }: Emulator): Finding {

@@ -54,7 +54,8 @@ export function parseQemuVersion(text: string): readonly [major: number, minor: 
   return version;
 }
 
-async function qemuVersion(): Promise<readonly [major: number, minor: number]> {
+/** Throws PROGRAM_MISSING and PROGRAM_TOO_OLD. */
+export async function qemuVersion(): Promise<readonly [major: number, minor: number]> {
   const result = await execa(qemuProgram, ['--version'], { reject: false, stdin: 'ignore' });
   if (result.code === 'ENOENT') {
     throw new TsvswitchError(

@@ -1,44 +1,37 @@
-/** host.ts: reading what the kernel says about huge pages, and the choice made from it. */
+/** host.ts: which memory machines get on hosts of every kind. */
 
 import { expect, test } from 'vitest';
-import { chooseMemory, hugepages, hugetlbfsMounts, parseMeminfo } from '../../src/lab/host.ts';
+import { chooseMemory } from '../../src/lab/host.ts';
+import { HostTree, type HostTreeOptions } from '../host/host-tree.ts';
 
-const pageBytes = 2 * 2 ** 20;
+const memfd = { type: 'memfd' };
+const hugepages = { type: 'hugepages', folder: '/dev/hugepages' };
+const gigabyteMount = 'h /dev/hugepages hugetlbfs rw,pagesize=1024M 0 0\n';
 
-test('pages that are promised to someone are not available', () => {
-  const text = [
-    'MemTotal:       24682496 kB',
-    'HugePages_Total:     512',
-    'HugePages_Free:      300',
-    'HugePages_Rsvd:      100',
-    'Hugepagesize:       2048 kB',
-  ].join('\n');
-  expect(parseMeminfo(text)).toEqual({ pageBytes, total: 512, available: 200 });
+test.each<[string, HostTreeOptions, object, RegExp]>([
+  ['enough free pages', { pages: 256 }, hugepages, /^huge pages \(192 of 256 free ones\)$/],
+  [
+    'pages others use',
+    { pages: 256, freePages: 191 },
+    memfd,
+    /^memfd \(191 huge pages are free, 192 would be needed\)$/,
+  ],
+  ['no huge pages', { files: { '/proc/meminfo': '' } }, memfd, /this kernel has no huge pages/],
+  ['no hugetlbfs', { pages: 256, files: { '/proc/self/mounts': '' } }, memfd, /no hugetlbfs/],
+  [
+    'a hugetlbfs of another page size',
+    { pages: 256, files: { '/proc/self/mounts': gigabyteMount } },
+    memfd,
+    /no hugetlbfs/,
+  ],
+])('machines of 128 and 255 MiB on a host with %s', async (_, options, memory, reason) => {
+  using tree = new HostTree(options);
+  const choice = await chooseMemory([128, 255], await tree.facts());
+  expect(choice.memory).toEqual(memory);
+  expect(choice.reason).toMatch(reason);
 });
 
-test('a kernel without huge pages has none', () => {
-  expect(parseMeminfo('MemTotal: 24682496 kB\n')).toEqual({ pageBytes: 0, total: 0, available: 0 });
-});
-
-test('a hugetlbfs of another page size is not taken', () => {
-  const mounts = [
-    'tmpfs /dev/shm tmpfs rw 0 0',
-    'hugetlbfs /dev/hugepages1G hugetlbfs rw,relatime,pagesize=1024M 0 0',
-    'hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0',
-  ].join('\n');
-  expect(hugetlbfsMounts(mounts, pageBytes)).toEqual(['/dev/hugepages']);
-  expect(hugetlbfsMounts(mounts, 2 ** 30)).toEqual(['/dev/hugepages1G']);
-});
-
-test('a mount that does not say its page size has the default one', () => {
-  expect(hugetlbfsMounts('none /mnt/huge hugetlbfs rw 0 0', pageBytes)).toEqual(['/mnt/huge']);
-});
-
-test('machines that need more than there is get memfd, and the reason counts pages', async () => {
-  const { total, pageBytes: size } = await hugepages();
-  // Twice what the pool has, whatever it has on this host.
-  const memoryMiB = Math.ceil(((total + 1) * (size || pageBytes) * 2) / 2 ** 20);
-  const { memory, reason } = await chooseMemory([memoryMiB]);
-  expect(memory).toEqual({ type: 'memfd' });
-  expect(reason).toMatch(/^memfd \(\d+ huge pages are free, \d+ would be needed\)$/);
+test('machines that need more than this host has get memfd', async () => {
+  const everything = 2 ** 30;
+  expect((await chooseMemory([everything])).memory).toEqual(memfd);
 });

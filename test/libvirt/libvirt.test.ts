@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { chown, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa, type ResultPromise } from 'execa';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { GuestShell } from '../../src/lab/guest-shell.ts';
 import { tinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
@@ -50,7 +50,7 @@ function replaced(xml: string, old: string, by: string): string {
 
 describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', () => {
   let folder: string;
-  let daemon: ResultPromise;
+  let daemon: ReturnType<typeof startDaemon> | undefined;
   let environment: Record<string, string>;
   let vswitch: Command;
   let vm1: GuestShell;
@@ -62,6 +62,16 @@ describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', 
     const group = user.gid === undefined ? [] : ['--socket-group', String(user.gid)];
     return Command.start(sockets(), group);
   };
+
+  const startDaemon = () =>
+    execa('libvirtd', [], {
+      ...user,
+      env: environment,
+      extendEnv: false,
+      reject: false,
+      all: true,
+      forceKillAfterDelay: 5000,
+    });
 
   const virsh = (...args: string[]) =>
     execa('virsh', ['--connect', 'qemu:///session', ...args], {
@@ -95,14 +105,7 @@ describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', 
       // virsh would start a daemon of its own that outlives us.
       LIBVIRT_AUTOSTART: '0',
     };
-    daemon = execa('libvirtd', [], {
-      ...user,
-      env: environment,
-      extendEnv: false,
-      reject: false,
-      all: true,
-      forceKillAfterDelay: 5000,
-    });
+    daemon = startDaemon();
     await vi.waitFor(() => virsh('version'), { timeout: commandLimitMs, interval: 200 });
     vswitch = await startSwitch();
     vm1 = await boot(1, await domainXml(1));
