@@ -18,14 +18,20 @@ import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../errors.ts';
 import { labKey } from './cloud-init/keys.ts';
-import { end, findMarked, isAlive } from './detached-process.ts';
+import { end, findMarked } from './detached-process.ts';
 import type { LabPlan, MachinePlan } from './file/plan.ts';
 import { type BaseImage, baseImage, type ImageSource } from './image/image.ts';
 import { labHost } from './lab-host.ts';
 import { machineReady } from './lab-ready.ts';
 import type { LabProgress, LabStage } from './lab-report.ts';
 import { folderOf, type StartRequest, startMachine } from './lab-start.ts';
-import type { LabRecord, LabState, MachineRecord } from './lab-state.ts';
+import {
+  isRunning,
+  type LabRecord,
+  type LabState,
+  type MachineRecord,
+  machineDiffers,
+} from './lab-state.ts';
 import { stopMachine } from './lab-stop.ts';
 import { closePort, closeSwitch, openPort, openSwitch } from './lab-switch.ts';
 import { freePorts } from './loopback-port.ts';
@@ -59,16 +65,6 @@ export async function settledRecord(state: LabState): Promise<LabRecord> {
   );
   await Promise.all(strays.map(end));
   return record;
-}
-
-/** Whether a machine was started with another plan than this. */
-export function machineDiffers(record: MachineRecord, machine: MachinePlan): boolean {
-  // What is undefined is left out of a record.
-  return !isDeepStrictEqual(record.plan, JSON.parse(JSON.stringify(machine)));
-}
-
-export function isRunning(record: MachineRecord | undefined): boolean {
-  return record?.life.state === 'up' && isAlive(record.life.process);
 }
 
 /** Lets `machines` run as planned and everything in `leaving` not at all. */

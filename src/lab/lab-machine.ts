@@ -6,17 +6,10 @@
  */
 
 import { TsvswitchError } from '../errors.ts';
-import { labKey } from './cloud-init/keys.ts';
 import { isAlive } from './detached-process.ts';
 import { deathOf } from './lab-death.ts';
 import type { LabState, MachineFiles } from './lab-state.ts';
-import {
-  type ExecOptions,
-  type ExecResult,
-  runOverSsh,
-  type SshTarget,
-  sshArguments,
-} from './ssh.ts';
+import type { ExecOptions, ExecResult, SshTarget } from './ssh.ts';
 
 export class LabMachine {
   readonly name: string;
@@ -48,6 +41,7 @@ export class LabMachine {
    * result. Throws MACHINE_FAILED if the machine does not run, TIMEOUT.
    */
   async exec(command: readonly string[] | string, options: ExecOptions = {}): Promise<ExecResult> {
+    const { runOverSsh } = await import('./ssh.ts');
     const result = await runOverSsh(await this.#target(), command, options);
     // The client's own status when the connection breaks: the machine may just have ended.
     if (result.status === 255) await this.#target();
@@ -69,6 +63,7 @@ export class LabMachine {
 
   /** The arguments with which `ssh` leads into the machine; a command may follow them. */
   async sshArguments(): Promise<string[]> {
+    const { sshArguments } = await import('./ssh.ts');
     return sshArguments(await this.#target());
   }
 
@@ -84,16 +79,7 @@ export class LabMachine {
       const { sentence } = deathOf(this.name, this.#files);
       throw new TsvswitchError('MACHINE_FAILED', sentence);
     }
-    return sshTarget(this.#state, this.name, record);
+    const { sshTarget } = await import('./ssh.ts');
+    return sshTarget(this.#state, record.plan, record.sshPort);
   }
-}
-
-export async function sshTarget(
-  state: LabState,
-  name: string,
-  { plan, sshPort }: { readonly plan: { readonly user: string }; readonly sshPort: number },
-): Promise<SshTarget> {
-  const { privateKeyFile } = await labKey(state.folder);
-  const { knownHosts } = state.filesOf(name);
-  return { name, port: sshPort, user: plan.user, privateKeyFile, knownHosts };
 }

@@ -51,16 +51,18 @@ export async function iperfBetween(
 ): Promise<IperfResult> {
   const port = firstPort + Math.floor(Math.random() * ports);
   const limitMs = seconds * 1000 + marginMs;
-  const server = to.machine.exec(`iperf3 --server --one-off --port ${port}`, { limitMs });
-  const ended = server.then(({ stdout, stderr }) => {
-    throw failure(to, stdout + stderr);
+  // It ends after one test, and if there is none by itself.
+  const server = `timeout ${limitMs / 1000} iperf3 --server --one-off --port ${port}`;
+  const failed = to.machine.exec(server, { limitMs }).then(({ stdout, stderr, status }) => {
+    if (status !== 0) throw failure(to, stdout + stderr);
+    return new Promise<never>(() => {});
   });
-  // It also ends after a test that went well, when nobody listens to it any more.
-  ended.catch(() => {});
+  // Until the client has something to say nobody listens.
+  failed.catch(() => {});
   const client = `iperf3 --client ${addressOf(to.plan)} --port ${port} --time ${seconds} --json`;
   for (let tries = 1; ; tries++) {
     const run = from.machine.exec(client, { limitMs });
-    const { stdout, stderr } = await (tries === 1 ? run : Promise.race([run, ended]));
+    const { stdout, stderr } = await Promise.race([run, failed]);
     const report = reportOf(stdout);
     if (report?.end?.sum_received?.bytes > 0) {
       const { bytes, bits_per_second: bitsPerSecond } = report.end.sum_received;

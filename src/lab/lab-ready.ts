@@ -15,10 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TsvswitchError } from '../errors.ts';
 import { ended, type ProcessRecord } from './detached-process.ts';
 import { readTail } from './lab-death.ts';
-import { sshTarget } from './lab-machine.ts';
 import { failIfDead, type StartRequest } from './lab-start.ts';
 import { Qmp } from './qmp.ts';
-import { runOverSsh, type SshTarget } from './ssh.ts';
+import { runOverSsh, type SshTarget, sshTarget } from './ssh.ts';
 
 /** A cloud image takes a minute and a half without KVM on an idle host. */
 const readyLimitMs = { kvm: 300_000, tcg: 900_000 } as const;
@@ -67,9 +66,9 @@ async function steps(request: StartRequest): Promise<void> {
     progress({ stage: 'ready', state: 'done', detail: 'runs, and boots with its own user-data' });
     return;
   }
-  const target = await sshTarget(state, machine.name, { plan: machine, sshPort });
+  const target = await sshTarget(state, machine, sshPort);
   progress({ stage: 'boot', state: 'running' });
-  while (!(await greets(sshPort, signal))) await sleep(lookPauseMs, undefined, { signal });
+  while (!(await greets(sshPort))) await sleep(lookPauseMs, undefined, { signal });
   progress({ stage: 'boot', state: 'done' });
   progress({ stage: 'ssh', state: 'running' });
   while (!(await letsIn(target, signal))) await sleep(lookPauseMs, undefined, { signal });
@@ -79,10 +78,9 @@ async function steps(request: StartRequest): Promise<void> {
 }
 
 /** QEMU accepts for every guest, and hangs up if the guest does not. */
-function greets(port: number, signal: AbortSignal): Promise<boolean> {
-  signal.throwIfAborted();
+function greets(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', signal });
+    const socket = connect({ port, host: '127.0.0.1' });
     const settle = (isThere: boolean) => {
       socket.destroy();
       resolve(isThere);

@@ -15,8 +15,9 @@
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../errors.ts';
-import type { ProcessRecord } from './detached-process.ts';
+import { isAlive, type ProcessRecord } from './detached-process.ts';
 import type { LabPlan, MachinePlan, SwitchPlan } from './file/plan.ts';
 
 export interface LabRecord {
@@ -157,6 +158,16 @@ export class LabState {
       throw unusable(this.folder, error);
     }
   }
+}
+
+/** Whether a machine was started with another plan than this. */
+export function machineDiffers(record: MachineRecord, machine: MachinePlan): boolean {
+  // What is undefined is left out of a record.
+  return !isDeepStrictEqual(record.plan, JSON.parse(JSON.stringify(machine)));
+}
+
+export function isRunning(record: MachineRecord | undefined): boolean {
+  return record?.life.state === 'up' && isAlive(record.life.process);
 }
 
 function stateRoot(environment: NodeJS.ProcessEnv): string {

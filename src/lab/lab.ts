@@ -9,7 +9,8 @@
  * of the same user that opens the same file sees and changes the same lab, one change at a time. Only
  * a lab that this object brought up goes with it, disks and all, when it is disposed of.
  *
- * How it comes about: lab-change.ts. Where things are kept: lab-state.ts.
+ * How it comes about: lab-change.ts. Where things are kept: lab-state.ts. What only some calls need is
+ * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -19,20 +20,11 @@ import { TsvswitchError } from '../errors.ts';
 import { bootId, isAlive, type ProcessRecord, uptimeMs } from './detached-process.ts';
 import type { LabDefinition, MachineDefinition } from './file/definition.ts';
 import { type LabPlan, type MachinePlan, planOf } from './file/plan.ts';
-import {
-  type Change,
-  converge,
-  discard,
-  isRunning,
-  machineDiffers,
-  settledRecord,
-  stopRecorded,
-  takeDown,
-} from './lab-change.ts';
+import type { Change } from './lab-change.ts';
 import { deathOf, readTail } from './lab-death.ts';
 import { withLock } from './lab-lock.ts';
 import { LabMachine } from './lab-machine.ts';
-import { iperfBetween, type Measured, pingsFrom } from './lab-measure.ts';
+import type { Measured } from './lab-measure.ts';
 import type {
   IperfResult,
   LabProgress,
@@ -42,7 +34,13 @@ import type {
   MachineStatus,
   PingMatrix,
 } from './lab-report.ts';
-import { type LabRecord, LabState, type MachineRecord } from './lab-state.ts';
+import {
+  isRunning,
+  type LabRecord,
+  LabState,
+  type MachineRecord,
+  machineDiffers,
+} from './lab-state.ts';
 
 export type { LabMachine } from './lab-machine.ts';
 export type * from './lab-report.ts';
@@ -109,7 +107,7 @@ export class Lab {
    * PROGRAM_TOO_OLD, LAB_BUSY, LAB_PORT_TAKEN, LAB_STATE_UNUSABLE, and what images throw.
    */
   async up(options: ChangeOptions = {}): Promise<void> {
-    await this.#change(options, async (change) => {
+    await this.#change(options, async (change, { converge }) => {
       const { machines } = change.plan;
       const known = Object.entries(change.record.machines);
       this.#isOurs ||= known.every(([, { life }]) => life.state === 'down');
@@ -122,7 +120,9 @@ export class Lab {
 
   /** Shuts every machine down, then the switch. A lab that is down already is left as it is. */
   async down(options: DownOptions = {}): Promise<void> {
-    await this.#change(options, (change) => takeDown(change, options.destroy ?? false));
+    await this.#change(options, (change, { takeDown }) =>
+      takeDown(change, options.destroy ?? false),
+    );
     this.#isOurs = false;
   }
 
@@ -137,7 +137,7 @@ export class Lab {
       id: plan.id,
       file: plan.file,
       folder: this.#state.folder,
-      switch: this.#switchStatus(record),
+      switch: await this.#switchStatus(record),
       machines: [
         ...plan.machines.map((machine) => this.#machineStatus(machine, record)),
         ...gone.map((machine) => ({ ...this.#machineStatus(machine, record), differs: true })),
@@ -147,7 +147,7 @@ export class Lab {
 
   /** Shuts a machine down and starts it again, with the disks it has. */
   async restart(name: string, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(options, async (change) => {
+    await this.#change(options, async (change, { converge, stopRecorded }) => {
       const machine = this.#planned(change.plan, name);
       await stopRecorded(change, name, true);
       await converge(change, [machine], []);
@@ -163,7 +163,7 @@ export class Lab {
     definition: MachineDefinition,
     options: ChangeOptions = {},
   ): Promise<void> {
-    await this.#change(options, async (change) => {
+    await this.#change(options, async (change, { converge }) => {
       const { name: labName, file, machines } = change.plan;
       const [machine] = planOf({ name: labName, machines: { [name]: definition } }, { file })
         .machines as [MachinePlan];
@@ -175,7 +175,7 @@ export class Lab {
 
   /** Ends a machine and removes its disks. One that is in the file comes back with the next `up`, new. */
   async remove(name: string, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(options, async (change) => {
+    await this.#change(options, async (change, { discard }) => {
       this.#planned(change.plan, name);
       await discard(change, name);
     });
@@ -192,6 +192,7 @@ export class Lab {
     const running = this.plan.machines
       .filter(({ name, addresses }) => addresses.length > 0 && isRunning(record?.machines[name]))
       .map((plan) => this.#measured(plan));
+    const { pingsFrom } = await import('./lab-measure.ts');
     const pings = await Promise.all(
       running.map((from) =>
         pingsFrom(
@@ -212,6 +213,7 @@ export class Lab {
     const [sender, receiver] = [from, to].map((name) =>
       this.#measured(this.#planned(this.plan, name)),
     ) as [Measured, Measured];
+    const { iperfBetween } = await import('./lab-measure.ts');
     return iperfBetween(sender, receiver, options.seconds ?? iperfSecondsDefault);
   }
 
@@ -220,12 +222,15 @@ export class Lab {
     if (this.#isOurs) await this.down({ destroy: true });
   }
 
-  #change<T>(options: ChangeOptions, work: (change: Change) => Promise<T>): Promise<T> {
-    const { name } = this.#filePlan;
-    return withLock(name, this.#state.folder, async () => {
-      const record = await settledRecord(this.#state);
+  async #change(
+    options: ChangeOptions,
+    work: (change: Change, changes: typeof import('./lab-change.ts')) => Promise<void>,
+  ): Promise<void> {
+    const changes = await import('./lab-change.ts');
+    await withLock(this.#filePlan.name, this.#state.folder, async () => {
+      const record = await changes.settledRecord(this.#state);
       const plan = this.#planWith(record);
-      return work({
+      const change: Change = {
         plan,
         state: this.#state,
         record,
@@ -233,7 +238,8 @@ export class Lab {
         command: this.#command,
         progress: options.progress ?? (() => {}),
         signal: options.signal,
-      });
+      };
+      await work(change, changes);
     });
   }
 
@@ -282,14 +288,30 @@ export class Lab {
     return isShutdown ? { state: 'stopped' } : { state: 'crashed', log: sentence };
   }
 
-  #switchStatus(record: LabRecord | undefined): LabSwitchStatus {
-    const { type } = this.#filePlan.switch;
-    const current = record?.switch;
-    const control = current?.control ?? this.#state.control;
-    if (current?.process === undefined) return { type, control, state: 'stopped' };
-    const life = lifeOf(current.process);
+  async #switchStatus(record: LabRecord | undefined): Promise<LabSwitchStatus> {
+    const { switch: planned } = this.#filePlan;
+    if (planned.type === 'attach') {
+      const { control } = planned;
+      return { type: 'attach', control, ...(await lifeOfOther(control)) };
+    }
+    const { control } = this.#state;
+    const current = record?.switch?.process;
+    if (current === undefined) return { type: 'own', control, state: 'stopped' };
+    const life = lifeOf(current);
     const log = readTail(this.#state.switchLog).join('\n');
-    return { type, control, ...(life.state === 'crashed' ? { ...life, log } : life) };
+    return { type: 'own', control, ...(life.state === 'crashed' ? { ...life, log } : life) };
+  }
+}
+
+/** Of a switch that somebody else started. */
+async function lifeOfOther(control: string): Promise<Life> {
+  try {
+    const { ControlClient } = await import('../control/client.ts');
+    await using client = await ControlClient.connect(control);
+    const { pid, uptimeSeconds } = await client.status();
+    return { state: 'running', pid, uptimeMs: uptimeSeconds * 1000 };
+  } catch {
+    return { state: 'stopped' };
   }
 }
 

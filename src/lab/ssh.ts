@@ -10,6 +10,8 @@
 
 import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
+import { labKey } from './cloud-init/keys.ts';
+import type { LabState } from './lab-state.ts';
 
 export interface SshTarget {
   /** Of the machine, for errors and in place of an address. */
@@ -39,6 +41,16 @@ export interface ExecResult {
 const execLimitMs = 60_000;
 /** A connection is to the same host: it is there at once, or an emulated guest is busy. */
 const connectLimitS = 20;
+
+/** Where a machine that runs is logged in to. */
+export async function sshTarget(
+  state: LabState,
+  { name, user }: { readonly name: string; readonly user: string },
+  port: number,
+): Promise<SshTarget> {
+  const { privateKeyFile } = await labKey(state.folder);
+  return { name, port, user, privateKeyFile, knownHosts: state.filesOf(name).knownHosts };
+}
 
 /** The arguments of `ssh` up to and with the destination; options may precede them, a command follow. */
 export function sshArguments(target: SshTarget): string[] {
