@@ -200,24 +200,31 @@ function nameOf(part: string): string {
   }
 }
 
-/** The JSON in a request. Throws CONTROL_BAD_REQUEST. */
+/** The JSON in a request. Throws CONTROL_BODY_TOO_LONG, CONTROL_BAD_REQUEST. */
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > bodyBytesMax) {
-      throw new TsvswitchError(
-        'CONTROL_BODY_TOO_LONG',
-        `the body has more than the ${bodyBytesMax} bytes that any request needs`,
-      );
-    }
-    chunks.push(chunk);
-  }
+  const text = await textOf(request);
   try {
-    return JSON.parse(Buffer.concat(chunks).toString());
+    return JSON.parse(text);
   } catch (cause) {
     const sentence = `the body is not JSON (${(cause as Error).message})`;
     throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence, { cause });
   }
+}
+
+function textOf(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    // What is too much is read on, so that the client gets to read its answer, but not kept.
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= bodyBytesMax) chunks.push(chunk);
+      else {
+        const sentence = `the body has more than the ${bodyBytesMax} bytes that any request needs`;
+        reject(new TsvswitchError('CONTROL_BODY_TOO_LONG', sentence));
+      }
+    });
+    request.once('end', () => resolve(Buffer.concat(chunks).toString()));
+    request.once('error', reject);
+  });
 }
