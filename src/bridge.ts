@@ -1,7 +1,8 @@
 /**
- * The bridge domain that the ports of a switch share: what it has learned and for how long.
+ * A bridge domain: what the ports that share it have taught it, and for how long. Frames never pass
+ * from one bridge of a switch to another.
  *
- * The table itself is the data plane's (native/core/fdb.h); this is its view with names. The bridge
+ * The table itself is the data plane's (native/core/fdb.h); this is its view with names. A bridge
  * is transparent to VLAN tags: one table, whatever the tag.
  */
 
@@ -25,17 +26,28 @@ export function formatMac(mac: number): string {
 }
 
 export class Bridge {
+  readonly name: string;
+  /** The bridge's number in the data plane. */
+  readonly number: number;
   readonly #dataplane: Dataplane;
   readonly #portName: (number: number) => string | undefined;
 
-  constructor(dataplane: Dataplane, portName: (number: number) => string | undefined) {
+  /** Throws TOO_MANY_PORTS: a switch has no more bridges than ports. */
+  constructor(
+    dataplane: Dataplane,
+    name: string,
+    ageingSeconds: number,
+    portName: (number: number) => string | undefined,
+  ) {
+    this.name = name;
+    this.number = dataplane.addBridge(ageingSeconds);
     this.#dataplane = dataplane;
     this.#portName = portName;
   }
 
   /** All addresses that are known and not aged, in no particular order. */
   get fdb(): FdbRecord[] {
-    return this.#dataplane.readFdb().flatMap(({ mac, port, ageSeconds }) => {
+    return this.#dataplane.readFdb(this.number).flatMap(({ mac, port, ageSeconds }) => {
       const name = this.#portName(port);
       return name === undefined ? [] : [{ mac: formatMac(mac), port: name, ageSeconds }];
     });
@@ -43,6 +55,6 @@ export class Bridge {
 
   /** Forgets what was learned; frames are flooded until it is learned again. */
   flush(): void {
-    this.#dataplane.flushFdb();
+    this.#dataplane.flushFdb(this.number);
   }
 }

@@ -2,8 +2,10 @@
 
 export { Bridge, type FdbRecord } from './bridge.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
+export type { EventStreamOptions, SwitchEvent } from './events.ts';
 export type { ListenOptions } from './fd-socket.ts';
-export type { DirectionCounters, PortCounters, PortEvent } from './port/port.ts';
+export type { HostPort, HostWaitOptions } from './port/host.ts';
+export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
 export type {
   FrontendStatus,
   MemoryStatus,
@@ -11,6 +13,12 @@ export type {
   VhostUserPortStatus,
 } from './port/status.ts';
 export type { PortSocket, VhostUserPort } from './port/vhost-user.ts';
-export { type PortOptions, Switch, type SwitchEvent, type SwitchOptions } from './switch.ts';
+export {
+  type HostPortOptions,
+  type PortOptions,
+  Switch,
+  type SwitchOptions,
+  type SwitchPort,
+} from './switch.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';

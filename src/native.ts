@@ -59,6 +59,8 @@ export interface DataplaneOptions {
   readonly cpus: readonly number[];
   /** How long a worker polls without work before it sleeps, in microseconds. */
   readonly idleUs: number;
+  /** One worker without a thread, and a clock that only step() and advance() move. */
+  readonly manual: boolean;
   readonly onEvent: (event: DataplaneEvent) => void;
 }
 
@@ -92,10 +94,25 @@ export interface FdbEntry {
   readonly ageSeconds: number;
 }
 
-/** The data plane: ports with queues, workers, one bridge. Ports and queues are small integers. */
+/** The data plane: bridges of ports with queues, workers. Bridges, ports and queues are small integers. */
 export interface Dataplane {
+  /** Makes a bridge and returns its number. Entries not seen for this long are forgotten; 0 keeps them. */
+  addBridge(ageingSeconds: number): number;
   /** Makes a port with that many stopped queue pairs, 1 to queuePairsMax, and returns its number. */
-  addPort(queuePairs: number): number;
+  addPort(queuePairs: number, bridge: number): number;
+  /** Makes a port of this process, whose one queue pair runs from the start. */
+  addHostPort(bridge: number): number;
+  /**
+   * Sends the first `count` frames that lie one after the other in `bytes`; returns how many found room.
+   * Throws BAD_FRAME at a length that no frame has.
+   */
+  hostSend(port: number, bytes: Uint8Array, lengths: Uint32Array, count: number): number;
+  /** Puts the frames that wait into `bytes`, as many as fit there and into `lengths`; returns how many. */
+  hostReceive(port: number, bytes: Uint8Array, lengths: Uint32Array): number;
+  /** Whether every frame sent has been forwarded. */
+  hostDrained(port: number): boolean;
+  /** Signals the call eventfd of a queue once something has moved. Look again after this call. */
+  hostRequestCall(port: number, queue: number): void;
   removePort(port: number): void;
   /** Replaces all memory of a port; running rings are translated anew. Takes every fd. */
   setMemory(port: number, regions: readonly MappedRegion[]): void;
@@ -127,12 +144,18 @@ export interface Dataplane {
   setLogging(port: number, enabled: boolean): void;
   /** Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it is. */
   announce(port: number, mac: number): void;
-  /** Entries not seen for this long are forgotten; 0 keeps them. */
-  configureBridge(options: { readonly ageingSeconds: number }): void;
-  readFdb(): FdbEntry[];
-  flushFdb(port?: number): void;
+  readFdb(bridge: number): FdbEntry[];
+  flushFdb(bridge: number): void;
+  /** Forgets what was learned behind a port. */
+  flushPort(port: number): void;
   /** counters[(port * queuesPerPort + queue) * countersPerQueue + i] is counterNames[i]. */
   readonly counters: BigUint64Array;
+  /** With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved. */
+  step(rounds: number): number;
+  /** Moves a manual clock, doing on the way what is due. */
+  advance(ns: number): void;
+  /** Reports at once what would otherwise be reported in a later turn of the event loop. */
+  drainEvents(onEvent: (event: DataplaneEvent) => void): void;
   close(): void;
 }
 

@@ -1,9 +1,13 @@
 /**
- * A switch: one data plane, its bridge and its ports, embedded in this process.
+ * A switch: one data plane, its bridges and their ports, embedded in this process.
  *
  * Opening it starts the workers; adding a port opens its socket; closing it ends sessions, removes
- * sockets and joins the workers. Everything that happens is an event: under its own type and, for those
- * who want all, under `event`. No globals: a process may have several switches.
+ * sockets and joins the workers. Everything that happens is an event: under its own type, for those
+ * who want all under `event`, and as a stream. No globals: a process and each of its worker threads may
+ * have several switches.
+ *
+ * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
+ * same calls have the same outcome to the bit.
  *
  * The frames themselves never come by here: the workers (native/core/worker.h) move them.
  */
@@ -12,9 +16,16 @@ import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
+import { ManualClock } from './clock.ts';
 import { TsvswitchError } from './errors.ts';
+import {
+  type EventStreamOptions,
+  type SwitchEvent,
+  type SwitchEventMap,
+  streamEvents,
+} from './events.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
-import type { PortEvent } from './port/port.ts';
+import { HostPort } from './port/host.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
 
 export interface SwitchOptions {
@@ -28,41 +39,48 @@ export interface SwitchOptions {
   readonly balance?: boolean;
   /** How long a silent address is remembered, in seconds; 300 unless given, 0 for ever. */
   readonly ageingSeconds?: number;
+  /** `manual`: no threads, and time stands still but for step() and advance(). */
+  readonly clock?: 'machine' | 'manual';
+}
+
+interface PlaceOptions {
+  /** Unique on the switch. */
+  readonly name?: string;
+  /** Name of the bridge to be on, made if it is not there; `default` unless given. */
+  readonly bridge?: string;
 }
 
 /**
- * A port either listens for its frontend on the unix socket `path`, with the permissions given, or
- * connects to the one that listens on the unix socket `connect`. A path has at most 107 bytes.
+ * A port of a machine listens for its frontend on the unix socket `path`, with the permissions given, or
+ * connects to the one that listens on the unix socket `connect`. A path has at most 107 bytes. Its name
+ * is the socket's file name without `.sock` unless given.
  */
-export type PortOptions = PortSocket & {
-  /** Unique on the switch; the socket's file name without `.sock` unless given. */
-  readonly name?: string;
-};
+export type PortOptions = PortSocket & PlaceOptions;
 
-export type SwitchEvent =
-  | PortEvent
-  | { readonly type: 'mac-learned'; readonly port: string; readonly mac: string }
-  | {
-      readonly type: 'mac-moved';
-      readonly port: string;
-      readonly fromPort: string;
-      readonly mac: string;
-    };
+/** A port of this process, by its name. */
+export interface HostPortOptions extends Pick<PlaceOptions, 'bridge'> {
+  readonly host: string;
+}
 
-type EventMap = { [Type in SwitchEvent['type']]: [Extract<SwitchEvent, { type: Type }>] } & {
-  event: [SwitchEvent];
-};
+export type SwitchPort = VhostUserPort | HostPort;
 
 const balanceIntervalMs = 1000;
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
 const int32Max = 2 ** 31 - 1;
+/** Longer than any test, and exact as a number of nanoseconds. */
+const advanceMsMax = 2 ** 32;
+const defaultBridge = 'default';
 
-export class Switch extends EventEmitter<EventMap> {
+export class Switch extends EventEmitter<SwitchEventMap> {
+  /** The bridge of ports that name none. */
   readonly bridge: Bridge;
   readonly #dataplane: Dataplane;
-  readonly #ports = new Map<number, VhostUserPort>();
   readonly workers: number;
+  readonly #bridges = new Map<string, Bridge>();
+  readonly #ports = new Map<number, SwitchPort>();
+  readonly #ageingSeconds: number;
+  readonly #clock: ManualClock | undefined;
   /** Frames that each transmitq had moved at the last look, by port and queue. */
   readonly #framesSeen = new Map<string, number>();
   #balancing: NodeJS.Timeout | undefined;
@@ -80,24 +98,32 @@ export class Switch extends EventEmitter<EventMap> {
       );
     }
     const idleUs = integer('idleUs', options.idleUs ?? idleUsDefault, 0, int32Max);
-    const ageingSeconds = integer(
-      'ageingSeconds',
-      options.ageingSeconds ?? ageingSecondsDefault,
-      0,
-      int32Max,
-    );
+    const ageingSeconds = options.ageingSeconds ?? ageingSecondsDefault;
+    this.#ageingSeconds = integer('ageingSeconds', ageingSeconds, 0, int32Max);
+    const clock: unknown = options.clock ?? 'machine';
+    if (clock !== 'machine' && clock !== 'manual') {
+      throw new TsvswitchError('BAD_OPTION', `clock: ${String(clock)} is not machine or manual`);
+    }
+    const manual = clock === 'manual';
+    if (manual && (workers > 1 || cpus.length > 0)) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        'clock: a switch whose clock is manual has no threads; leave workers and cpus out',
+      );
+    }
+    this.#clock = manual ? new ManualClock() : undefined;
     this.#dataplane = native().openDataplane({
       workers,
       cpus,
       idleUs,
+      manual,
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
-    this.#dataplane.configureBridge({ ageingSeconds });
     this.workers = workers;
     if (options.balance === true && workers > 1) {
       this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
     }
-    this.bridge = new Bridge(this.#dataplane, (number) => this.#ports.get(number)?.name);
+    this.bridge = this.#bridgeNamed(defaultBridge);
   }
 
   /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
@@ -105,38 +131,67 @@ export class Switch extends EventEmitter<EventMap> {
     return new Switch(options);
   }
 
-  get ports(): readonly VhostUserPort[] {
+  get ports(): readonly SwitchPort[] {
     return [...this.#ports.values()];
   }
 
+  /** The port called `name`, if there is one. */
+  port(name: string): SwitchPort | undefined {
+    return this.ports.find((port) => port.name === name);
+  }
+
+  /** All bridges that a port has been on, and the default one. They stay until the switch is closed. */
+  get bridges(): readonly Bridge[] {
+    return [...this.#bridges.values()];
+  }
+
+  /** Every event from now on, until the switch is closed. */
+  events(options: EventStreamOptions = {}): AsyncIterableIterator<SwitchEvent> {
+    this.#checkOpen();
+    return streamEvents(this, options);
+  }
+
   /**
-   * Adds a vhost-user port. One that connects keeps trying until a frontend is there. Throws the SOCKET_* codes of errors.ts, BAD_OPTION for a name that is
-   * taken, TOO_MANY_PORTS, CLOSED.
+   * Adds a port: of a machine, over a vhost-user socket, or of this process. One that connects keeps
+   * trying until a frontend is there. Throws the SOCKET_* codes of errors.ts, BAD_OPTION for a name that
+   * is taken, TOO_MANY_PORTS, CLOSED.
    */
-  addPort(options: PortOptions): VhostUserPort {
-    if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
-    const path = options.connect ?? options.path;
-    if (this.ports.some((port) => resolve(port.path) === resolve(path))) {
-      throw new TsvswitchError(
-        'SOCKET_DUPLICATE',
-        `socket ${path} is given twice; every port needs a socket of its own`,
-      );
-    }
-    const name = options.name ?? this.#nameFor(path);
-    if (this.ports.some((port) => port.name === name)) {
-      throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
-    }
-    const port = new VhostUserPort(this.#dataplane, { ...options, name }, (event) =>
-      this.#emitEvent(event),
-    );
+  addPort(options: PortOptions): VhostUserPort;
+  addPort(options: HostPortOptions): HostPort;
+  addPort(options: PortOptions | HostPortOptions): SwitchPort {
+    this.#checkOpen();
+    const port = 'host' in options ? this.#openHostPort(options) : this.#openVhostUserPort(options);
     this.#ports.set(port.number, port);
     return port;
   }
 
+  /** Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns frames. */
+  step(rounds = 1): number {
+    this.#manualClock();
+    const moved = this.#dataplane.step(integer('rounds', rounds, 1, int32Max));
+    this.#drainEvents();
+    return moved;
+  }
+
+  /**
+   * Moves a manual clock by `ms`, which may have fractions: everything that is due on the way happens,
+   * each thing at its time, and rounds are run before and after it until they move nothing.
+   */
+  advance(ms: number): void {
+    const clock = this.#manualClock();
+    if (typeof ms !== 'number' || !(ms >= 0 && ms <= advanceMsMax)) {
+      throw new TsvswitchError('BAD_OPTION', `ms: ${String(ms)} is not 0 to ${advanceMsMax}`);
+    }
+    clock.advance(ms, (ns) => {
+      this.#dataplane.advance(ns);
+      this.#drainEvents();
+    });
+  }
+
   /** Closes a port and forgets it; the others go on. */
-  removePort(port: VhostUserPort): void {
+  removePort(port: SwitchPort): void {
+    if (this.#ports.get(port.number) === port) this.#ports.delete(port.number);
     port.close();
-    this.#ports.delete(port.number);
   }
 
   /** Closes all ports and ends the workers. Idempotent. */
@@ -146,16 +201,69 @@ export class Switch extends EventEmitter<EventMap> {
     clearInterval(this.#balancing);
     for (const port of this.ports) this.removePort(port);
     this.#dataplane.close();
+    this.emit('closed');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
 
-  /** The file name, or the whole path where two sockets have the same file name. */
-  #nameFor(path: string): string {
-    const name = basename(path, '.sock');
-    return this.ports.some((port) => port.name === name) ? path : name;
+  #openVhostUserPort(options: PortOptions): VhostUserPort {
+    const path = text('path', options.connect ?? options.path);
+    const sockets = this.ports.filter((port) => port.kind === 'vhost-user');
+    if (sockets.some((port) => resolve(port.path) === resolve(path))) {
+      throw new TsvswitchError(
+        'SOCKET_DUPLICATE',
+        `socket ${path} is given twice; every port needs a socket of its own`,
+      );
+    }
+    // The file name, or the whole path where two sockets have the same file name.
+    const short = basename(path, '.sock');
+    const name = this.#newName(options.name ?? (this.port(short) === undefined ? short : path));
+    const bridge = this.#bridgeNamed(options.bridge ?? defaultBridge);
+    return new VhostUserPort(this.#dataplane, { ...options, name, bridge }, (event) =>
+      this.#emitEvent(event),
+    );
+  }
+
+  #openHostPort(options: HostPortOptions): HostPort {
+    const name = this.#newName(options.host);
+    const bridge = this.#bridgeNamed(options.bridge ?? defaultBridge);
+    return new HostPort(this.#dataplane, { name, bridge });
+  }
+
+  #newName(name: string): string {
+    if (this.port(text('name', name)) !== undefined) {
+      throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
+    }
+    return name;
+  }
+
+  #bridgeNamed(name: string): Bridge {
+    let bridge = this.#bridges.get(text('bridge', name));
+    if (bridge === undefined) {
+      const portName = (number: number) => this.#ports.get(number)?.name;
+      bridge = new Bridge(this.#dataplane, name, this.#ageingSeconds, portName);
+      this.#bridges.set(name, bridge);
+    }
+    return bridge;
+  }
+
+  #manualClock(): ManualClock {
+    this.#checkOpen();
+    if (this.#clock !== undefined) return this.#clock;
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      "this switch runs by itself; open it with { clock: 'manual' } to run it step by step",
+    );
+  }
+
+  #drainEvents(): void {
+    this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
   }
 
   #balance(): void {
@@ -189,10 +297,10 @@ export class Switch extends EventEmitter<EventMap> {
         break;
       }
       case 'queue-broken':
-        port.queueBroken(event.queue, event.reason);
+        if (port.kind === 'vhost-user') port.queueBroken(event.queue, event.reason);
         break;
       case 'memory-lost':
-        port.memoryLost();
+        if (port.kind === 'vhost-user') port.memoryLost();
         break;
     }
   }
@@ -211,6 +319,13 @@ function integer(name: string, value: unknown, min: number, max: number): number
       'BAD_OPTION',
       `${name}: ${String(value)} is not an integer from ${min} to ${max}`,
     );
+  }
+  return value;
+}
+
+function text(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '') {
+    throw new TsvswitchError('BAD_OPTION', `${name}: ${String(value)} is not a name`);
   }
   return value;
 }

@@ -23,15 +23,17 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'port', 'errors'],
-    types: ['native', 'fd-socket', 'vhost-user'],
+    types: ['events', 'native', 'fd-socket', 'vhost-user'],
   },
   switch: {
-    values: ['balance', 'bridge', 'port', 'native', 'errors'],
+    values: ['balance', 'bridge', 'clock', 'events', 'port', 'native', 'errors'],
     types: ['fd-socket', 'vhost-user'],
   },
   balance: { values: [] },
+  clock: { values: [] },
+  events: { values: [], types: ['port'] },
   bridge: { values: ['native', 'errors'] },
-  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
+  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },
   testing: { values: ['vhost-user', 'fd-socket', 'native', 'errors'] },
   'fd-socket': { values: ['native', 'errors'], types: ['vhost-user'] },
   'vhost-user': { values: [], types: ['native'] },
@@ -42,19 +44,20 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
+  ['dataplane_network'],
   ['dataplane'],
   ['worker'],
   ['forward'],
   ['deliver'],
   ['notify', 'frame'],
   ['port', 'segmenter'],
-  ['fdb', 'split_queue', 'packed_queue', 'events', 'offload'],
+  ['fdb', 'split_queue', 'packed_queue', 'host_queue', 'events', 'offload'],
   ['virtqueue', 'packet_headers'],
   ['checksum'],
   ['slice'],
   ['dirty_log', 'chain'],
   ['guest_memory', 'copy', 'counters', 'flow_hash'],
-  ['virtio_spec', 'sigbus', 'spinlock', 'prefetch', 'shared_word'],
+  ['virtio_spec', 'clock', 'sigbus', 'spinlock', 'prefetch', 'shared_word'],
 ];
 
 /** What each folder of native/ may include from the others. */

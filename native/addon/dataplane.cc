@@ -1,15 +1,15 @@
-// The data plane as a JavaScript object: checks arguments, adopts fds, turns results into errors.
+// As dataplane.h declares it: checks arguments, adopts fds, turns results into errors.
 //
 // The frontend's words were checked in TypeScript; what is checked here again is what would make core
 // assert: types, ranges, an open port. Events come from the workers through a thread-safe function that
 // is only told that there is something; the JavaScript thread then empties the workers' rings.
 //
 // An fd in the arguments is closed here unless core took it, also when an argument is wrong.
-// Thread: the JavaScript thread of the environment, except Notify (any worker).
+
+#include "addon/dataplane.h"
 
 #include <unistd.h>
 
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -19,7 +19,6 @@
 #include "addon/addon.h"
 #include "addon/fields.h"
 #include "addon/results.h"
-#include "core/dataplane.h"
 
 namespace tsvswitch {
 
@@ -27,54 +26,7 @@ namespace {
 
 constexpr uint32_t kWorkersMax = 64;
 
-class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
- public:
-  explicit DataplaneObject(const Napi::CallbackInfo& info);
-  ~DataplaneObject() override { Shutdown(); }
-
-  static Napi::Function Class(Napi::Env env);
-
- private:
-  static void Notify(void* context);
-  static void OnTeardown(void* self) { static_cast<DataplaneObject*>(self)->Shutdown(); }
-  void Shutdown();
-  void DrainEvents(Napi::Env env, Napi::Function on_event);
-  bool Outdated(const Event& event);
-
-  Dataplane& Open(Napi::Env env);
-  uint16_t PortArgument(const Napi::CallbackInfo& info);
-  uint32_t QueueArgument(const Napi::CallbackInfo& info, uint16_t port);
-
-  uint32_t StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port);
-
-  Napi::Value AddPort(const Napi::CallbackInfo& info);
-  void RemovePort(const Napi::CallbackInfo& info);
-  void SetMemory(const Napi::CallbackInfo& info);
-  void AddMemoryRegion(const Napi::CallbackInfo& info);
-  void RemoveMemoryRegion(const Napi::CallbackInfo& info);
-  void SetFeatures(const Napi::CallbackInfo& info);
-  void StartQueue(const Napi::CallbackInfo& info);
-  void MoveQueue(const Napi::CallbackInfo& info);
-  Napi::Value StopQueue(const Napi::CallbackInfo& info);
-  void EnableQueue(const Napi::CallbackInfo& info);
-  Napi::Value ReadQueue(const Napi::CallbackInfo& info);
-  Napi::Value WorkerOf(const Napi::CallbackInfo& info);
-  void AssignWorker(const Napi::CallbackInfo& info);
-  void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
-  void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
-  void SetEventfd(const Napi::CallbackInfo& info,
-                  void (Dataplane::*set)(uint16_t, uint32_t, int));
-  void SetLog(const Napi::CallbackInfo& info);
-  void SetLogging(const Napi::CallbackInfo& info);
-  void Announce(const Napi::CallbackInfo& info);
-  void ConfigureBridge(const Napi::CallbackInfo& info);
-  Napi::Value ReadFdb(const Napi::CallbackInfo& info);
-  void FlushFdb(const Napi::CallbackInfo& info);
-  void Close(const Napi::CallbackInfo&) { Shutdown(); }
-
-  std::unique_ptr<Dataplane> dataplane_;
-  Napi::ThreadSafeFunction on_event_;
-};
+}  // namespace
 
 DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<DataplaneObject>(info) {
@@ -98,7 +50,11 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
   // Workers first: if they cannot run, nothing refers to this object yet. They have nothing to notify
   // of before there is a port.
   dataplane_ = std::make_unique<Dataplane>(Dataplane::Options{
-      .worker_cpus = cpus, .idle_us = idle_us, .notify = Notify, .notify_context = this});
+      .worker_cpus = cpus,
+      .idle_us = idle_us,
+      .manual = options.Get("manual").ToBoolean(),
+      .notify = Notify,
+      .notify_context = this});
   if (!dataplane_->Start()) {
     const int error_number = errno;
     dataplane_.reset();
@@ -133,7 +89,13 @@ void DataplaneObject::Shutdown() {
 void DataplaneObject::Notify(void* context) {
   auto* self = static_cast<DataplaneObject*>(context);
   self->on_event_.NonBlockingCall([self](Napi::Env env, Napi::Function on_event) {
-    if (env != nullptr) self->DrainEvents(env, on_event);
+    if (env == nullptr) return;
+    try {
+      self->DrainEvents(env, on_event);
+    } catch (const Napi::Error& error) {
+      // As uncaught as in any callback; empty if the environment is ending and runs no JavaScript.
+      if (!error.IsEmpty()) napi_fatal_exception(env, error.Value());
+    }
   });
 }
 
@@ -194,15 +156,10 @@ uint32_t DataplaneObject::QueueArgument(const Napi::CallbackInfo& info, uint16_t
 }
 
 Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
-  Dataplane& dataplane = Open(info.Env());
+  const uint32_t bridge = BridgeArgument(info, 1);
   const auto queue_pairs =
       static_cast<uint32_t>(IntegerArgument(info, 0, "queuePairs", 1, kQueuePairsMax));
-  const uint16_t port = dataplane.AddPort(queue_pairs);
-  if (port == kNoPort) {
-    throw CodedError(info.Env(), "TOO_MANY_PORTS",
-                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
-  }
-  return Napi::Number::New(info.Env(), port);
+  return PortNumber(info.Env(), dataplane_->AddPort(queue_pairs, bridge));
 }
 
 void DataplaneObject::RemovePort(const Napi::CallbackInfo& info) {
@@ -360,33 +317,6 @@ void DataplaneObject::Announce(const Napi::CallbackInfo& info) {
   dataplane_->Announce(port, static_cast<uint64_t>(mac));
 }
 
-void DataplaneObject::ConfigureBridge(const Napi::CallbackInfo& info) {
-  Dataplane& dataplane = Open(info.Env());
-  const Napi::Object options = ObjectArgument(info, 0, "options");
-  dataplane.SetAgeing(IntegerField(options, "ageingSeconds", 0, INT32_MAX));
-}
-
-Napi::Value DataplaneObject::ReadFdb(const Napi::CallbackInfo& info) {
-  const std::vector<FdbRecord> records = Open(info.Env()).ReadFdb();
-  const uint32_t now_s = Dataplane::NowSeconds();
-  Napi::Array list = Napi::Array::New(info.Env(), records.size());
-  uint32_t at = 0;
-  for (const FdbRecord& record : records) {
-    const Napi::Object entry = Napi::Object::New(info.Env());
-    entry.Set("mac", static_cast<double>(record.mac));
-    entry.Set("vlan", record.vlan);
-    entry.Set("port", record.port);
-    entry.Set("ageSeconds", now_s - record.seen_s);
-    list.Set(at++, entry);
-  }
-  return list;
-}
-
-void DataplaneObject::FlushFdb(const Napi::CallbackInfo& info) {
-  Dataplane& dataplane = Open(info.Env());
-  dataplane.FlushFdb(info[0].IsUndefined() ? kNoPort : PortArgument(info));
-}
-
 Napi::Function DataplaneObject::Class(Napi::Env env) {
   return DefineClass(
       env, "Dataplane",
@@ -408,11 +338,22 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::SetLog>("setLog"),
        InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
        InstanceMethod<&DataplaneObject::Announce>("announce"),
-       InstanceMethod<&DataplaneObject::ConfigureBridge>("configureBridge"),
+       InstanceMethod<&DataplaneObject::AddBridge>("addBridge"),
+       InstanceMethod<&DataplaneObject::AddHostPort>("addHostPort"),
+       InstanceMethod<&DataplaneObject::HostSend>("hostSend"),
+       InstanceMethod<&DataplaneObject::HostReceive>("hostReceive"),
+       InstanceMethod<&DataplaneObject::HostDrained>("hostDrained"),
+       InstanceMethod<&DataplaneObject::HostRequestCall>("hostRequestCall"),
+       InstanceMethod<&DataplaneObject::Step>("step"),
+       InstanceMethod<&DataplaneObject::Advance>("advance"),
+       InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
        InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
        InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
+       InstanceMethod<&DataplaneObject::FlushPort>("flushPort"),
        InstanceMethod<&DataplaneObject::Close>("close")});
 }
+
+namespace {
 
 Napi::Value OpenDataplane(const Napi::CallbackInfo& info) {
   return Instance::Of(info.Env()).dataplane_class.New({info[0]});

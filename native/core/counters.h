@@ -36,7 +36,7 @@ enum Counter : uint32_t {
   kCountersUsed,
 };
 
-inline constexpr uint32_t kCountersPerQueue = 16;  // two cache lines
+inline constexpr uint32_t kCountersPerQueue = 32;  // four cache lines; the first two are hot
 static_assert(kCountersUsed <= kCountersPerQueue);
 
 struct alignas(64) QueueCounters {

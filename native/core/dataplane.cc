@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,18 +44,9 @@ std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
 
 }  // namespace
 
-// All workers between two rounds: several may fill the receiveqs of one port.
-class Dataplane::PauseAll {
- public:
-  explicit PauseAll(Dataplane& dataplane) {
-    for (auto& worker : dataplane.workers_) pauses_.push_back(std::make_unique<Worker::Pause>(*worker));
-  }
-
- private:
-  std::vector<std::unique_ptr<Worker::Pause>> pauses_;
-};
-
-Dataplane::Dataplane(const Options& options) : counters_(MapCounters()) {
+Dataplane::Dataplane(const Options& options)
+    : clock_(options.manual), counters_(MapCounters()) {
+  assert(!options.manual || options.worker_cpus.size() == 1);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) {
     const Worker::Options worker = {.cpu = cpu,
@@ -65,7 +55,7 @@ Dataplane::Dataplane(const Options& options) : counters_(MapCounters()) {
                                     .sweeps = workers_.empty(),
                                     .notify = options.notify,
                                     .notify_context = options.notify_context};
-    workers_.push_back(std::make_unique<Worker>(worker, bridge_));
+    workers_.push_back(std::make_unique<Worker>(worker, clock_, bridges_));
   }
 }
 
@@ -76,6 +66,7 @@ Dataplane::~Dataplane() {
 }
 
 bool Dataplane::Start() {
+  if (clock_.manual()) return true;
   for (auto& worker : workers_) {
     if (!worker->Start()) return false;
   }
@@ -84,7 +75,7 @@ bool Dataplane::Start() {
 
 Port& Dataplane::PortAt(uint16_t port) {
   assert(HasPort(port));
-  return *bridge_.members[port];
+  return *ports_[port];
 }
 
 Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
@@ -93,34 +84,37 @@ Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
   return at.queues[queue];
 }
 
-uint16_t Dataplane::AddPort(uint32_t queue_pairs) {
-  assert(queue_pairs >= 1 && queue_pairs <= kQueuePairsMax);
-  for (uint16_t number = 0; number < kPortsMax; ++number) {
-    if (HasPort(number)) continue;
-    auto port = std::make_unique<Port>(queue_pairs);
-    port->number = number;
-    port->bridge = &bridge_;
-    for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
-      port->queues[i].port = port.get();
-      port->queues[i].index = i;
-      port->queues[i].counters = &counters_[number * kQueuesPerPort + i];
-    }
-    const PauseAll pause(*this);
-    for (Queue& queue : port->queues) *queue.counters = {};
-    if (number == bridge_.members.size()) bridge_.members.push_back(nullptr);
-    bridge_.members[number] = port.release();
-    return number;
+uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
+  assert(queue_pairs >= 1 && queue_pairs <= kQueuePairsMax && HasBridge(bridge));
+  uint16_t number = 0;
+  while (HasPort(number)) ++number;
+  if (number == kPortsMax) return kNoPort;
+  auto port = std::make_unique<Port>(queue_pairs);
+  port->number = number;
+  port->bridge = bridges_[bridge].get();
+  for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
+    port->queues[i].port = port.get();
+    port->queues[i].index = i;
+    port->queues[i].counters = &counters_[number * kQueuesPerPort + i];
   }
-  return kNoPort;
+  if (number == ports_.size()) ports_.emplace_back();
+  const PauseAll pause(*this);
+  for (Queue& queue : port->queues) *queue.counters = {};
+  std::vector<Port*>& members = port->bridge->members;
+  if (number >= members.size()) members.resize(number + size_t{1});
+  members[number] = port.get();
+  ports_[number] = std::move(port);
+  return number;
 }
 
 void Dataplane::RemovePort(uint16_t port) {
   for (uint32_t i = 0; i < QueueCount(port); ++i) StopQueue(port, i);
-  const std::unique_ptr<Port> removed(&PortAt(port));
+  std::unique_ptr<Port> removed;
   {
     const PauseAll pause(*this);
-    bridge_.members[port] = nullptr;
-    bridge_.fdb.Flush(port);
+    removed = std::move(ports_[port]);
+    removed->bridge->members[port] = nullptr;
+    removed->bridge->fdb.Flush(port);
   }
   for (Queue& queue : removed->queues) {
     CloseFd(queue.call_fd);
@@ -382,12 +376,8 @@ void Dataplane::Announce(uint16_t port, uint64_t mac) {
   workers_.front()->Inject(PortAt(port), frame, kFrameBytes, NowSeconds());
 }
 
-std::vector<FdbRecord> Dataplane::ReadFdb() const { return bridge_.fdb.Read(NowSeconds()); }
-
-uint32_t Dataplane::NowSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return static_cast<uint32_t>(now.tv_sec);
+std::vector<FdbRecord> Dataplane::ReadFdb(uint32_t bridge) const {
+  return bridges_[bridge]->fdb.Read(NowSeconds());
 }
 
 bool Dataplane::PopEvent(Event* event) {

@@ -1,4 +1,4 @@
-// The data plane as control sees it: ports, queues, memory, the bridge and the workers.
+// The data plane as control sees it: ports, queues, memory, the bridges and the workers.
 //
 // Every call takes effect between two rounds and returns when it has. What takes long (mapping and
 // unmapping memory, closing fds) happens outside of the pause; inside, pointers are exchanged. A passed
@@ -14,6 +14,8 @@
 #include <memory>
 #include <vector>
 
+#include "clock.h"
+#include "host_queue.h"
 #include "worker.h"
 
 namespace tsvswitch {
@@ -37,6 +39,8 @@ class Dataplane {
   struct Options {
     std::vector<int> worker_cpus;  // one worker each; -1: anywhere
     uint32_t idle_us;
+    // No threads, and a clock that only Advance moves; for one worker.
+    bool manual = false;
     EventRing::Notify notify;
     void* notify_context;
   };
@@ -46,12 +50,33 @@ class Dataplane {
   // False if a worker cannot run; errno says why.
   bool Start();
 
+  // With a manual clock: up to `rounds` rounds, fewer if one moves nothing; how many frames were moved.
+  uint64_t Step(uint32_t rounds);
+  // Moves a manual clock, and everything that is due on the way, each thing at its time.
+  void Advance(uint64_t ns);
+  bool manual() const { return clock_.manual(); }
+  uint64_t NowNs() const { return clock_.NowNs(); }
+
+  // The number of a new bridge, or kNoBridge if there are kBridgesMax. It stays.
+  uint32_t AddBridge(uint32_t ageing_s);
+  bool HasBridge(uint32_t bridge) const { return bridge < bridges_.size(); }
+  static constexpr uint32_t kBridgesMax = kPortsMax;
+  static constexpr uint32_t kNoBridge = ~0u;
+
   // The number of a new port, or kNoPort if there are kPortsMax.
-  uint16_t AddPort(uint32_t queue_pairs);
+  uint16_t AddPort(uint32_t queue_pairs, uint32_t bridge);
+  // A port of this process (host_queue.h), whose one queue pair runs from the start.
+  uint16_t AddHostPort(uint32_t bridge);
   void RemovePort(uint16_t port);
   bool HasPort(uint16_t port) const {
-    return port < bridge_.members.size() && bridge_.members[port] != nullptr;
+    return port < ports_.size() && ports_[port] != nullptr;
   }
+  bool IsHostPort(uint16_t port) { return PortAt(port).is_host; }
+
+  HostTransmitq& HostTransmitqOf(uint16_t port);
+  HostReceiveq& HostReceiveqOf(uint16_t port);
+  // Shows the worker what was sent, and wakes it if it sleeps.
+  void PublishHostSent(uint16_t port);
 
   bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
   bool AnyQueueStarted(uint16_t port);
@@ -92,11 +117,12 @@ class Dataplane {
   // cannot speak for itself (vhost-user VHOST_USER_SEND_RARP).
   void Announce(uint16_t port, uint64_t mac);
 
-  void SetAgeing(uint32_t seconds) { bridge_.fdb.SetAgeing(seconds); }
-  std::vector<FdbRecord> ReadFdb() const;
-  void FlushFdb(uint16_t port) { bridge_.fdb.Flush(port); }
+  std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
+  // The entries of one port of a bridge, or all with kNoPort.
+  void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
+  void FlushPort(uint16_t port) { PortAt(port).bridge->fdb.Flush(port); }
   // Seconds of the clock that FdbRecord::seen_s counts in.
-  static uint32_t NowSeconds();
+  uint32_t NowSeconds() const { return clock_.NowSeconds(); }
 
   uint32_t QueueCount(uint16_t port) {
     return static_cast<uint32_t>(PortAt(port).queues.size());
@@ -110,11 +136,23 @@ class Dataplane {
   bool PopEvent(Event* event);
 
  private:
-  class PauseAll;
+  // All workers between two rounds: several may fill the receiveqs of one port.
+  class PauseAll {
+   public:
+    explicit PauseAll(Dataplane& dataplane) {
+      for (auto& worker : dataplane.workers_) {
+        pauses_.push_back(std::make_unique<Worker::Pause>(*worker));
+      }
+    }
+
+   private:
+    std::vector<std::unique_ptr<Worker::Pause>> pauses_;
+  };
   Port& PortAt(uint16_t port);
   Queue& QueueAt(uint16_t port, uint32_t queue);
   void ReplaceFd(int& place, int fd);
   Worker& LeastLoadedWorker();
+  void Settle();
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   static void FindReceivers(Port& port);
   static void Resume(Queue& queue, const Virtqueue::Rings& rings);
@@ -122,8 +160,10 @@ class Dataplane {
                                    const RingAddresses& addresses, uint32_t size,
                                    Virtqueue::Rings* rings);
 
-  Bridge bridge_;
-  std::vector<std::unique_ptr<Worker>> workers_;  // after bridge_: they stop before it goes
+  Clock clock_;
+  Bridges bridges_;
+  std::vector<std::unique_ptr<Port>> ports_;  // by number
+  std::vector<std::unique_ptr<Worker>> workers_;  // last of these: they stop before the others go
   const std::shared_ptr<QueueCounters[]> counters_;
 };
 

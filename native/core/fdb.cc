@@ -2,9 +2,21 @@
 
 #include "fdb.h"
 
+#include <sys/mman.h>
+
+#include <cassert>
 #include <mutex>
 
 namespace tsvswitch {
+
+Fdb::Fdb() : per_port_(kPortsMax) {
+  void* mapped = mmap(nullptr, sizeof(Bucket) * kBuckets, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  assert(mapped != MAP_FAILED);
+  buckets_.reset(static_cast<Bucket*>(mapped));
+}
+
+void Fdb::Unmap::operator()(Bucket* buckets) const { munmap(buckets, sizeof(Bucket) * kBuckets); }
 
 bool Fdb::Aged(uint64_t value, uint32_t now_s) const {
   const uint32_t ageing = ageing_s_.load(std::memory_order_relaxed);

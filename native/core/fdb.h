@@ -45,7 +45,7 @@ class Fdb {
   static constexpr uint32_t kEntriesPerBucket = 4;
   static constexpr uint32_t kProbeBuckets = 4;
 
-  Fdb() : buckets_(new Bucket[kBuckets]), per_port_(kPortsMax) {}
+  Fdb();
 
   // `mac` is the 48-bit number whose highest byte is first on the wire; vlan 0 is untagged.
   static uint64_t Key(uint64_t mac, uint16_t vlan) {
@@ -87,7 +87,11 @@ class Fdb {
   LearnResult Insert(uint64_t key, uint16_t port, uint32_t now_s);
   void Erase(Entry& entry);
 
-  std::unique_ptr<Bucket[]> buckets_;
+  struct Unmap {
+    void operator()(Bucket* buckets) const;
+  };
+  // Pages of zeroes, which are empty entries, that are only there once they are written.
+  std::unique_ptr<Bucket[], Unmap> buckets_;
   // Whether an insertion ever went past a bucket; read only after a miss in it.
   std::unique_ptr<std::atomic<uint8_t>[]> overflowed_{new std::atomic<uint8_t>[kBuckets]()};
   std::atomic<uint32_t> ageing_s_{300};

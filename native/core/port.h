@@ -74,13 +74,16 @@ struct Queue {
 
 struct Bridge {
   Fdb fdb;
-  std::vector<Port*> members;  // by port number; nullptr where there is none
+  // By port number; nullptr where there is none. A port is a member of one bridge.
+  std::vector<Port*> members;
 };
+using Bridges = std::vector<std::unique_ptr<Bridge>>;
 
 struct Port {
   explicit Port(uint32_t queue_pairs) : queues(2 * queue_pairs) {}
 
   uint16_t number = 0;
+  bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
   uint64_t features = 0;
   Bridge* bridge = nullptr;
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();

@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,17 +24,12 @@ constexpr uint32_t kSweepBuckets = Fdb::kBuckets / 256;
 constexpr int kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
 
-uint64_t NowNs(clockid_t clock) {
-  timespec now;
-  clock_gettime(clock, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
-
 }  // namespace
 
-Worker::Worker(const Options& options, Bridge& bridge)
+Worker::Worker(const Options& options, const Clock& clock, const Bridges& bridges)
     : options_(options),
-      bridge_(bridge),
+      clock_(clock),
+      bridges_(bridges),
       events_(options.notify, options.notify_context),
       forwarder_(events_, options.shared) {}
 
@@ -75,7 +69,7 @@ Worker::Pause::~Pause() {
   worker_.waiting_.fetch_sub(1, std::memory_order_release);
   worker_.waiting_.notify_all();
   // A sleeping worker must see what changed; one that polls ignores it.
-  worker_.Wake();
+  if (worker_.wake_fd_ >= 0) worker_.Wake();
 }
 
 void Worker::Wake() {
@@ -85,7 +79,7 @@ void Worker::Wake() {
 
 void Worker::Poll(Queue& transmitq) {
   polled_.push_back(&transmitq);
-  if (transmitq.kick_fd < 0) return;
+  if (transmitq.kick_fd < 0 || epoll_fd_ < 0) return;
   epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
   // What cannot be watched (a plain file, say) cannot kick either: the queue is then polled.
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, transmitq.kick_fd, &event) != 0) {
@@ -96,7 +90,7 @@ void Worker::Poll(Queue& transmitq) {
 
 void Worker::Unpoll(Queue& transmitq) {
   polled_.erase(std::remove(polled_.begin(), polled_.end(), &transmitq), polled_.end());
-  if (transmitq.kick_fd >= 0) epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, transmitq.kick_fd, nullptr);
+  if (transmitq.kick_fd >= 0 && epoll_fd_ >= 0) epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, transmitq.kick_fd, nullptr);
 }
 
 bool Worker::Polls(const Queue& transmitq) const {
@@ -114,7 +108,7 @@ void Worker::Main() {
       continue;
     }
     CpuRelax();
-    const uint64_t now_ns = NowNs(CLOCK_MONOTONIC);
+    const uint64_t now_ns = clock_.NowNs();
     if (idle_since_ns == 0) idle_since_ns = now_ns;
     if (now_ns - idle_since_ns < idle_ns) continue;
     Sleep(round);
@@ -133,15 +127,16 @@ void Worker::YieldToControl(std::unique_lock<std::mutex>& round) {
 }
 
 uint32_t Worker::Round() {
-  const uint64_t now_ms = NowNs(CLOCK_MONOTONIC_COARSE) / 1'000'000;
-  const auto now_s = static_cast<uint32_t>(now_ms / 1000);
+  const uint64_t coarse_ns = clock_.CoarseNs();
+  const uint64_t now_ms = coarse_ns / kNsPerMs;
+  const auto now_s = static_cast<uint32_t>(coarse_ns / kNsPerSecond);
   uint32_t moved = 0;
   for (Queue* queue : polled_) {
     if (queue->Served()) moved += forwarder_.Run(*queue, now_s);
   }
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
-    bridge_.fdb.Sweep(kSweepBuckets, now_s);
+    for (const auto& bridge : bridges_) bridge->fdb.Sweep(kSweepBuckets, now_s);
   }
   return moved;
 }

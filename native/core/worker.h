@@ -9,6 +9,8 @@
 // one wake-up and nothing has to be read from fds that the frontend chose. A queue without a kick fd
 // (the frontend asked for polling) bounds the sleep instead.
 //
+// With a manual clock there is no thread: control runs the rounds itself.
+//
 // Invariants: polled_ changes only under a Pause; every queue in polled_ is a transmitq of this worker
 // alone. Sources: virtio 1.2 §2.7.10; vhost-user "Ring states".
 
@@ -20,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "clock.h"
 #include "forward.h"
 #include "port.h"
 
@@ -36,9 +39,9 @@ class Worker {
     void* notify_context;
   };
 
-  Worker(const Options& options, Bridge& bridge);
+  Worker(const Options& options, const Clock& clock, const Bridges& bridges);
   ~Worker();
-  // False if the thread, its CPU or its eventfds cannot be had; errno says why.
+  // Not with a manual clock. False if the thread, its CPU or its eventfds cannot be had; errno says why.
   bool Start();
 
   // While it lives, the worker is between two rounds.
@@ -61,6 +64,8 @@ class Worker {
   void Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s) {
     forwarder_.Inject(from, frame, bytes, now_s);
   }
+  // Visits every transmitq once; returns how many frames were moved. Public for a manual clock.
+  uint32_t Round();
   size_t polled_count() const { return polled_.size(); }
 
   EventRing& events() { return events_; }
@@ -68,13 +73,13 @@ class Worker {
  private:
   void Main();
   void YieldToControl(std::unique_lock<std::mutex>& round);
-  uint32_t Round();
   void Sleep(std::unique_lock<std::mutex>& round);
   bool AnythingOffered();
   void Wake();
 
   const Options options_;
-  Bridge& bridge_;
+  const Clock& clock_;
+  const Bridges& bridges_;
   EventRing events_;
   Forwarder forwarder_;
   std::vector<Queue*> polled_;

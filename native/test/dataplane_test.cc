@@ -25,18 +25,18 @@ size_t ThreadCount() {
 FACT("ports are numbered from 0, and a number that became free is given again") {
   RunningBridge bridge(1);
   Dataplane& plane = bridge.plane();
-  for (uint16_t port = 0; port < 5; ++port) CHECK_EQ(plane.AddPort(1), port);
+  for (uint16_t port = 0; port < 5; ++port) CHECK_EQ(plane.AddPort(1, 0), port);
   plane.RemovePort(2);
   CHECK(!plane.HasPort(2));
   CHECK(plane.HasPort(3));
-  CHECK_EQ(plane.AddPort(1), 2);
-  CHECK_EQ(plane.AddPort(1), 5);
+  CHECK_EQ(plane.AddPort(1, 0), 2);
+  CHECK_EQ(plane.AddPort(1, 0), 5);
 }
 
 FACT("1024 ports fit, and a 1025th is refused") {
   RunningBridge bridge(1);
-  for (uint32_t port = 0; port < kPortsMax; ++port) CHECK_EQ(bridge.plane().AddPort(1), port);
-  CHECK_EQ(bridge.plane().AddPort(1), kNoPort);
+  for (uint32_t port = 0; port < kPortsMax; ++port) CHECK_EQ(bridge.plane().AddPort(1, 0), port);
+  CHECK_EQ(bridge.plane().AddPort(1, 0), kNoPort);
 }
 
 FACT("a worker for a CPU that does not exist cannot start") {
@@ -53,7 +53,7 @@ FACT("rings outside memory or misaligned are refused, and the kick fd is closed"
   RunningBridge bridge(1);
   Dataplane& plane = bridge.plane();
   NetGuest guest(kModern);
-  const uint16_t port = plane.AddPort(1);
+  const uint16_t port = plane.AddPort(1, 0);
   plane.SetFeatures(port, kModern);
   const size_t before = OpenFdCount();
   const auto start = [&](const RingAddresses& rings) {
@@ -233,7 +233,7 @@ FACT("a learned address is read back, flushed, and gone with its port; events sa
   auto to = bridge.Join(kModern);
   Stream stream(*from, *to);
   stream.Pass(10);
-  std::vector<FdbRecord> records = bridge.plane().ReadFdb();
+  std::vector<FdbRecord> records = bridge.plane().ReadFdb(0);
   CHECK_EQ(records.size(), 1u);
   CHECK_EQ(records[0].mac, MacOf(from->port));
   CHECK_EQ(records[0].port, from->port);
@@ -243,10 +243,10 @@ FACT("a learned address is read back, flushed, and gone with its port; events sa
   CHECK(!bridge.plane().PopEvent(&event));
   CHECK(bridge.notifications() >= 1);
   stream.Finish();
-  bridge.plane().FlushFdb(to->port);
-  CHECK_EQ(bridge.plane().ReadFdb().size(), 1u);
+  bridge.plane().FlushPort(to->port);
+  CHECK_EQ(bridge.plane().ReadFdb(0).size(), 1u);
   bridge.plane().RemovePort(from->port);
-  CHECK(bridge.plane().ReadFdb().empty());
+  CHECK(bridge.plane().ReadFdb(0).empty());
 }
 
 FACT("a truncated memory file costs its own port, and is reported") {

@@ -166,7 +166,7 @@ FACT("ports come, speak, hear and go under the traffic of others without the los
     }
     pair.Finish();
     // The pair's addresses stay known, the guest's went with its port.
-    CHECK_EQ(bridge.plane().ReadFdb().size(), 2u);
+    CHECK_EQ(bridge.plane().ReadFdb(0).size(), 2u);
   }
 }
 

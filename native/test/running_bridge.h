@@ -52,6 +52,7 @@ class RunningBridge {
                            .notify = [](void* count) { ++*static_cast<std::atomic<int>*>(count); },
                            .notify_context = &notifications_});
     CHECK(plane_->Start());
+    CHECK_EQ(plane_->AddBridge(300), 0u);
   }
 
   Dataplane& plane() { return *plane_; }
@@ -61,7 +62,7 @@ class RunningBridge {
   // A guest with its memory mapped, both queues started and enabled, and all buffers posted.
   std::unique_ptr<Member> Join(uint64_t features, const ReceiveShape& shape = {.chains = 256}) {
     auto member = std::make_unique<Member>(features, shape);
-    member->port = plane_->AddPort(1);
+    member->port = plane_->AddPort(1, 0);
     plane_->SetFeatures(member->port, features);
     CHECK_EQ(plane_->SetMemory(member->port, member->guest.ram().Share()), MapResult::kOk);
     member->guest.Post();

@@ -34,7 +34,7 @@ export interface ControlOptions {
   readonly portSockets?: ListenOptions;
 }
 
-type Port = Switch['ports'][number];
+type Port = Extract<Switch['ports'][number], { kind: 'vhost-user' }>;
 
 interface Answer {
   readonly status: 200 | 201 | 204;
@@ -146,7 +146,9 @@ export class ControlServer {
       pid: process.pid,
       uptimeSeconds: Math.floor((performance.now() - this.#openedAtMs) / milliseconds),
       workers: this.#switch.workers,
-      ports: this.#switch.ports.map((port) => this.#portStatus(port)),
+      ports: this.#switch.ports
+        .filter((port) => port.kind === 'vhost-user')
+        .map((port) => this.#portStatus(port)),
     };
   }
 

@@ -22,6 +22,23 @@ export type PortEvent = { readonly port: string } & (
   | DeviceEvent
 );
 
+/** A place on a bridge. `kind` tells the classes that implement it apart. */
+export interface Port {
+  readonly kind: 'vhost-user' | 'host' | 'dgram';
+  /** Unique on the switch. */
+  readonly name: string;
+  /** The port's number in the data plane. */
+  readonly number: number;
+  /** Name of the bridge that the port is on. */
+  readonly bridge: string;
+  /** Throws CLOSED after close(). */
+  readonly counters: PortCounters;
+  /** The transmitqs that run, with the frames each has moved since the port was added. */
+  readonly transmitqs: readonly { readonly queue: number; readonly frames: number }[];
+  /** Frees the port in the data plane. Idempotent; Switch.removePort() calls it. */
+  close(): void;
+}
+
 /** Frames of one direction, seen from the guest; all since the port was added. */
 export interface DirectionCounters {
   readonly frames: number;

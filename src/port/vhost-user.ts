@@ -16,6 +16,7 @@
 
 import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, type MappedRegion, native } from '../native.ts';
@@ -28,7 +29,7 @@ import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
 import { offer } from './offer.ts';
-import { type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
+import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 import { isMappedPrivately } from './private-mapping.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 
@@ -40,6 +41,7 @@ export type PortSocket =
 export type VhostUserPortOptions = PortSocket & {
   /** How the port is called in events; the socket's file name without `.sock` unless given. */
   readonly name: string;
+  readonly bridge: Bridge;
 };
 
 type State =
@@ -58,8 +60,11 @@ const readsPerTurnMax = 128;
 
 type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
 
-export class VhostUserPort {
+export class VhostUserPort implements Port {
+  readonly kind = 'vhost-user';
   readonly name: string;
+  /** Name of the bridge that the port is on. */
+  readonly bridge: string;
   readonly path: string;
   /** The port's number in the data plane. */
   readonly number: number;
@@ -76,6 +81,7 @@ export class VhostUserPort {
     onEvent: (event: PortEvent) => void,
   ) {
     this.name = options.name;
+    this.bridge = options.bridge.name;
     this.#dataplane = dataplane;
     this.#onEvent = onEvent;
     this.#source =
@@ -84,7 +90,7 @@ export class VhostUserPort {
         : new ConnectingSource(options.connect);
     this.path = this.#source.path;
     try {
-      this.number = dataplane.addPort(native().queuePairsMax);
+      this.number = dataplane.addPort(native().queuePairsMax, options.bridge.number);
     } catch (error) {
       this.#source.close();
       throw error;
@@ -234,7 +240,7 @@ export class VhostUserPort {
       return;
     }
     socket.close();
-    this.#dataplane.flushFdb(this.number);
+    this.#dataplane.flushPort(this.number);
     this.#state = { kind: 'free' };
     this.#source.released();
     this.#emit({ type: 'frontend-left', reason: event.reason });

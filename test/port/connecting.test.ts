@@ -85,7 +85,7 @@ test('a port that waits says so once, and connects within a second of its fronte
       sentence: expect.stringMatching(/^port a: waiting for a frontend to listen on .*a\.sock \(/),
     },
   ]);
-  expect(vswitch.ports[0]?.frontendPid).toBe(process.pid);
+  expect(vswitch.ports[0]).toMatchObject({ frontendPid: process.pid });
 });
 
 test('a frontend that goes and comes back is served again', async () => {

@@ -54,7 +54,7 @@ export class SwitchNetwork {
   }
 
   port(index: number): VhostUserPort {
-    return this.vswitch.ports[index]!;
+    return this.vswitch.ports[index] as VhostUserPort;
   }
 
   /** A guest that runs on a port; it is closed with the network at the latest. */

@@ -1,0 +1,85 @@
+// The data plane as a JavaScript object: what its methods are, and what they share.
+//
+// dataplane.cc has its life, ports and queues; network.cc what ports are joined by: bridges, ports of
+// this process, and the clock of a data plane without threads.
+//
+// Thread: the JavaScript thread of the environment, except Notify (any worker).
+
+#ifndef TSVSWITCH_ADDON_DATAPLANE_H_
+#define TSVSWITCH_ADDON_DATAPLANE_H_
+
+#include <napi.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "core/dataplane.h"
+
+namespace tsvswitch {
+
+class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
+ public:
+  explicit DataplaneObject(const Napi::CallbackInfo& info);
+  ~DataplaneObject() override { Shutdown(); }
+
+  static Napi::Function Class(Napi::Env env);
+
+ private:
+  static void Notify(void* context);
+  static void OnTeardown(void* self) { static_cast<DataplaneObject*>(self)->Shutdown(); }
+  void Shutdown();
+  void DrainEvents(Napi::Env env, Napi::Function on_event);
+  bool Outdated(const Event& event);
+
+  Dataplane& Open(Napi::Env env);
+  uint16_t PortArgument(const Napi::CallbackInfo& info);
+  uint32_t QueueArgument(const Napi::CallbackInfo& info, uint16_t port);
+
+  uint32_t StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port);
+
+  Napi::Value AddPort(const Napi::CallbackInfo& info);
+  void RemovePort(const Napi::CallbackInfo& info);
+  void SetMemory(const Napi::CallbackInfo& info);
+  void AddMemoryRegion(const Napi::CallbackInfo& info);
+  void RemoveMemoryRegion(const Napi::CallbackInfo& info);
+  void SetFeatures(const Napi::CallbackInfo& info);
+  void StartQueue(const Napi::CallbackInfo& info);
+  void MoveQueue(const Napi::CallbackInfo& info);
+  Napi::Value StopQueue(const Napi::CallbackInfo& info);
+  void EnableQueue(const Napi::CallbackInfo& info);
+  Napi::Value ReadQueue(const Napi::CallbackInfo& info);
+  Napi::Value WorkerOf(const Napi::CallbackInfo& info);
+  void AssignWorker(const Napi::CallbackInfo& info);
+  void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
+  void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
+  void SetEventfd(const Napi::CallbackInfo& info,
+                  void (Dataplane::*set)(uint16_t, uint32_t, int));
+  void SetLog(const Napi::CallbackInfo& info);
+  void SetLogging(const Napi::CallbackInfo& info);
+  void Announce(const Napi::CallbackInfo& info);
+  // network.cc
+  uint32_t BridgeArgument(const Napi::CallbackInfo& info, size_t index);
+  uint16_t HostPortArgument(const Napi::CallbackInfo& info);
+  Napi::Value PortNumber(Napi::Env env, uint16_t port);
+  Napi::Value AddBridge(const Napi::CallbackInfo& info);
+  Napi::Value AddHostPort(const Napi::CallbackInfo& info);
+  Napi::Value HostSend(const Napi::CallbackInfo& info);
+  Napi::Value HostReceive(const Napi::CallbackInfo& info);
+  Napi::Value HostDrained(const Napi::CallbackInfo& info);
+  void HostRequestCall(const Napi::CallbackInfo& info);
+  Napi::Value Step(const Napi::CallbackInfo& info);
+  Dataplane& Manual(Napi::Env env);
+  void Advance(const Napi::CallbackInfo& info);
+  void DrainEventsNow(const Napi::CallbackInfo& info);
+  Napi::Value ReadFdb(const Napi::CallbackInfo& info);
+  void FlushFdb(const Napi::CallbackInfo& info);
+  void FlushPort(const Napi::CallbackInfo& info);
+  void Close(const Napi::CallbackInfo&) { Shutdown(); }
+
+  std::unique_ptr<Dataplane> dataplane_;
+  Napi::ThreadSafeFunction on_event_;
+};
+
+}  // namespace tsvswitch
+
+#endif  // TSVSWITCH_ADDON_DATAPLANE_H_

@@ -1,0 +1,175 @@
+// What joins the ports of a data plane: bridges and ports of this process; and its manual clock.
+
+#include <cstring>
+#include <string>
+
+#include "addon/addon.h"
+#include "addon/dataplane.h"
+#include "addon/fields.h"
+
+namespace tsvswitch {
+
+namespace {
+
+// Frames and their lengths as they cross: one after the other in `bytes`.
+struct FrameBatch {
+  Bytes bytes;
+  uint32_t* lengths;
+  uint32_t count;  // entries of `lengths`
+};
+
+FrameBatch FrameBatchArguments(const Napi::CallbackInfo& info) {
+  const Bytes bytes = BytesArgument(info, 1, "bytes");
+  const Napi::Value lengths = info[2];
+  if (!lengths.IsTypedArray() ||
+      lengths.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+    throw BadField(info.Env(), "lengths", "a Uint32Array");
+  }
+  Napi::Uint32Array array = lengths.As<Napi::Uint32Array>();
+  return {bytes, array.Data(), static_cast<uint32_t>(array.ElementLength())};
+}
+
+}  // namespace
+
+uint32_t DataplaneObject::BridgeArgument(const Napi::CallbackInfo& info, size_t index) {
+  Dataplane& dataplane = Open(info.Env());
+  const int64_t bridge = IntegerArgument(info, index, "bridge", 0, Dataplane::kBridgesMax - 1);
+  if (!dataplane.HasBridge(static_cast<uint32_t>(bridge))) {
+    throw CodedError(info.Env(), "BAD_OPTION", "there is no bridge " + std::to_string(bridge));
+  }
+  return static_cast<uint32_t>(bridge);
+}
+
+uint16_t DataplaneObject::HostPortArgument(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  if (!dataplane_->IsHostPort(port)) {
+    throw CodedError(info.Env(), "BAD_OPTION",
+                     "port " + std::to_string(port) + " is not a port of this process");
+  }
+  return port;
+}
+
+Napi::Value DataplaneObject::PortNumber(Napi::Env env, uint16_t port) {
+  if (port == kNoPort) {
+    throw CodedError(env, "TOO_MANY_PORTS",
+                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
+  }
+  return Napi::Number::New(env, port);
+}
+
+Napi::Value DataplaneObject::AddBridge(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  const int64_t ageing_s = IntegerArgument(info, 0, "ageingSeconds", 0, INT32_MAX);
+  const uint32_t bridge = dataplane.AddBridge(static_cast<uint32_t>(ageing_s));
+  if (bridge == Dataplane::kNoBridge) {
+    throw CodedError(info.Env(), "TOO_MANY_PORTS",
+                     "a switch has at most " + std::to_string(Dataplane::kBridgesMax) + " bridges");
+  }
+  return Napi::Number::New(info.Env(), bridge);
+}
+
+Napi::Value DataplaneObject::ReadFdb(const Napi::CallbackInfo& info) {
+  const std::vector<FdbRecord> records = dataplane_->ReadFdb(BridgeArgument(info, 0));
+  const uint32_t now_s = dataplane_->NowSeconds();
+  Napi::Array list = Napi::Array::New(info.Env(), records.size());
+  uint32_t at = 0;
+  for (const FdbRecord& record : records) {
+    const Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("mac", static_cast<double>(record.mac));
+    entry.Set("vlan", record.vlan);
+    entry.Set("port", record.port);
+    entry.Set("ageSeconds", now_s - record.seen_s);
+    list.Set(at++, entry);
+  }
+  return list;
+}
+
+void DataplaneObject::FlushFdb(const Napi::CallbackInfo& info) {
+  dataplane_->FlushFdb(BridgeArgument(info, 0), kNoPort);
+}
+
+void DataplaneObject::FlushPort(const Napi::CallbackInfo& info) {
+  dataplane_->FlushPort(PortArgument(info));
+}
+
+Napi::Value DataplaneObject::AddHostPort(const Napi::CallbackInfo& info) {
+  const uint32_t bridge = BridgeArgument(info, 0);
+  return PortNumber(info.Env(), dataplane_->AddHostPort(bridge));
+}
+
+// Returns how many of the frames found room; the caller keeps the others.
+Napi::Value DataplaneObject::HostSend(const Napi::CallbackInfo& info) {
+  const uint16_t port = HostPortArgument(info);
+  const FrameBatch batch = FrameBatchArguments(info);
+  const auto count =
+      static_cast<uint32_t>(IntegerArgument(info, 3, "count", 0, batch.count));
+  HostTransmitq& queue = dataplane_->HostTransmitqOf(port);
+  uint32_t sent = 0;
+  for (size_t at = 0; sent < count; ++sent) {
+    const uint32_t bytes = batch.lengths[sent];
+    if (bytes < kFrameBytesMin || bytes > kFrameBytesMax || bytes > batch.bytes.size - at) {
+      dataplane_->PublishHostSent(port);
+      throw CodedError(info.Env(), "BAD_FRAME", "a frame of " + std::to_string(bytes) + " bytes");
+    }
+    if (!queue.Send(batch.bytes.data + at, bytes)) break;
+    at += bytes;
+  }
+  dataplane_->PublishHostSent(port);
+  return Napi::Number::New(info.Env(), sent);
+}
+
+// Returns how many frames were put into `bytes`, none that does not fit, and their lengths.
+Napi::Value DataplaneObject::HostReceive(const Napi::CallbackInfo& info) {
+  HostReceiveq& queue = dataplane_->HostReceiveqOf(HostPortArgument(info));
+  const FrameBatch batch = FrameBatchArguments(info);
+  uint32_t received = 0;
+  for (size_t at = 0; received < batch.count; ++received) {
+    const uint32_t bytes = queue.NextBytes();
+    if (bytes == 0 || bytes > batch.bytes.size - at) break;
+    std::memcpy(batch.bytes.data + at, queue.Next(), bytes);
+    batch.lengths[received] = bytes;
+    at += bytes;
+  }
+  queue.Release();
+  return Napi::Number::New(info.Env(), received);
+}
+
+Napi::Value DataplaneObject::HostDrained(const Napi::CallbackInfo& info) {
+  const uint16_t port = HostPortArgument(info);
+  return Napi::Boolean::New(info.Env(), dataplane_->HostTransmitqOf(port).Drained());
+}
+
+void DataplaneObject::HostRequestCall(const Napi::CallbackInfo& info) {
+  const uint16_t port = HostPortArgument(info);
+  if (QueueArgument(info, port) == 0) {
+    dataplane_->HostReceiveqOf(port).RequestCall();
+  } else {
+    dataplane_->HostTransmitqOf(port).RequestCall();
+  }
+}
+
+Dataplane& DataplaneObject::Manual(Napi::Env env) {
+  Dataplane& dataplane = Open(env);
+  if (!dataplane.manual()) {
+    throw CodedError(env, "BAD_OPTION", "a switch whose clock is the machine's runs by itself");
+  }
+  return dataplane;
+}
+
+Napi::Value DataplaneObject::Step(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Manual(info.Env());
+  const int64_t rounds = IntegerArgument(info, 0, "rounds", 1, INT32_MAX);
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(dataplane.Step(static_cast<uint32_t>(rounds))));
+}
+
+void DataplaneObject::Advance(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Manual(info.Env());
+  dataplane.Advance(static_cast<uint64_t>(IntegerArgument(info, 0, "ns", 0, int64_t{1} << 53)));
+}
+
+void DataplaneObject::DrainEventsNow(const Napi::CallbackInfo& info) {
+  DrainEvents(info.Env(), FunctionArgument(info, 0, "onEvent"));
+}
+
+}  // namespace tsvswitch

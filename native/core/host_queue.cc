@@ -1,0 +1,102 @@
+// See host_queue.h.
+
+#include "host_queue.h"
+
+#include <cassert>
+#include <cstring>
+
+namespace tsvswitch {
+
+uint32_t FrameRing::RoomBytes() const {
+  return kBytes - static_cast<uint32_t>(reserved_ - read_.load(std::memory_order_seq_cst));
+}
+
+uint8_t* FrameRing::Reserve(uint32_t bytes) {
+  const uint32_t wanted = RecordBytes(bytes);
+  const auto to_end = static_cast<uint32_t>(kBytes - reserved_ % kBytes);
+  const uint32_t skipped = wanted > to_end ? to_end : 0;
+  if (RoomBytes() < skipped + wanted) return nullptr;
+  if (skipped != 0) {
+    std::memcpy(At(reserved_), &kSkip, sizeof(kSkip));
+    reserved_ += skipped;
+  }
+  std::memcpy(At(reserved_), &bytes, sizeof(bytes));
+  uint8_t* const frame = At(reserved_) + kLengthBytes;
+  reserved_ += wanted;
+  return frame;
+}
+
+uint32_t FrameRing::NextBytes() {
+  if (taken_ == written_.load(std::memory_order_seq_cst)) return 0;
+  uint32_t bytes;
+  std::memcpy(&bytes, At(taken_), sizeof(bytes));
+  if (bytes != kSkip) return bytes;
+  // A skip and the frame behind it are published together.
+  taken_ += kBytes - taken_ % kBytes;
+  std::memcpy(&bytes, At(taken_), sizeof(bytes));
+  return bytes;
+}
+
+uint8_t* FrameRing::Take(uint32_t* bytes) {
+  *bytes = NextBytes();
+  if (*bytes == 0) return nullptr;
+  uint8_t* const frame = At(taken_) + kLengthBytes;
+  taken_ += RecordBytes(*bytes);
+  return frame;
+}
+
+bool HostTransmitq::Send(const uint8_t* frame, uint32_t bytes) {
+  assert(bytes >= kFrameBytesMin && bytes <= kFrameBytesMax);
+  uint8_t* const place = ring_.Reserve(header_bytes_ + bytes);
+  if (place == nullptr) return false;
+  std::memset(place, 0, header_bytes_);
+  std::memcpy(place + header_bytes_, frame, bytes);
+  return true;
+}
+
+bool HostTransmitq::PublishSent() {
+  ring_.Publish();
+  return kick_wanted_.load(std::memory_order_seq_cst);
+}
+
+uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, PieceStore& pieces,
+                             BreakReason*) {
+  uint32_t taken = 0;
+  for (; taken < max; ++taken) {
+    uint32_t bytes;
+    uint8_t* const frame = ring_.Take(&bytes);
+    if (frame == nullptr) break;
+    chains[taken] = {.first_piece = pieces.used(),
+                     .piece_count = 1,
+                     .bytes = bytes,
+                     .id = 0,
+                     .descriptors = 0};
+    pieces.Append(frame, bytes);
+  }
+  return taken;
+}
+
+uint32_t HostReceiveq::NextBytes() {
+  const uint32_t bytes = ring_.NextBytes();
+  return bytes == 0 ? 0 : bytes - header_bytes_;
+}
+
+const uint8_t* HostReceiveq::Next() {
+  uint32_t bytes;
+  const uint8_t* const frame = ring_.Take(&bytes);
+  assert(frame != nullptr);
+  return frame + header_bytes_;
+}
+
+uint32_t HostReceiveq::Claim(const GuestMemory&, const uint32_t* bytes, uint32_t count,
+                             Landing* landings, PieceStore&, BreakReason*) {
+  uint32_t claimed = 0;
+  for (; claimed < count; ++claimed) {
+    uint8_t* const place = ring_.Reserve(bytes[claimed]);
+    if (place == nullptr) break;
+    landings[claimed] = {.data = place, .first_piece = 0, .piece_count = 0, .num_buffers = 1};
+  }
+  return claimed;
+}
+
+}  // namespace tsvswitch
