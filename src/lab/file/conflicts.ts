@@ -9,8 +9,8 @@
 import { addressProblem, canonicalAddress } from './address.ts';
 import { type Finding, isMapping, type Path } from './definition.ts';
 
-/** What only cloud-init, a disk or sshd makes use of; the tiny guest has none of them. */
-const diskGuestKeys = ['disk', 'sshPort', 'user', 'password', 'sshKeys', 'userData'];
+/** What the tiny guest could make no use of. */
+const diskGuestKeys = ['disk', 'userData'];
 
 /** `tell` says where something stands, for people. */
 export function conflicts(definition: unknown, tell: (path: Path) => string): Finding[] {
@@ -51,7 +51,7 @@ function tinyConflicts(path: Path, machine: Record<string, unknown>): Finding[] 
       path: [...path, key],
       part: 'key',
       sentence:
-        'builtin:tiny has no disk, cloud-init or sshd to use it; give the machine an image such as builtin:debian',
+        'builtin:tiny has neither disk nor cloud-init; give the machine an image such as builtin:debian',
     }));
 }
 
