@@ -322,8 +322,8 @@ export class TestGuest {
       if (missing.length > 0) {
         throw new TsvswitchError('REFUSED', `${missing.join(', ')} no longer offered`);
       }
-      for (const pair of this.queuePairs) pair.reset();
       this.#inbox.reset();
+      for (const pair of this.queuePairs) pair.reset();
       await this.#start(this.queuePairs.filter(({ enabled }) => enabled));
     } catch (error) {
       this.#frontend.close();
@@ -369,8 +369,9 @@ export class TestGuest {
       );
     }
     await this.#shareMemory();
-    for (const pair of this.queuePairs) await pair.start(frontend);
+    // First of all: what waits in a transmitq that is started and disabled is thrown away.
     for (const pair of enabled) await pair.enable(frontend, true);
+    for (const pair of this.queuePairs) await pair.start(frontend);
     this.#state = { kind: 'running' };
     frontend.onEnd((error) => {
       if (this.#state.kind === 'running') this.#lose(error);
@@ -411,9 +412,9 @@ export class TestGuest {
 
   async #redial(deadlineMs: number): Promise<VhostUserFrontend> {
     for (;;) {
-      const leftMs = Math.max(0, deadlineMs - performance.now());
+      const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
       try {
-        return await this.#dial({ ...this.#settings, timeoutMs: Math.ceil(leftMs) });
+        return await this.#dial({ ...this.#settings, timeoutMs: leftMs });
       } catch (error) {
         const isThere = (error as TsvswitchError).code !== 'SYSTEM';
         if (isThere || leftMs === 0 || this.#state.kind === 'closed') throw error;
@@ -429,7 +430,7 @@ export class TestGuest {
     // Another receive() may have taken the frame that woke this one.
     while (this.#inbox.length === 0) {
       this.#checkRunning();
-      const leftMs = Math.max(0, deadlineMs - performance.now());
+      const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
       await this.#inbox.wait(leftMs, `a frame (limit ${timeoutMs} ms)`);
     }
   }

@@ -93,9 +93,14 @@ export class QueuePair {
     this.#reclaimed.fail(error);
   }
 
-  /** After fail(): another backend takes over where the last one stopped. */
+  /**
+   * After fail(): takes what the last backend has left used, so that the next one goes on behind it.
+   * Throws PEER_VIOLATION.
+   */
   reset(): void {
     this.#reclaimed.reset();
+    this.#takePackets();
+    this.reclaim();
   }
 
   kick(queue: 'receiveq' | 'transmitq'): void {

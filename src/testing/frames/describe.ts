@@ -73,8 +73,8 @@ export function headline(texts: FieldTexts): string {
   const ip = texts.has('ip6') || layer === 'icmp6' ? 'ip6' : 'ip4';
   const hasPorts = layer === 'udp' || layer === 'tcp';
   const end = (side: 'source' | 'target') => {
-    const port = hasPorts ? `.${texts.text(layer, `${side}Port`) ?? '*'}` : '';
-    return `${texts.text(ip, side) ?? '*'}${port}`;
+    const port = hasPorts ? texts.text(layer, `${side}Port`) : undefined;
+    return `${texts.text(ip, side) ?? '*'}${port === undefined ? '' : `.${port}`}`;
   };
   const ends = `${ip === 'ip6' ? 'IP6' : 'IP'} ${end('source')} > ${end('target')}`;
   if (layer === undefined) return `${ends}: protocol ${texts.text(ip, 'protocol') ?? '*'}`;
@@ -88,7 +88,8 @@ function arpLine(texts: FieldTexts): string {
   if (operation === 'reply') {
     return `ARP ${text('senderIp') ?? '*'} is-at ${text('senderMac') ?? '*'}`;
   }
-  const verb = operation === 'request' ? 'who-has' : `operation ${operation ?? '*'}`;
+  const other = operation === undefined ? 'about' : `operation ${operation}:`;
+  const verb = operation === 'request' ? 'who-has' : other;
   const tell = text('senderIp');
   return `ARP ${verb} ${text('targetIp') ?? '*'}${tell === undefined ? '' : ` tell ${tell}`}`;
 }
