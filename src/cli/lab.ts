@@ -30,15 +30,23 @@ export async function run(args: readonly string[]): Promise<void> {
     .description('A network of virtual machines, declared in a file.')
     .option('-f, --file <path>', `the lab file (default: ${defaultFile})`)
     .enablePositionalOptions()
+    .helpCommand(false)
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}` })
     .addHelpText('after', examples);
   addLabCommands(lab);
   addMachineCommands(lab);
   addNetworkCommands(lab);
+  // What was asked for is done also if nobody reads to the end what is said about it.
+  process.stdout.on('error', () => {});
   await lab.parseAsync(args, { from: 'user' });
 }
 
 function subcommand(lab: Command, usage: string, summary: string, file = '-f, --file <path>') {
   return lab.command(usage).description(summary).option(file, 'the lab file');
+}
+
+function argumentsOf(command: Command): string {
+  return command.usage().replace('[options]', '').trim();
 }
 
 /** The lab of the file that was named closest to the subcommand. */
@@ -50,25 +58,21 @@ async function openLab(command: Command): Promise<Lab> {
 
 function addLabCommands(lab: Command): void {
   subcommand(lab, 'up', 'make what runs what the lab file says, and wait until it is ready').action(
-    async (_options, command: Command) => {
-      const opened = await openLab(command);
-      await change(opened, 'ready', (options) => opened.up(options));
-    },
+    (_options, command: Command) => change(command, 'ready', (lab, options) => lab.up(options)),
   );
 
   subcommand(lab, 'down', 'shut the machines down, then the switch')
-    .option('--destroy', 'also remove their disks, keys and logs', false)
-    .action(async ({ destroy }: { destroy: boolean }, command: Command) => {
-      const opened = await openLab(command);
-      await change(opened, 'stop', (options) => opened.down({ ...options, destroy }));
-    });
+    .option('--destroy', 'also remove their disks, keys and logs')
+    .action(({ destroy = false }: { destroy?: boolean }, command: Command) =>
+      change(command, 'stop', (lab, options) => lab.down({ ...options, destroy })),
+    );
 
   subcommand(lab, 'status', 'what runs, with which addresses, and what does not')
-    .option('--json', 'all there is to know, as one JSON object', false)
-    .action(async ({ json }: { json: boolean }, command: Command) => {
+    .option('--json', 'all there is to know, as one JSON object')
+    .action(async ({ json }: { json?: boolean }, command: Command) => {
       const status = await (await openLab(command)).status();
-      if (json) return print(JSON.stringify(status, undefined, 2));
-      print((await import('./lab/report.ts')).statusText(status));
+      const { statusText } = await import('./lab/report.ts');
+      print(json ? JSON.stringify(status, undefined, 2) : statusText(status));
     });
 
   lab
@@ -78,57 +82,54 @@ function addLabCommands(lab: Command): void {
 }
 
 function addMachineCommands(lab: Command): void {
-  subcommand(lab, 'ssh', 'a shell in a machine, or a command line for its shell')
-    .argument('<machine>')
-    .argument('[command...]', 'what ssh would be given')
+  const machineCommand = (name: string, summary: string, file?: string) =>
+    subcommand(lab, name, summary, file).argument('<machine>');
+
+  machineCommand('ssh', 'a shell in a machine, or a command line for its shell')
+    .argument('[command...]')
     .passThroughOptions()
     .action(async (name: string, words: string[], _options, command: Command) => {
       const machine = (await openLab(command)).machine(name);
-      const { runSsh } = await import('./lab/remote.ts');
-      process.exitCode = await runSsh([
-        ...(await machine.sshArguments()),
-        ...withoutSeparator(words),
-      ]);
+      const { shell } = await import('./lab/remote.ts');
+      process.exitCode = await shell(machine, withoutSeparator(words));
     });
 
-  subcommand(lab, 'exec', 'run a program in a machine, its arguments exactly as given')
-    .argument('<machine>')
+  machineCommand('exec', 'run a program in a machine; its arguments arrive as they are')
     .argument('<command...>')
     .passThroughOptions()
     .action(async (name: string, words: string[], _options, command: Command) => {
       const machine = (await openLab(command)).machine(name);
-      const { runInMachine } = await import('./lab/remote.ts');
-      process.exitCode = await runInMachine(machine, withoutSeparator(words));
+      const { execute } = await import('./lab/remote.ts');
+      process.exitCode = await execute(machine, withoutSeparator(words));
     });
 
-  subcommand(lab, 'console', 'the serial console of a machine; Ctrl-] leaves it')
-    .argument('<machine>')
-    .action(async (name: string, _options, command: Command) => {
+  machineCommand('console', 'the serial console of a machine; Ctrl-] leaves it').action(
+    async (name: string, _options, command: Command) => {
       const machine = (await openLab(command)).machine(name);
       const { attachConsole } = await import('./lab/console.ts');
       await attachConsole(name, machine.consoleSocket);
-    });
+    },
+  );
 
-  subcommand(lab, 'logs', 'what a machine printed on its console', '--file <path>')
-    .argument('<machine>')
-    .option('-f, --follow', 'go on with what it prints from now on', false)
-    .option('--qemu', 'what QEMU said instead', false)
-    .action(async (name: string, options: { follow: boolean; qemu: boolean }, command: Command) => {
-      const machine = (await openLab(command)).machine(name);
-      const { printLog } = await import('./lab/logs.ts');
-      const path = options.qemu ? machine.qemuLog : machine.consoleLog;
-      await printLog(name, path, options.follow);
-    });
+  // As with docker compose, -f behind it is for following.
+  machineCommand('logs', 'what a machine printed on its console', '--file <path>')
+    .option('-f, --follow', 'go on with what it prints from now on')
+    .option('--qemu', 'what QEMU said instead')
+    .action(
+      async (name: string, options: { follow?: boolean; qemu?: boolean }, command: Command) => {
+        const machine = (await openLab(command)).machine(name);
+        const { printLog } = await import('./lab/logs.ts');
+        const path = options.qemu ? machine.qemuLog : machine.consoleLog;
+        await printLog(name, path, options.follow ?? false);
+      },
+    );
 
-  subcommand(lab, 'restart', 'shut a machine down and start it again, with the disk it has')
-    .argument('<machine>')
-    .action(async (name: string, _options, command: Command) => {
-      const opened = await openLab(command);
-      await change(opened, 'ready', (options) => opened.restart(name, options), [name]);
-    });
+  machineCommand('restart', 'shut a machine down and start it again, with the disk it has').action(
+    (name: string, _options, command: Command) =>
+      change(command, 'ready', (lab, options) => lab.restart(name, options), [name]),
+  );
 
-  subcommand(lab, 'add', 'add a machine that the lab file does not declare to a running lab')
-    .argument('<machine>')
+  machineCommand('add', 'add a machine that the lab file does not declare, and start it')
     .option(
       '--set <key=value>',
       'as in the lab file, such as memory=512M; repeat it',
@@ -136,24 +137,28 @@ function addMachineCommands(lab: Command): void {
       [],
     )
     .action(async (name: string, { set }: { set: readonly string[] }, command: Command) => {
-      const opened = await openLab(command);
       const definition = await definitionOf(set);
-      await change(opened, 'ready', (options) => opened.add(name, definition, options), [name]);
+      await change(command, 'ready', (lab, options) => lab.add(name, definition, options), [name]);
     });
 
-  subcommand(lab, 'remove', 'take a machine and its disk out of a running lab')
-    .argument('<machine>')
-    .action(async (name: string, _options, command: Command) => {
-      const opened = await openLab(command);
-      await change(opened, 'stop', (options) => opened.remove(name, options), [name]);
-    });
+  machineCommand('remove', 'end a machine and remove its disk').action(
+    (name: string, _options, command: Command) =>
+      change(command, 'stop', (lab, options) => lab.remove(name, options), [name]),
+  );
 }
 
 function addNetworkCommands(lab: Command): void {
   subcommand(lab, 'ping', 'every machine to every other one, as a matrix').action(
     async (_options, command: Command) => {
       const matrix = await (await openLab(command)).ping();
-      print((await import('./lab/report.ts')).pingText(matrix));
+      if (matrix.pings.length === 0) {
+        throw new TsvswitchError(
+          'MACHINE_FAILED',
+          'no two machines with addresses run; `tsvswitch lab up` starts them',
+        );
+      }
+      const { pingText } = await import('./lab/report.ts');
+      print(pingText(matrix));
       const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
       if (lost.length > 0) {
         throw new TsvswitchError(
@@ -171,20 +176,26 @@ function addNetworkCommands(lab: Command): void {
     .action(
       async (from: string, to: string, { seconds }: { seconds: number }, command: Command) => {
         const result = await (await openLab(command)).iperf(from, to, { seconds });
-        print((await import('./lab/report.ts')).iperfText(result));
+        const { iperfText } = await import('./lab/report.ts');
+        print(iperfText(result));
       },
     );
 }
 
-/** Runs what changes a lab, and shows it; of all machines unless `machines` says of which. */
+/** Runs what changes a lab and shows it; of all its machines unless `machines` says of which. */
 async function change(
-  lab: Lab,
+  command: Command,
   lastStage: LabStage,
-  operation: (options: Required<ChangeOptions>) => Promise<void>,
-  machines = lab.plan.machines.map(({ name }) => name),
+  operation: (lab: Lab, options: Required<ChangeOptions>) => Promise<void>,
+  machines?: readonly string[],
 ): Promise<void> {
+  const lab = await openLab(command);
   const { showChange } = await import('./lab/progress.ts');
-  await showChange({ machines, lastStage, operation });
+  await showChange({
+    machines: machines ?? lab.plan.machines.map(({ name }) => name),
+    lastStage,
+    operation: (options) => operation(lab, options),
+  });
 }
 
 /** `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set addresses=[10.0.0.9/24]`. */

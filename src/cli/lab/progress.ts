@@ -9,6 +9,7 @@
  */
 
 import { constants } from 'node:os';
+import type { ListrTask } from 'listr2';
 import { TsvswitchError } from '../../errors.ts';
 import type { ChangeOptions } from '../../lab/lab.ts';
 import type { LabEvent, LabStage } from '../../lab/lab-report.ts';
@@ -30,6 +31,9 @@ interface Board {
 
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const barCells = 20;
+/** How the lines are called that belong to no machine, and what they say of those nothing happens to. */
+const labName = 'lab';
+const nothingToDo = 'nothing to do';
 
 /** Ends the process with 128 and the signal's number if it was interrupted, as a shell would. */
 export async function showChange({ machines, lastStage, operation }: Change): Promise<void> {
@@ -40,7 +44,9 @@ export async function showChange({ machines, lastStage, operation }: Change): Pr
     interruption.abort();
   };
   for (const name of endSignals) process.once(name, interrupt);
-  const board = process.stdout.isTTY ? await liveBoard(machines, lastStage) : plainBoard(lastStage);
+  const board = process.stdout.isTTY
+    ? await liveBoard(machines, lastStage)
+    : plainBoard(machines, lastStage);
   let succeeded = false;
   try {
     await operation({ progress: (event) => board.show(event), signal: interruption.signal });
@@ -54,32 +60,36 @@ export async function showChange({ machines, lastStage, operation }: Change): Pr
   }
   if (!succeeded) {
     process.stderr.write(
-      `tsvswitch: ended by ${endSignal}; \`tsvswitch lab up\` goes on from here, \`tsvswitch lab down\` takes back what was done\n`,
+      `tsvswitch: ended by ${endSignal}; \`tsvswitch lab up\` goes on from here, \`tsvswitch lab down\` stops what runs\n`,
     );
   }
 }
 
-function plainBoard(lastStage: LabStage): Board {
+function plainBoard(machines: readonly string[], lastStage: LabStage): Board {
   const beganMs = performance.now();
   const said = new Map<string, string>();
+  const say = (name: string, text: string) => {
+    if (said.get(name) === text) return;
+    said.set(name, text);
+    const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+    process.stdout.write(`${seconds.padStart(6)} s  ${name}: ${text}\n`);
+  };
   return {
     show(event) {
       // The end of a step shows in the beginning of the next.
       if (event.state === 'done' && event.stage !== lastStage) return;
-      const name = event.machine ?? 'lab';
-      const text = describe(event);
-      if (said.get(name) === text) return;
-      said.set(name, text);
-      const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
-      process.stdout.write(`${seconds.padStart(6)} s  ${name}: ${text}\n`);
+      say(event.machine ?? labName, describe(event));
     },
-    async close() {},
+    async close(succeeded) {
+      if (!succeeded) return;
+      for (const name of machines) if (!said.has(name)) say(name, nothingToDo);
+    },
   };
 }
 
 async function liveBoard(machines: readonly string[], lastStage: LabStage): Promise<Board> {
   const { Listr, PRESET_TIMER } = await import('listr2');
-  const lines = ['lab', ...machines].map((name) => new Line(name));
+  const lines = [labName, ...machines].map((name) => new Line(name));
   const listr = new Listr(
     lines.map((line) => line.task),
     {
@@ -92,12 +102,11 @@ async function liveBoard(machines: readonly string[], lastStage: LabStage): Prom
   const shown = listr.run();
   return {
     show(event) {
+      const line = lines.find(({ name }) => name === event.machine);
+      const text = event.fraction === undefined ? describe(event) : withBar(event, event.fraction);
       // A machine nobody expected, such as one that the lab file no longer has, shares the first line.
-      const line = lines.find(({ name }) => name === event.machine) ?? lines[0]!;
-      const owner =
-        event.machine === undefined || line.name === event.machine ? '' : `${event.machine} `;
-      line.set(`${owner}${describe(event)}`);
-      if (line === lines[0]) return;
+      if (line === undefined) return lines[0]!.set(`${event.machine ?? ''} ${text}`.trim());
+      line.set(text);
       if (event.state === 'failed') line.end(false);
       if (event.state === 'done' && event.stage === lastStage) line.end(true);
     },
@@ -111,17 +120,14 @@ async function liveBoard(machines: readonly string[], lastStage: LabStage): Prom
 /** One line of the live display, and the task that keeps it open. */
 class Line {
   readonly name: string;
-  readonly task: {
-    title: string;
-    task: (context: unknown, handle: { title: string }) => Promise<void>;
-  };
-  #end: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  readonly task: Pick<ListrTask, 'title' | 'task'>;
+  #settle!: { resolve: () => void; reject: (error: Error) => void };
   #handle: { title: string } | undefined;
 
   constructor(name: string) {
     this.name = name;
     const ended = new Promise<void>((resolve, reject) => {
-      this.#end = { resolve, reject };
+      this.#settle = { resolve, reject };
     });
     // It may fail before the display asks for it.
     ended.catch(() => {});
@@ -138,18 +144,22 @@ class Line {
     if (this.#handle !== undefined) this.#handle.title = `${this.name}: ${text}`;
   }
 
+  /** What is said first holds. */
   end(succeeded: boolean): void {
-    if (succeeded) this.#end!.resolve();
-    else this.#end!.reject(new TsvswitchError('MACHINE_FAILED', this.name));
+    if (succeeded && this.#handle?.title === this.name) this.set(nothingToDo);
+    if (succeeded) this.#settle.resolve();
+    else this.#settle.reject(new TsvswitchError('MACHINE_FAILED', this.name));
   }
 }
 
-function describe({ stage, state, detail, fraction }: LabEvent): string {
-  const words = [state === 'failed' ? `${stage} failed` : stage, ...(detail ? [detail] : [])];
-  return `${words.join(', ')}${fraction === undefined || !process.stdout.isTTY ? '' : ` ${bar(fraction)}`}`;
+/** What went wrong is told at the end, in full. */
+function describe({ stage, state, detail }: LabEvent): string {
+  if (state === 'failed') return `${stage} failed`;
+  return detail === undefined ? stage : `${stage}, ${detail}`;
 }
 
-function bar(fraction: number): string {
-  const full = Math.round(Math.min(Math.max(fraction, 0), 1) * barCells);
-  return `${'█'.repeat(full)}${'░'.repeat(barCells - full)} ${Math.floor(fraction * 100)} %`;
+function withBar(event: LabEvent, fraction: number): string {
+  const full = Math.round(fraction * barCells);
+  const bar = `${'█'.repeat(full)}${'░'.repeat(barCells - full)}`;
+  return `${describe(event)} ${bar} ${Math.floor(fraction * 100)} %`;
 }

@@ -10,12 +10,25 @@ import { once } from 'node:events';
 import { constants } from 'node:os';
 import { TsvswitchError } from '../../errors.ts';
 import type { LabMachine } from '../../lab/lab-machine.ts';
+import { shellWord } from '../../lab/ssh.ts';
 
-/** The longest a timer of Node can wait: whoever asked ends it sooner if they want. */
-const execLimitMs = 2 ** 31 - 1;
+/** `words` are for ssh, as if they stood behind its destination. Returns the exit status. */
+export async function shell(machine: LabMachine, words: readonly string[]): Promise<number> {
+  return runSsh([...(await machine.sshArguments()), ...words]);
+}
 
-/** Returns its exit status, or 128 and the number of the signal that ended it. */
-export async function runSsh(args: readonly string[]): Promise<number> {
+/** Runs a program, whose arguments arrive as they are. Returns the exit status. */
+export async function execute(machine: LabMachine, words: readonly string[]): Promise<number> {
+  const options = ['-T', '-o', 'BatchMode=yes'];
+  return runSsh([
+    ...options,
+    ...(await machine.sshArguments()),
+    '--',
+    words.map(shellWord).join(' '),
+  ]);
+}
+
+async function runSsh(args: readonly string[]): Promise<number> {
   const ignore = () => {};
   process.on('SIGINT', ignore);
   try {
@@ -31,12 +44,4 @@ export async function runSsh(args: readonly string[]): Promise<number> {
   } finally {
     process.off('SIGINT', ignore);
   }
-}
-
-/** Runs a program in a machine, and returns its exit status. It reads nothing. */
-export async function runInMachine(machine: LabMachine, words: readonly string[]): Promise<number> {
-  const { stdout, stderr, status } = await machine.exec(words, { limitMs: execLimitMs });
-  process.stdout.write(stdout);
-  process.stderr.write(stderr);
-  return status;
 }
