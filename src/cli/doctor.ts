@@ -1,16 +1,13 @@
 /**
- * `tsvswitch doctor`: asks a running switch how its ports are, looks at their sockets, and says of each
- * port why it carries nothing and what mends it (control/diagnosis.ts).
+ * `tsvswitch doctor`: says of each port of a running switch why it carries nothing, and what mends it.
  *
  * Ends with status 0 if all the ports asked about carry frames, and with 1 otherwise.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlClient } from '../control/client.ts';
 import { defaultControlPath } from '../control/default-path.ts';
-import { type Diagnosis, diagnose } from '../control/diagnosis.ts';
-import type { PortStatus, SwitchStatus } from '../control/protocol.ts';
-import { readSocketFile } from '../control/socket-file.ts';
+import type { Diagnosis } from '../control/diagnosis.ts';
+import { examine } from '../control/examine.ts';
 import { TsvswitchError } from '../errors.ts';
 import { exitFailure, newCommand } from './command.ts';
 
@@ -19,9 +16,6 @@ interface Options {
   readonly json: boolean;
 }
 
-/** Between two looks: a driver gives receive buffers back within milliseconds. */
-const pauseMs = 250;
-
 export async function run(args: readonly string[]): Promise<void> {
   const command = newCommand('tsvswitch doctor')
     .description('Says why a port of a running switch carries nothing, and what mends it.')
@@ -29,29 +23,13 @@ export async function run(args: readonly string[]): Promise<void> {
     .option('--control <path>', 'control socket of the switch', defaultControlPath())
     .option('--json', 'for programs', false)
     .parse(args, { from: 'user' });
-  const options = command.opts<Options>();
-  const [before, now] = await lookTwice(options.control);
-  const sockets = new Map(
-    now.ports.flatMap(({ path }) => {
-      const file = readSocketFile(path);
-      return file === undefined ? [] : [[path, file] as const];
-    }),
-  );
-  const all = diagnose({ before, now, sockets });
-  const asked = select(all, command.args[0], options.control);
+  const { control, json } = command.opts<Options>();
+  await using client = await ControlClient.connect(control);
+  const ports = select(await examine(client), command.args[0], control);
   process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ ports: asked }, undefined, 2)}\n`
-      : asked.map((diagnosis) => describe(diagnosis, now)).join(''),
+    json ? `${JSON.stringify({ ports }, undefined, 2)}\n` : ports.map(describe).join(''),
   );
-  if (!asked.every(({ carries }) => carries)) process.exitCode = exitFailure;
-}
-
-async function lookTwice(path: string): Promise<[SwitchStatus, SwitchStatus]> {
-  await using client = await ControlClient.connect(path);
-  const before = await client.status();
-  await sleep(pauseMs);
-  return [before, await client.status()];
+  if (!ports.every(({ carries }) => carries)) process.exitCode = exitFailure;
 }
 
 function select(
@@ -63,7 +41,7 @@ function select(
     throw new TsvswitchError(
       'NO_SUCH_PORT',
       `the switch at ${control} has no port; start it with --socket, or add one with ` +
-        `curl --unix-socket ${control} -d '{"path": "..."}' http://localhost/v1/ports`,
+        `\`curl --unix-socket ${control} -d '{"path": "..."}' http://localhost/v1/ports\``,
     );
   }
   const asked = all.filter((diagnosis) => port === undefined || diagnosis.port === port);
@@ -72,10 +50,7 @@ function select(
   throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${port}; there are ${names}`);
 }
 
-function describe({ port, carries, findings }: Diagnosis, { ports }: SwitchStatus): string {
-  const { counters } = ports.find(({ name }) => name === port) as PortStatus;
-  const { fromGuest, toGuest } = counters;
-  const fine = `port ${port}: carries frames, ${fromGuest.frames} from its guest and ${toGuest.frames} to it so far`;
-  const lines = [...(carries ? [fine] : []), ...findings.map(({ sentence }) => sentence)];
-  return lines.map((line) => `${line}\n`).join('');
+function describe({ port, carries, findings }: Diagnosis): string {
+  const lines = findings.map(({ sentence }) => `${sentence}\n`);
+  return [...(carries ? [`port ${port}: carries frames\n`] : []), ...lines].join('');
 }
