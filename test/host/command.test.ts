@@ -3,7 +3,7 @@
  * program itself prints for that; mounts are made in a mount namespace of their own.
  */
 
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { execa, execaSync } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { type HostFacts, hostFacts } from '../../src/host/facts.ts';
@@ -100,6 +100,7 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
   });
 
   test.skipIf(!mayMount)('mounts a hugetlbfs where there is none', async () => {
+    const before = poolNow();
     const shell = [
       'set -e',
       // Whatever is mounted here, hide it from this namespace.
@@ -114,5 +115,7 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
     );
     expect(stdout).toMatch(/^hugetlbfs \/dev\/hugepages hugetlbfs /m);
     expect(stdout).toMatch(/^nothing to change: /m);
+    // On a host without huge pages the first one came with the mount.
+    if (before === 0 && poolNow() === 1) writeFileSync(poolFile, '0');
   });
 });

@@ -204,7 +204,7 @@ test('on any host any wish is met, lowers nothing, is met only once, and can be 
       for (const { undo } of changes.toReversed()) await execa('sh', ['-c', undo]);
       expect(await tree.facts()).toEqual(before);
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
 });
 
