@@ -10,7 +10,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TsvswitchError } from '../errors.ts';
 import { type LockOptions, withCacheLock } from './cache-lock.ts';
 
@@ -41,7 +41,7 @@ export async function cachedFolder(
   const lock = join(root, `.${name}.lock`);
   const discard = () => rm(partial, { recursive: true, force: true });
   try {
-    await mkdir(root, { recursive: true });
+    await makeFolder(root);
     await writeFile(lock, '');
     await withCacheLock(lock, lockOptions, async () => {
       if (existsSync(entry)) return;
@@ -62,6 +62,19 @@ export async function cachedFolder(
   return entry;
 }
 
+/** mkdir with parents, whose failure tells the reason: Node's own says ENOENT on a read-only file system. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  await make().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await make();
+  });
+}
+
 /** Says what to do about a full or unwritable cache; other errors stay as they are. */
 function explained(error: NodeJS.ErrnoException, root: string): Error {
   const mending = 'or set XDG_CACHE_HOME to a folder elsewhere';
@@ -73,7 +86,8 @@ function explained(error: NodeJS.ErrnoException, root: string): Error {
     );
   }
   // What fails elsewhere, such as reading a program, is no fault of the cache.
-  if (error.syscall !== undefined && error.path?.startsWith(root)) {
+  const { path = '' } = error;
+  if (path.startsWith(root) || (error.syscall === 'mkdir' && root.startsWith(path))) {
     return new TsvswitchError(
       'CACHE_UNUSABLE',
       `the cache folder ${root} cannot be used (${error.message}); make it writable, ${mending}`,

@@ -131,8 +131,8 @@ async function receive(job: Job): Promise<boolean> {
   const start = response.status === 206 ? present : 0;
   const lengthText = response.headers.get('content-length');
   const totalBytes = lengthText === null ? undefined : start + Number(lengthText);
-  if (start === 0) await remember(job, response, totalBytes);
   if (totalBytes !== undefined) await checkSpace(job, totalBytes - start);
+  if (start === 0) await remember(job, response, totalBytes);
   const file = await open(job.file, start === 0 ? 'w' : 'a');
   let received = start;
   try {

@@ -43,7 +43,7 @@ export async function qemuImg(about: string, args: readonly string[]): Promise<s
   if (said.includes('No space left on device')) {
     throw new TsvswitchError('DISK_FULL', `${about}: the file system is full; make room on it`);
   }
-  if (said.includes('unsupported qcow2 feature')) {
+  if (/unsupported .*feature/i.test(said)) {
     throw new TsvswitchError(
       'IMAGE_REFUSED',
       `${about}: it was made for a newer QEMU than the one here (${said}); install a newer qemu-utils`,
