@@ -25,7 +25,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     load: () => import('./lab.ts'),
   },
   host: {
-    summary: 'what this host has for machines, and more of it',
+    summary: 'what this host has for machines, and huge pages for them',
     load: () => import('./host.ts'),
   },
 };

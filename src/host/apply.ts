@@ -33,7 +33,7 @@ export async function* applied(
     if (failed) {
       throw new TsvswitchError(
         'SYSTEM',
-        `${change.what} cannot be done: \`${change.command}\`: ${stderr || shortMessage}`,
+        `${change.what} cannot be done: \`${change.command}\`: ${stderr || shortMessage} (in a container, do it on the host)`,
       );
     }
     const pagesFound = change.pages && (await hostFacts(root)).settings['vm.nr_hugepages'];

@@ -71,7 +71,11 @@ export interface HostFacts {
   /** Hard limits of this process, Infinity if there is none. */
   readonly limits: { readonly openFiles: number; readonly lockedBytes: number };
   /** Where sockets go unless told otherwise, and how long the name of one may be there. */
-  readonly sockets: { readonly folder: string; readonly nameBytesMax: number };
+  readonly sockets: {
+    readonly folder: string;
+    readonly isWritable: boolean;
+    readonly nameBytesMax: number;
+  };
 }
 
 export const mountPoint = '/dev/hugepages';
@@ -127,7 +131,11 @@ export async function hostFacts(root = ''): Promise<HostFacts> {
       openFiles: hardLimit(limits, 'Max open files'),
       lockedBytes: hardLimit(limits, 'Max locked memory'),
     },
-    sockets: { folder, nameBytesMax: socketPathBytesMax - Buffer.byteLength(join(folder, '/')) },
+    sockets: {
+      folder,
+      isWritable: await may(folder, constants.W_OK | constants.X_OK),
+      nameBytesMax: socketPathBytesMax - Buffer.byteLength(join(folder, '/')),
+    },
   };
 }
 

@@ -178,16 +178,21 @@ function openFiles({ limits }: HostFacts): Finding {
   };
 }
 
-function sockets({ sockets: { folder, nameBytesMax } }: HostFacts): Finding {
-  const fits = nameBytesMax > 0;
-  return {
-    name: 'sockets',
-    state: fits ? 'good' : 'limited',
-    is: folder,
-    need: fits
-      ? `a unix socket's path holds 107 bytes: names of up to ${nameBytesMax} here`
-      : 'its path is too long for sockets: set XDG_RUNTIME_DIR to a shorter folder',
-  };
+function sockets({ sockets }: HostFacts): Finding {
+  const { folder, isWritable, nameBytesMax } = sockets;
+  const name = 'sockets';
+  const mend = 'set XDG_RUNTIME_DIR to a folder of your own with a short path';
+  if (!isWritable) {
+    return { name, state: 'limited', is: `${folder} is not writable for this user`, need: mend };
+  }
+  return nameBytesMax > 0
+    ? {
+        name,
+        state: 'good',
+        is: folder,
+        need: `a unix socket's path holds 107 bytes: names of up to ${nameBytesMax} here`,
+      }
+    : { name, state: 'limited', is: `${folder} is too long for a unix socket`, need: mend };
 }
 
 /** `Infinity` is what an unlimited limit is. */

@@ -99,6 +99,26 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
     expect(undo).toBeDefined();
   });
 
+  test.skipIf(!mayMount)(
+    'keeps what the kernel found, says how much that is, and ends with 1',
+    async () => {
+      const before = poolNow();
+      // A pool that stays as it is whatever is written.
+      const shell = [
+        'file=$(mktemp)',
+        `mount --bind "$file" ${poolFile}`,
+        `"${process.execPath}" "${script}" host prepare --memory ${oneMore()}; status=$?`,
+        'rm "$file"; exit $status',
+      ].join('\n');
+      const exit = await execa('unshare', ['--mount', 'sh', '-c', shell], { reject: false });
+      expect(exit.exitCode).toBe(1);
+      expect(exit.stderr).toMatch(
+        new RegExp(`^tsvswitch: the kernel found ${before} huge pages in place of ${before + 1}`),
+      );
+      expect(poolNow()).toBe(before);
+    },
+  );
+
   test.skipIf(!mayMount)('mounts a hugetlbfs where there is none', async () => {
     const before = poolNow();
     const shell = [
