@@ -185,7 +185,7 @@ function unknownKey(key: string, known: readonly string[]): string {
 }
 
 /** A value as people wrote it, roughly, and not longer than a line. */
-export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}...` : text;
 }

@@ -18,6 +18,7 @@ import {
   isScalar,
   isSeq,
   LineCounter,
+  type Node,
   parseDocument,
   visit,
   type YAMLError,
@@ -50,9 +51,10 @@ export async function readLabFile(path: string): Promise<LabPlan> {
     const { line, column } = position(offset);
     return `${path}:${line}:${column}`;
   };
+  const aliases = aliasesIn(document);
   const mistakes = [
     ...yamlMistakes(document).map((error) => `${at(error.pos[0])}: ${mistakeOf(error, text)}`),
-    ...aliasMistakes(document).map(({ offset, sentence }) => `${at(offset)}: ${sentence}`),
+    ...aliases.mistakes.map(({ offset, sentence }) => `${at(offset)}: ${sentence}`),
   ];
   if (mistakes.length > 0) {
     throw new TsvswitchError('LAB_INVALID', mistakes.slice(0, mistakesShownMax).join('\n'));
@@ -68,7 +70,7 @@ export async function readLabFile(path: string): Promise<LabPlan> {
     file: await realpath(path).catch(() => resolve(path)),
     text: {
       name: path,
-      position: (steps, part) => position(offsetOf(document, steps, part)),
+      position: (steps, part) => position(offsetOf(document, aliases, steps, part)),
     },
   });
 }
@@ -141,21 +143,35 @@ function mistakeOf({ code, pos, message }: YAMLError, text: string): string {
   }
 }
 
-/** Aliases that lead nowhere or into themselves. */
-function aliasMistakes(document: Document.Parsed): { offset: number; sentence: string }[] {
-  const mistakes: { offset: number; sentence: string }[] = [];
+/** Aliases, each with the node it repeats, and the offsets of those that cannot be followed. */
+interface Aliases {
+  readonly targets: ReadonlyMap<unknown, Node>;
+  readonly mistakes: readonly { readonly offset: number; readonly sentence: string }[];
+}
+
+/** In one walk; the library's own `resolve` walks for every alias. */
+function aliasesIn(document: Document.Parsed): Aliases {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<unknown, Node>();
+  const mistakes: Aliases['mistakes'][number][] = [];
   visit(document, {
-    Alias(_key, alias, ancestors) {
-      const target = alias.resolve(document);
-      const sentence =
-        target === undefined
-          ? `nothing before this is marked &${alias.source}`
-          : `*${alias.source} stands inside of what it repeats`;
-      if (target !== undefined && !ancestors.includes(target)) return;
-      mistakes.push({ offset: startOf(alias) ?? 0, sentence });
+    Node(_key, node, ancestors) {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.set(node.anchor, node);
+        return;
+      }
+      const target = anchors.get(node.source);
+      const offset = startOf(node) ?? 0;
+      if (target === undefined) {
+        mistakes.push({ offset, sentence: `nothing before this is marked &${node.source}` });
+      } else if (ancestors.includes(target)) {
+        mistakes.push({ offset, sentence: `*${node.source} stands inside of what it repeats` });
+      } else {
+        targets.set(node, target);
+      }
     },
   });
-  return mistakes;
+  return { targets, mistakes };
 }
 
 function definitionIn(document: Document.Parsed, path: string): LabDefinition {
@@ -171,11 +187,16 @@ function definitionIn(document: Document.Parsed, path: string): LabDefinition {
 }
 
 /** Where the value at `path` begins, or its key; if it comes from an alias, where that leads. */
-function offsetOf(document: Document.Parsed, path: Path, part: Finding['part']): number {
+function offsetOf(
+  document: Document.Parsed,
+  { targets }: Aliases,
+  path: Path,
+  part: Finding['part'],
+): number {
   let node: unknown = document.contents;
-  let offset = startOf(document.contents) ?? 0;
+  let offset = startOf(node) ?? 0;
   for (const [depth, step] of path.entries()) {
-    if (isAlias(node)) node = node.resolve(document);
+    node = targets.get(node) ?? node;
     if (isSeq(node)) {
       node = node.items[Number(step)];
     } else if (isMap(node)) {

@@ -185,12 +185,15 @@ describe('a value that does not fit is told with what does', () => {
     [{ machines: JSON.parse('{"__proto__": {}}') }, /a name is made of/],
     [{ name: 'no spaces', machines: { vm1: {} } }, /^name \(value\): /],
     [{ switch: { cpus: [1, 1] }, machines: { vm1: {} } }, /^switch\.cpus \(value\): has 1 twice$/],
-    [
-      { machines: Object.fromEntries(Array.from({ length: 257 }, (_, n) => [`vm${n}`, {}])) },
-      /must have at most 256 entries$/,
-    ],
   ])('%j', ([definition, expected]) => {
     expect(findings(definition)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test('a lab has at most 256 machines', () => {
+    const names = Array.from({ length: 257 }, (_, index) => [`vm${index}`, {}]);
+    expect(findings({ machines: Object.fromEntries(names) })).toEqual([
+      'machines (value): must have at most 256 entries',
+    ]);
   });
 
   test('and long values are cut', () => {

@@ -259,6 +259,7 @@ describe('every valid definition', () => {
         expect(addresses.map(addressProblem)).toEqual(addresses.map(() => undefined));
         expect(machines.map((each) => each.name)).toEqual(Object.keys(definition.machines));
       }),
+      { numRuns: 50 },
     );
   });
 
@@ -279,6 +280,7 @@ describe('every valid definition', () => {
         const more = plan({ machines: { ...definition.machines, [added]: {} } });
         expect(more.machines.slice(0, -1)).toEqual(plan(definition).machines);
       }),
+      { numRuns: 50 },
     );
   });
 
@@ -301,6 +303,7 @@ describe('every valid definition', () => {
           !moved.some((one) => one.name === each.name);
         expect(after.machines.filter(withoutMoved)).toEqual(kept.filter(withoutMoved));
       }),
+      { numRuns: 50 },
     );
   });
 });
