@@ -29,6 +29,8 @@ const requirements = [
   // How machines of a lab are logged in to: the tiny guest's server, and the host's client.
   { program: 'dropbear', package: 'dropbear-bin', tasks: ['test'], folders: ['/usr/sbin'] },
   { program: 'ssh', package: 'openssh-client', tasks: ['test'] },
+  // Reads what the frame builders make.
+  { program: 'tcpdump', package: 'tcpdump', tasks: ['test'] },
   // The independent frontend in the tests, and a peer in the benchmark.
   { program: 'dpdk-testpmd', package: 'dpdk-dev', tasks: ['test'], optionalTasks: ['bench'] },
   ...['net-virtio', 'net-vhost', 'mempool-ring', 'net-ring'].map((library) => ({
@@ -51,7 +53,8 @@ const requirements = [
     folders: ['/usr/lib/openvswitch-switch-dpdk'],
     package: 'openvswitch-switch-dpdk',
     tasks: [],
-    optionalTasks: ['bench'],
+    // Another backend for the test guests, and a peer in the benchmark.
+    optionalTasks: ['test', 'bench'],
   },
 ];
 

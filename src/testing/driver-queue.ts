@@ -4,7 +4,7 @@
  * or packed ring is up to split-driver.ts and packed-driver.ts. It knows no network; receive-queue.ts
  * and transmit-queue.ts do.
  *
- * Sources: virtio 1.2 §2.7.9 and §2.8.9 (in-order use), §2.7.5.3.1 (length of chains).
+ * Sources: virtio 1.2 §2.7.9 and §2.8.8 (in-order use), §2.7.5.3.1 (length of chains).
  */
 
 import { TsvswitchError } from '../errors.ts';

@@ -5,7 +5,7 @@
  * A batch is shown to the device by one store, the flags of its first descriptor: all others are
  * complete by then, and the device reads on from there.
  *
- * Sources: virtio 1.2 §2.8.1 (wrap counters), §2.8.6 (buffers of several descriptors), §2.8.8
+ * Sources: virtio 1.2 §2.8.1 (wrap counters), §2.8.6 (buffers of several descriptors), §2.8.7
  * (indirect), §2.8.10 (event suppression), §2.8.21 (supplying buffers), §2.8.22 (receiving used ones).
  */
 
@@ -31,6 +31,7 @@ import {
   type UsedElement,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
 } from './split-ring.ts';
 
 const usedBits = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
@@ -114,11 +115,14 @@ export class PackedDriver implements RingDriver {
     return crosses(event, before, now);
   }
 
+  /** A length without WRITE is what was left there, and not said by the device (§2.8.4). */
   peekUsed(): UsedElement | undefined {
-    if (!this.#isUsed()) return undefined;
+    const flags = this.ring.flags(this.#nextUsed);
+    if (!this.#saysUsed(flags)) return undefined;
+    const hasLength = (flags & VIRTQ_DESC_F_WRITE) !== 0;
     return {
       id: this.ring.id(this.#nextUsed),
-      lengthBytes: this.ring.lengthBytes(this.#nextUsed),
+      lengthBytes: hasLength ? this.ring.lengthBytes(this.#nextUsed) : 0,
     };
   }
 
@@ -136,15 +140,15 @@ export class PackedDriver implements RingDriver {
       offWrap: this.#nextUsed | (this.#usedWrap * wrapBit),
       flags: this.#options.eventIdx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE,
     };
-    return !this.#isUsed();
+    return !this.#saysUsed(this.ring.flags(this.#nextUsed));
   }
 
   disarmInterrupt(): void {
     this.ring.driverEvent = { offWrap: 0, flags: RING_EVENT_FLAGS_DISABLE };
   }
 
-  #isUsed(): boolean {
-    return (this.ring.flags(this.#nextUsed) & usedBits) === (this.#usedWrap === 1 ? usedBits : 0);
+  #saysUsed(flags: number): boolean {
+    return (flags & usedBits) === (this.#usedWrap === 1 ? usedBits : 0);
   }
 
   /** Writes the next descriptor; the first since the last publish() keeps its flags back. */

@@ -157,7 +157,7 @@ export class PackedRing {
   }
 }
 
-/** Entry of an indirect table of a packed ring: only WRITE means anything (§2.8.8). */
+/** Entry of an indirect table of a packed ring: only WRITE means anything (§2.8.7). */
 export function describePackedEntryAt(
   memory: GuestMemory,
   at: number,

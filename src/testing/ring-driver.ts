@@ -4,7 +4,7 @@
  * split-driver.ts and packed-driver.ts do it, driver-queue.ts builds on it.
  *
  * Descriptors and ids are handed out in ring order and taken back at the end of the line, so that a
- * device that uses buffers in order finds them in ring order, as IN_ORDER wants (virtio 1.2 §2.7.9).
+ * device that uses buffers in order finds them in ring order, as IN_ORDER wants (virtio 1.2 §2.7.9, §2.8.8).
  */
 
 import { TsvswitchError } from '../errors.ts';

@@ -18,6 +18,8 @@ const {
   VIRTIO_NET_F_MRG_RXBUF: mergeable,
   VIRTIO_F_INDIRECT_DESC: indirectDesc,
   VIRTIO_F_EVENT_IDX: eventIdx,
+  VIRTIO_F_RING_PACKED: packed,
+  VIRTIO_F_IN_ORDER: inOrder,
 } = virtioFeatures;
 
 /** A frame that says which it is in every byte, so that a mixed-up piece shows. */
@@ -73,6 +75,11 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     ['modern, nothing else', version1],
     ['modern, mergeable buffers', version1 | mergeable],
     ['modern, event index', version1 | eventIdx],
+    ['modern, in order', version1 | inOrder],
+    ['packed', version1 | packed],
+    ['packed, all features', version1 | packed | inOrder | mergeable | indirectDesc | eventIdx],
+    ['packed, event index', version1 | packed | eventIdx],
+    ['packed, in order, mergeable buffers', version1 | packed | inOrder | mergeable],
     ['legacy, 10-byte header', 0n],
     ['legacy, mergeable buffers', mergeable],
   ])('%s: frames arrive whole and in order, both ways', async (_, features) => {
@@ -85,8 +92,12 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     await b.flush();
   });
 
-  test('rings go round many times without losing or repeating a frame', async () => {
-    const [a, b] = await connectBoth({ queueSize: 64 });
+  test.each([
+    ['split', version1 | mergeable | eventIdx],
+    ['packed', version1 | mergeable | eventIdx | packed],
+    ['packed, in order', version1 | mergeable | packed | inOrder],
+  ])('%s rings go round many times without losing or repeating a frame', async (_, features) => {
+    const [a, b] = await connectBoth({ queueSize: 64, features });
     for (let round = 0; round < 60; round++) {
       await expectDelivery(
         a,
@@ -118,10 +129,14 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     ['an indirect table', { indirect: true }],
     ['an indirect table with many entries', { indirect: true, pieces: [3, 9, 6, 6, 2, 33, 1] }],
   ])('a frame laid out with %s arrives whole', async (_, layout) => {
-    const [a, b] = await connectBoth();
     const frame = frameOf(1514, 5);
-    await a.send(frame, layout);
-    expect(Buffer.compare(await b.receive(), frame)).toBe(0);
+    for (const format of [0n, packed]) {
+      const [a, b] = await connectBoth({ features: version1 | mergeable | indirectDesc | format });
+      await a.send(frame, layout);
+      expect(Buffer.compare(await b.receive(), frame)).toBe(0);
+      await a.close();
+      await b.close();
+    }
   });
 
   test('a frame larger than a receive buffer arrives in several, put together', async () => {
@@ -191,4 +206,37 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     await expectDelivery(again, b, [frameOf(100, 1)]);
     await expectDelivery(b, again, [frameOf(100, 2)]);
   });
+});
+
+describe.skipIf(missing !== undefined)(`guests with several queue pairs ${missing ?? ''}`, () => {
+  test.each([
+    ['split', version1 | mergeable | eventIdx | virtioFeatures.VIRTIO_NET_F_MQ],
+    ['packed', version1 | mergeable | packed | virtioFeatures.VIRTIO_NET_F_MQ],
+  ])(
+    'testpmd passes on what arrives by each pair on the same of the other guest, %s',
+    async (_, features) => {
+      const queuePairs = 4;
+      const testpmd = await startTestpmd(queuePairs);
+      const guests: TestGuest[] = [];
+      try {
+        for (const path of testpmd.paths) {
+          guests.push(await TestGuest.connect({ path, queuePairs, features }));
+        }
+        const [a, b] = guests as [TestGuest, TestGuest];
+        for (const guest of guests) {
+          await guest.frontend.ask('GET_FEATURES', emptyLayout, null, u64Layout);
+        }
+        for (let number = 0; number < 40; number++) {
+          const queuePair = number % queuePairs;
+          await a.send(frameOf(100, number), { queuePair });
+          const packet = await b.receivePacket();
+          expect(packet.queuePair).toBe(queuePair);
+          expect(Buffer.compare(packet.frame, frameOf(100, number))).toBe(0);
+        }
+      } finally {
+        for (const guest of guests) await guest.close();
+        await testpmd.stop();
+      }
+    },
+  );
 });

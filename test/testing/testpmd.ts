@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const program = 'dpdk-testpmd';
-const limitMs = 20_000;
+const limitMs = 40_000;
 
 /** Why testpmd cannot run here, or undefined if it can. */
 export function testpmdMissing(): string | undefined {
@@ -28,10 +28,14 @@ export interface Testpmd {
   stop(): Promise<void>;
 }
 
-export async function startTestpmd(): Promise<Testpmd> {
+/** Each port has so many queue pairs, which a guest should have, too. */
+export async function startTestpmd(queuePairs = 1): Promise<Testpmd> {
   const folder = mkdtempSync(join(tmpdir(), 'testpmd-'));
   const paths = [join(folder, 'a.sock'), join(folder, 'b.sock')] as const;
-  const devices = paths.flatMap((path, i) => ['--vdev', `net_vhost${i},iface=${path}`]);
+  const devices = paths.flatMap((path, i) => [
+    '--vdev',
+    `net_vhost${i},iface=${path},queues=${queuePairs}`,
+  ]);
   const eal = ['-l', '0,1', '--main-lcore', '0', '--no-pci', '--no-huge', '--no-shconf'];
   const testpmd = spawn(
     program,
@@ -39,7 +43,7 @@ export async function startTestpmd(): Promise<Testpmd> {
       ...eal,
       ...['--no-telemetry', '-m', '256', ...devices],
       ...['--', '-i', '--forward-mode=io', '--auto-start', '--disable-link-check'],
-      '--total-num-mbufs=4096',
+      ...['--total-num-mbufs=4096', `--rxq=${queuePairs}`, `--txq=${queuePairs}`],
     ],
     { stdio: ['pipe', 'pipe', 'pipe'] },
   );
