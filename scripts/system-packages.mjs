@@ -29,6 +29,7 @@ const requirements = [
   // How machines of a lab are logged in to: the tiny guest's server, and the host's client.
   { program: 'dropbear', package: 'dropbear-bin', tasks: ['test'], folders: ['/usr/sbin'] },
   { program: 'ssh', package: 'openssh-client', tasks: ['test'] },
+  { program: 'genisoimage', package: 'genisoimage', tasks: ['test'] },
   // Reads what the frame builders make.
   { program: 'tcpdump', package: 'tcpdump', tasks: ['test'] },
   // The independent frontend in the tests, and a peer in the benchmark.
