@@ -10,8 +10,14 @@
 
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
-import { type FdbRecord, type SwitchEvent, TsvswitchError } from '../index.ts';
-import type { NewPort, PortStatus, Refused, SwitchStatus } from './protocol.ts';
+import { type SwitchEvent, TsvswitchError } from '../index.ts';
+import type {
+  LearnedAddress,
+  MachinePortStatus,
+  NewPort,
+  Refused,
+  SwitchStatus,
+} from './protocol.ts';
 
 /** The switch answers from memory; whatever takes longer hangs. */
 const answerLimitMs = 5000;
@@ -42,13 +48,13 @@ export class ControlClient {
     return this.#ask('GET', '/v1/status') as Promise<SwitchStatus>;
   }
 
-  fdb(): Promise<FdbRecord[]> {
-    return this.#ask('GET', '/v1/fdb') as Promise<FdbRecord[]>;
+  fdb(): Promise<LearnedAddress[]> {
+    return this.#ask('GET', '/v1/fdb') as Promise<LearnedAddress[]>;
   }
 
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
-  addPort(port: NewPort): Promise<PortStatus> {
-    return this.#ask('POST', '/v1/ports', port) as Promise<PortStatus>;
+  addPort(port: NewPort): Promise<MachinePortStatus> {
+    return this.#ask('POST', '/v1/ports', port) as Promise<MachinePortStatus>;
   }
 
   /** Throws NO_SUCH_PORT. */

@@ -12,7 +12,7 @@
 
 import type { RingStatus } from '../index.ts';
 import { type AilmentCode, ailments, type Effect } from './ailments.ts';
-import type { PortStatus, SessionEnd, SwitchStatus } from './protocol.ts';
+import type { MachinePortStatus, PortStatus, SessionEnd, SwitchStatus } from './protocol.ts';
 
 export interface Diagnosis {
   readonly port: string;
@@ -32,7 +32,7 @@ export interface Facts {
   /** The switch twice, a moment apart. */
   readonly before: SwitchStatus;
   readonly now: SwitchStatus;
-  /** The files of the ports' sockets by path, as far as they can be seen. */
+  /** The files of the ports' sockets by the ports' names, as far as they can be seen. */
   readonly sockets: ReadonlyMap<string, SocketFile>;
 }
 
@@ -55,7 +55,8 @@ type Found = readonly [code: AilmentCode, why: string, subject: string];
 
 export function diagnose(facts: Facts): Diagnosis[] {
   return facts.now.ports.map((port) => {
-    const findings = findingsOf(port, facts).map((found) => describe(port, found));
+    const found = port.kind === 'vhost-user' ? findingsOf(port, facts) : [];
+    const findings = found.map((one) => describe(port, one));
     const carries = findings.every(({ effect }) => effect === 'note');
     return { port: port.name, carries, findings };
   });
@@ -69,13 +70,13 @@ function describe({ name }: PortStatus, [code, why, subject]: Found): Finding {
   return { code, effect, sentence };
 }
 
-function findingsOf(port: PortStatus, facts: Facts): Found[] {
+function findingsOf(port: MachinePortStatus, facts: Facts): Found[] {
   const { lastEnd } = port;
   if (lastEnd !== undefined && (port.frontend === undefined || comesBack(port, lastEnd))) {
     const ended = endFinding(lastEnd);
     if (ended !== undefined) return [ended];
   }
-  if (port.frontend === undefined) return socketFindings(port, facts.sockets.get(port.path));
+  if (port.frontend === undefined) return socketFindings(port, facts.sockets.get(port.name));
   const blocked = ringFindings(port.frontend.rings, ringsBefore(port, facts));
   return [
     ...(blocked.length > 0 ? blocked : frameFindings(port, facts.now)),
@@ -85,7 +86,7 @@ function findingsOf(port: PortStatus, facts: Facts): Found[] {
 }
 
 /** The frontend is one that was just refused and tries again, and again has no ring yet. */
-function comesBack({ frontend, session }: PortStatus, { at }: SessionEnd): boolean {
+function comesBack({ frontend, session }: MachinePortStatus, { at }: SessionEnd): boolean {
   if (frontend === undefined || session === undefined || frontend.rings.length > 0) return false;
   return Date.parse(session.since) - Date.parse(at) < comeBackMs;
 }
@@ -108,7 +109,7 @@ function endFinding({ kind, code, sentence = kind, at }: SessionEnd): Found | un
 }
 
 /** Nobody is connected, and nobody was refused. */
-function socketFindings(port: PortStatus, file: SocketFile | undefined): Found[] {
+function socketFindings(port: MachinePortStatus, file: SocketFile | undefined): Found[] {
   const { path, waiting, lastEnd } = port;
   if (port.listener === 'machine') {
     return [['nobody-listens', waiting ?? `no machine listens on ${path}`, path]];
@@ -162,9 +163,11 @@ function ringFindings(rings: readonly RingStatus[], before: readonly RingStatus[
 }
 
 /** The rings are fine, and yet frames may be missing. */
-function frameFindings({ session }: PortStatus, { ports }: SwitchStatus): Found[] {
+function frameFindings({ session, bridge }: MachinePortStatus, { ports }: SwitchStatus): Found[] {
   const found: Found[] = [];
-  if (ports.length === 1) found.push(['no-peer', 'the switch has no other port', '']);
+  if (ports.filter((port) => port.bridge === bridge).length === 1) {
+    found.push(['no-peer', 'no other port is on its bridge', '']);
+  }
   if (session?.framesFromGuest === 0) {
     found.push(['silent', 'the guest has sent nothing since its machine connected', '']);
   }
@@ -175,7 +178,7 @@ function frameFindings({ session }: PortStatus, { ports }: SwitchStatus): Found[
   return found;
 }
 
-function addressFindings(port: PortStatus, { ports }: SwitchStatus): Found[] {
+function addressFindings(port: MachinePortStatus, { ports }: SwitchStatus): Found[] {
   const found: Found[] = [];
   const turnedAway = port.session?.turnedAway;
   if (turnedAway !== undefined) {
@@ -183,7 +186,7 @@ function addressFindings(port: PortStatus, { ports }: SwitchStatus): Found[] {
     found.push(['turned-away', why, '']);
   }
   for (const other of ports) {
-    if (other === port || !runs(port) || !runs(other)) continue;
+    if (other === port || other.kind !== 'vhost-user' || !runs(port) || !runs(other)) continue;
     // Whichever of the two was heard last has it now, and the other one lost it.
     const shared = [...lostTo(port, other), ...lostTo(other, port)];
     if (shared.length === 0) continue;
@@ -193,7 +196,7 @@ function addressFindings(port: PortStatus, { ports }: SwitchStatus): Found[] {
   return found;
 }
 
-function pageFindings(memory: NonNullable<PortStatus['frontend']>['memory']): Found[] {
+function pageFindings(memory: NonNullable<MachinePortStatus['frontend']>['memory']): Found[] {
   if (memory.regions === 0 || memory.hugePageBytes !== undefined) return [];
   return [['no-huge-pages', 'guest memory is on ordinary pages, which is slower', '']];
 }
@@ -202,8 +205,9 @@ function directionOf({ queue }: RingStatus): 'receiveq' | 'transmitq' {
   return queue % 2 === 0 ? 'receiveq' : 'transmitq';
 }
 
-function ringsBefore({ name }: PortStatus, { before }: Facts): readonly RingStatus[] {
-  return before.ports.find((port) => port.name === name)?.frontend?.rings ?? [];
+function ringsBefore({ name }: MachinePortStatus, { before }: Facts): readonly RingStatus[] {
+  const port = before.ports.find((candidate) => candidate.name === name);
+  return port?.kind === 'vhost-user' ? (port.frontend?.rings ?? []) : [];
 }
 
 /** Offers nothing, and has taken nothing since the first look, when it offered nothing either. */
@@ -214,11 +218,11 @@ function staysEmpty(ring: RingStatus, before: readonly RingStatus[]): boolean {
 }
 
 /** During a migration the source's rings are stopped before the destination is heard. */
-function runs({ frontend }: PortStatus): boolean {
+function runs({ frontend }: MachinePortStatus): boolean {
   return frontend?.rings.some(({ state, enabled }) => state === 'started' && enabled) ?? false;
 }
 
-function lostTo({ session }: PortStatus, other: PortStatus): string[] {
+function lostTo({ session }: MachinePortStatus, other: MachinePortStatus): string[] {
   const lost = session?.macsLost.filter(({ toPort }) => toPort === other.name) ?? [];
   return lost.map(({ mac }) => mac);
 }

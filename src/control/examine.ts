@@ -14,9 +14,9 @@ export async function examine(control: ControlClient): Promise<Diagnosis[]> {
   await sleep(pauseMs);
   const now = await control.status();
   const sockets = new Map(
-    now.ports.flatMap(({ path }) => {
-      const file = readSocketFile(path);
-      return file === undefined ? [] : [[path, file] as const];
+    now.ports.flatMap((port) => {
+      const file = port.kind === 'vhost-user' ? readSocketFile(port.path) : undefined;
+      return file === undefined ? [] : [[port.name, file] as const];
     }),
   );
   return diagnose({ before, now, sockets });

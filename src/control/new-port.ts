@@ -11,22 +11,25 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw bad(`the body is ${JSON.stringify(body)}, but {"path": "..."} was expected`);
   }
-  const { name, path, connect, mode, group, ...others } = body as Record<string, unknown>;
+  const { name, bridge, path, connect, mode, group, ...others } = body as Record<string, unknown>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
-    throw bad(`a port has no ${unknown}; it has name, path or connect, mode and group`);
+    throw bad(`a port has no ${unknown}; it has name, bridge, path or connect, mode and group`);
   }
-  const named = name === undefined ? {} : { name: textOf('name', name) };
+  const place = {
+    ...(name === undefined ? {} : { name: textOf('name', name) }),
+    ...(bridge === undefined ? {} : { bridge: textOf('bridge', bridge) }),
+  };
   if (connect !== undefined) {
     if (path !== undefined) throw bad('path and connect are both given; a port has one of them');
     if (mode !== undefined || group !== undefined) {
       throw bad('mode and group belong to a port that listens on a path; this one connects');
     }
-    return { ...named, connect: pathOf('connect', connect) };
+    return { ...place, connect: pathOf('connect', connect) };
   }
   if (path === undefined) throw bad('neither path nor connect is given; a port needs one of them');
   return {
-    ...named,
+    ...place,
     ...defaults,
     path: pathOf('path', path),
     ...(mode === undefined ? {} : { mode: modeOf(mode) }),

@@ -2,7 +2,7 @@
  * What goes over the control socket: HTTP/1.1 with JSON bodies. Types only, shared by server and client.
  *
  *     GET    /v1/status       SwitchStatus
- *     GET    /v1/fdb          FdbRecord[]
+ *     GET    /v1/fdb          LearnedAddress[], of all bridges
  *     GET    /v1/events       SwitchEvent, one a line, as they happen
  *     POST   /v1/ports        NewPort, answered with its PortStatus
  *     DELETE /v1/ports/NAME
@@ -10,7 +10,14 @@
  * A request that cannot be served is answered with a status of 400 or more and a Refused.
  */
 
-import type { CloseReason, ErrorCode, VhostUserPortStatus } from '../index.ts';
+import type {
+  CloseReason,
+  ErrorCode,
+  FdbRecord,
+  Port,
+  PortCounters,
+  VhostUserPortStatus,
+} from '../index.ts';
 
 export interface SwitchStatus {
   readonly version: string;
@@ -20,7 +27,27 @@ export interface SwitchStatus {
   readonly ports: readonly PortStatus[];
 }
 
-export type PortStatus = VhostUserPortStatus & PortHistory & { readonly macs: readonly string[] };
+export type PortStatus = MachinePortStatus | OtherPortStatus;
+
+/** A port for a machine, over vhost-user. */
+export type MachinePortStatus = VhostUserPortStatus & PortHistory & Learned;
+
+/** A port without a frontend, such as one of the switch's own process. */
+export interface OtherPortStatus extends Learned {
+  readonly name: string;
+  readonly kind: Exclude<Port['kind'], 'vhost-user'>;
+  readonly bridge: string;
+  readonly counters: PortCounters;
+}
+
+interface Learned {
+  /** The addresses that were seen behind the port and are not forgotten. */
+  readonly macs: readonly string[];
+}
+
+export interface LearnedAddress extends FdbRecord {
+  readonly bridge: string;
+}
 
 /** What has happened at a port, as far as it explains how it is now. Times are ISO 8601. */
 export interface PortHistory {
@@ -59,6 +86,8 @@ export interface SessionEnd {
 export type NewPort = {
   /** Unique on the switch; the socket's file name without `.sock` unless given. */
   readonly name?: string;
+  /** Made if it is not there; `default` unless given. */
+  readonly bridge?: string;
 } & (
   | {
       readonly path: string;

@@ -19,13 +19,14 @@ import {
   type ListenOptions,
   type Switch,
   type SwitchEvent,
+  type SwitchPort,
   TsvswitchError,
 } from '../index.ts';
 import { version } from '../version.ts';
 import { History } from './history.ts';
 import { toJson } from './json.ts';
 import { newPortOf } from './new-port.ts';
-import type { PortStatus, SwitchStatus } from './protocol.ts';
+import type { LearnedAddress, PortStatus, SwitchStatus } from './protocol.ts';
 
 export interface ControlOptions {
   /** Where to listen; stale files are replaced as those of ports are. */
@@ -33,8 +34,6 @@ export interface ControlOptions {
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets?: ListenOptions;
 }
-
-type Port = Extract<Switch['ports'][number], { kind: 'vhost-user' }>;
 
 interface Answer {
   readonly status: 200 | 201 | 204;
@@ -124,10 +123,10 @@ export class ControlServer {
       case 'GET /v1/status':
         return { status: 200, body: this.#status() };
       case 'GET /v1/fdb':
-        return { status: 200, body: this.#switch.bridge.fdb };
+        return { status: 200, body: this.#fdb() };
       case 'POST /v1/ports': {
-        const port = newPortOf(await bodyOf(request), this.#portSockets);
-        return { status: 201, body: this.#portStatus(this.#switch.addPort(port)) };
+        const port = this.#switch.addPort(newPortOf(await bodyOf(request), this.#portSockets));
+        return { status: 201, body: this.#portStatuses([port])[0] };
       }
       case 'DELETE /v1/ports/NAME':
         this.#removePort(nameOf(name!));
@@ -146,20 +145,24 @@ export class ControlServer {
       pid: process.pid,
       uptimeSeconds: Math.floor((performance.now() - this.#openedAtMs) / milliseconds),
       workers: this.#switch.workers,
-      ports: this.#switch.ports
-        .filter((port) => port.kind === 'vhost-user')
-        .map((port) => this.#portStatus(port)),
+      ports: this.#portStatuses(this.#switch.ports),
     };
   }
 
-  #portStatus(port: Port): PortStatus {
-    const { status } = port;
-    const learned = this.#switch.bridge.fdb.filter((record) => record.port === port.name);
-    return {
-      ...status,
-      ...this.#history.of(port.name, status.counters),
-      macs: learned.map(({ mac }) => mac),
-    };
+  #portStatuses(ports: readonly SwitchPort[]): PortStatus[] {
+    const learned = this.#fdb();
+    return ports.map((port) => {
+      const { name, kind, bridge, counters } = port;
+      const macs = learned.filter((record) => record.port === name).map(({ mac }) => mac);
+      if (kind !== 'vhost-user') return { name, kind, bridge, counters, macs };
+      return { ...port.status, ...this.#history.of(name, counters), macs };
+    });
+  }
+
+  #fdb(): LearnedAddress[] {
+    return this.#switch.bridges.flatMap(({ name, fdb }) =>
+      fdb.map((record) => ({ ...record, bridge: name })),
+    );
   }
 
   #removePort(name: string): void {

@@ -74,7 +74,7 @@ export async function openPort(
   const path = state.filesOf(machine).portSocket;
   const { ports } = await client.status();
   const there = ports.find((port) => port.name === name);
-  if (there?.path === path && existsSync(path)) return;
+  if (there?.kind === 'vhost-user' && there.path === path && existsSync(path)) return;
   // Of a lab whose sockets were elsewhere, or have been removed.
   if (there !== undefined) await client.removePort(name);
   await client.addPort({ name, path, mode: portSocketMode });

@@ -8,6 +8,7 @@ import type { PortCounters } from './port.ts';
 export interface VhostUserPortStatus {
   readonly name: string;
   readonly kind: 'vhost-user';
+  readonly bridge: string;
   /** Absolute. */
   readonly path: string;
   /** Who listens on `path`: the switch, or the machine to which the switch connects. */

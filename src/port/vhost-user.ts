@@ -119,7 +119,8 @@ export class VhostUserPort implements Port {
     const { counters } = this;
     return {
       name: this.name,
-      kind: 'vhost-user',
+      kind: this.kind,
+      bridge: this.bridge,
       path: resolve(this.path),
       listener: this.#source.listens ? 'switch' : 'machine',
       ...(this.#source.lost ? { socketLost: true } : {}),

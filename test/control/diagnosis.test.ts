@@ -3,7 +3,12 @@
 import { describe, expect, test } from 'vitest';
 import { ailments } from '../../src/control/ailments.ts';
 import { diagnose, type Facts, type SocketFile } from '../../src/control/diagnosis.ts';
-import type { PortStatus, SessionHistory, SwitchStatus } from '../../src/control/protocol.ts';
+import type {
+  MachinePortStatus,
+  PortStatus,
+  SessionHistory,
+  SwitchStatus,
+} from '../../src/control/protocol.ts';
 import type { FrontendStatus, RingStatus } from '../../src/index.ts';
 
 const now = '2026-11-22T12:00:00.000Z';
@@ -11,9 +16,10 @@ const earlier = '2026-11-22T11:59:00.000Z';
 
 const direction = { frames: 0, bytes: 0, notifications: 0 };
 
-const waitingPort: PortStatus = {
+const waitingPort: MachinePortStatus = {
   name: 'web1',
   kind: 'vhost-user',
+  bridge: 'default',
   path: '/run/vsw/web1.sock',
   listener: 'switch',
   counters: { fromGuest: direction, toGuest: direction, floodedFrames: 0, drops: {} },
@@ -35,8 +41,8 @@ const session: SessionHistory = {
   drops: { bufferTooSmall: 0 },
   macsLost: [],
 };
-const runningPort: PortStatus = { ...waitingPort, frontend, session };
-const peer: PortStatus = { ...runningPort, name: 'peer', path: '/run/vsw/peer.sock' };
+const runningPort: MachinePortStatus = { ...waitingPort, frontend, session };
+const peer: MachinePortStatus = { ...runningPort, name: 'peer', path: '/run/vsw/peer.sock' };
 
 function statusOf(...ports: PortStatus[]): SwitchStatus {
   return { version: '0.1.0', pid: 1, uptimeSeconds: 60, workers: 1, ports };
@@ -53,12 +59,20 @@ function codes(port: PortStatus, facts?: Partial<Facts>): string[] {
   return found(port, facts).findings.map(({ code }) => code);
 }
 
-function withRings(...rings: RingStatus[]): PortStatus {
+function withRings(...rings: RingStatus[]): MachinePortStatus {
   return { ...runningPort, frontend: { ...frontend, rings } };
 }
 
 test('a port that moves frames has nothing, and carries', () => {
   expect(found(runningPort)).toEqual({ port: 'web1', carries: true, findings: [] });
+});
+
+test('a port of the process itself carries what the process makes of it', () => {
+  const { counters } = waitingPort;
+  const host = { name: 'host', kind: 'host', bridge: 'default', counters, macs: [] } as const;
+  expect(found(host)).toEqual({ port: 'host', carries: true, findings: [] });
+  const status = statusOf(host, runningPort);
+  expect(codes(runningPort, { before: status, now: status })).toEqual([]);
 });
 
 test('a switch without ports has no diagnoses', () => {
@@ -100,7 +114,7 @@ describe('nobody is connected', () => {
 describe('who may connect', () => {
   const file: SocketFile = { mode: 0o660, user: 'root', group: 'root', keptOut: [] };
   const withFile = (changes: Partial<SocketFile>) => ({
-    sockets: new Map([[waitingPort.path, { ...file, ...changes }]]),
+    sockets: new Map([[waitingPort.name, { ...file, ...changes }]]),
   });
 
   test('a socket that lets libvirt in is not mentioned', () => {
@@ -131,7 +145,7 @@ describe('who may connect', () => {
 });
 
 describe('the last session was ended by the switch', () => {
-  const refused = (code: string): PortStatus => ({
+  const refused = (code: string): MachinePortStatus => ({
     ...waitingPort,
     lastEnd: {
       at: earlier,
@@ -194,7 +208,7 @@ describe('a machine is connected', () => {
     expect(findings[0]!.sentence).toContain('queue 1, a transmitq, is broken: a loop');
   });
 
-  test.each([
+  test.each<[string, RingStatus, RingStatus]>([
     ['receiveq', { ...receiveq, enabled: false }, transmitq],
     ['transmitq', receiveq, { ...transmitq, enabled: false }],
   ])('a %s that is not enabled is named', (name, ...rings) => {
@@ -236,8 +250,10 @@ describe('a machine is connected', () => {
   });
 
   test('alone: there is nobody to talk to', () => {
-    const alone = statusOf(runningPort);
-    expect(codes(runningPort, { before: alone, now: alone })).toEqual(['no-peer']);
+    for (const ports of [[runningPort], [runningPort, { ...peer, bridge: 'other' }]]) {
+      const alone = statusOf(...ports);
+      expect(codes(runningPort, { before: alone, now: alone })).toEqual(['no-peer']);
+    }
   });
 
   test('and its buffers are too small for some frames: an MTU is too small', () => {

@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
+import type { MachinePortStatus } from '../../src/control/protocol.ts';
 import { ControlServer } from '../../src/control/server.ts';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
 import { TestGuest } from '../../src/testing/index.ts';
@@ -88,6 +89,13 @@ function raw(bytes: string): { socket: Socket; answer: Promise<string> } {
   return { socket, answer };
 }
 
+/** The first port, which is a machine's. */
+async function firstPort(): Promise<MachinePortStatus> {
+  const [port] = (await client.status()).ports;
+  if (port?.kind !== 'vhost-user') throw new Error(`the first port is ${port?.kind}`);
+  return port;
+}
+
 describe('status', () => {
   test('of a switch without ports says which one it is', async () => {
     const status = await client.status();
@@ -122,21 +130,31 @@ describe('status', () => {
     await one.flush();
     await other.receive();
     await learned;
-    const [port] = (await client.status()).ports;
-    const [{ mac }] = (await client.fdb()) as [{ mac: string }];
-    expect(await client.fdb()).toEqual([{ mac, port: 'web1', ageSeconds: expect.any(Number) }]);
-    expect(port!.macs).toEqual([mac]);
-    expect(port!.frontend).toMatchObject({
+    const port = await firstPort();
+    const mac = (await client.fdb())[0]?.mac;
+    expect(await client.fdb()).toEqual([
+      { mac, port: 'web1', bridge: 'default', ageSeconds: expect.any(Number) },
+    ]);
+    expect(port.macs).toEqual([mac]);
+    expect(port.frontend).toMatchObject({
       pid: process.pid,
       memory: { regions: 1, bytes: 8 << 20 },
     });
-    expect(port!.frontend!.features).toContain('VIRTIO_F_VERSION_1');
-    expect(port!.frontend!.rings).toEqual([
+    expect(port.frontend!.features).toContain('VIRTIO_F_VERSION_1');
+    expect(port.frontend!.rings).toEqual([
       { queue: 0, enabled: true, base: 0, state: 'started', offered: 100 },
       { queue: 1, enabled: true, base: 1, state: 'started', offered: 0 },
     ]);
-    expect(port!.session).toMatchObject({ framesFromGuest: 1, framesToGuest: 0, macsLost: [] });
-    expect(port!.counters.fromGuest).toMatchObject({ frames: 1 });
+    expect(port.session).toMatchObject({ framesFromGuest: 1, framesToGuest: 0, macsLost: [] });
+    expect(port.counters.fromGuest).toMatchObject({ frames: 1 });
+  });
+
+  test('of a port of this process is what it counted', async () => {
+    vswitch.addPort({ host: 'probe', bridge: 'lab' });
+    const [port] = (await client.status()).ports;
+    const { counters, ...rest } = port!;
+    expect(rest).toEqual({ name: 'probe', kind: 'host', bridge: 'lab', macs: [] });
+    expect(counters.fromGuest.frames).toBe(0);
   });
 
   test('counts a session from its own beginning', async () => {
@@ -148,17 +166,17 @@ describe('status', () => {
         await guest.send(ethernetFrame({ from: macOf(1), to: macOf(2) }));
       }
       await guest.flush();
-      const [port] = (await client.status()).ports;
-      expect(port!.session).toMatchObject({
+      const port = await firstPort();
+      expect(port.session).toMatchObject({
         framesFromGuest: frames,
         drops: { noDestination: frames },
       });
       await guest.close();
       await left;
     }
-    const [port] = (await client.status()).ports;
-    expect(port!.counters.fromGuest.frames).toBe(4);
-    expect(port!.lastEnd).toMatchObject({ kind: 'frontend-left' });
+    const port = await firstPort();
+    expect(port.counters.fromGuest.frames).toBe(4);
+    expect(port.lastEnd).toMatchObject({ kind: 'frontend-left' });
     expect(port).not.toHaveProperty('session');
   });
 });
@@ -176,10 +194,17 @@ describe('ports', () => {
     expect(existsSync(at('web1.sock'))).toBe(false);
   });
 
-  test('can be given a name, permissions and a group of their own', async () => {
+  test('can be given a name, a bridge, permissions and a group', async () => {
     const group = process.getgid!();
     const path = at('web1.sock');
-    await client.addPort({ name: 'a name/with a slash', path, mode: '600', group });
+    const added = await client.addPort({
+      name: 'a name/with a slash',
+      bridge: 'lab',
+      path,
+      mode: '600',
+      group,
+    });
+    expect(added.bridge).toBe('lab');
     expect(statSync(path).mode & 0o777).toBe(0o600);
     await client.removePort('a name/with a slash');
     expect(vswitch.ports).toEqual([]);
@@ -200,7 +225,7 @@ describe('ports', () => {
   test('of a name that was used before begin anew', async () => {
     await client.addPort({ name: 'web', path: at('web.sock') });
     await (await TestGuest.connect({ path: at('web.sock') })).close();
-    await expect.poll(async () => (await client.status()).ports[0]!.lastEnd?.kind).toBeDefined();
+    await expect.poll(async () => (await firstPort()).lastEnd?.kind).toBeDefined();
     await client.removePort('web');
     expect(await client.addPort({ name: 'web', path: at('web.sock') })).not.toHaveProperty(
       'lastEnd',
@@ -287,6 +312,7 @@ describe('a request that makes no sense is answered with one sentence', () => {
     ['an empty name', '400 CONTROL_BAD_REQUEST', { path: '/x', name: '' }],
     ['a mode that is a number', '400 CONTROL_BAD_REQUEST', { path: '/x', mode: 660 }],
     ['a mode that is not octal', '400 CONTROL_BAD_REQUEST', { path: '/x', mode: '888' }],
+    ['a bridge that is a number', '400 CONTROL_BAD_REQUEST', { path: '/x', bridge: 1 }],
     ['a group that is a list', '400 CONTROL_BAD_REQUEST', { path: '/x', group: [] }],
     ['64 KiB and more', '413 CONTROL_BODY_TOO_LONG', { name: 'x'.repeat(65_536), path: '/x' }],
   ])('a port of %s', async (_, expected, body) => {
