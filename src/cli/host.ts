@@ -118,7 +118,8 @@ async function prepare(options: PrepareOptions): Promise<void> {
 async function make(changes: readonly Change[]): Promise<void> {
   let short: TsvswitchError | undefined;
   for await (const { change, pagesFound } of applied(changes)) {
-    process.stdout.write(`${change.what} (${change.reason})\n  undo: ${change.undo}\n`);
+    const found = pagesFound === undefined ? '' : `, of which there are now ${pagesFound}`;
+    process.stdout.write(`${change.what}${found} (${change.reason})\n  undo: ${change.undo}\n`);
     if (pagesFound === undefined) continue;
     const { from, to } = change.pages!;
     short = new TsvswitchError(

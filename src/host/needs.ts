@@ -140,37 +140,16 @@ function settingNeeds(
   pages: number,
   { group }: Wish,
 ): [SettingName, SettingNeed][] {
-  return [
-    [
-      'vm.nr_hugepages',
-      { value: pages, reason: `huge pages of ${pageBytes / 1024} kB for the machines` },
-    ],
-    [
-      'vm.max_map_count',
-      {
-        value: 2 * pages,
-        reason: 'a DPDK program maps every huge page by itself, some of them twice',
-      },
-    ],
-    [
-      'kernel.shmmax',
-      {
-        value: pages * pageBytes,
-        reason: 'a program may take all of the pool as one shared segment',
-      },
-    ],
-    ...(group === undefined
-      ? []
-      : ([
-          [
-            'vm.hugetlb_shm_group',
-            {
-              value: group.gid,
-              reason: `lets group ${group.name} make shared segments of huge pages`,
-            },
-          ],
-        ] as [SettingName, SettingNeed][])),
+  const needs: [SettingName, number, string][] = [
+    ['vm.nr_hugepages', pages, `huge pages of ${pageBytes / 1024} kB for the machines`],
+    ['vm.max_map_count', 2 * pages, 'a DPDK program maps every huge page, some of them twice'],
+    ['kernel.shmmax', pages * pageBytes, 'a program may take the pool as one shared segment'],
   ];
+  if (group !== undefined) {
+    const reason = `lets group ${group.name} make shared segments of huge pages`;
+    needs.push(['vm.hugetlb_shm_group', group.gid, reason]);
+  }
+  return needs.map(([name, value, reason]) => [name, { value, reason }]);
 }
 
 /** The group is a number too, but not one to compare: it is set only where nobody has set it. */

@@ -74,7 +74,7 @@ function kvm({ devices }: HostFacts, { kvmWorks }: Emulator): Finding {
     return finding('limited', 'no /dev/kvm', `${without}: ${mend}`);
   }
   if (devices.kvm === 'forbidden') {
-    const mend = '`usermod -aG kvm $USER` as root, then log in again';
+    const mend = '`usermod -aG kvm USER` as root, then log in again';
     return finding('limited', 'this user may not open /dev/kvm', `${without}: ${mend}`);
   }
   if (kvmWorks === undefined) {
