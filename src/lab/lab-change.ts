@@ -79,8 +79,8 @@ export async function converge(
     return isRunning(current) && !machineDiffers(current!, machine);
   };
   const starting = machines.filter((machine) => !isAsPlanned(machine));
-  const stopping = [...leaving, ...starting.map(({ name }) => name)].filter((name) =>
-    isRunning(record.machines[name]),
+  const stopping = [...leaving, ...starting.map(({ name }) => name)].filter(
+    (name) => record.machines[name]?.life.state === 'up',
   );
   for (const machine of starting) refuseOtherImage(change, machine);
   // One that runs but is not ready yet has been left halfway.
