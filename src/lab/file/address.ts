@@ -53,25 +53,20 @@ export function canonicalAddress(address: string): string {
   return ipaddr.parse(address.split('/', 1)[0]!).toString();
 }
 
-export type Card = 'net0' | 'net1';
+type Card = 'net0' | 'net1';
 
-/** A locally administered MAC address that is not in `taken`. */
-export function deriveMac(
-  lab: string,
-  machine: string,
-  card: Card,
-  taken: ReadonlySet<string>,
-): string {
-  return firstFree(taken, (attempt) => {
+/** A locally administered MAC address that is not in `taken`, and is from now on. */
+export function deriveMac(lab: string, machine: string, card: Card, taken: Set<string>): string {
+  return claimFirstFree(taken, (attempt) => {
     const bytes = hash(lab, machine, card, attempt);
     // As in QEMU's own 52:54:00, the bit for "locally administered" is set in the first byte.
     return ['52', ...Array.from(bytes.subarray(0, 5), (byte) => hexadecimal(byte))].join(':');
   });
 }
 
-/** An address without prefix length in 10.83.0.0/16 that is not in `taken`. */
-export function deriveAddress(lab: string, machine: string, taken: ReadonlySet<string>): string {
-  return firstFree(taken, (attempt) => {
+/** An address without prefix length in 10.83.0.0/16 that is not in `taken`, and is from now on. */
+export function deriveAddress(lab: string, machine: string, taken: Set<string>): string {
+  return claimFirstFree(taken, (attempt) => {
     const [, stem, digits] = /^(.*?)([0-9]+)$/.exec(machine) ?? [];
     const number = Number(digits);
     const isNumbered = stem !== undefined && number >= 1 && number <= 254 && attempt === 0;
@@ -82,10 +77,12 @@ export function deriveAddress(lab: string, machine: string, taken: ReadonlySet<s
 
 export const derivedPrefixLength = 16;
 
-function firstFree(taken: ReadonlySet<string>, candidate: (attempt: number) => string): string {
+function claimFirstFree(taken: Set<string>, candidate: (attempt: number) => string): string {
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const address = candidate(attempt);
-    if (!taken.has(address)) return address;
+    if (taken.has(address)) continue;
+    taken.add(address);
+    return address;
   }
   throw new Error(`${attemptsMax} hashes in a row led to addresses that are taken`);
 }

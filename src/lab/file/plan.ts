@@ -114,27 +114,15 @@ export function planOf(definition: LabDefinition, origin: Origin): LabPlan {
       own.attach === undefined
         ? { type: 'own', workers: own.workers, cpus: own.cpus }
         : { type: 'attach', control: resolve(folder, own.attach) },
-    machines: entries.map(([machineName, machine]) => {
-      const mac =
-        machine.mac?.toLowerCase() ??
-        claim(macs, (taken) => deriveMac(id, machineName, 'net1', taken));
-      const managementMac = claim(macs, (taken) => deriveMac(id, machineName, 'net0', taken));
-      const derived = () =>
-        `${claim(addresses, (taken) => deriveAddress(id, machineName, taken))}/${derivedPrefixLength}`;
-      return {
-        ...machinePlan(machineName, machine, folder),
-        mac,
-        managementMac,
-        addresses: machine.addresses ?? [derived()],
-      };
-    }),
+    machines: entries.map(([machineName, machine]) => ({
+      ...machinePlan(machineName, machine, folder),
+      mac: machine.mac?.toLowerCase() ?? deriveMac(id, machineName, 'net1', macs),
+      managementMac: deriveMac(id, machineName, 'net0', macs),
+      addresses: machine.addresses ?? [
+        `${deriveAddress(id, machineName, addresses)}/${derivedPrefixLength}`,
+      ],
+    })),
   };
-}
-
-function claim(taken: Set<string>, derive: (taken: ReadonlySet<string>) => string): string {
-  const address = derive(taken);
-  taken.add(address);
-  return address;
 }
 
 function machinePlan(
