@@ -9,6 +9,7 @@
  * What it does not do: run on a system without apt, or build a kernel.
  */
 
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -25,7 +26,7 @@ export interface GuestKernel {
   readonly modules: readonly string[];
 }
 
-/** What the guest's network card needs, in the order of the dependencies. */
+/** What the guest's network card and its control port need, in the order of the dependencies. */
 const moduleOrder = [
   'virtio_ring',
   'virtio',
@@ -35,12 +36,14 @@ const moduleOrder = [
   'failover',
   'net_failover',
   'virtio_net',
+  'virtio_console',
 ] as const;
 
 /** The packages that stand for "the newest kernel for a virtual machine": Debian's, then Ubuntu's. */
 const metaPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'] as const;
 
-const entryPrefix = 'kernel-';
+/** With the modules in the name: a cache of other ones is another entry. */
+const entryPrefix = `kernel-${createHash('sha256').update(moduleOrder.join()).digest('hex').slice(0, 8)}-`;
 
 export async function guestKernel(): Promise<GuestKernel> {
   const cached = await cachedGuestKernel();

@@ -1,18 +1,14 @@
 /**
  * Runs commands in a guest and brings back their output and exit status.
  *
- * The line is the guest's second serial port, which QEMU offers as a unix socket and on which the
- * guest's init (tiny-guest.ts) talks as follows, one line each:
+ * The line is a virtio port of the guest, which QEMU offers as a unix socket and on which the guest's
+ * init (tiny-guest.ts) talks as follows, one line each:
  *
  *   guest: @ready HOSTNAME             once after every boot
  *   host:  ID COMMAND                  one shell command; ID is random, so no output can fake an end
  *   guest: @begin ID
  *   guest: whatever the command writes, then a line end
  *   guest: @end ID STATUS
- *   host:  an empty line               now and then while it waits; the guest passes over it
- *
- * The empty lines are for emulated serial ports: when the interrupt that would have the guest send on
- * gets lost, what it has written stays in it until the next one, which a byte from here causes.
  *
  * One command runs at a time; further ones wait their turn. Time limits are the caller's to choose,
  * and count from the moment the command is sent. Not a terminal: commands read nothing.
@@ -49,7 +45,6 @@ interface Settle<T> {
 /** QEMU makes the socket early; a second is ample even on a busy machine. */
 const connectTriesMax = 250;
 const connectPauseMs = 20;
-const nudgeMs = 5000;
 
 export class GuestShell {
   readonly #name: string;
@@ -162,9 +157,7 @@ export class GuestShell {
   #wait<T>(purpose: string, limitMs: number, awaited: (settle: Settle<T>) => Awaited): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#lost !== undefined) return reject(this.#lost);
-      const nudge = setInterval(() => this.#socket.write('\n'), nudgeMs).unref();
       const done = () => {
-        clearInterval(nudge);
         clearTimeout(timer);
         this.#awaited = undefined;
       };

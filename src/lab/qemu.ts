@@ -2,8 +2,8 @@
  * A machine as an options object, and the QEMU command line that makes it.
  *
  * Pure: no process, no file system. Every machine has shared memory, since a vhost-user backend has
- * to map it, no default devices, and two serial ports on unix sockets: console for people, control
- * for guest-shell.ts. QEMU listens on both, and starts the guest when control is connected.
+ * to map it, no default devices, and two ports on unix sockets: a serial one, console, for people, and a
+ * virtio one, control, for guest-shell.ts. QEMU listens on both, and starts the guest when control is connected.
  *
  * Quirk: QEMU 7.2 under TCG crashes when a driver with MSI-X starts a vhost-user network card, so
  * cards get no vectors there and interrupt by INTx.
@@ -106,10 +106,7 @@ export function qemuArguments(machine: MachineOptions): string[] {
       machine.consoleSocket,
       `wait=off,logfile=${value(machine.consoleLog)}`,
     ),
-    // With wait=on the first words of the guest cannot be missed.
-    ...(machine.controlSocket === undefined
-      ? []
-      : serialPort('control', machine.controlSocket, 'wait=on')),
+    ...(machine.controlSocket === undefined ? [] : controlPort(machine.controlSocket)),
     ...(machine.qmpSocket === undefined
       ? []
       : ['-qmp', `unix:${value(machine.qmpSocket)},server=on,wait=off`]),
@@ -144,8 +141,21 @@ function memoryBackend({ memory, memoryMiB }: MachineOptions): string {
 }
 
 function serialPort(id: string, socket: string, options: string): string[] {
-  const chardev = `socket,id=${id},path=${value(socket)},server=on,${options}`;
-  return ['-chardev', chardev, '-serial', `chardev:${id}`];
+  return [...socketPort(id, socket, options), '-serial', `chardev:${id}`];
+}
+
+/** Not a serial port: those lose bytes of what they are sent while the host is busy. */
+function controlPort(socket: string): string[] {
+  return [
+    // With wait=on the first words of the guest cannot be missed.
+    ...socketPort('control', socket, 'wait=on'),
+    ...['-device', 'virtio-serial-pci'],
+    ...['-device', 'virtserialport,chardev=control'],
+  ];
+}
+
+function socketPort(id: string, socket: string, options: string): string[] {
+  return ['-chardev', `socket,id=${id},path=${value(socket)},server=on,${options}`];
 }
 
 function networkBackend(card: NetworkCard, index: number): string[] {

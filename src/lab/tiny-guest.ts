@@ -5,9 +5,8 @@
  * the virtio modules and the init script below. There is no disk and no image to download. Address
  * and name come on the kernel command line, so that one initramfs serves every machine.
  *
- * The guest has two serial ports, so that what the kernel says can never cut into an answer: ttyS0
- * is the kernel's console with a login shell for people, ttyS1 is where guest-shell.ts sends
- * commands. What init says and expects there is documented in guest-shell.ts.
+ * ttyS0 is the kernel's console with a shell for people. guest-shell.ts sends commands to a virtio port,
+ * so that what the kernel says can never cut into an answer. What init says and expects there is documented in guest-shell.ts.
  */
 
 import { createHash } from 'node:crypto';
@@ -96,13 +95,14 @@ export PS1='\\h:\\w# '
 # A machine of a lab goes on as tiny-seed.ts says, and does not come back.
 [ -f /lab/init ] && . /lab/init
 
-# The control port: one command a line, in a shell of its own.
-exec </dev/ttyS1 >/dev/ttyS1 2>&1
-stty raw -echo
+# The control port, if there is one: one command a line, in a shell of its own.
+set -- /dev/vport*p1
+while [ ! -c "$1" ]; do sleep 3600; done
+exec 3<>"$1"
+exec <&3 >&3 2>&3
 echo "@ready $(hostname)"
 while :; do
   while read -r id command; do
-    [ -n "$id" ] || continue
     echo "@begin $id"
     (eval "$command") </dev/null
     status=$?

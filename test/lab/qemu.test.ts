@@ -19,7 +19,6 @@ const machine: MachineOptions = {
   cards: [{ type: 'vhost-user', socket: '/run/port1', mac: '52:54:00:00:00:01' }],
   consoleSocket: '/run/vm1.console',
   consoleLog: '/run/vm1.log',
-  controlSocket: '/run/vm1.control',
 };
 
 /** The values of an option, in the order given. */
@@ -111,6 +110,7 @@ test('QEMU understands every option', { timeout: 20_000 }, async () => {
     ...machine,
     cards: [],
     consoleSocket: '/nonexistent/console',
+    controlSocket: '/run/vm1.control',
     consoleLog: '/dev/null',
   };
   const { exitCode, stderr } = await execa(qemuProgram, qemuArguments(options), { reject: false });
