@@ -118,7 +118,10 @@ export class TestGuest {
     this.raw = new RawGuest(
       memory,
       () => this.#frontend,
-      (number) => this.#pair(number),
+      (number) => {
+        if (this.#state.kind === 'closed') this.#checkRunning();
+        return this.#pair(number);
+      },
     );
   }
 
@@ -250,8 +253,9 @@ export class TestGuest {
    * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what was
    * expected, what came instead and where it differs.
    */
-  expect(matcher: FrameMatcher, options: ExpectOptions = {}): Promise<ParsedFrame> {
-    const within = options.within ?? this.#settings.timeoutMs;
+  async expect(matcher: FrameMatcher, options: ExpectOptions = {}): Promise<ParsedFrame> {
+    const { within = this.#settings.timeoutMs } = options;
+    checkTimeout('within', within);
     return expectFrame(this, matcher, { within });
   }
 

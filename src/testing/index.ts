@@ -48,11 +48,30 @@ export { type SendOptions, TestGuest, type WaitOptions } from './guest.ts';
 export { GuestMemory, type GuestMemoryOptions, type MemoryKind } from './guest-memory.ts';
 export type { FeatureChoice, TestGuestOptions } from './guest-options.ts';
 export * from './net-header.ts';
-export { type EventSuppression, type PackedDescriptor, PackedRing } from './packed-ring.ts';
+export {
+  type EventSuppression,
+  type PackedDescriptor,
+  PackedRing,
+  RING_EVENT_FLAGS_DESC,
+  RING_EVENT_FLAGS_DISABLE,
+  RING_EVENT_FLAGS_ENABLE,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_USED,
+} from './packed-ring.ts';
 export { QueuePair, type QueuePairOptions } from './queue-pair.ts';
 export { RawGuest, type RawMessage } from './raw.ts';
 export { type BufferLayout, ReceiveQueue, type ReceiveQueueOptions } from './receive-queue.ts';
 export type { ReceivedPacket } from './received-packet.ts';
 export type { Piece } from './ring-driver.ts';
-export { type Descriptor, SplitRing, type UsedElement } from './split-ring.ts';
+export {
+  type Descriptor,
+  SplitRing,
+  type UsedElement,
+  VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_USED_F_NO_NOTIFY,
+  writeDescriptorAt,
+} from './split-ring.ts';
 export { type FrameLayout, TransmitQueue, type TransmitQueueOptions } from './transmit-queue.ts';

@@ -6,7 +6,7 @@
  * The receiveq asks for an interrupt all the time, the transmitq only while somebody waits for it.
  */
 
-import type { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../errors.ts';
 import { native } from '../native.ts';
 import type { DriverQueue } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';
@@ -35,6 +35,7 @@ export class QueuePair {
   readonly #onViolation: (error: TsvswitchError) => void;
   readonly #reclaimed = new Wakeup();
   #enabled = false;
+  #closed = false;
 
   /** Pair `number` of a guest; what arrives goes into `inbox`. */
   constructor(
@@ -103,7 +104,9 @@ export class QueuePair {
     this.reclaim();
   }
 
+  /** Throws CLOSED: the number of an eventfd may be somebody else's by then. */
   kick(queue: 'receiveq' | 'transmitq'): void {
+    if (this.#closed) throw new TsvswitchError('CLOSED', 'this guest is closed');
     const { kickFd } = queue === 'receiveq' ? this.#receiveLine : this.#transmitLine;
     native().eventfdSignal(kickFd);
   }
@@ -134,6 +137,7 @@ export class QueuePair {
 
   /** The backend must not use the eventfds any more. */
   close(): void {
+    this.#closed = true;
     for (const { kickFd, callFd } of this.#lines) {
       native().closeFd(kickFd);
       native().closeFd(callFd);
