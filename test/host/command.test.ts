@@ -112,6 +112,7 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
       ].join('\n');
       const exit = await execa('unshare', ['--mount', 'sh', '-c', shell], { reject: false });
       expect(exit.exitCode).toBe(1);
+      expect(exit.stdout).toContain(`→ ${before + 1}, of which there are now ${before} (`);
       expect(exit.stderr).toMatch(
         new RegExp(`^tsvswitch: the kernel found ${before} huge pages in place of ${before + 1}`),
       );
