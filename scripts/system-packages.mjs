@@ -30,6 +30,10 @@ const requirements = [
   { program: 'dropbear', package: 'dropbear-bin', tasks: ['test'], folders: ['/usr/sbin'] },
   { program: 'ssh', package: 'openssh-client', tasks: ['test'] },
   { program: 'genisoimage', package: 'genisoimage', tasks: ['test'] },
+  // Disks of machines, and the Debian that is built for them.
+  { program: 'qemu-img', package: 'qemu-utils', tasks: ['test'] },
+  { program: 'mmdebstrap', package: 'mmdebstrap', tasks: ['test'] },
+  { program: 'mke2fs', package: 'e2fsprogs', tasks: ['test'], folders: ['/usr/sbin'] },
   // Reads what the frame builders make.
   { program: 'tcpdump', package: 'tcpdump', tasks: ['test'] },
   // The independent frontend in the tests, and a peer in the benchmark.

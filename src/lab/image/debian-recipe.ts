@@ -137,6 +137,7 @@ rm -f "$1"/etc/ssh/ssh_host_*_key* "$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 /** What of busybox the init of the initrd calls. */
 export const initApplets = [
   'sh',
+  'mkdir',
   'mount',
   'umount',
   'insmod',
@@ -150,6 +151,7 @@ export const initApplets = [
 export function initScript(moduleFiles: readonly string[]): string {
   return `#!/bin/sh
 export PATH=/bin
+mkdir /proc /system
 mount -t devtmpfs devtmpfs /dev
 mount -t proc proc /proc
 for module in ${moduleFiles.join(' ')}; do
@@ -164,10 +166,10 @@ until disk=$(findfs LABEL=${filesystemLabel} 2>/dev/null); do
   fi
   sleep 0.1
 done
-mount -t ext4 -o rw,noatime "$disk" /root || poweroff -f
+mount -t ext4 -o rw,noatime "$disk" /system || poweroff -f
 umount /proc
-mount -o move /dev /root/dev
-exec switch_root /root /sbin/init
+mount -o move /dev /system/dev
+exec switch_root /system /sbin/init
 `;
 }
 

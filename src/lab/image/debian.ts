@@ -52,14 +52,14 @@ const phases = [
 export async function debianImage(
   options: ImageOptions,
 ): Promise<DiskImage & { readonly boot: DirectBoot }> {
-  const { suite, sources } = await debianSources();
+  const suite = await debianSuite();
   const version = createHash('sha256')
     .update(JSON.stringify(recipe.all))
     .digest('hex')
     .slice(0, 16);
   const folder = await cachedFolder(
     `debian-${suite}-${version}`,
-    (into) => build(suite, sources, into, options),
+    (into) => build(suite, into, options),
     {
       signal: options.signal,
       waiting: () => options.progress?.({ phase: 'waiting for another process that builds it' }),
@@ -75,31 +75,30 @@ export async function debianImage(
   };
 }
 
-interface DebianSources {
-  /** The code name. */
-  readonly suite: string;
-  /** Lines of sources.list; empty to let mmdebstrap choose a mirror. */
-  readonly sources: string;
+/** The code name of this host's Debian. */
+async function debianSuite(): Promise<string> {
+  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
+  const name = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];
+  return name !== undefined && /^ID=debian$/m.test(release) ? name : defaultSuite;
 }
 
-/** Where this host's apt gets Debian's packages, with the updates of the suite. */
-async function debianSources(): Promise<DebianSources> {
-  const format = '$(RELEASE) $(REPO_URI)';
+/**
+ * Lines of sources.list: where this host's apt gets the packages of `suite` and their updates. None on a
+ * host that is not Debian.
+ */
+async function aptSources(suite: string): Promise<string[]> {
   const only = ['Created-By: Packages', 'Origin: Debian', 'Component: main'];
-  const [targets, release] = await Promise.all([
-    execa('apt-get', ['indextargets', '--format', format, ...only], { reject: false }),
-    readFile('/etc/os-release', 'utf8').catch(() => ''),
-  ]);
-  const suite = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1] ?? defaultSuite;
+  const { stdout = '' } = await execa(
+    'apt-get',
+    ['indextargets', '--format', '$(RELEASE) $(REPO_URI)', ...only],
+    { reject: false },
+  );
   const options = existsSync(archiveKeys) ? `[signed-by=${archiveKeys}] ` : '';
-  const lines = (targets.stdout ?? '').split('\n').flatMap((line) => {
+  return stdout.split('\n').flatMap((line) => {
     const [name, uri] = line.split(' ');
     const wanted = name === suite || name?.startsWith(`${suite}-`);
     return wanted ? [`deb ${options}${uri} ${name} main\n`] : [];
   });
-  return lines.length > 0
-    ? { suite, sources: lines.join('') }
-    : { suite: defaultSuite, sources: '' };
 }
 
 /** How this host's apt fetches: through which proxies, with which checks. */
@@ -112,14 +111,13 @@ async function fetchOptions(): Promise<string[]> {
 
 async function build(
   suite: string,
-  sources: string,
   folder: string,
   { progress = () => {}, signal }: ImageOptions,
 ): Promise<void> {
   const archive = join(folder, 'root.tar');
   const raw = join(folder, 'disk.raw');
   const disk = join(folder, 'disk.qcow2');
-  await bootstrap(suite, sources, archive, progress, signal);
+  await bootstrap(suite, archive, progress, signal);
   progress({ phase: 'making the initrd', fraction: 0.86 });
   await makeBootFiles(archive, folder, signal);
   progress({ phase: 'making the file system', fraction: 0.88 });
@@ -133,11 +131,11 @@ async function build(
 /** Makes the archive of the installed system. */
 async function bootstrap(
   suite: string,
-  sources: string,
   archive: string,
   progress: NonNullable<ImageOptions['progress']>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const sources = await aptSources(suite);
   const aptOptions = ['Acquire::Languages "none";', ...(await fetchOptions())];
   const args = [
     `--mode=${isRoot ? 'root' : 'unshare'}`,
@@ -148,11 +146,12 @@ async function bootstrap(
     ...recipe.dpkgOptions.map((option) => `--dpkgopt=${option}`),
     `--customize-hook=${recipe.customizeScript}`,
     ...[suite, archive],
-    ...(sources === '' ? [] : ['-']),
+    // Otherwise mmdebstrap chooses a mirror.
+    ...(sources.length > 0 ? ['-'] : []),
   ];
   signal?.throwIfAborted();
   const child = execa('mmdebstrap', args, {
-    input: sources,
+    input: sources.join(''),
     reject: false,
     // A group of its own, so that all of it can be told to end; it cleans up by itself.
     detached: true,
@@ -190,7 +189,6 @@ async function makeBootFiles(
   await rename(join(root, 'boot', kernel!), join(folder, 'vmlinuz'));
   const names = await takeModules(root, root, recipe.modules);
   const entries: CpioEntry[] = [
-    ...['dev', 'proc', 'root'].map((path) => ({ type: 'folder', path }) as const),
     // The kernel opens it for init before devtmpfs is mounted.
     { type: 'character-device', path: 'dev/console', major: 5, minor: 1 },
     fileEntry('init', Buffer.from(recipe.initScript(names))),
