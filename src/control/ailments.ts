@@ -47,7 +47,7 @@ export const ailments = {
   'features-refused': {
     effect: 'stops',
     remedy: () =>
-      'switch the feature off where the card is described, such as -device virtio-net-pci,host_mtu=0',
+      'switch the feature off where the card is described, such as -device virtio-net-pci,iommu_platform=off',
   },
   'session-ended': {
     effect: 'stops',

@@ -2,13 +2,13 @@
  * Who may connect to a unix socket, as the file system and the local accounts say: what diagnosis.ts
  * wants to know of a port that nobody connects to.
  *
- * Accounts that come from elsewhere than /etc/passwd and /etc/group are shown by number.
+ * Accounts that are not in /etc, such as those of a directory service, are shown by number.
  *
  * Sources: unix(7) "Pathname socket ownership and permissions", passwd(5), group(5).
  */
 
 import { lstatSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { SocketFile } from './diagnosis.ts';
 
 /** What libvirt runs QEMU as: on Debian and Ubuntu, and on Fedora. */
@@ -26,8 +26,11 @@ interface Group {
   readonly members: readonly string[];
 }
 
-/** Undefined where there is no socket, or none that may be looked at. */
-export function readSocketFile(path: string): SocketFile | undefined {
+/**
+ * Undefined where there is no socket, or none that may be looked at. The accounts are those of the files
+ * passwd and group in the folder `accountsFolder`.
+ */
+export function readSocketFile(path: string, accountsFolder = '/etc'): SocketFile | undefined {
   let stats: Stats;
   try {
     stats = lstatSync(path);
@@ -35,10 +38,10 @@ export function readSocketFile(path: string): SocketFile | undefined {
   } catch {
     return undefined;
   }
-  const accounts = table('/etc/passwd').map(
+  const accounts = table(join(accountsFolder, 'passwd')).map(
     ([name = '', , uid, gid]): Account => ({ name, uid: Number(uid), gid: Number(gid) }),
   );
-  const groups = table('/etc/group').map(
+  const groups = table(join(accountsFolder, 'group')).map(
     ([name = '', , gid, members = '']): Group => ({
       name,
       gid: Number(gid),
