@@ -66,8 +66,11 @@ export class VhostUserFrontend {
     return new VhostUserFrontend(socket, options.timeoutMs ?? defaultTimeoutMs);
   }
 
-  /** Listens for one backend, which may take as long as a reply may. Throws TIMEOUT, or what listening throws. */
-  static async listen(options: FrontendOptions): Promise<VhostUserFrontend> {
+  /**
+   * Listens for one backend, which may take `waitMs`, or as long as a reply. Throws TIMEOUT, or what
+   * listening throws.
+   */
+  static async listen(options: FrontendOptions, waitMs?: number): Promise<VhostUserFrontend> {
     const { path, timeoutMs = defaultTimeoutMs } = options;
     const listener = FdListener.listen(path);
     const arrived = new Wakeup();
@@ -81,7 +84,7 @@ export class VhostUserFrontend {
       (error) => arrived.fail(error),
     );
     try {
-      await arrived.wait(timeoutMs, `a backend on ${path}`);
+      await arrived.wait(waitMs ?? timeoutMs, `a backend on ${path}`);
     } finally {
       listener.close();
     }

@@ -76,6 +76,9 @@ const receiveBufferBytesMax = 1 << 20;
 /** The longest a Node timer can wait. */
 export const timeoutMsMax = 2 ** 31 - 1;
 const memoryBytesMin = 8 << 20;
+/** Lengths of a frame, from its addresses and EtherType to a packet of 64 KiB in it. */
+const frameBytesMin = 14;
+const frameBytesMax = 65550;
 /** Left to who allocates buffers of their own. */
 const spareBytes = 4 << 20;
 
@@ -193,4 +196,27 @@ export function memoryBytesOf(settings: GuestSettings, packed: boolean): number 
   const pluggedBytes = Math.max(memoryBytesMin, queuePairs * pairBytes + spareBytes);
   const regionBytes = roundUp(Math.ceil(pluggedBytes / pluggedRegions), pageBytesOf(memory));
   return regionBytes * memoryRegions;
+}
+
+/** Throws BAD_FRAME for what only raw.send() sends. */
+export function checkFrame(frame: Uint8Array): void {
+  if (!(frame instanceof Uint8Array)) {
+    throw new TsvswitchError('BAD_FRAME', `a frame must be a Uint8Array, not ${typeof frame}`);
+  }
+  if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
+    throw new TsvswitchError(
+      'BAD_FRAME',
+      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it is ` +
+        'sent by raw.send()',
+    );
+  }
+}
+
+/** Throws BAD_OPTION for a size that a ring of the format that was agreed on cannot have. */
+export function checkQueueSize(size: number, packed: boolean): void {
+  if (packed || (size & (size - 1)) === 0) return;
+  throw badOption(
+    `queueSize: ${size} is not a power of two, as a split ring must have; with ` +
+      'VIRTIO_F_RING_PACKED any size is possible',
+  );
 }

@@ -7,28 +7,32 @@
  *     await guest.expect({ arp: { operation: 'reply', senderIp: '10.0.0.2' } }, { within: 1000 });
  *
  * This file is the guest's life: connected, lost when the connection ends, connected again or closed.
- * queue-pair.ts moves the frames, inbox.ts keeps what has arrived, guest-options.ts has what can be
- * chosen. While it is connected, the watched eventfds keep the event loop alive.
+ * guest-connection.ts knows what is said over the connection, queue-pair.ts moves the frames, inbox.ts
+ * keeps what has arrived, guest-options.ts has what can be chosen. While it is connected, the watched
+ * eventfds keep the event loop alive.
  *
  * It has no config space and no control queue: features that need one are negotiated if asked for, and
  * enablePairs() does what a driver would do through MQ's.
  */
 
 import { TsvswitchError } from '../errors.ts';
-import {
-  featureNames,
-  netHeaderBytes,
-  protocolFeatures,
-  type VirtioFeatureName,
-  virtioFeatures,
-} from '../vhost-user/features.ts';
-import { memoryTableRegionsMax } from '../vhost-user/message.ts';
+import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
 import { type ExpectOptions, expectFrame } from './frames/expect.ts';
 import type { FrameMatcher } from './frames/match.ts';
 import type { ParsedFrame } from './frames/parse.ts';
 import { VhostUserFrontend } from './frontend.ts';
+import {
+  checkServed,
+  type Dial,
+  dialUntil,
+  negotiateAgain,
+  setPlugged,
+  shareMemory,
+} from './guest-connection.ts';
 import { GuestMemory } from './guest-memory.ts';
 import {
+  checkFrame,
+  checkQueueSize,
   checkTimeout,
   checkWhole,
   type GuestSettings,
@@ -53,15 +57,6 @@ export interface SendOptions extends FrameLayout, WaitOptions {
   /** Number of the queue pair to send through; 0 unless given. */
   readonly queuePair?: number;
 }
-
-/** Lengths of a frame, from its addresses and EtherType to a packet of 64 KiB in it. */
-const frameBytesMin = 14;
-const frameBytesMax = 65550;
-/** How long to rest between attempts to connect again. */
-const reconnectRestMs = 20;
-
-/** How the guest finds its backend. */
-type Dial = (settings: GuestSettings) => Promise<VhostUserFrontend>;
 
 type GuestState =
   | { readonly kind: 'connecting' }
@@ -111,10 +106,16 @@ export class TestGuest {
       layout: settings.receiveLayout,
     };
     const onViolation = (error: TsvswitchError) => this.#inbox.fail(error);
-    this.queuePairs = Array.from(
-      { length: settings.queuePairs },
-      (_, number) => new QueuePair(number, memory, pairOptions, this.#inbox, onViolation),
-    );
+    const pairs: QueuePair[] = [];
+    try {
+      for (let number = 0; number < settings.queuePairs; number++) {
+        pairs.push(new QueuePair(number, memory, pairOptions, this.#inbox, onViolation));
+      }
+    } catch (error) {
+      for (const pair of pairs) pair.close();
+      throw error;
+    }
+    this.queuePairs = pairs;
     this.raw = new RawGuest(
       memory,
       () => this.#frontend,
@@ -130,21 +131,18 @@ export class TestGuest {
    * connecting throws, and REFUSED, TIMEOUT, DISCONNECTED or PEER_VIOLATION for what the backend does.
    */
   static connect(options: TestGuestOptions): Promise<TestGuest> {
-    return TestGuest.#bringUp(options, async ({ path, timeoutMs }) =>
-      VhostUserFrontend.connect({ path, timeoutMs }),
-    );
+    return TestGuest.#bringUp(options, async (to) => VhostUserFrontend.connect(to));
   }
 
   /** The same for a backend that connects: waits for it on the socket, which is then removed. */
   static listen(options: TestGuestOptions): Promise<TestGuest> {
-    return TestGuest.#bringUp(options, ({ path, timeoutMs }) =>
-      VhostUserFrontend.listen({ path, timeoutMs }),
-    );
+    return TestGuest.#bringUp(options, (to, waitMs) => VhostUserFrontend.listen(to, waitMs));
   }
 
   static async #bringUp(options: TestGuestOptions, dial: Dial): Promise<TestGuest> {
     const settings = settingsOf(options);
-    const frontend = await dial(settings);
+    const { path, timeoutMs } = settings;
+    const frontend = await dial({ path, timeoutMs }, timeoutMs);
     let memory: GuestMemory | undefined;
     let guest: TestGuest | undefined;
     try {
@@ -298,12 +296,14 @@ export class TestGuest {
    * on, else by a new SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
    */
   async plugMemory(region: number): Promise<void> {
-    await this.#setPlugged(region, true);
+    this.#checkRunning();
+    await setPlugged(this.#frontend, this.memory, region, true);
   }
 
   /** Takes a region back, by REM_MEM_REG or SET_MEM_TABLE; nothing of the guest's queues may lie in it. */
   async unplugMemory(region: number): Promise<void> {
-    await this.#setPlugged(region, false);
+    this.#checkRunning();
+    await setPlugged(this.#frontend, this.memory, region, false);
   }
 
   /**
@@ -315,17 +315,14 @@ export class TestGuest {
    */
   async reconnect({ timeoutMs = this.#settings.timeoutMs }: WaitOptions = {}): Promise<void> {
     checkTimeout('timeoutMs', timeoutMs);
-    if (this.#state.kind === 'closed') this.#checkRunning();
+    if (this.#state.kind !== 'lost') this.#checkRunning();
     this.#frontend.close();
     this.#state = { kind: 'connecting' };
     try {
-      this.#frontend = await this.#redial(performance.now() + timeoutMs);
-      const { protocolFeatures: wanted } = this.#settings;
-      const features = await this.#frontend.negotiate(this.features, wanted);
-      const missing = featureNames(this.features & ~features, virtioFeatures);
-      if (missing.length > 0) {
-        throw new TsvswitchError('REFUSED', `${missing.join(', ')} no longer offered`);
-      }
+      const isWanted = () => this.#state.kind === 'connecting';
+      this.#frontend = await dialUntil(this.#dial, this.#settings, timeoutMs, isWanted);
+      if (!isWanted()) this.#checkRunning();
+      await negotiateAgain(this.#frontend, this.features, this.#settings.protocolFeatures);
       this.#inbox.reset();
       for (const pair of this.queuePairs) pair.reset();
       await this.#start(this.queuePairs.filter(({ enabled }) => enabled));
@@ -365,14 +362,8 @@ export class TestGuest {
   /** Says over the connection everything that makes the queues run, and enables these pairs. */
   async #start(enabled: readonly QueuePair[]): Promise<void> {
     const frontend = this.#frontend;
-    const served = await frontend.queuePairsMax();
-    if (served < this.queuePairs.length) {
-      throw new TsvswitchError(
-        'REFUSED',
-        `the backend serves ${served} queue pairs, not ${this.queuePairs.length}`,
-      );
-    }
-    await this.#shareMemory();
+    await checkServed(frontend, this.queuePairs.length);
+    await shareMemory(frontend, this.memory);
     // First of all: what waits in a transmitq that is started and disabled is thrown away.
     for (const pair of enabled) await pair.enable(frontend, true);
     for (const pair of this.queuePairs) await pair.start(frontend);
@@ -381,50 +372,6 @@ export class TestGuest {
       if (this.#state.kind === 'running') this.#lose(error);
     });
     for (const pair of this.queuePairs) pair.watch();
-  }
-
-  /** A table has room for eight regions; with more, each is added by itself, as QEMU does. */
-  async #shareMemory(): Promise<void> {
-    const { regions } = this.memory;
-    if (regions.length <= memoryTableRegionsMax || !this.#hasMemorySlots) {
-      await this.#frontend.setMemory(regions);
-    } else for (const region of regions) await this.#frontend.addMemoryRegion(region);
-  }
-
-  get #hasMemorySlots(): boolean {
-    return this.#frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
-  }
-
-  async #setPlugged(index: number, plugged: boolean): Promise<void> {
-    this.#checkRunning();
-    const { memory } = this;
-    const region = memory.region(index);
-    if (memory.isPlugged(index) === plugged) {
-      const state = plugged ? 'plugged already' : 'not plugged';
-      throw new TsvswitchError('BAD_OPTION', `memory region ${index} is ${state}`);
-    }
-    memory.setPlugged(index, plugged);
-    try {
-      if (!this.#hasMemorySlots) await this.#frontend.setMemory(memory.regions);
-      else if (plugged) await this.#frontend.addMemoryRegion(region);
-      else await this.#frontend.removeMemoryRegion(region);
-    } catch (error) {
-      memory.setPlugged(index, !plugged);
-      throw error;
-    }
-  }
-
-  async #redial(deadlineMs: number): Promise<VhostUserFrontend> {
-    for (;;) {
-      const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
-      try {
-        return await this.#dial({ ...this.#settings, timeoutMs: leftMs });
-      } catch (error) {
-        const isThere = (error as TsvswitchError).code !== 'SYSTEM';
-        if (isThere || leftMs === 0 || this.#state.kind === 'closed') throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, Math.min(reconnectRestMs, leftMs)));
-    }
   }
 
   /** Resolves when the inbox holds a packet, which the caller takes at once. */
@@ -463,26 +410,4 @@ export class TestGuest {
     const why = state.kind === 'closed' ? 'closed' : 'connecting';
     throw new TsvswitchError('CLOSED', `this guest is ${why}`);
   }
-}
-
-function checkFrame(frame: Uint8Array): void {
-  if (!(frame instanceof Uint8Array)) {
-    throw new TsvswitchError('BAD_FRAME', `a frame must be a Uint8Array, not ${typeof frame}`);
-  }
-  if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
-    throw new TsvswitchError(
-      'BAD_FRAME',
-      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it is ` +
-        'sent by raw.send()',
-    );
-  }
-}
-
-function checkQueueSize(size: number, packed: boolean): void {
-  if (packed || (size & (size - 1)) === 0) return;
-  throw new TsvswitchError(
-    'BAD_OPTION',
-    `queueSize: ${size} is not a power of two, as a split ring must have; with ` +
-      'VIRTIO_F_RING_PACKED any size is possible',
-  );
 }

@@ -10,22 +10,7 @@ export {
 } from '../vhost-user/features.ts';
 export { type Message, type RequestName, requestNumbers } from '../vhost-user/message.ts';
 export { DriverQueue, type DriverQueueOptions, type UsedChain } from './driver-queue.ts';
-export {
-  type ArpFields,
-  arp,
-  build,
-  type FrameFields,
-  type Icmp6Fields,
-  type IcmpFields,
-  icmp4,
-  icmp6,
-  type TcpFields,
-  tcp4,
-  tcp6,
-  type UdpFields,
-  udp4,
-  udp6,
-} from './frames/build.ts';
+export { build, type FrameFields } from './frames/build.ts';
 export { describe } from './frames/describe.ts';
 export { assertFrame, type ExpectOptions, expectFrame, type FrameSource } from './frames/expect.ts';
 export type {
@@ -43,6 +28,20 @@ export type {
 } from './frames/layers.ts';
 export type { FieldPattern, FrameMatcher, FramePattern, LayerPattern } from './frames/match.ts';
 export { type ParsedFrame, parse } from './frames/parse.ts';
+export {
+  type ArpFields,
+  arp,
+  type Icmp6Fields,
+  type IcmpFields,
+  icmp4,
+  icmp6,
+  type TcpFields,
+  tcp4,
+  tcp6,
+  type UdpFields,
+  udp4,
+  udp6,
+} from './frames/shorthands.ts';
 export { type FrontendOptions, VhostUserFrontend } from './frontend.ts';
 export { type SendOptions, TestGuest, type WaitOptions } from './guest.ts';
 export { GuestMemory, type GuestMemoryOptions, type MemoryKind } from './guest-memory.ts';

@@ -3,6 +3,7 @@
  * `raw`, reaches the other end as it is.
  */
 
+import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FdListener } from '../../src/fd-socket.ts';
 import {
@@ -73,7 +74,12 @@ describe('options', () => {
   });
 
   test('nothing is left of a guest that was refused', async () => {
-    await expect(network.connect(0, { queueSize: 100 })).rejects.toThrow(coded('BAD_OPTION'));
+    const before = readdirSync('/proc/self/fd').length;
+    for (const wrong of [{ queueSize: 100 }, { queuePairs: 8, memorySizeBytes: 4 << 20 }]) {
+      await expect(network.connect(0, wrong)).rejects.toThrow(coded('BAD_OPTION'));
+      // The switch closes its end of the connection in its own time.
+      await expect.poll(() => readdirSync('/proc/self/fd').length).toBe(before);
+    }
     const guest = await network.connect(0);
     expect(network.eventsOf('request-refused')).toEqual([]);
     await guest.close();
@@ -141,6 +147,18 @@ describe('use after close', () => {
     const guest = await network.connect(0);
     await guest.close();
     await expect(use(guest)).rejects.toThrow(coded('CLOSED'));
+  });
+});
+
+describe('closing while a guest is connected again', () => {
+  test('ends that, and leaves nothing behind', async () => {
+    const guest = await network.connect(0);
+    network.vswitch.removePort(network.port(0));
+    const reconnecting = expect(guest.reconnect()).rejects.toThrow(coded('CLOSED'));
+    await expect(guest.reconnect()).rejects.toThrow(coded('CLOSED', 'connecting'));
+    network.vswitch.addPort({ path: network.path(0) });
+    guest.disconnect();
+    await reconnecting;
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * From layers to the bytes of a frame. Whatever follows from the rest is computed unless given:
  * EtherTypes, protocol numbers, lengths, checksums; a given checksum is taken as it is, also a wrong
- * one. The shorthands arp(), udp4(), ... need no more than what one would say to a colleague.
+ * one. shorthands.ts needs to be told less.
  *
  * Frames are not padded to Ethernet's 60 bytes, since between virtual machines nobody does.
  *
@@ -9,7 +9,7 @@
  */
 
 import { TsvswitchError } from '../../errors.ts';
-import { broadcastMac, ip4Bytes, ip6Bytes, macBytes } from './address.ts';
+import { ip4Bytes, ip6Bytes, macBytes } from './address.ts';
 import { checksum, pseudoHeaderSum } from './checksum.ts';
 import {
   type ArpLayer,
@@ -27,7 +27,8 @@ import {
   type VlanLayer,
 } from './layers.ts';
 
-type Some<Layer, Needed extends keyof Layer> = Partial<Layer> & Pick<Layer, Needed>;
+/** A layer of which only some fields have to be given. */
+export type Some<Layer, Needed extends keyof Layer> = Partial<Layer> & Pick<Layer, Needed>;
 
 /** What a frame is built from; `parse()` of another frame fits too. */
 export interface FrameFields {
@@ -305,85 +306,4 @@ function bounded(name: string, value: number, max: number): number {
 
 function badField(name: string, value: number | string, expected: string): TsvswitchError {
   return new TsvswitchError('BAD_FRAME', `${name}: ${value} is not ${expected}`);
-}
-
-/** Who a frame goes to and comes from, and its VLAN. */
-interface Addressed {
-  readonly to: string;
-  readonly from: string;
-  /** The id of its VLAN tag; untagged unless given. */
-  readonly vlan?: number;
-}
-
-/** The ends of a packet and what it carries. */
-interface Packet extends Addressed {
-  readonly source: string;
-  readonly target: string;
-  readonly payload?: Uint8Array | string;
-}
-
-export interface ArpFields extends Partial<Addressed>, Omit<Partial<ArpLayer>, 'from'> {
-  readonly senderMac: string;
-  readonly senderIp: string;
-  readonly targetIp: string;
-}
-
-export type UdpFields = Packet & Some<UdpLayer, 'sourcePort' | 'targetPort'>;
-export type TcpFields = Packet & Some<TcpLayer, 'sourcePort' | 'targetPort'>;
-/** An echo request unless a `type` is given. */
-export type IcmpFields = Packet & Partial<IcmpLayer>;
-export type Icmp6Fields = Packet & Partial<Icmp6Layer>;
-
-/**
- * An ARP request, broadcast, or with `operation: 'reply'` and a `targetMac` a reply, sent to that one;
- * from the sender unless told otherwise.
- */
-export function arp(fields: ArpFields): Uint8Array {
-  const { operation = 'request', senderMac, senderIp, targetIp, from = senderMac } = fields;
-  const targetMac = fields.targetMac ?? '00:00:00:00:00:00';
-  const to = fields.to ?? (operation === 'request' ? broadcastMac : targetMac);
-  return build({
-    ...linkOf({ ...fields, to, from }),
-    arp: { operation, senderMac, senderIp, targetMac, targetIp },
-  });
-}
-
-export function udp4(fields: UdpFields): Uint8Array {
-  return build({ ...linkOf(fields), ip4: endsOf(fields), udp: fields, ...payloadOf(fields) });
-}
-
-export function udp6(fields: UdpFields): Uint8Array {
-  return build({ ...linkOf(fields), ip6: endsOf(fields), udp: fields, ...payloadOf(fields) });
-}
-
-export function tcp4(fields: TcpFields): Uint8Array {
-  return build({ ...linkOf(fields), ip4: endsOf(fields), tcp: fields, ...payloadOf(fields) });
-}
-
-export function tcp6(fields: TcpFields): Uint8Array {
-  return build({ ...linkOf(fields), ip6: endsOf(fields), tcp: fields, ...payloadOf(fields) });
-}
-
-export function icmp4(fields: IcmpFields): Uint8Array {
-  const icmp = { ...fields, type: fields.type ?? 8 };
-  return build({ ...linkOf(fields), ip4: endsOf(fields), icmp4: icmp, ...payloadOf(fields) });
-}
-
-/** Neighbour discovery has a hop limit of 255, or it is ignored (RFC 4861 §7.1). */
-export function icmp6(fields: Icmp6Fields): Uint8Array {
-  const icmp = { ...fields, type: fields.type ?? 128 };
-  const ip6 = { ...endsOf(fields), hopLimit: fields.targetIp === undefined ? 64 : 255 };
-  return build({ ...linkOf(fields), ip6, icmp6: icmp, ...payloadOf(fields) });
-}
-
-function linkOf({ to, from, vlan }: Addressed): Pick<FrameFields, 'ethernet' | 'vlans'> {
-  return { ethernet: { to, from }, vlans: vlan === undefined ? [] : [{ id: vlan }] };
-}
-
-function endsOf({ source, target }: Packet) {
-  return { source, target };
-}
-
-function payloadOf({ payload }: Packet): Pick<FrameFields, 'payload'> {
-  return payload === undefined ? {} : { payload };
 }

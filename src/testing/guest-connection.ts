@@ -1,0 +1,96 @@
+/**
+ * What a guest says to its backend beyond its queues: how it finds one, again too, that both agree, and
+ * which memory they share.
+ *
+ * Sources: vhost-user "Reconnecting to the front-end", "Memory access", "CONFIGURE_MEM_SLOTS".
+ */
+
+import { TsvswitchError } from '../errors.ts';
+import { featureNames, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
+import { memoryTableRegionsMax } from '../vhost-user/message.ts';
+import type { FrontendOptions, VhostUserFrontend } from './frontend.ts';
+import type { GuestMemory } from './guest-memory.ts';
+
+/** How a guest finds its backend; one that is to come has `waitMs` for it. */
+export type Dial = (options: FrontendOptions, waitMs: number) => Promise<VhostUserFrontend>;
+
+/** How long to rest between attempts to connect again. */
+const restMs = 20;
+
+/** Tries for `waitMs` while nobody is there, unless that is no longer wanted. */
+export async function dialUntil(
+  dial: Dial,
+  { path, timeoutMs }: Required<FrontendOptions>,
+  waitMs: number,
+  isWanted: () => boolean,
+): Promise<VhostUserFrontend> {
+  const deadlineMs = performance.now() + waitMs;
+  for (;;) {
+    const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
+    try {
+      return await dial({ path, timeoutMs }, leftMs);
+    } catch (error) {
+      const isAbsent = (error as TsvswitchError).code === 'SYSTEM';
+      if (!isAbsent || leftMs === 0 || !isWanted()) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(restMs, leftMs)));
+  }
+}
+
+/** Throws REFUSED unless the backend agrees to all that the last one agreed to. */
+export async function negotiateAgain(
+  frontend: VhostUserFrontend,
+  features: bigint,
+  wantedProtocolFeatures: bigint,
+): Promise<void> {
+  const agreed = await frontend.negotiate(features, wantedProtocolFeatures);
+  const missing = featureNames(features & ~agreed, virtioFeatures);
+  if (missing.length > 0) {
+    throw new TsvswitchError('REFUSED', `${missing.join(', ')} no longer offered`);
+  }
+}
+
+/** Throws REFUSED if the backend serves fewer queue pairs. */
+export async function checkServed(frontend: VhostUserFrontend, queuePairs: number): Promise<void> {
+  const served = await frontend.queuePairsMax();
+  if (served >= queuePairs) return;
+  throw new TsvswitchError(
+    'REFUSED',
+    `the backend serves ${served} queue pairs, not ${queuePairs}`,
+  );
+}
+
+/** A table has room for eight regions; with more, each is added by itself, as QEMU does. */
+export async function shareMemory(frontend: VhostUserFrontend, memory: GuestMemory): Promise<void> {
+  const { regions } = memory;
+  if (regions.length <= memoryTableRegionsMax || !hasMemorySlots(frontend)) {
+    await frontend.setMemory(regions);
+  } else for (const region of regions) await frontend.addMemoryRegion(region);
+}
+
+/** Shares region `index` or takes it back. Throws BAD_OPTION if that is so already. */
+export async function setPlugged(
+  frontend: VhostUserFrontend,
+  memory: GuestMemory,
+  index: number,
+  plugged: boolean,
+): Promise<void> {
+  const region = memory.region(index);
+  if (memory.isPlugged(index) === plugged) {
+    const state = plugged ? 'plugged already' : 'not plugged';
+    throw new TsvswitchError('BAD_OPTION', `memory region ${index} is ${state}`);
+  }
+  memory.setPlugged(index, plugged);
+  try {
+    if (!hasMemorySlots(frontend)) await frontend.setMemory(memory.regions);
+    else if (plugged) await frontend.addMemoryRegion(region);
+    else await frontend.removeMemoryRegion(region);
+  } catch (error) {
+    memory.setPlugged(index, !plugged);
+    throw error;
+  }
+}
+
+function hasMemorySlots(frontend: VhostUserFrontend): boolean {
+  return frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+}
