@@ -48,7 +48,7 @@ async function take(
   signal: AbortSignal | undefined,
 ): Promise<(() => Promise<void>) | undefined> {
   signal?.throwIfAborted();
-  const child = execa('flock', [...options, file, '-c', 'echo locked; exec cat'], {
+  const child = execa('flock', [...options, file, 'sh', '-c', 'echo locked; exec cat'], {
     reject: false,
   });
   const abandon = () => child.kill();

@@ -158,7 +158,13 @@ async function bootstrap(
     // Debian's own initrd would take longer to make and to boot than the rest is worth.
     env: { ...environment, INITRD: 'No' },
   });
-  const stop = () => child.pid !== undefined && process.kill(-child.pid, 'SIGTERM');
+  const stop = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
+    } catch {
+      // It has just ended.
+    }
+  };
   signal?.addEventListener('abort', stop);
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     const phase = phases.findLast(([words]) => text.includes(words));

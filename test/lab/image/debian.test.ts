@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { cacheFolder } from '../../../src/lab/cache.ts';
 import { baseImage } from '../../../src/lab/image/image.ts';
 import { makeOverlay } from '../../../src/lab/image/overlay.ts';
@@ -24,8 +24,11 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'debian-'));
 });
 
-afterAll(() => {
+afterEach(() => {
   vi.unstubAllEnvs();
+});
+
+afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -90,6 +93,18 @@ test('it is built once', async () => {
   expect(phases).toEqual([]);
   expect(basename(dirname(path))).toMatch(/^debian-[a-z]+-[0-9a-f]{16}$/);
   expect(dirname(dirname(path))).toBe(cacheFolder());
+});
+
+test('packages that cannot be had are an error with what apt says', {
+  timeout: 60_000,
+}, async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'cache'));
+  // Nobody listens there.
+  for (const name of ['http_proxy', 'https_proxy']) vi.stubEnv(name, 'http://127.0.0.1:1');
+  await expect(baseImage({ type: 'debian' })).rejects.toMatchObject({
+    code: 'IMAGE_UNAVAILABLE',
+    message: expect.stringMatching(/127\.0\.0\.1:1(.|\n)*apt-get update/),
+  });
 });
 
 test('building that is broken off leaves nothing behind', { timeout: 60_000 }, async () => {
