@@ -12,12 +12,16 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TsvswitchError } from '../errors.ts';
 import { isAlive, type ProcessRecord, thisProcess } from './detached-process.ts';
+import { stateUnusable } from './lab-state.ts';
 
 /** Two that came at once have both gone back: they try again after unequal pauses. */
 const triesMax = 4;
 const pauseMaxMs = 60;
 
-/** Runs `change` while nobody else changes `folder`. Throws LAB_BUSY if somebody does already. */
+/**
+ * Runs `change` while nobody else changes `folder`. Throws LAB_BUSY if somebody does already,
+ * LAB_STATE_UNUSABLE.
+ */
 export async function withLock<T>(
   name: string,
   folder: string,
@@ -35,7 +39,9 @@ async function acquire(name: string, folder: string): Promise<string> {
   // Beside the folder: it may be removed under the lock.
   const prefix = `${basename(folder)}.lock.`;
   const own = join(dirname(folder), prefix + nameOf(thisProcess()));
-  await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(folder), { recursive: true, mode: 0o700 }).catch((error) => {
+    throw stateUnusable(dirname(folder), error);
+  });
   let holder: ProcessRecord | undefined;
   for (let tries = 0; tries < triesMax; tries++) {
     if (tries > 0) await sleep(Math.random() * pauseMaxMs);
@@ -57,7 +63,7 @@ async function created(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    throw stateUnusable(dirname(path), error);
   }
 }
 

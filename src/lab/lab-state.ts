@@ -20,8 +20,11 @@ import { TsvswitchError } from '../errors.ts';
 import { isAlive, type ProcessRecord } from './detached-process.ts';
 import type { LabPlan, MachinePlan, SwitchPlan } from './file/plan.ts';
 
+/** Of what is in state.json; raised when an older one cannot be read any more. */
+const version = 1;
+
 export interface LabRecord {
-  readonly version: 1;
+  readonly version: typeof version;
   readonly name: string;
   readonly file: string;
   readonly runtimeFolder: string;
@@ -117,10 +120,12 @@ export class LabState {
       text = readFileSync(path, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw unusable(this.folder, error);
+      throw stateUnusable(this.folder, error);
     }
     try {
-      return JSON.parse(text) as LabRecord;
+      const record: LabRecord = JSON.parse(text);
+      if (record.version !== version) throw new Error(`version ${record.version}, not ${version}`);
+      return record;
     } catch (cause) {
       throw new TsvswitchError(
         'LAB_STATE_UNUSABLE',
@@ -146,7 +151,7 @@ export class LabState {
     const { name, file } = this.#plan;
     const nothing = { switch: undefined, machines: {} };
     const { runtimeFolder } = this;
-    return { version: 1, ...nothing, ...this.load(), name, file, runtimeFolder };
+    return { version, ...nothing, ...this.load(), name, file, runtimeFolder };
   }
 
   save(record: LabRecord): void {
@@ -155,7 +160,7 @@ export class LabState {
       writeFileSync(`${path}.new`, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
       renameSync(`${path}.new`, path);
     } catch (error) {
-      throw unusable(this.folder, error);
+      throw stateUnusable(this.folder, error);
     }
   }
 }
@@ -186,7 +191,7 @@ function ownFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw unusable(folder, error);
+    throw stateUnusable(folder, error);
   }
   for (const path of [folder, join(folder, '..')]) {
     const { uid } = lstatSync(path);
@@ -199,7 +204,8 @@ function ownFolder(folder: string): void {
   }
 }
 
-function unusable(folder: string, cause: unknown): TsvswitchError {
+/** Why a lab cannot be kept in `folder`, for the operator. */
+export function stateUnusable(folder: string, cause: unknown): TsvswitchError {
   return new TsvswitchError(
     'LAB_STATE_UNUSABLE',
     `the lab cannot keep its state in ${folder} (${(cause as Error).message}); make that writable, or set XDG_STATE_HOME`,

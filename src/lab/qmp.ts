@@ -13,6 +13,7 @@
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TsvswitchError } from '../errors.ts';
 
 export interface QmpEvent {
@@ -28,6 +29,9 @@ interface Pending {
 
 /** QEMU answers at once, unless it is busy with its disks. */
 const answerLimitMs = 10_000;
+/** Its socket is there a moment before it listens, and it may hang up on who comes while another leaves. */
+const connectTriesMax = 5;
+const connectPauseMs = 50;
 
 /** Emits `event` for what happens to the machine, and `close` once nothing can be asked any more. */
 export class Qmp extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
@@ -55,15 +59,19 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
 
   /** Connects to the monitor of the machine `name`. Throws MACHINE_FAILED if QEMU does not answer there. */
   static async connect(name: string, path: string): Promise<Qmp> {
-    const qmp = new Qmp(name, connect(path));
-    try {
-      await qmp.#answer(0, 'greet; does somebody else talk to it?');
-      await qmp.command('qmp_capabilities');
-    } catch (error) {
-      qmp.close();
-      throw error;
+    for (let tries = 1; ; tries++) {
+      const qmp = new Qmp(name, connect(path));
+      try {
+        await qmp.#answer(0, 'greet; does somebody else talk to it?');
+        await qmp.command('qmp_capabilities');
+        return qmp;
+      } catch (error) {
+        const wasHungUp = qmp.#socket.destroyed;
+        qmp.close();
+        if (!wasHungUp || tries === connectTriesMax) throw error;
+        await sleep(connectPauseMs);
+      }
     }
-    return qmp;
   }
 
   /** Returns what QEMU returns. Throws MACHINE_FAILED with QEMU's words if it refuses. */
