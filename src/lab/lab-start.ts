@@ -14,8 +14,9 @@ import { TsvswitchError } from '../errors.ts';
 import { makeSeed } from './cloud-init/seed.ts';
 import { isAlive, type ProcessRecord, startDetached } from './detached-process.ts';
 import type { MachinePlan } from './file/plan.ts';
+import { debianBoot } from './image/debian.ts';
 import type { BaseImage } from './image/image.ts';
-import { makeDisk, makeOverlay } from './image/overlay.ts';
+import { makeDisk, makeOverlay, overlayBase } from './image/overlay.ts';
 import { qemuImg } from './image/qemu-img.ts';
 import { deathOf, shutdownTrace } from './lab-death.ts';
 import type { LabHost } from './lab-host.ts';
@@ -115,7 +116,10 @@ async function identity(
   }
   await makeSeed(machine, [publicKey], files.seed, signal);
   progress({ stage: 'seed', state: 'done' });
-  return { boot: image.boot, seed: [{ path: files.seed, format: 'raw', readOnly: true }] };
+  const base = await overlayBase(files.disk);
+  // The disk may have been made from an older image, and has the modules of that one's kernel.
+  const boot = image.boot && debianBoot(base);
+  return { boot, seed: [{ path: files.seed, format: 'raw', readOnly: true }] };
 }
 
 function commandLine(
