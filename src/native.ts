@@ -120,6 +120,8 @@ export interface Dataplane {
   removeMemoryRegion(port: number, region: MemoryRegion): void;
   /** The negotiated virtio features; only while no queue runs. */
   setFeatures(port: number, features: bigint): void;
+  /** From now on frames of more bytes behind Ethernet's header are kept from the guest; setFeatures forgets it. */
+  setMtu(port: number, mtuBytes: number): void;
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;

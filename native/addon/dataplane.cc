@@ -210,6 +210,11 @@ void DataplaneObject::SetFeatures(const Napi::CallbackInfo& info) {
   dataplane_->SetFeatures(port, features);
 }
 
+void DataplaneObject::SetMtu(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  dataplane_->SetMtu(port, static_cast<uint32_t>(IntegerArgument(info, 1, "mtuBytes", 0, kFrameBytesMax)));
+}
+
 void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   AdoptedFds fds;
   fds.Adopt(info[2], "kickFd");
@@ -326,6 +331,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
        InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
        InstanceMethod<&DataplaneObject::SetFeatures>("setFeatures"),
+       InstanceMethod<&DataplaneObject::SetMtu>("setMtu"),
        InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
        InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
        InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),

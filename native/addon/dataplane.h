@@ -43,6 +43,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void AddMemoryRegion(const Napi::CallbackInfo& info);
   void RemoveMemoryRegion(const Napi::CallbackInfo& info);
   void SetFeatures(const Napi::CallbackInfo& info);
+  void SetMtu(const Napi::CallbackInfo& info);
   void StartQueue(const Napi::CallbackInfo& info);
   void MoveQueue(const Napi::CallbackInfo& info);
   Napi::Value StopQueue(const Napi::CallbackInfo& info);

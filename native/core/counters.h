@@ -19,6 +19,7 @@ namespace tsvswitch {
   X(kNotifications, "notifications")               /* writes to the call eventfd */             \
   X(kDropsNoBuffer, "dropsNoBuffer")               /* receiveq: the driver offers no buffer */  \
   X(kDropsBufferTooSmall, "dropsBufferTooSmall")   /* receiveq: frame does not fit, no merge */ \
+  X(kDropsOverMtu, "dropsOverMtu")                 /* receiveq: frame exceeds its guest's MTU */ \
   X(kDropsNotReady, "dropsNotReady")               /* receiveq 0: not started or not enabled */ \
   X(kDropsUnsegmentable, "dropsUnsegmentable")     /* receiveq: headers changed since checked */   \
   X(kDropsDisabled, "dropsDisabled")               /* transmitq: started but not enabled */       \

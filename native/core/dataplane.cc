@@ -189,6 +189,12 @@ void Dataplane::Resume(Queue& queue, const Virtqueue::Rings& rings) {
 void Dataplane::SetFeatures(uint16_t port, uint64_t features) {
   assert(!AnyQueueStarted(port));
   PortAt(port).features = features;
+  PortAt(port).mtu_bytes = kNoMtu;
+}
+
+void Dataplane::SetMtu(uint16_t port, uint32_t bytes) {
+  const PauseAll paused(*this);
+  PortAt(port).mtu_bytes = bytes;
 }
 
 bool Dataplane::AnyQueueStarted(uint16_t port) {

@@ -95,7 +95,11 @@ class Dataplane {
   MapResult SetMemory(uint16_t port, const std::vector<RegionWithFile>& regions);
   MapResult AddMemoryRegion(uint16_t port, const RegionWithFile& region);
   MapResult RemoveMemoryRegion(uint16_t port, const RegionDescription& region);
+  // Forgets the MTU.
   void SetFeatures(uint16_t port, uint64_t features);
+  // From now on frames that are longer and not to be segmented are not given to the port (virtio 1.2
+  // §5.1.4.1).
+  void SetMtu(uint16_t port, uint32_t bytes);
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);

@@ -93,6 +93,16 @@ inline void FetchAhead(const Slice& body, const Landing& landing) {
   }
 }
 
+// Of a frame that is to be segmented the segments count, not the whole. A VLAN tag is no part of the MTU.
+bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
+  if (frame.offload.header.gso_type != VIRTIO_NET_HDR_GSO_NONE) return false;
+  if (frame.body.bytes <= kEthernetHeaderBytes + mtu_bytes) return false;
+  uint8_t start[kEthernetHeaderBytes];
+  Gather(frame.body, start, sizeof(start));
+  const uint32_t tag_bytes = IsVlanTag(LoadNetwork16(start + 12)) ? kVlanTagBytes : 0;
+  return frame.body.bytes > kEthernetHeaderBytes + tag_bytes + mtu_bytes;
+}
+
 // Where the identification of fragments starts to count: not to be guessed from another worker's.
 uint32_t RandomId() {
   uint32_t id = 0;
@@ -115,12 +125,15 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   }
   const uint32_t header_bytes = to.ring->header_bytes();
   uint64_t needs = 0;
+  uint32_t longest = 0;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames[list.frame[i]];
     needs |= frame.offload.needs;
+    longest = std::max(longest, frame.body.bytes);
     landing_bytes_[i] = header_bytes + frame.body.bytes;
   }
-  if ((needs & ~to.port->features) != 0) [[unlikely]] {
+  if ((needs & ~to.port->features) != 0 || longest > kEthernetHeaderBytes + to.port->mtu_bytes)
+      [[unlikely]] {
     DeliverParcels(to, frames, list);
     return;
   }
@@ -144,12 +157,17 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   });
 }
 
-// The receiver lacks a feature that some frame needs: every frame becomes what it can take. Once its
-// buffers are used up no more is cut, which bounds what a sender of large frames can cost.
+// The receiver lacks a feature that some frame needs, or has an MTU that some frame may exceed: every
+// frame becomes what it can take. Once its buffers are used up no more is cut, which bounds what a
+// sender of large frames can cost.
 void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& list) {
   room_left_ = true;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames[list.frame[i]];
+    if (IsOverMtu(frame, to.port->mtu_bytes)) {
+      to.counters->Add(kDropsOverMtu, 1);
+      continue;
+    }
     switch (PlanOffload(frame.offload, to.port->features)) {
       case OffloadPlan::kPass:
         PassFrame(frame.offload, frame.body, &NextParcel(to));
@@ -169,6 +187,10 @@ void Deliverer::Segment(Queue& to, const Frame& frame) {
   // The headers were good when the frame was parsed; its guest has changed them since.
   if (segmenter_.Begin(frame.offload, frame.body, to.port->features) != OffloadVerdict::kOk) {
     to.counters->Add(kDropsUnsegmentable, 1);
+    return;
+  }
+  if (segmenter_.packet_bytes_max() > to.port->mtu_bytes) {
+    to.counters->Add(kDropsOverMtu, 1);
     return;
   }
   // At most kSegmentsMax turns.

@@ -9,8 +9,6 @@ namespace tsvswitch {
 namespace {
 
 constexpr uint32_t kMacBytes = 12;
-constexpr uint16_t kEtherTypeVlan = 0x8100;
-constexpr uint16_t kEtherTypeServiceVlan = 0x88a8;
 constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 constexpr uint32_t kVlanTagsMax = 2;
@@ -55,14 +53,13 @@ class Reader {
 
 ParseResult ParseEthernet(const Reader& reader, PacketHeaders* headers) {
   uint32_t type_at = kMacBytes;
-  for (uint32_t tags = 0;; ++tags, type_at += 4) {
+  for (uint32_t tags = 0;; ++tags, type_at += kVlanTagBytes) {
     if (const ParseResult here = reader.Need(type_at + 2); here != ParseResult::kOk) return here;
     const uint16_t type = LoadNetwork16(reader.at(type_at));
     headers->network = static_cast<uint16_t>(type_at + 2);
     headers->ipv6 = type == kEtherTypeIpv6;
     if (type == kEtherTypeIpv4 || type == kEtherTypeIpv6) return ParseResult::kOk;
-    const bool tagged = type == kEtherTypeVlan || type == kEtherTypeServiceVlan;
-    if (!tagged || tags == kVlanTagsMax) return ParseResult::kUnsupported;
+    if (!IsVlanTag(type) || tags == kVlanTagsMax) return ParseResult::kUnsupported;
   }
 }
 

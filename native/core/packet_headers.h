@@ -59,6 +59,11 @@ ParseResult ParsePacketHeaders(const uint8_t* bytes, uint32_t frame_bytes, Packe
 InternetSum PseudoHeaderSum(const uint8_t* bytes, const PacketHeaders& headers,
                             uint32_t transport_bytes);
 
+inline constexpr uint32_t kEthernetHeaderBytes = 14;
+inline constexpr uint32_t kVlanTagBytes = 4;
+
+inline bool IsVlanTag(uint16_t ethertype) { return ethertype == 0x8100 || ethertype == 0x88a8; }
+
 // Numbers in network order; the caller knows the bytes to be there.
 inline uint16_t LoadNetwork16(const uint8_t* at) {
   return static_cast<uint16_t>(at[0] << 8 | at[1]);

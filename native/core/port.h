@@ -23,6 +23,8 @@ namespace tsvswitch {
 inline constexpr uint32_t kQueuePairsMax = 128;
 inline constexpr uint32_t kQueuesPerPort = 2 * kQueuePairsMax;
 
+inline constexpr uint32_t kNoMtu = ~uint32_t{0} >> 1;  // longer than any frame
+
 struct Port;
 
 // Where a ring's parts are in the frontend's address space.
@@ -85,6 +87,8 @@ struct Port {
   uint16_t number = 0;
   bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
   uint64_t features = 0;
+  // What its guest takes in one frame beside Ethernet's header, if the frontend told it (NET_SET_MTU).
+  uint32_t mtu_bytes = kNoMtu;
   Bridge* bridge = nullptr;
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
   // What we write is logged while both are set (SET_LOG_BASE, VHOST_F_LOG_ALL).

@@ -87,6 +87,13 @@ void Segmenter::BeginFragments() {
   fragment_id_ = unique ? LoadNetwork16(ip + 4) : next_fragment_id_++;
 }
 
+uint32_t Segmenter::packet_bytes_max() const {
+  const PacketHeaders& at = packet_.headers;
+  if (!fragments_) return at.payload + std::min(packet_.chunk_bytes, packet_.payload_bytes) - at.network;
+  const uint32_t header_bytes = at.fragmentable + (at.ipv6 ? kFragmentHeaderBytes : 0);
+  return header_bytes + packet_.chunk_bytes - at.network;
+}
+
 bool Segmenter::Next(Parcel* parcel) {
   if (left_ == 0) return false;
   parcel->header = {};

@@ -36,6 +36,8 @@ class Segmenter {
   bool Next(Parcel* parcel);
   // How many Next() will still hand out.
   uint32_t left() const { return left_; }
+  // The longest of them, without Ethernet's header and tags. After Begin() returned kOk.
+  uint32_t packet_bytes_max() const;
 
  private:
   void BeginFragments();

@@ -268,6 +268,7 @@ export class VhostUserPort implements Port {
         dataplane.removeMemoryRegion(port, region);
       },
       setFeatures: (features) => dataplane.setFeatures(port, features),
+      setMtu: (bytes) => dataplane.setMtu(port, bytes),
       startQueue(queue, start) {
         dataplane.startQueue(port, queue, start);
         inBand.started(queue, start.kickFd);

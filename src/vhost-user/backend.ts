@@ -13,6 +13,8 @@ export interface Backend {
   removeMemoryRegion(region: MemoryRegion): void;
   /** Without VHOST_F_LOG_ALL, which setLogging carries because it may change while queues run. */
   setFeatures(features: bigint): void;
+  /** At any time after setFeatures, which forgets it. */
+  setMtu(bytes: number): void;
   startQueue(queue: number, start: QueueStart): void;
   moveQueue(queue: number, rings: RingAddresses): void;
   stopQueue(queue: number): number;

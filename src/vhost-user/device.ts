@@ -84,6 +84,7 @@ export class Device {
   readonly #rings: readonly Ring[];
   /** Undefined until SET_FEATURES, and again after a reset. */
   #features: bigint | undefined;
+  #mtuBytes: number | undefined;
   #protocolFeatures = 0n;
   #status = 0n;
   #log: LogArea | undefined;
@@ -154,6 +155,7 @@ export class Device {
     }
     this.#backend.setFeatures(features);
     this.#features = features;
+    this.#holdToMtu();
     const isPacked = (features & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n;
     for (const ring of this.#rings) ring.setFormat(isPacked ? packedRing : splitRing);
     this.#followEnableRule(before, features);
@@ -261,7 +263,15 @@ export class Device {
     if (bytes < mtuMin || bytes > mtuMax) {
       throw new Refusal('BAD_VALUE', `MTU ${bytes} is not between ${mtuMin} and ${mtuMax}`);
     }
-    this.#emit({ type: 'mtu', bytes: Number(bytes) });
+    this.#mtuBytes = Number(bytes);
+    this.#holdToMtu();
+    this.#emit({ type: 'mtu', bytes: this.#mtuBytes });
+  }
+
+  /** Only a guest that was told of its MTU is kept from longer frames (virtio 1.2 §5.1.4.1). */
+  #holdToMtu(): void {
+    const told = ((this.#features ?? 0n) & virtioFeatures.VIRTIO_NET_F_MTU) !== 0n;
+    if (told && this.#mtuBytes !== undefined) this.#backend.setMtu(this.#mtuBytes);
   }
 
   /** SEND_RARP: the guest has moved here and cannot say so itself. */

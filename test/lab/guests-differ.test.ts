@@ -170,6 +170,8 @@ test('large packets are cut for a guest that cannot take them, and passed whole 
 
 test('a guest told of an MTU of 9000 sends frames of that size', async () => {
   expect((await run(1, 'cat /sys/class/net/eth0/mtu')).trim()).toBe('9000');
+  const told = events.filter(({ type }) => type === 'mtu').map(({ port }) => port);
+  expect(new Set(told)).toEqual(new Set([1, 4].map((number) => vswitch.ports[number - 1]!.name)));
   await run(1, `ping -c 1 ${network.address(4)}`);
   const before = counters(4).toGuest;
   const pings = 4;

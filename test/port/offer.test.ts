@@ -13,20 +13,15 @@ import {
 
 test('everything that can be served is offered, except what would not be served to the end', () => {
   const { virtio, protocol } = servable;
-  expect(featureNames(virtio & ~offer.virtio, virtioFeatures)).toEqual([
-    'VIRTIO_NET_F_MTU',
-    'VIRTIO_F_RING_RESET',
-  ]);
-  expect(featureNames(protocol & ~offer.protocol, protocolFeatures)).toEqual([
-    'VHOST_USER_PROTOCOL_F_MTU',
-  ]);
+  expect(featureNames(virtio & ~offer.virtio, virtioFeatures)).toEqual(['VIRTIO_F_RING_RESET']);
+  expect(featureNames(protocol & ~offer.protocol, protocolFeatures)).toEqual([]);
   expect(offer.virtio & ~virtio).toBe(0n);
   expect(offer.protocol & ~protocol).toBe(0n);
 });
 
 test('the bits are those of the specifications', () => {
-  // CSUM, GUEST_CSUM, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO, MRG_RXBUF, CTRL_VQ, GUEST_ANNOUNCE, MQ,
+  // CSUM, GUEST_CSUM, MTU, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO, MRG_RXBUF, CTRL_VQ, GUEST_ANNOUNCE, MQ,
   // LOG_ALL, ANY_LAYOUT, INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, RING_PACKED, IN_ORDER, USO.
-  expect(offer.virtio).toBe(0x01c0_000d_7c62_ff83n);
-  expect(offer.protocol).toBe(0x1f02fn);
+  expect(offer.virtio).toBe(0x01c0_000d_7c62_ff8bn);
+  expect(offer.protocol).toBe(0x1f03fn);
 });

@@ -115,6 +115,10 @@ export class RecordingBackend implements Backend {
     this.#record('removeMemoryRegion', region.guestAddress);
   }
 
+  setMtu(bytes: number): void {
+    this.#record('setMtu', bytes);
+  }
+
   setFeatures(features: bigint): void {
     if (this.running.size > 0) throw new Error('setFeatures while a queue runs');
     this.#record('setFeatures', features);
