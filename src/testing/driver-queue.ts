@@ -25,6 +25,7 @@ export interface UsedChain {
   readonly writtenBytes: number;
 }
 
+/** What was agreed on for a queue. */
 export interface DriverQueueOptions {
   /** Number of the queue, for messages. */
   readonly queue: number;
@@ -39,6 +40,7 @@ export interface DriverQueueOptions {
   readonly direction: 'device-reads' | 'device-writes';
 }
 
+/** The driver of one virtqueue, split or packed. */
 export class DriverQueue {
   readonly #driver: RingDriver;
   readonly #options: DriverQueueOptions;

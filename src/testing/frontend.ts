@@ -37,12 +37,14 @@ const defaultTimeoutMs = 5000;
 /** Messages taken per callback; the rest calls back again. */
 const messagesPerCallbackMax = 64;
 
+/** Where the backend is, and how long it may take to answer. */
 export interface FrontendOptions {
   readonly path: string;
   /** How long a reply may take; 5 seconds unless given. */
   readonly timeoutMs?: number;
 }
 
+/** One connection to a vhost-user backend: requests, fds and replies. */
 export class VhostUserFrontend {
   readonly #socket: FdSocket;
   readonly #timeoutMs: number;

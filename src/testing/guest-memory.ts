@@ -27,8 +27,10 @@ const mmap = mmapIo as unknown as typeof mmapIo.default;
 /** Every kind of file that guest memory can lie in. */
 export const memoryKinds = ['memfd', 'file', 'hugetlbfs'] as const;
 
+/** One of those kinds. */
 export type MemoryKind = (typeof memoryKinds)[number];
 
+/** What guest memory is made of, and how it is cut. */
 export interface GuestMemoryOptions {
   /** 'memfd' unless given; 'file' lies in the temporary folder. */
   readonly kind?: MemoryKind;
@@ -49,6 +51,7 @@ const userBase = 0x7f00_0000_0000n;
 /** Keeps regions apart in the user's view. */
 const userGapBytes = 0x1000_0000n;
 
+/** Memory that a guest in this process shares with its backend. */
 export class GuestMemory {
   readonly fd: number;
   /** The whole of memory. */

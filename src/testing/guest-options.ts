@@ -3,7 +3,7 @@
  * the size of memory. Pure.
  */
 
-import { type ErrorCode, TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../errors.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { type MemoryKind, memoryKinds, pageBytesOf, roundUp } from './guest-memory.ts';
 import { packedRingBytes } from './packed-ring.ts';
@@ -15,6 +15,7 @@ import { transmitBlocksBytes } from './transmit-queue.ts';
 /** A choice of feature bits, by mask or by name. */
 export type FeatureChoice<Name extends string> = bigint | readonly Name[];
 
+/** What a TestGuest can be told; only the path has to be. */
 export interface TestGuestOptions {
   /** Socket of the backend. */
   readonly path: string;
@@ -83,8 +84,7 @@ const frameBytesMax = 65550;
 const spareBytes = 4 << 20;
 
 function badOption(sentence: string): TsvswitchError {
-  const code: ErrorCode = 'BAD_OPTION';
-  return new TsvswitchError(code, sentence);
+  return new TsvswitchError('BAD_OPTION', sentence);
 }
 
 /** Throws BAD_OPTION unless `value` is a whole number from `min` to `max`. */

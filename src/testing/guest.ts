@@ -48,11 +48,13 @@ import type { ReceiveQueue } from './receive-queue.ts';
 import type { ReceivedPacket } from './received-packet.ts';
 import type { FrameLayout, TransmitQueue } from './transmit-queue.ts';
 
+/** How long something may take. */
 export interface WaitOptions {
   /** The longest to wait, in milliseconds; the guest's own limit unless given. */
   readonly timeoutMs?: number;
 }
 
+/** How and by which queue pair a frame is sent. */
 export interface SendOptions extends FrameLayout, WaitOptions {
   /** Number of the queue pair to send through; 0 unless given. */
   readonly queuePair?: number;
@@ -65,6 +67,11 @@ type GuestState =
   | { readonly kind: 'lost'; readonly error: TsvswitchError }
   | { readonly kind: 'closed' };
 
+/**
+ * A guest without a machine, for tests of any vhost-user backend.
+ *
+ * Close it, or bind it with `await using`: until then it keeps the event loop alive.
+ */
 export class TestGuest {
   /** Memory, rings and messages as they are, for misbehaving on purpose. */
   readonly raw: RawGuest;

@@ -47,6 +47,7 @@ export function packedRingBytes(size: number): number {
   return descriptorBytes * size + 2 * eventAreaBytes + 16;
 }
 
+/** The bytes of a packed virtqueue, field by field. */
 export class PackedRing {
   readonly format = 'packed';
   readonly size: number;

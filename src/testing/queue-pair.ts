@@ -16,6 +16,7 @@ import { ReceiveQueue, type ReceiveQueueOptions } from './receive-queue.ts';
 import { TransmitQueue } from './transmit-queue.ts';
 import { Wakeup } from './wakeup.ts';
 
+/** What both queues of a pair are made with. */
 export type QueuePairOptions = Omit<ReceiveQueueOptions, 'queue'>;
 
 /** One queue with its eventfds. */
@@ -26,6 +27,7 @@ interface Line {
   readonly callFd: number;
 }
 
+/** A receiveq and a transmitq with the eventfds that go with them. */
 export class QueuePair {
   readonly receiveq: ReceiveQueue;
   readonly transmitq: TransmitQueue;

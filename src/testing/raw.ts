@@ -29,6 +29,7 @@ export interface RawMessage {
   readonly replied?: boolean;
 }
 
+/** The rings, kicks and messages of a guest as they are, right or wrong. */
 export class RawGuest {
   readonly memory: GuestMemory;
   readonly #frontend: () => VhostUserFrontend;

@@ -23,6 +23,7 @@ export interface BufferLayout {
   readonly indirect?: boolean;
 }
 
+/** What was agreed on for a receiveq, and the buffers it is given. */
 export interface ReceiveQueueOptions extends Omit<DriverQueueOptions, 'direction'> {
   readonly headerBytes: number;
   /** VIRTIO_NET_F_MRG_RXBUF was negotiated. */
@@ -33,6 +34,7 @@ export interface ReceiveQueueOptions extends Omit<DriverQueueOptions, 'direction
   readonly layout?: BufferLayout;
 }
 
+/** The driver of a receiveq. */
 export class ReceiveQueue {
   readonly driver: DriverQueue;
   readonly #memory: GuestMemory;

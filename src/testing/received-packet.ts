@@ -10,6 +10,7 @@ import { type NetHeader, parseNetHeader } from './net-header.ts';
 
 const blockBytes = 64 << 10;
 
+/** A frame that has arrived, with its virtio-net header. */
 export class ReceivedPacket {
   readonly #block: ArrayBuffer;
   readonly #start: number;
@@ -56,7 +57,9 @@ export class PacketStore {
   /** Room for a packet of `lengthBytes`; `at` is where it begins in `block`. */
   take(lengthBytes: number): { readonly block: Uint8Array<ArrayBuffer>; readonly at: number } {
     if (this.#usedBytes + lengthBytes > this.#block.length) {
-      this.#block = new Uint8Array(Math.max(blockBytes, lengthBytes));
+      // Not cleared: nobody sees of it what was not written.
+      const { buffer } = Buffer.allocUnsafeSlow(Math.max(blockBytes, lengthBytes));
+      this.#block = new Uint8Array(buffer);
       this.#usedBytes = 0;
     }
     const at = this.#usedBytes;

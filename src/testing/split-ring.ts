@@ -52,6 +52,7 @@ export function splitRingBytes(size: number): number {
   return (descriptorBytes + 2 + usedElementBytes) * size + 2 * (ringHeadBytes + ringTailBytes) + 16;
 }
 
+/** The bytes of a split virtqueue, field by field. */
 export class SplitRing {
   readonly format = 'split';
   readonly size: number;

@@ -13,6 +13,7 @@ import type { Piece } from './ring-driver.ts';
 
 const blockBytes = 2048;
 
+/** What was agreed on for a transmitq. */
 export interface TransmitQueueOptions extends Omit<DriverQueueOptions, 'direction'> {
   readonly headerBytes: number;
 }
@@ -38,6 +39,7 @@ export function transmitBlocksBytes(size: number): number {
   return size * blockBytes;
 }
 
+/** The driver of a transmitq. */
 export class TransmitQueue {
   readonly driver: DriverQueue;
   readonly #memory: GuestMemory;

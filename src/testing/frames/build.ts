@@ -20,6 +20,7 @@ import {
   type IcmpLayer,
   type Ip4Layer,
   type Ip6Layer,
+  neighbourSolicitation,
   protocols,
   type TcpLayer,
   tcpFlagLetters,
@@ -250,7 +251,7 @@ function neighbourPart({ type, targetIp, linkAddress }: NonNullable<FrameFields[
   if (targetIp === undefined) return none;
   const target = ip6Bytes('icmp6.targetIp', targetIp);
   if (linkAddress === undefined) return target;
-  const option = type === 135 ? 1 : 2;
+  const option = type === neighbourSolicitation ? 1 : 2;
   return concat([target, Uint8Array.of(option, 1), macBytes('icmp6.linkAddress', linkAddress)]);
 }
 

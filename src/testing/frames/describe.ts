@@ -7,8 +7,7 @@
  * What a pattern leaves open is `*`, or is not said. Pure.
  */
 
-import type { LayerName } from './layers.ts';
-import { neighbourAdvertisement, neighbourSolicitation } from './layers.ts';
+import { type LayerName, neighbourAdvertisement, neighbourSolicitation } from './layers.ts';
 import { type ParsedFrame, parse } from './parse.ts';
 
 /** Where the words come from. */
@@ -103,16 +102,8 @@ function ethernetLine(texts: FieldTexts): string {
 
 function tcpText(texts: FieldTexts): string {
   const flags = texts.text('tcp', 'flags');
-  const fields = [
-    ['seq', 'sequence'],
-    ['ack', 'acknowledgment'],
-    ['win', 'window'],
-  ] as const;
-  const said = fields.flatMap(([word, field]) => {
-    const value = texts.text('tcp', field);
-    return value === undefined ? [] : [`, ${word} ${value}`];
-  });
-  return `TCP${flags === undefined ? '' : ` [${flags}]`}${said.join('')}`;
+  const numbers = listed(texts, 'tcp', { seq: 'sequence', ack: 'acknowledgment', win: 'window' });
+  return `TCP${flags === undefined ? '' : ` [${flags}]`}${numbers}`;
 }
 
 function icmpText(layer: 'icmp4' | 'icmp6', texts: FieldTexts): string {
@@ -126,12 +117,11 @@ function icmpText(layer: 'icmp4' | 'icmp6', texts: FieldTexts): string {
     return `${protocol} ${name} of ${who}${link === undefined ? '' : ` at ${link}`}`;
   }
   if (!name.startsWith('echo')) return `${protocol} ${name}`;
-  const said = [
-    ['id', 'id'],
-    ['seq', 'sequence'],
-  ].flatMap(([word, field]) => {
-    const value = texts.text(layer, field!);
-    return value === undefined ? [] : [`, ${word} ${value}`];
-  });
-  return `${protocol} ${name}${said.join('')}`;
+  return `${protocol} ${name}${listed(texts, layer, { id: 'id', seq: 'sequence' })}`;
+}
+
+/** Those fields that are not open, each behind its word. */
+function listed(texts: FieldTexts, layer: LayerName, fields: Record<string, string>): string {
+  const said = Object.entries(fields).map(([word, field]) => [word, texts.text(layer, field)]);
+  return said.map(([word, value]) => (value === undefined ? '' : `, ${word} ${value}`)).join('');
 }

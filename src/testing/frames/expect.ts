@@ -8,6 +8,7 @@ import { describe } from './describe.ts';
 import { describeMatcher, differences, type FrameMatcher } from './match.ts';
 import { type ParsedFrame, parse } from './parse.ts';
 
+/** How long to wait for a frame. */
 export interface ExpectOptions {
   /** The longest to wait, in milliseconds. */
   readonly within?: number;

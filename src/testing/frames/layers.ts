@@ -8,6 +8,7 @@
  * (ICMPv6, neighbour discovery), 768 (UDP), 9293 (TCP).
  */
 
+/** The Ethernet header. */
 export interface EthernetLayer {
   readonly to: string;
   readonly from: string;
@@ -26,6 +27,7 @@ export interface VlanLayer {
   readonly tpid: number;
 }
 
+/** ARP for IPv4 over Ethernet. */
 export interface ArpLayer {
   /** A number where it is neither of both. */
   readonly operation: 'request' | 'reply' | number;
@@ -35,6 +37,7 @@ export interface ArpLayer {
   readonly targetIp: string;
 }
 
+/** The IPv4 header. */
 export interface Ip4Layer {
   readonly source: string;
   readonly target: string;
@@ -54,6 +57,7 @@ export interface Ip4Layer {
   readonly checksumOk: boolean;
 }
 
+/** The IPv6 header with its extension headers. */
 export interface Ip6Layer {
   readonly source: string;
   readonly target: string;
@@ -85,6 +89,7 @@ export interface Icmp6Layer extends IcmpLayer {
   readonly linkAddress?: string;
 }
 
+/** The UDP header. */
 export interface UdpLayer {
   readonly sourcePort: number;
   readonly targetPort: number;
@@ -93,6 +98,7 @@ export interface UdpLayer {
   readonly checksumOk: boolean;
 }
 
+/** The TCP header. */
 export interface TcpLayer {
   readonly sourcePort: number;
   readonly targetPort: number;
@@ -124,6 +130,7 @@ export interface FrameLayers {
   readonly payload: Uint8Array;
 }
 
+/** The layers that have a header each. */
 export type LayerName = Exclude<keyof FrameLayers, 'vlans' | 'payload'>;
 
 export const etherTypes = { ip4: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;

@@ -28,6 +28,7 @@ import {
   vlanTpids,
 } from './layers.ts';
 
+/** The layers of a frame and its bytes. */
 export interface ParsedFrame extends FrameLayers {
   readonly bytes: Uint8Array;
   /** Why parsing ended before the frame's last layer, if it did. */

@@ -21,13 +21,16 @@ interface Packet extends Addressed {
   readonly payload?: Uint8Array | string;
 }
 
+/** What arp() needs, and may be told. */
 export interface ArpFields extends Partial<Addressed>, Omit<Partial<ArpLayer>, 'from'> {
   readonly senderMac: string;
   readonly senderIp: string;
   readonly targetIp: string;
 }
 
+/** What udp4() and udp6() need, and may be told. */
 export type UdpFields = Packet & Some<UdpLayer, 'sourcePort' | 'targetPort'>;
+/** What tcp4() and tcp6() need, and may be told. */
 export type TcpFields = Packet & Some<TcpLayer, 'sourcePort' | 'targetPort'>;
 /** An echo request unless a `type` is given. */
 export type IcmpFields = Packet & Partial<IcmpLayer>;
@@ -47,28 +50,36 @@ export function arp(fields: ArpFields): Uint8Array {
   });
 }
 
+/** A UDP datagram over IPv4. */
 export function udp4(fields: UdpFields): Uint8Array {
   return build({ ...linkOf(fields), ip4: endsOf(fields), udp: fields, ...payloadOf(fields) });
 }
 
+/** A UDP datagram over IPv6. */
 export function udp6(fields: UdpFields): Uint8Array {
   return build({ ...linkOf(fields), ip6: endsOf(fields), udp: fields, ...payloadOf(fields) });
 }
 
+/** A TCP segment over IPv4. */
 export function tcp4(fields: TcpFields): Uint8Array {
   return build({ ...linkOf(fields), ip4: endsOf(fields), tcp: fields, ...payloadOf(fields) });
 }
 
+/** A TCP segment over IPv6. */
 export function tcp6(fields: TcpFields): Uint8Array {
   return build({ ...linkOf(fields), ip6: endsOf(fields), tcp: fields, ...payloadOf(fields) });
 }
 
+/** An ICMP echo request over IPv4, or a message of another `type`. */
 export function icmp4(fields: IcmpFields): Uint8Array {
   const icmp = { ...fields, type: fields.type ?? 8 };
   return build({ ...linkOf(fields), ip4: endsOf(fields), icmp4: icmp, ...payloadOf(fields) });
 }
 
-/** Neighbour discovery has a hop limit of 255, or it is ignored (RFC 4861 §7.1). */
+/**
+ * An ICMPv6 echo request, or a message of another `type`. Neighbour discovery gets a hop limit of 255, or
+ * it is ignored (RFC 4861 §7.1).
+ */
 export function icmp6(fields: Icmp6Fields): Uint8Array {
   const icmp = { ...fields, type: fields.type ?? 128 };
   const ip6 = { ...endsOf(fields), hopLimit: fields.targetIp === undefined ? 64 : 255 };
