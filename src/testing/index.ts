@@ -57,8 +57,8 @@ export {
   VIRTQ_DESC_F_AVAIL,
   VIRTQ_DESC_F_USED,
 } from './packed-ring.ts';
-export { QueuePair, type QueuePairOptions } from './queue-pair.ts';
-export { RawGuest, type RawMessage } from './raw.ts';
+export type { QueuePair, QueuePairOptions } from './queue-pair.ts';
+export type { RawGuest, RawMessage } from './raw.ts';
 export { type BufferLayout, ReceiveQueue, type ReceiveQueueOptions } from './receive-queue.ts';
 export type { ReceivedPacket } from './received-packet.ts';
 export type { Piece } from './ring-driver.ts';

@@ -18,6 +18,7 @@ import {
   type IcmpLayer,
   type Ip4Layer,
   type Ip6Layer,
+  type LayerName,
   neighbourAdvertisement,
   neighbourSolicitation,
   protocols,
@@ -51,7 +52,10 @@ interface Step<Layer> {
   readonly rest: Uint8Array;
 }
 
-/** The sum of the pseudo header over so many bytes, or 0 where a protocol has none. */
+/** The layers above Ethernet that were found so far, and what is behind them. */
+type Upper = { -readonly [Name in keyof ParsedFrame]?: ParsedFrame[Name] };
+
+/** The sum of the pseudo header over so many bytes. */
 type PseudoSum = (protocol: number, lengthBytes: number) => number;
 
 /** The layers of a frame of at least 14 bytes. Throws BAD_FRAME if it is shorter. */
@@ -78,68 +82,52 @@ export function parse(bytes: Uint8Array): ParsedFrame {
     from: macText(bytes.subarray(6, 12)),
     etherType,
   };
-  const upper: { -readonly [Name in keyof ParsedFrame]?: ParsedFrame[Name] } = {
-    payload: bytes.subarray(at),
-  };
+  const packet = bytes.subarray(at);
+  const upper: Upper = {};
   try {
-    parseNetwork(etherType, bytes.subarray(at), upper);
+    parseNetwork(etherType, packet, upper);
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
     upper.malformed = error.message;
   }
-  return { ...upper, bytes, ethernet, vlans, payload: upper.payload! };
+  return { ...upper, bytes, ethernet, vlans, payload: upper.payload ?? packet };
 }
-
-type Upper = { -readonly [Name in keyof ParsedFrame]?: ParsedFrame[Name] };
 
 /** Fills in layer after layer; what was done before a contradiction stays. */
 function parseNetwork(etherType: number, packet: Uint8Array, upper: Upper): void {
-  if (etherType === etherTypes.arp) {
-    const { layer, rest } = parseArp(packet);
-    upper.arp = layer;
-    upper.payload = rest;
-  } else if (etherType === etherTypes.ip4) {
-    const { layer, rest } = parseIp4(packet);
-    upper.ip4 = layer;
-    upper.payload = rest;
-    if (layer.moreFragments || layer.fragmentOffset > 0) return;
-    const pseudo: PseudoSum = (protocol, lengthBytes) =>
-      pseudoHeaderSum(packet.subarray(12, 16), packet.subarray(16, 20), protocol, lengthBytes);
-    parseTransport(layer.protocol, rest, pseudo, upper, protocols.icmp4);
+  if (etherType === etherTypes.arp) put(upper, 'arp', parseArp(packet));
+  else if (etherType === etherTypes.ip4) {
+    const { protocol, moreFragments, fragmentOffset } = put(upper, 'ip4', parseIp4(packet));
+    if (moreFragments || fragmentOffset > 0) return;
+    const pseudo: PseudoSum = (of, lengthBytes) =>
+      pseudoHeaderSum(packet.subarray(12, 16), packet.subarray(16, 20), of, lengthBytes);
+    parseTransport(4, protocol, pseudo, upper);
   } else if (etherType === etherTypes.ip6) {
-    const { layer, rest } = parseIp6(packet);
-    upper.ip6 = layer;
-    upper.payload = rest;
-    const pseudo: PseudoSum = (protocol, lengthBytes) =>
-      pseudoHeaderSum(packet.subarray(8, 24), packet.subarray(24, 40), protocol, lengthBytes);
-    parseTransport(layer.protocol, rest, pseudo, upper, protocols.icmp6);
+    const { protocol } = put(upper, 'ip6', parseIp6(packet));
+    const pseudo: PseudoSum = (of, lengthBytes) =>
+      pseudoHeaderSum(packet.subarray(8, 24), packet.subarray(24, 40), of, lengthBytes);
+    parseTransport(6, protocol, pseudo, upper);
   }
 }
 
-function parseTransport(
-  protocol: number,
-  segment: Uint8Array,
-  pseudo: PseudoSum,
-  upper: Upper,
-  icmp: number,
-): void {
-  if (protocol === protocols.udp) {
-    const { layer, rest } = parseUdp(segment, pseudo, icmp === protocols.icmp4);
-    upper.udp = layer;
-    upper.payload = rest;
-  } else if (protocol === protocols.tcp) {
-    const { layer, rest } = parseTcp(segment, pseudo);
-    upper.tcp = layer;
-    upper.payload = rest;
-  } else if (protocol === icmp && icmp === protocols.icmp4) {
-    const { layer, rest } = parseIcmp('ICMP', segment, 0);
-    upper.icmp4 = layer;
-    upper.payload = rest;
-  } else if (protocol === icmp) {
-    const { layer, rest } = parseIcmp6(segment, pseudo);
-    upper.icmp6 = layer;
-    upper.payload = rest;
+function parseTransport(version: 4 | 6, protocol: number, pseudo: PseudoSum, upper: Upper): void {
+  const segment = upper.payload!;
+  if (protocol === protocols.udp) put(upper, 'udp', parseUdp(segment, pseudo, version === 4));
+  else if (protocol === protocols.tcp) put(upper, 'tcp', parseTcp(segment, pseudo));
+  else if (version === 4 && protocol === protocols.icmp4) {
+    put(upper, 'icmp4', parseIcmp('ICMP', segment, 0));
+  } else if (version === 6 && protocol === protocols.icmp6) {
+    put(upper, 'icmp6', parseIcmp6(segment, pseudo));
   }
+}
+
+function put<Name extends LayerName, Layer extends NonNullable<FrameLayers[Name]>>(
+  upper: Upper,
+  name: Name,
+  { layer, rest }: Step<Layer>,
+): Layer {
+  Object.assign(upper, { [name]: layer, payload: rest });
+  return layer;
 }
 
 function parseArp(packet: Uint8Array): Step<ArpLayer> {
