@@ -25,7 +25,7 @@ export const ailments = {
   'not-connected': {
     effect: 'stops',
     remedy: (path) =>
-      `start QEMU with -chardev socket,id=port,path=${path},reconnect=1 and ` +
+      `start QEMU with -chardev socket,id=port,path=${path} and ` +
       "-netdev vhost-user,id=net,chardev=port, or in libvirt give the <interface type='vhostuser'> " +
       `<source type='unix' path='${path}' mode='client'/>`,
   },
@@ -87,7 +87,8 @@ export const ailments = {
   'frame-too-long': {
     effect: 'loses',
     remedy: () =>
-      'give all guests the same MTU, or let this one merge buffers with -device virtio-net-pci,mrg_rxbuf=on',
+      'give all guests the same MTU, with -device virtio-net-pci,host_mtu=..., or in libvirt ' +
+      "<mtu size='...'/>, and leave mrg_rxbuf=on",
   },
   'mac-elsewhere': {
     effect: 'loses',

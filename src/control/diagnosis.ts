@@ -78,8 +78,9 @@ function findingsOf(port: MachinePortStatus, facts: Facts): Found[] {
   }
   if (port.frontend === undefined) return socketFindings(port, facts.sockets.get(port.name));
   const blocked = ringFindings(port.frontend.rings, ringsBefore(port, facts));
+  if (blocked.length > 0) return blocked;
   return [
-    ...(blocked.length > 0 ? blocked : frameFindings(port, facts.now)),
+    ...frameFindings(port, facts.now),
     ...addressFindings(port, facts.now),
     ...pageFindings(port.frontend.memory),
   ];
@@ -171,9 +172,10 @@ function frameFindings({ session, bridge }: MachinePortStatus, { ports }: Switch
   if (session?.framesFromGuest === 0) {
     found.push(['silent', 'the guest has sent nothing since its machine connected', '']);
   }
-  const tooLong = session?.drops.bufferTooSmall ?? 0;
-  if (tooLong > 0) {
-    found.push(['frame-too-long', `${tooLong} frames did not fit the guest's receive buffers`, '']);
+  const { bufferTooSmall = 0, overMtu = 0 } = session?.drops ?? {};
+  if (bufferTooSmall + overMtu > 0) {
+    const why = `${bufferTooSmall + overMtu} frames were longer than the guest receives`;
+    found.push(['frame-too-long', why, '']);
   }
   return found;
 }

@@ -256,8 +256,11 @@ describe('a machine is connected', () => {
     }
   });
 
-  test('and its buffers are too small for some frames: an MTU is too small', () => {
-    const lossy = { ...runningPort, session: { ...session, drops: { bufferTooSmall: 5 } } };
+  test('and frames are longer than it takes: an MTU is too small', () => {
+    const lossy = {
+      ...runningPort,
+      session: { ...session, drops: { bufferTooSmall: 2, overMtu: 3 } },
+    };
     const { findings, carries } = found(lossy);
     expect(carries).toBe(false);
     expect(findings[0]).toMatchObject({ code: 'frame-too-long', effect: 'loses' });

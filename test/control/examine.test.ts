@@ -202,7 +202,7 @@ describe('with a frontend', () => {
     await other.flush();
     const { findings } = await examined('p0');
     expect(findings[0]).toMatchObject({ code: 'frame-too-long' });
-    expect(findings[0]!.sentence).toContain('1 frames did not fit');
+    expect(findings[0]!.sentence).toContain('1 frames were longer');
   });
 
   test('mac-elsewhere, at both ports, until one of them leaves', async () => {
