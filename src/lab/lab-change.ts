@@ -20,7 +20,8 @@ import { TsvswitchError } from '../errors.ts';
 import { labKey } from './cloud-init/keys.ts';
 import { end, findMarked } from './detached-process.ts';
 import type { LabPlan, MachinePlan } from './file/plan.ts';
-import { type BaseImage, baseImage, type ImageSource } from './image/image.ts';
+import { type BaseImage, baseImage } from './image/image.ts';
+import { imageOfDisk } from './lab-disk.ts';
 import { labHost } from './lab-host.ts';
 import { machineReady } from './lab-ready.ts';
 import type { LabProgress, LabStage } from './lab-report.ts';
@@ -33,7 +34,7 @@ import {
   machineDiffers,
 } from './lab-state.ts';
 import { stopMachine } from './lab-stop.ts';
-import { closePort, closeSwitch, openPort, openSwitch } from './lab-switch.ts';
+import { closePort, closeSwitch, openPort, openSwitch, switchDiffers } from './lab-switch.ts';
 import { freePorts } from './loopback-port.ts';
 
 export interface Change {
@@ -67,22 +68,21 @@ export async function settledRecord(state: LabState): Promise<LabRecord> {
   return record;
 }
 
-/** Lets `machines` run as planned and everything in `leaving` not at all. */
+/** Lets `machines` run as planned, started `anew` if that is wanted, and those in `leaving` not at all. */
 export async function converge(
   change: Change,
   machines: readonly MachinePlan[],
-  leaving: readonly string[],
+  { leaving = [], anew = false }: { readonly leaving?: readonly string[]; readonly anew?: boolean },
 ): Promise<void> {
   const { plan, state, record, command, progress, signal } = change;
   const isAsPlanned = (machine: MachinePlan) => {
     const current = record.machines[machine.name];
-    return isRunning(current) && !machineDiffers(current!, machine);
+    return !anew && isRunning(current) && !machineDiffers(current!, machine);
   };
   const starting = machines.filter((machine) => !isAsPlanned(machine));
   const stopping = [...leaving, ...starting.map(({ name }) => name)].filter(
     (name) => record.machines[name]?.life.state === 'up',
   );
-  for (const machine of starting) refuseOtherImage(change, machine);
   // One that runs but is not ready yet has been left halfway.
   const waiting = machines.filter(
     (machine) => !starting.includes(machine) && !isReady(record, machine),
@@ -98,17 +98,17 @@ export async function converge(
   await Promise.all(stopping.map((name) => stopRecorded(change, name, true)));
   for (const name of leaving) await closePort(state, record, name);
   const sshPorts = await choosePorts(record, starting);
-  progress({ machine: undefined, stage: 'switch', state: 'running' });
+  const isNewSwitch = switchDiffers(record, plan);
+  if (isNewSwitch) progress({ machine: undefined, stage: 'switch', state: 'running' });
   await using client = await openSwitch(state, record, plan, command);
   for (const { name } of machines) await openPort(state, record, client, name);
-  progress({ machine: undefined, stage: 'switch', state: 'done' });
+  if (isNewSwitch) progress({ machine: undefined, stage: 'switch', state: 'done' });
   signal?.throwIfAborted();
 
   const request = (machine: MachinePlan, sshPort: number): StartRequest => ({
     state,
     machine,
-    before: record.machines[machine.name]?.plan,
-    image: images.get(keyOf(machine.image))!,
+    image: images.get(machine.name)!,
     host,
     sshPort,
     publicKey,
@@ -134,7 +134,8 @@ export async function takeDown(change: Change, destroy: boolean): Promise<void> 
   await rm(state.runtimeFolder, { recursive: true, force: true });
   // The folder of all labs goes with the last of them.
   await rmdir(dirname(state.runtimeFolder)).catch(() => {});
-  if (destroy) await rm(state.folder, { recursive: true, force: true });
+  const isEmpty = Object.keys(record.machines).length === 0;
+  if (destroy || isEmpty) await rm(state.folder, { recursive: true, force: true });
   progress({ machine: undefined, stage: 'stop', state: 'done' });
 }
 
@@ -149,7 +150,7 @@ export async function discard(change: Change, name: string): Promise<void> {
 }
 
 /** Stops a machine if it is up. */
-export async function stopRecorded(
+async function stopRecorded(
   { state, record, progress }: Change,
   name: string,
   isGraceful: boolean,
@@ -252,29 +253,23 @@ async function choosePorts(
   return ports;
 }
 
-/** A disk is on top of the image it was made from, and what the machine wrote makes sense on no other. */
-function refuseOtherImage({ state, record }: Change, { name, image }: MachinePlan): void {
-  const before = record.machines[name]?.plan.image;
-  if (before === undefined || isDeepStrictEqual(before, image)) return;
-  if (!existsSync(state.filesOf(name).disk)) return;
-  throw new TsvswitchError(
-    'DISK_EXISTS',
-    `${name}: its disk was made from another image (${keyOf(before)}); \`tsvswitch lab remove ${name}\` removes the disk, then it can be started from this one`,
-  );
-}
-
-/** Every image once, however many machines are made from it. */
+/** By machine: what its disk is on top of already, or what the plan says, each once however many share it. */
 async function imagesOf(
-  { progress, signal }: Change,
+  { state, progress, signal }: Change,
   machines: readonly MachinePlan[],
 ): Promise<Map<string, BaseImage>> {
   const images = new Map<string, BaseImage>();
-  for (const { image } of machines) {
-    const key = keyOf(image);
-    if (images.has(key)) continue;
-    const users = machines.filter((machine) => keyOf(machine.image) === key);
+  for (const machine of machines) {
+    const kept = imageOfDisk(machine, state.filesOf(machine.name));
+    if (kept !== undefined) images.set(machine.name, kept);
+  }
+  for (const { name, image } of machines) {
+    if (images.has(name)) continue;
+    const users = machines
+      .filter((other) => !images.has(other.name) && isDeepStrictEqual(other.image, image))
+      .map((other) => other.name);
     const tell = (state: 'running' | 'done', detail?: { detail?: string; fraction?: number }) => {
-      for (const { name } of users) progress({ machine: name, stage: 'image', state, ...detail });
+      for (const user of users) progress({ machine: user, stage: 'image', state, ...detail });
     };
     tell('running');
     const base = await baseImage(image, {
@@ -283,11 +278,7 @@ async function imagesOf(
       ...(signal === undefined ? {} : { signal }),
     });
     tell('done');
-    images.set(key, base);
+    for (const user of users) images.set(user, base);
   }
   return images;
-}
-
-function keyOf(image: ImageSource): string {
-  return Object.values(image).join(' ');
 }

@@ -1,24 +1,22 @@
 /**
  * Starts a machine of a lab: its disks and seed, its command line, its QEMU.
  *
- * Disks are made once and then kept: what a machine wrote is never thrown away here. What says who the
- * machine is, its seed, is made anew at every start. The caller has recorded nothing yet when QEMU
- * runs; `started` is called at once so that it can.
+ * Disks are made once and then kept (lab-disk.ts). What says who the machine is, its seed, is made anew
+ * at every start. The caller has recorded nothing yet when QEMU runs; `started` is called at once so
+ * that it can.
  */
 
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TsvswitchError } from '../errors.ts';
 import { makeSeed } from './cloud-init/seed.ts';
 import { isAlive, type ProcessRecord, startDetached } from './detached-process.ts';
 import type { MachinePlan } from './file/plan.ts';
-import { debianBoot } from './image/debian.ts';
 import type { BaseImage } from './image/image.ts';
-import { makeDisk, makeOverlay, overlayBase } from './image/overlay.ts';
-import { qemuImg } from './image/qemu-img.ts';
 import { deathOf, shutdownTrace } from './lab-death.ts';
+import { openDisks } from './lab-disk.ts';
 import type { LabHost } from './lab-host.ts';
 import type { LabEvent } from './lab-report.ts';
 import type { LabState, MachineFiles } from './lab-state.ts';
@@ -30,8 +28,6 @@ import { tinyLabBoot } from './tiny-seed.ts';
 export interface StartRequest {
   readonly state: LabState;
   readonly machine: MachinePlan;
-  /** What its disks were made or last resized for, if it has been started before. */
-  readonly before: MachinePlan | undefined;
   readonly image: BaseImage;
   readonly host: LabHost;
   readonly sshPort: number;
@@ -53,7 +49,9 @@ export async function startMachine(
   const { state, machine, progress } = request;
   const files = state.filesOf(machine.name);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
-  const drives = await disks(request, files);
+  progress({ stage: 'disk', state: 'running' });
+  const drives = await openDisks(machine, request.image, files);
+  progress({ stage: 'disk', state: 'done' });
   const { boot, seed } = await identity(request, files);
   progress({ stage: 'start', state: 'running' });
   // Of a QEMU that was killed; it could not be told from the next one's.
@@ -66,38 +64,6 @@ export async function startMachine(
   started(process);
   await running(machine, files, process);
   progress({ stage: 'start', state: 'done', detail: `process ${process.pid}` });
-}
-
-/** The disks of a machine, made if they are not there yet. */
-async function disks(
-  { machine, before, image, progress }: StartRequest,
-  files: MachineFiles,
-): Promise<Drive[]> {
-  const drives: Drive[] = [];
-  if (image.type === 'disk') {
-    if (!existsSync(files.disk)) {
-      progress({ stage: 'disk', state: 'running' });
-      await makeOverlay(image, files.disk, machine.diskBytes);
-      // Another disk is another machine, with other host keys.
-      await rm(files.knownHosts, { force: true });
-    } else if (machine.diskBytes !== before?.diskBytes) {
-      await resize(files.disk, machine.diskBytes);
-    }
-    drives.push({ path: files.disk, format: 'qcow2' });
-  }
-  for (const [index, { bytes }] of machine.disks.entries()) {
-    const path = join(files.folder, `disk${index + 1}.qcow2`);
-    if (!existsSync(path)) await makeDisk(path, bytes);
-    else if (bytes !== before?.disks[index]?.bytes) await resize(path, bytes);
-    drives.push({ path, format: 'qcow2' });
-  }
-  if (drives.length > 0) progress({ stage: 'disk', state: 'done' });
-  return drives;
-}
-
-/** Grows a disk that is in use already; qemu-img refuses to make one smaller. */
-async function resize(path: string, bytes: number | undefined): Promise<void> {
-  if (bytes !== undefined) await qemuImg(`disk ${path}`, ['resize', '-q', path, String(bytes)]);
 }
 
 /** What tells the guest who it is. */
@@ -116,10 +82,7 @@ async function identity(
   }
   await makeSeed(machine, [publicKey], files.seed, signal);
   progress({ stage: 'seed', state: 'done' });
-  const base = await overlayBase(files.disk);
-  // The disk may have been made from an older image, and has the modules of that one's kernel.
-  const boot = image.boot && debianBoot(base);
-  return { boot, seed: [{ path: files.seed, format: 'raw', readOnly: true }] };
+  return { boot: image.boot, seed: [{ path: files.seed, format: 'raw', readOnly: true }] };
 }
 
 function commandLine(

@@ -56,6 +56,7 @@ export interface MachineRecord {
 export interface MachineFiles {
   readonly folder: string;
   readonly disk: string;
+  readonly diskOrigin: string;
   readonly seed: string;
   readonly initrd: string;
   readonly consoleLog: string;
@@ -101,6 +102,7 @@ export class LabState {
     return {
       folder,
       disk: join(folder, 'disk.qcow2'),
+      diskOrigin: join(folder, 'disk.json'),
       seed: join(folder, 'seed.iso'),
       initrd: join(folder, 'initrd'),
       consoleLog: join(folder, 'console.log'),

@@ -84,7 +84,7 @@ export class Lab {
 
   /**
    * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing. Throws
-   * LAB_INVALID, LAB_FILE_UNREADABLE.
+   * LAB_INVALID, LAB_FILE_UNREADABLE, LAB_STATE_UNUSABLE.
    */
   static async open(from: string | LabDefinition, options: LabOptions = {}): Promise<Lab> {
     if (typeof from !== 'string') {
@@ -114,7 +114,7 @@ export class Lab {
       const leaving = known.flatMap(([name, { life }]) =>
         life.state === 'up' && !machines.some((machine) => machine.name === name) ? [name] : [],
       );
-      await converge(change, machines, leaving);
+      await converge(change, machines, { leaving });
     });
   }
 
@@ -147,10 +147,8 @@ export class Lab {
 
   /** Shuts a machine down and starts it again, with the disks it has. */
   async restart(name: string, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(options, async (change, { converge, stopRecorded }) => {
-      const machine = this.#planned(change.plan, name);
-      await stopRecorded(change, name, true);
-      await converge(change, [machine], []);
+    await this.#change(options, async (change, { converge }) => {
+      await converge(change, [this.#planned(change.plan, name)], { anew: true });
     });
   }
 
@@ -169,7 +167,7 @@ export class Lab {
         .machines as [MachinePlan];
       for (const other of machines) refuseDouble(machine, other);
       const added = new Set([...change.added, name]);
-      await converge({ ...change, added }, [machine], []);
+      await converge({ ...change, added }, [machine], {});
     });
   }
 

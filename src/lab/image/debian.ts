@@ -17,7 +17,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { TsvswitchError } from '../../errors.ts';
 import { cachedFolder } from '../cache.ts';
@@ -65,15 +65,14 @@ export async function debianImage(
       waiting: () => options.progress?.({ phase: 'waiting for another process that builds it' }),
     },
   );
-  const disk = await inspectImage(join(folder, 'disk.qcow2'));
-  return { ...disk, boot: debianBoot(disk.path)! };
-}
-
-/** How QEMU boots the image `disk` if it was built here, in whatever version; undefined otherwise. */
-export function debianBoot(disk: string): DirectBoot | undefined {
-  const [kernel, initrd] = [join(dirname(disk), 'vmlinuz'), join(dirname(disk), 'initrd')];
-  if (!existsSync(kernel) || !existsSync(initrd)) return undefined;
-  return { kernel, initrd, commandLine: recipe.kernelCommandLine };
+  return {
+    ...(await inspectImage(join(folder, 'disk.qcow2'))),
+    boot: {
+      kernel: join(folder, 'vmlinuz'),
+      initrd: join(folder, 'initrd'),
+      commandLine: recipe.kernelCommandLine,
+    },
+  };
 }
 
 /** The code name of this host's Debian. */

@@ -29,24 +29,6 @@ export async function makeOverlay(
   await makeQcow2(path, backing, bytes ?? base.virtualBytes);
 }
 
-/**
- * The path of the image under the overlay `path`, which an earlier version may have made: a kernel has to
- * go with the modules that are in there.
- */
-export async function overlayBase(path: string): Promise<string> {
-  const output = await qemuImg(`disk ${path}`, ['info', '--output=json', path]);
-  const base = (JSON.parse(output) as { 'full-backing-filename'?: string })[
-    'full-backing-filename'
-  ];
-  if (base === undefined || !existsSync(base)) {
-    throw new TsvswitchError(
-      'IMAGE_UNAVAILABLE',
-      `disk ${path}: the image it was made from, ${base ?? 'if any'}, is gone; bring it back, or give the disk up with \`tsvswitch lab down --destroy\``,
-    );
-  }
-  return base;
-}
-
 /** Makes the empty disk `path`. */
 export async function makeDisk(path: string, bytes: number): Promise<void> {
   await makeQcow2(path, [], bytes);

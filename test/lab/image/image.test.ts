@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { baseImage } from '../../../src/lab/image/image.ts';
-import { makeDisk, makeOverlay, overlayBase } from '../../../src/lab/image/overlay.ts';
+import { makeDisk, makeOverlay } from '../../../src/lab/image/overlay.ts';
 import type { DiskImage } from '../../../src/lab/image/qemu-img.ts';
 
 const mebibyte = 2 ** 20;
@@ -197,18 +197,6 @@ describe('an overlay', () => {
       code: 'DISK_EXISTS',
     });
     expect(readFileSync(path, 'utf8')).toBe('precious');
-  });
-
-  test('knows its base, and says so when that is gone', async () => {
-    const image = await base();
-    const path = join(folder, 'overlay');
-    await makeOverlay(image, path, undefined);
-    expect(await overlayBase(path)).toBe(image.path);
-    rmSync(image.path);
-    await expect(overlayBase(path)).rejects.toMatchObject({
-      code: 'IMAGE_UNAVAILABLE',
-      message: expect.stringContaining(image.path),
-    });
   });
 
   test('that cannot be made leaves nothing', async () => {

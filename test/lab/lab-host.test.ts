@@ -1,0 +1,63 @@
+/** lab-host.ts: what is lacking is found out before anything is started, and said. */
+
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { labHost, parseQemuVersion } from '../../src/lab/lab-host.ts';
+import { qemuProgram } from '../../src/lab/qemu.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'host-'));
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('this host can run a small machine', { timeout: 180_000 }, async () => {
+  const host = await labHost([64], 0);
+  expect(['kvm', 'tcg']).toContain(host.accelerator);
+  expect(['memfd', 'hugepages']).toContain(host.memory.type);
+});
+
+test('without QEMU it names the package', async () => {
+  vi.stubEnv('PATH', folder);
+  await expect(labHost([64], 0)).rejects.toMatchObject({
+    code: 'PROGRAM_MISSING',
+    message: expect.stringContaining('apt-get install qemu-system-x86'),
+  });
+});
+
+test('a QEMU that is too old is refused with its version', async () => {
+  const program = join(folder, qemuProgram);
+  writeFileSync(program, '#!/bin/sh\necho "QEMU emulator version 4.2.1 (Debian 1:4.2-3ubuntu6)"\n');
+  chmodSync(program, 0o755);
+  vi.stubEnv('PATH', `${folder}${delimiter}${process.env.PATH}`);
+  await expect(labHost([64], 0)).rejects.toMatchObject({
+    code: 'PROGRAM_TOO_OLD',
+    message: `${qemuProgram} is of version 4.2; a lab needs 6.2 or later`,
+  });
+});
+
+test.each([
+  ['QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)', [7, 2]],
+  ['QEMU emulator version 10.0.2', [10, 0]],
+  ['QEMU emulator version 6.2.0', [6, 2]],
+])('%s is new enough', (text, version) => {
+  expect(parseQemuVersion(text)).toEqual(version);
+});
+
+test('what says no version is no QEMU', () => {
+  expect(() => parseQemuVersion('hello')).toThrow('is of version "hello"');
+});
+
+test('more memory than there is is refused with both numbers', { timeout: 180_000 }, async () => {
+  await expect(labHost([2 ** 30, 2 ** 30], 0)).rejects.toMatchObject({
+    code: 'MEMORY_SHORT',
+    message: expect.stringMatching(/need 2147483776 MiB of memory and \d+ MiB are available/),
+  });
+});
