@@ -150,12 +150,14 @@ export class ControlServer {
   }
 
   #portStatuses(ports: readonly SwitchPort[]): PortStatus[] {
-    const learned = this.#fdb();
+    const macsOf = new Map<string, string[]>(ports.map(({ name }) => [name, []]));
+    for (const { port, mac } of this.#fdb()) macsOf.get(port)?.push(mac);
     return ports.map((port) => {
-      const { name, kind, bridge, counters } = port;
-      const macs = learned.filter((record) => record.port === name).map(({ mac }) => mac);
-      if (kind !== 'vhost-user') return { name, kind, bridge, counters, macs };
-      return { ...port.status, ...this.#history.of(name, counters), macs };
+      const { name, kind, bridge } = port;
+      const macs = macsOf.get(name)!;
+      if (kind !== 'vhost-user') return { name, kind, bridge, counters: port.counters, macs };
+      const { status } = port;
+      return { ...status, ...this.#history.of(name, status.counters), macs };
     });
   }
 
