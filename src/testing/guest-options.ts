@@ -94,6 +94,12 @@ export function checkWhole(name: string, value: number, min: number, max: number
   }
 }
 
+/** Throws BAD_OPTION for what a call without types may give. */
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null)
+    throw badOption(`${name}: ${value} is no object`);
+}
+
 /** Throws BAD_OPTION unless a timer can wait that long. */
 export function checkTimeout(name: string, timeoutMs: number): void {
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= timeoutMsMax)) {
@@ -142,6 +148,7 @@ function defaultProtocolFeatures(queuePairs: number, memoryRegions: number): big
 
 /** Throws BAD_OPTION with what was given and what is possible. */
 export function settingsOf(options: TestGuestOptions): GuestSettings {
+  checkObject('options', options);
   const { path, queuePairs = 1, queueSize = 256, memoryRegions = 1 } = options;
   const { memory = 'memfd', pluggedRegions = memoryRegions, timeoutMs = 5000 } = options;
   const {
@@ -160,6 +167,7 @@ export function settingsOf(options: TestGuestOptions): GuestSettings {
   if (memorySizeBytes !== undefined) {
     checkWhole('memorySizeBytes', memorySizeBytes, 1, Number.MAX_SAFE_INTEGER);
   }
+  checkObject('receiveLayout', receiveLayout);
   if (!memoryKinds.includes(memory)) {
     throw badOption(`memory: ${memory} is none of ${memoryKinds.join(', ')}`);
   }
@@ -198,8 +206,13 @@ export function memoryBytesOf(settings: GuestSettings, packed: boolean): number 
   return regionBytes * memoryRegions;
 }
 
-/** Throws BAD_FRAME for what only raw.send() sends. */
-export function checkFrame(frame: Uint8Array): void {
+/** Throws BAD_OPTION for no array, BAD_FRAME for what only raw.send() sends. */
+export function checkFrames(frames: readonly Uint8Array[]): void {
+  if (!Array.isArray(frames)) throw badOption(`frames: ${frames} is no array`);
+  for (const frame of frames) checkFrame(frame);
+}
+
+function checkFrame(frame: Uint8Array): void {
   if (!(frame instanceof Uint8Array)) {
     throw new TsvswitchError('BAD_FRAME', `a frame must be a Uint8Array, not ${typeof frame}`);
   }

@@ -31,7 +31,8 @@ import {
 } from './guest-connection.ts';
 import { GuestMemory } from './guest-memory.ts';
 import {
-  checkFrame,
+  checkFrames,
+  checkObject,
   checkQueueSize,
   checkTimeout,
   checkWhole,
@@ -205,12 +206,13 @@ export class TestGuest {
 
   /** The same for many, shown to the backend as often as the ring is full and once at the end. */
   async sendAll(frames: readonly Uint8Array[], options: SendOptions = {}): Promise<void> {
+    checkObject('options', options);
     const { queuePair = 0, timeoutMs = this.#settings.timeoutMs } = options;
     checkTimeout('timeoutMs', timeoutMs);
     if (options.indirect && !this.has('VIRTIO_F_INDIRECT_DESC')) {
       throw new TsvswitchError('BAD_OPTION', 'indirect: VIRTIO_F_INDIRECT_DESC was not agreed on');
     }
-    for (const frame of frames) checkFrame(frame);
+    checkFrames(frames);
     const pair = this.#pair(queuePair);
     this.#checkRunning();
     pair.reclaim();

@@ -5,6 +5,8 @@
  * Source: virtio 1.2 §5.1.6. Its legacy form lacks num_buffers (§5.1.6.1).
  */
 
+import { TsvswitchError } from '../errors.ts';
+
 /** Spelled as in virtio 1.2 §5.1.6. */
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
 export const VIRTIO_NET_HDR_F_DATA_VALID = 2;
@@ -36,14 +38,30 @@ export interface NetHeader {
 /** Where num_buffers lies. */
 export const numBuffersAt = 10;
 
-/** Writes the header's first 10 bytes at `at`; what is not given is 0. */
-export function writeNetHeader(view: DataView, at: number, header: Partial<NetHeader>): void {
-  view.setUint8(at, header.flags ?? 0);
-  view.setUint8(at + 1, header.gsoType ?? 0);
-  view.setUint16(at + 2, header.hdrLen ?? 0, true);
-  view.setUint16(at + 4, header.gsoSize ?? 0, true);
-  view.setUint16(at + 6, header.csumStart ?? 0, true);
-  view.setUint16(at + 8, header.csumOffset ?? 0, true);
+/** Writes a header of 10 or 12 bytes at `at`; what is not given is 0. Throws BAD_OPTION. */
+export function writeNetHeader(
+  view: DataView,
+  at: number,
+  headerBytes: number,
+  header: Partial<NetHeader>,
+): void {
+  view.setUint8(at, field(header, 'flags', 0xff));
+  view.setUint8(at + 1, field(header, 'gsoType', 0xff));
+  view.setUint16(at + 2, field(header, 'hdrLen', 0xffff), true);
+  view.setUint16(at + 4, field(header, 'gsoSize', 0xffff), true);
+  view.setUint16(at + 6, field(header, 'csumStart', 0xffff), true);
+  view.setUint16(at + 8, field(header, 'csumOffset', 0xffff), true);
+  if (headerBytes <= numBuffersAt) return;
+  view.setUint16(at + numBuffersAt, field(header, 'numBuffers', 0xffff), true);
+}
+
+function field(header: Partial<NetHeader>, name: keyof NetHeader, max: number): number {
+  const value = header[name] ?? 0;
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value;
+  throw new TsvswitchError(
+    'BAD_OPTION',
+    `header.${name}: ${value} is not a whole number from 0 to ${max}`,
+  );
 }
 
 /** The header that `bytes`, 10 or 12 of them, hold. */

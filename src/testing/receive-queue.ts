@@ -8,12 +8,11 @@
  * Sources: virtio 1.2 §5.1.6.3 (receive buffers), §5.1.6.4 (incoming packets).
  */
 
-import { TsvswitchError } from '../errors.ts';
 import { DriverQueue, type DriverQueueOptions, type UsedChain } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { numBuffersAt } from './net-header.ts';
 import { PacketStore, ReceivedPacket } from './received-packet.ts';
-import type { Piece } from './ring-driver.ts';
+import { checkPieces, type Piece } from './ring-driver.ts';
 
 /** How receive buffers lie in the ring. */
 export interface BufferLayout {
@@ -146,14 +145,7 @@ export class ReceiveQueue {
 }
 
 function cut(totalBytes: number, wanted: readonly number[]): number[] {
-  const wantedBytes = wanted.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
-  const isLength = (bytes: number) => Number.isInteger(bytes) && bytes >= 1;
-  if (wantedBytes > totalBytes || !wanted.every(isLength)) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `pieces of ${wanted.join(', ')} bytes for receive buffers of ${totalBytes}; each must have ` +
-        'at least 1 and all together no more than there are',
-    );
-  }
-  return wantedBytes === totalBytes ? [...wanted] : [...wanted, totalBytes - wantedBytes];
+  const lengths = checkPieces(wanted, totalBytes);
+  const rest = totalBytes - lengths.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
+  return rest === 0 ? lengths : [...lengths, rest];
 }

@@ -66,6 +66,30 @@ export class IndirectTables {
   }
 }
 
+/** Throws BAD_OPTION unless these are lengths of pieces, 1 to `pieceBytesMax` bytes, that fit together. */
+export function checkPieces(
+  pieces: readonly number[],
+  totalBytes: number,
+  pieceBytesMax = totalBytes,
+): number[] {
+  const isLength = (bytes: number) =>
+    Number.isInteger(bytes) && bytes >= 1 && bytes <= pieceBytesMax;
+  if (!Array.isArray(pieces) || !pieces.every(isLength)) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `pieces: ${pieces} is not an array of whole numbers from 1 to ${pieceBytesMax}`,
+    );
+  }
+  const wantedBytes = pieces.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
+  if (wantedBytes > totalBytes) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `pieces: ${pieces} are ${wantedBytes} bytes, more than the ${totalBytes} there are`,
+    );
+  }
+  return [...pieces];
+}
+
 /** vring_need_event of virtio 1.2 §2.7.7.1: whether `event` lies in [before, now), modulo 2^16. */
 export function crosses(event: number, before: number, now: number): boolean {
   return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);

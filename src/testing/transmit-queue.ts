@@ -9,7 +9,7 @@ import { TsvswitchError } from '../errors.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type NetHeader, writeNetHeader } from './net-header.ts';
-import type { Piece } from './ring-driver.ts';
+import { checkPieces, type Piece } from './ring-driver.ts';
 
 const blockBytes = 2048;
 
@@ -93,10 +93,12 @@ export class TransmitQueue {
   #addWhole(frame: Uint8Array, header: FrameLayout['header'], indirect: boolean): boolean {
     if (!this.#hasRoom(1, indirect)) return false;
     const { headerBytes } = this.#options;
-    const offset = this.#blocks.pop()!;
+    const offset = this.#blocks.at(-1)!;
     const { bytes, view } = this.#memory;
+    // Throws for a wrong header: the block is taken afterwards.
     this.#writeHeader(bytes, view, offset, header);
     bytes.set(frame, offset + headerBytes);
+    this.#blocks.pop();
     this.driver.add([{ offset, lengthBytes: headerBytes + frame.length }], indirect);
     return true;
   }
@@ -112,9 +114,11 @@ export class TransmitQueue {
     header: FrameLayout['header'] = {},
   ): void {
     const { headerBytes, queue } = this.#options;
+    if (typeof header !== 'object' || header === null) {
+      throw new TsvswitchError('BAD_OPTION', `header: neither fields nor bytes but ${header}`);
+    }
     if (!(header instanceof Uint8Array)) {
-      writeNetHeader(view, at, header);
-      if (headerBytes === 12) view.setUint16(at + 10, header.numBuffers ?? 0, true);
+      writeNetHeader(view, at, headerBytes, header);
     } else if (header.length === headerBytes) bytes.set(header, at);
     else {
       throw new TsvswitchError(
@@ -125,17 +129,8 @@ export class TransmitQueue {
   }
 
   #cut(totalBytes: number, wanted: readonly number[]): number[] {
-    const wantedBytes = wanted.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
-    const isLength = (bytes: number) =>
-      Number.isInteger(bytes) && bytes >= 1 && bytes <= blockBytes;
-    if (wantedBytes > totalBytes || !wanted.every(isLength)) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `pieces of ${wanted.join(', ')} bytes for ${totalBytes} bytes of header and frame; ` +
-          `each must have 1 to ${blockBytes} and all together no more than there are`,
-      );
-    }
-    const lengths = [...wanted];
+    const lengths = checkPieces(wanted, totalBytes, blockBytes);
+    const wantedBytes = lengths.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
     for (let rest = totalBytes - wantedBytes; rest > 0; rest -= blockBytes) {
       lengths.push(Math.min(rest, blockBytes));
     }

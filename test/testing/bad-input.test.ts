@@ -9,6 +9,7 @@ import { FdListener } from '../../src/fd-socket.ts';
 import {
   arp,
   requestNumbers,
+  type SendOptions,
   TestGuest,
   type TestGuestOptions,
   VIRTQ_DESC_F_AVAIL,
@@ -54,6 +55,8 @@ describe('options', () => {
     ['receiveBufferBytes', { receiveBufferBytes: Number.POSITIVE_INFINITY }],
     ['receiveBuffers', { receiveBuffers: 257 }],
     ['pieces', { receiveLayout: { pieces: [0] } }],
+    ['pieces', { receiveLayout: { pieces: 12 } }],
+    ['receiveLayout', { receiveLayout: 12 }],
     ['pieces', { receiveLayout: { pieces: [3000] } }],
     ['timeoutMs', { timeoutMs: -1 }],
     ['timeoutMs', { timeoutMs: Number.NaN }],
@@ -106,12 +109,25 @@ describe('frames', () => {
     ['pieces', { pieces: [0, 60] }],
     ['pieces', { pieces: [2.5] }],
     ['pieces', { pieces: [2000] }],
+    ['pieces', { pieces: 12 }],
     ['header', { header: new Uint8Array(11) }],
+    ['header', { header: 12 }],
+    ['header.gsoSize', { header: { gsoSize: 65536 } }],
+    ['header.flags', { header: { flags: -1 } }],
     ['timeoutMs', { timeoutMs: -1 }],
+    ['options', null],
   ])('a wrong %s is refused, %#', async (words, wrong) => {
     const guest = await network.connect(0);
-    await expect(guest.send(frameBetween(0, 1), wrong)).rejects.toThrow(coded('BAD_OPTION', words));
+    await expect(guest.send(frameBetween(0, 1), wrong as SendOptions)).rejects.toThrow(
+      coded('BAD_OPTION', words),
+    );
     await expectDelivery(guest, await network.connect(1), [frameBetween(0, 1)]);
+  });
+
+  test('what is no array of frames is refused', async () => {
+    const guest = await network.connect(0);
+    const frames = 7 as unknown as Uint8Array[];
+    await expect(guest.sendAll(frames)).rejects.toThrow(coded('BAD_OPTION', 'frames'));
   });
 
   test('an indirect table that was not agreed on is refused', async () => {
@@ -260,6 +276,12 @@ describe('expect()', () => {
           '(arp.targetIp is 10.0.0.2, not 10.0.0.9) within 50 ms',
       ),
     );
+  });
+
+  test.each([undefined, null, 7])('%s is no matcher', async (matcher) => {
+    const guest = await network.connect(0);
+    const expecting = guest.expect(matcher as unknown as Uint8Array);
+    await expect(expecting).rejects.toThrow(coded('BAD_OPTION', 'matcher'));
   });
 
   test.each([-1, Number.NaN])('within: %d is refused', async (within) => {

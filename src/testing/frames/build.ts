@@ -268,6 +268,7 @@ function padded(name: string, options: Uint8Array): Uint8Array {
 
 function bytesOf(payload: Uint8Array | string): Uint8Array {
   const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
+  if (!(bytes instanceof Uint8Array)) throw badField('payload', bytes, 'bytes or text');
   if (bytes.length > ipBytesMax) throw badField('payload', bytes.length, 'at most 65535 bytes');
   return bytes;
 }

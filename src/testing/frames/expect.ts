@@ -5,7 +5,7 @@
 
 import { TsvswitchError } from '../../errors.ts';
 import { describe } from './describe.ts';
-import { describeMatcher, differences, type FrameMatcher } from './match.ts';
+import { checkMatcher, describeMatcher, differences, type FrameMatcher } from './match.ts';
 import { type ParsedFrame, parse } from './parse.ts';
 
 /** How long to wait for a frame. */
@@ -24,13 +24,15 @@ const shownMax = 5;
 
 /**
  * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what was
- * expected, what came instead and where it differs, or as the source does for any other reason.
+ * expected, what came instead and where it differs; with BAD_OPTION for what is no matcher; or as the
+ * source does for any other reason.
  */
 export async function expectFrame(
   source: FrameSource,
   matcher: FrameMatcher,
   { within = 1000 }: ExpectOptions = {},
 ): Promise<ParsedFrame> {
+  checkMatcher(matcher);
   const deadlineMs = performance.now() + within;
   const others: string[] = [];
   let count = 0;
@@ -55,6 +57,7 @@ export async function expectFrame(
 
 /** The frame, parsed, if it matches. Throws FRAME_MISMATCH, saying where it differs. */
 export function assertFrame(frame: Uint8Array, matcher: FrameMatcher): ParsedFrame {
+  checkMatcher(matcher);
   const found = differences(frame, matcher);
   if (found.length === 0) return parse(frame);
   throw new TsvswitchError(

@@ -6,6 +6,7 @@
  * that says whether a value will do. Pure.
  */
 
+import { TsvswitchError } from '../../errors.ts';
 import { canonicalAddress } from './address.ts';
 import { describe, headline } from './describe.ts';
 import type { FrameLayers, LayerName, VlanLayer } from './layers.ts';
@@ -33,6 +34,12 @@ export type FramePattern = {
 export type FrameMatcher = FramePattern | Uint8Array | ((frame: ParsedFrame) => boolean);
 
 const ethernetBytes = 14;
+
+/** Throws BAD_OPTION for what a call without types may give. */
+export function checkMatcher(matcher: FrameMatcher): void {
+  if (typeof matcher === 'function' || (typeof matcher === 'object' && matcher !== null)) return;
+  throw new TsvswitchError('BAD_OPTION', `matcher: ${matcher} is no pattern, frame or function`);
+}
 
 /** Where a frame differs from what is expected; empty if it does not. */
 export function differences(frame: Uint8Array, matcher: FrameMatcher): string[] {

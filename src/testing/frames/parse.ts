@@ -60,11 +60,9 @@ type PseudoSum = (protocol: number, lengthBytes: number) => number;
 
 /** The layers of a frame of at least 14 bytes. Throws BAD_FRAME if it is shorter. */
 export function parse(bytes: Uint8Array): ParsedFrame {
-  if (bytes.length < ethernetBytes) {
-    throw new TsvswitchError(
-      'BAD_FRAME',
-      `a frame of ${bytes.length} bytes has no Ethernet header`,
-    );
+  if (!(bytes instanceof Uint8Array) || bytes.length < ethernetBytes) {
+    const given = bytes instanceof Uint8Array ? `${bytes.length} bytes` : typeof bytes;
+    throw new TsvswitchError('BAD_FRAME', `${given} instead of a frame of 14 bytes or more`);
   }
   const view = viewOf(bytes);
   const vlans: VlanLayer[] = [];

@@ -156,6 +156,19 @@ test.each([
       }),
   ],
   ['a frame to parse', () => parse(new Uint8Array(13))],
+  ['text as a frame', () => parse('frame' as unknown as Uint8Array)],
+  [
+    'an absent address',
+    () => udp4({ sourcePort: 1, targetPort: 2 } as unknown as Parameters<typeof udp4>[0]),
+  ],
+  [
+    'a number as a payload',
+    () =>
+      build({
+        ethernet: { to: '52:54:00:00:00:02', from: '52:54:00:00:00:01' },
+        payload: 7 as unknown as string,
+      }),
+  ],
 ])('%s that cannot be is refused with a code', (_, attempt) => {
   expect(attempt).toThrow(expect.objectContaining({ code: 'BAD_FRAME' }));
 });
