@@ -10,11 +10,12 @@ import type {
 
 export function statusText(status: LabStatus): string {
   const { machines } = status;
-  const crashes = [{ name: 'the switch', ...status.switch }, ...machines].flatMap((part) =>
-    part.state === 'crashed'
-      ? [`\n${part.name} ended unasked; the end of its log:\n${part.log}`]
-      : [],
-  );
+  const crashes = [
+    ...(status.switch.state === 'crashed'
+      ? [`\nthe switch ended unasked; the end of its log:\n${status.switch.log}`]
+      : []),
+    ...machines.flatMap((machine) => (machine.state === 'crashed' ? [`\n${machine.log}`] : [])),
+  ];
   const differing = machines.filter(({ differs }) => differs).map(({ name }) => name);
   return [
     `lab ${status.name}, switch ${lifeText(status.switch)}`,
