@@ -4,6 +4,9 @@ export { Bridge, type FdbRecord } from './bridge.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
 export type { EventStreamOptions, SwitchEvent } from './events.ts';
 export type { ListenOptions } from './fd-socket.ts';
+export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
+export type { Link, NetworkChange, PortName } from './impairment/network-change.ts';
+export type { Schedule, ScheduleStep } from './impairment/schedule.ts';
 export type { HostPort, HostWaitOptions } from './port/host.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
 export type {

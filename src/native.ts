@@ -94,6 +94,32 @@ export interface FdbEntry {
   readonly ageSeconds: number;
 }
 
+/**
+ * How a link fares (native/core/link.h). Probabilities are 0 to 1, all other numbers whole; zeros
+ * everywhere pass every frame at once.
+ */
+export interface LinkSettings {
+  readonly seed: bigint;
+  readonly blackhole: boolean;
+  /** Without a VLAN tag; 0: any. */
+  readonly frameBytesMax: number;
+  /** 0: no limit. */
+  readonly bitsPerSecond: number;
+  readonly queueBytes: number;
+  /** Gilbert-Elliott: the wire turns bad and good at a frame, and loses frames while it is. */
+  readonly turnsBad: number;
+  readonly turnsGood: number;
+  readonly lossGood: number;
+  readonly lossBad: number;
+  readonly delayNs: number;
+  /** At most delayNs. */
+  readonly jitterNs: number;
+  readonly duplicate: number;
+  readonly corrupt: number;
+  readonly reorder: number;
+  readonly reorderNs: number;
+}
+
 /** The data plane: bridges of ports with queues, workers. Bridges, ports and queues are small integers. */
 export interface Dataplane {
   /** Makes a bridge and returns its number. Entries not seen for this long are forgotten; 0 keeps them. */
@@ -118,6 +144,13 @@ export interface Dataplane {
   setMemory(port: number, regions: readonly MappedRegion[]): void;
   addMemoryRegion(port: number, region: MappedRegion): void;
   removeMemoryRegion(port: number, region: MemoryRegion): void;
+  /**
+   * How frames fare from one port to another, from the guest of a port (`to` is -1) or to it (`from` is
+   * -1); without settings they pass. Later settings change the link where it is.
+   */
+  setLink(from: number, to: number, settings: LinkSettings | undefined): void;
+  /** Cuts ports on different sides off from each other, in place of an earlier partition. */
+  setPartition(sides: readonly (readonly number[])[]): void;
   /** The negotiated virtio features; only while no queue runs. */
   setFeatures(port: number, features: bigint): void;
   /** From now on frames of more bytes behind Ethernet's header are kept from the guest; setFeatures forgets it. */
@@ -150,8 +183,11 @@ export interface Dataplane {
   flushFdb(bridge: number): void;
   /** Forgets what was learned behind a port. */
   flushPort(port: number): void;
-  /** counters[(port * queuesPerPort + queue) * countersPerQueue + i] is counterNames[i]. */
-  readonly counters: BigUint64Array;
+  /**
+   * The counters of a port, which go on counting: [queue * countersPerQueue + i] is counterNames[i].
+   * To be asked for once for each port.
+   */
+  counters(port: number): BigUint64Array;
   /** With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved. */
   step(rounds: number): number;
   /** Moves a manual clock, doing on the way what is due. */
@@ -179,8 +215,6 @@ export interface Native {
   openDataplane(options: DataplaneOptions): Dataplane;
   readonly counterNames: readonly string[];
   readonly countersPerQueue: number;
-  /** The stride of ports in the counters. */
-  readonly queuesPerPort: number;
   readonly queuePairsMax: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;

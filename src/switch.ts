@@ -12,11 +12,12 @@
  * The frames themselves never come by here: the workers (native/core/worker.h) move them.
  */
 
+import { randomInt } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
-import { ManualClock } from './clock.ts';
+import { ManualClock, machineClock } from './clock.ts';
 import { TsvswitchError } from './errors.ts';
 import {
   type EventStreamOptions,
@@ -24,6 +25,9 @@ import {
   type SwitchEventMap,
   streamEvents,
 } from './events.ts';
+import type { Impairment } from './impairment/impairment.ts';
+import { type Link, Network, type PortName } from './impairment/network-change.ts';
+import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
 import { HostPort } from './port/host.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
@@ -41,6 +45,8 @@ export interface SwitchOptions {
   readonly ageingSeconds?: number;
   /** `manual`: no threads, and time stands still but for step() and advance(). */
   readonly clock?: 'machine' | 'manual';
+  /** What impairments draw their chance from, an integer; drawn itself unless given. */
+  readonly seed?: number;
 }
 
 interface PlaceOptions {
@@ -71,12 +77,18 @@ const int32Max = 2 ** 31 - 1;
 /** Longer than any test, and exact as a number of nanoseconds. */
 const advanceMsMax = 2 ** 32;
 const defaultBridge = 'default';
+/** As far as randomInt() goes. */
+const seedMax = 2 ** 48 - 1;
 
 export class Switch extends EventEmitter<SwitchEventMap> {
   /** The bridge of ports that name none. */
   readonly bridge: Bridge;
   readonly #dataplane: Dataplane;
   readonly workers: number;
+  /** With the same seed, the same frames meet the same fate on every link. */
+  readonly seed: number;
+  readonly #network: Network;
+  readonly #schedules = new Set<Schedule>();
   readonly #bridges = new Map<string, Bridge>();
   readonly #ports = new Map<number, SwitchPort>();
   readonly #ageingSeconds: number;
@@ -111,6 +123,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
         'clock: a switch whose clock is manual has no threads; leave workers and cpus out',
       );
     }
+    this.seed = integer('seed', options.seed ?? randomInt(seedMax), 0, Number.MAX_SAFE_INTEGER);
     this.#clock = manual ? new ManualClock() : undefined;
     this.#dataplane = native().openDataplane({
       workers,
@@ -124,6 +137,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
     }
     this.bridge = this.#bridgeNamed(defaultBridge);
+    this.#network = new Network(this.#dataplane, this.seed, (name) => this.port(name));
   }
 
   /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
@@ -165,6 +179,42 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return port;
   }
 
+  /**
+   * Makes a link as bad as said from now on, in place of what it was; `{}` makes it whole. What it holds
+   * back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
+   */
+  impair(link: Link, impairment: Impairment): void {
+    this.#checkOpen();
+    this.#network.prepare({ link, impairment })();
+  }
+
+  /**
+   * Cuts ports on different sides off from each other, in place of an earlier partition; ports on no side
+   * hear all. Frames that are under way beyond their bridge still arrive. Throws as impair() does.
+   */
+  partition(...sides: readonly (readonly PortName[])[]): void {
+    this.#checkOpen();
+    this.#network.prepare({ partition: sides })();
+  }
+
+  /** Ends the partition. */
+  heal(): void {
+    this.#checkOpen();
+    this.#network.prepare({ heal: true })();
+  }
+
+  /**
+   * Begins to change links and partitions over time. All steps are checked before the first is made.
+   * Throws as impair() does. Ends with the switch.
+   */
+  schedule(steps: readonly ScheduleStep[]): Schedule {
+    this.#checkOpen();
+    const schedule = new Schedule(this.#network, this.#clock ?? machineClock, steps);
+    this.#schedules.add(schedule);
+    void schedule.done.then(() => this.#schedules.delete(schedule));
+    return schedule;
+  }
+
   /** Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns frames. */
   step(rounds = 1): number {
     this.#manualClock();
@@ -199,6 +249,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#balancing);
+    for (const schedule of this.#schedules) schedule.end();
     for (const port of this.ports) this.removePort(port);
     this.#dataplane.close();
     this.emit('closed');

@@ -68,15 +68,6 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
   // Events alone keep no process alive; ports do, through their sockets.
   on_event_.Unref(env);
   napi_add_env_cleanup_hook(env, OnTeardown, this);
-
-  struct Kept {
-    std::shared_ptr<QueueCounters[]> counters;
-  };
-  auto* kept = new Kept{dataplane_->counters()};
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      env, kept->counters.get(), Dataplane::kCountersBytes, [](Napi::Env, void*, Kept* k) { delete k; },
-      kept);
-  Value().Set("counters", Napi::BigUint64Array::New(env, Dataplane::kCountersBytes / 8, buffer, 0));
 }
 
 void DataplaneObject::Shutdown() {
@@ -165,6 +156,16 @@ Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
 void DataplaneObject::RemovePort(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
   dataplane_->RemovePort(port);
+}
+
+Napi::Value DataplaneObject::Counters(const Napi::CallbackInfo& info) {
+  using Kept = std::shared_ptr<QueueCounters[]>;
+  const uint16_t port = PortArgument(info);
+  auto* kept = new Kept(dataplane_->Counters(port));
+  const size_t bytes = dataplane_->QueueCount(port) * sizeof(QueueCounters);
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      info.Env(), kept->get(), bytes, [](Napi::Env, void*, Kept* k) { delete k; }, kept);
+  return Napi::BigUint64Array::New(info.Env(), bytes / sizeof(uint64_t), buffer, 0);
 }
 
 void DataplaneObject::SetMemory(const Napi::CallbackInfo& info) {
@@ -327,6 +328,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
       env, "Dataplane",
       {InstanceMethod<&DataplaneObject::AddPort>("addPort"),
        InstanceMethod<&DataplaneObject::RemovePort>("removePort"),
+       InstanceMethod<&DataplaneObject::Counters>("counters"),
        InstanceMethod<&DataplaneObject::SetMemory>("setMemory"),
        InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
        InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
@@ -350,6 +352,8 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::HostReceive>("hostReceive"),
        InstanceMethod<&DataplaneObject::HostDrained>("hostDrained"),
        InstanceMethod<&DataplaneObject::HostRequestCall>("hostRequestCall"),
+       InstanceMethod<&DataplaneObject::SetLink>("setLink"),
+       InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
        InstanceMethod<&DataplaneObject::Step>("step"),
        InstanceMethod<&DataplaneObject::Advance>("advance"),
        InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
@@ -376,7 +380,6 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
 #undef X
   exports.Set("counterNames", names);
   exports.Set("countersPerQueue", kCountersPerQueue);
-  exports.Set("queuesPerPort", kQueuesPerPort);
   exports.Set("queuePairsMax", kQueuePairsMax);
   exports.Set("portsMax", kPortsMax);
   exports.Set("memorySlotsMax", kMemorySlotsMax);

@@ -1,6 +1,6 @@
 // The data plane as a JavaScript object: what its methods are, and what they share.
 //
-// dataplane.cc has its life, ports and queues; network.cc what ports are joined by: bridges, ports of
+// dataplane.cc has its life, ports and queues; network.cc what joins ports or keeps them apart, ports of
 // this process, and the clock of a data plane without threads.
 //
 // Thread: the JavaScript thread of the environment, except Notify (any worker).
@@ -39,6 +39,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
 
   Napi::Value AddPort(const Napi::CallbackInfo& info);
   void RemovePort(const Napi::CallbackInfo& info);
+  Napi::Value Counters(const Napi::CallbackInfo& info);
   void SetMemory(const Napi::CallbackInfo& info);
   void AddMemoryRegion(const Napi::CallbackInfo& info);
   void RemoveMemoryRegion(const Napi::CallbackInfo& info);
@@ -68,6 +69,9 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   Napi::Value HostReceive(const Napi::CallbackInfo& info);
   Napi::Value HostDrained(const Napi::CallbackInfo& info);
   void HostRequestCall(const Napi::CallbackInfo& info);
+  uint16_t LinkEndArgument(const Napi::CallbackInfo& info, size_t index);
+  void SetLink(const Napi::CallbackInfo& info);
+  void SetPartition(const Napi::CallbackInfo& info);
   Napi::Value Step(const Napi::CallbackInfo& info);
   Dataplane& Manual(Napi::Env env);
   void Advance(const Napi::CallbackInfo& info);

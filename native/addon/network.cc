@@ -1,4 +1,5 @@
-// What joins the ports of a data plane: bridges and ports of this process; and its manual clock.
+// What joins the ports of a data plane, or keeps them apart: bridges, impaired links and partitions; ports
+// of this process; and the manual clock.
 
 #include <cstring>
 #include <string>
@@ -27,6 +28,42 @@ FrameBatch FrameBatchArguments(const Napi::CallbackInfo& info) {
   }
   Napi::Uint32Array array = lengths.As<Napi::Uint32Array>();
   return {bytes, array.Data(), static_cast<uint32_t>(array.ElementLength())};
+}
+
+double NumberField(const Napi::Object& object, const char* name, double max) {
+  const Napi::Value value = object.Get(name);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  // Also false for what is not a number.
+  if (number >= 0 && number <= max) return number;
+  throw BadField(object.Env(), name, "a number from 0 to " + std::to_string(max));
+}
+
+uint64_t WholeField(const Napi::Object& object, const char* name) {
+  constexpr double kWholeMax = 0x1p53;
+  return static_cast<uint64_t>(NumberField(object, name, kWholeMax));
+}
+
+LinkSettings ToLinkSettings(const Napi::Object& object) {
+  const auto chance = [&object](const char* name) { return NumberField(object, name, 1); };
+  LinkSettings settings = {.seed = AddressField(object, "seed"),
+                           .blackhole = object.Get("blackhole").ToBoolean(),
+                           .frame_bytes_max = IntegerField(object, "frameBytesMax", 0, UINT32_MAX),
+                           .bits_per_second = WholeField(object, "bitsPerSecond"),
+                           .queue_bytes = IntegerField(object, "queueBytes", 0, UINT32_MAX),
+                           .turns_bad = chance("turnsBad"),
+                           .turns_good = chance("turnsGood"),
+                           .loss_good = chance("lossGood"),
+                           .loss_bad = chance("lossBad"),
+                           .delay_ns = WholeField(object, "delayNs"),
+                           .jitter_ns = WholeField(object, "jitterNs"),
+                           .duplicate = chance("duplicate"),
+                           .corrupt = chance("corrupt"),
+                           .reorder = chance("reorder"),
+                           .reorder_ns = WholeField(object, "reorderNs")};
+  if (settings.jitter_ns > settings.delay_ns) {
+    throw BadField(object.Env(), "jitterNs", "at most delayNs");
+  }
+  return settings;
 }
 
 }  // namespace
@@ -146,6 +183,51 @@ void DataplaneObject::HostRequestCall(const Napi::CallbackInfo& info) {
   } else {
     dataplane_->HostTransmitqOf(port).RequestCall();
   }
+}
+
+// Throws BAD_OPTION unless there is such a port; -1 stands for any.
+uint16_t DataplaneObject::LinkEndArgument(const Napi::CallbackInfo& info, size_t index) {
+  const int64_t port = IntegerArgument(info, index, "port", -1, kPortsMax - 1);
+  if (port == -1) return kNoPort;
+  if (!Open(info.Env()).HasPort(static_cast<uint16_t>(port))) {
+    throw CodedError(info.Env(), "BAD_OPTION", "there is no port " + std::to_string(port));
+  }
+  return static_cast<uint16_t>(port);
+}
+
+void DataplaneObject::SetLink(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  const uint16_t from = LinkEndArgument(info, 0);
+  const uint16_t to = LinkEndArgument(info, 1);
+  if (from == to) throw CodedError(info.Env(), "BAD_OPTION", "a link has two ends");
+  if (info[2].IsUndefined()) {
+    dataplane.SetLink(from, to, nullptr);
+    return;
+  }
+  const LinkSettings settings = ToLinkSettings(ObjectArgument(info, 2, "settings"));
+  dataplane.SetLink(from, to, &settings);
+}
+
+void DataplaneObject::SetPartition(const Napi::CallbackInfo& info) {
+  Dataplane& dataplane = Open(info.Env());
+  if (!info[0].IsArray()) throw BadField(info.Env(), "sides", "an array of arrays of ports");
+  const Napi::Array list = info[0].As<Napi::Array>();
+  std::vector<std::vector<uint16_t>> sides;
+  for (uint32_t i = 0; i < list.Length() && i < kPortsMax; ++i) {
+    const Napi::Value side = list[i];
+    if (!side.IsArray()) throw BadField(info.Env(), "sides", "an array of arrays of ports");
+    const Napi::Array members = side.As<Napi::Array>();
+    sides.emplace_back();
+    for (uint32_t k = 0; k < members.Length(); ++k) {
+      const Napi::Value member = members[k];
+      const int64_t port = member.IsNumber() ? member.As<Napi::Number>().Int64Value() : -1;
+      if (port < 0 || port >= kPortsMax || !dataplane.HasPort(static_cast<uint16_t>(port))) {
+        throw BadField(info.Env(), "sides", "an array of arrays of ports");
+      }
+      sides.back().push_back(static_cast<uint16_t>(port));
+    }
+  }
+  dataplane.SetPartition(sides);
 }
 
 Dataplane& DataplaneObject::Manual(Napi::Env env) {

@@ -19,7 +19,7 @@ namespace tsvswitch {
   X(kNotifications, "notifications")               /* writes to the call eventfd */             \
   X(kDropsNoBuffer, "dropsNoBuffer")               /* receiveq: the driver offers no buffer */  \
   X(kDropsBufferTooSmall, "dropsBufferTooSmall")   /* receiveq: frame does not fit, no merge */ \
-  X(kDropsOverMtu, "dropsOverMtu")                 /* receiveq: frame exceeds its guest's MTU */ \
+  X(kDropsOverMtu, "dropsOverMtu")                 /* frame exceeds its guest's, or a link's, MTU */ \
   X(kDropsNotReady, "dropsNotReady")               /* receiveq 0: not started or not enabled */ \
   X(kDropsUnsegmentable, "dropsUnsegmentable")     /* receiveq: headers changed since checked */   \
   X(kDropsDisabled, "dropsDisabled")               /* transmitq: started but not enabled */       \
@@ -28,7 +28,17 @@ namespace tsvswitch {
   X(kDropsBadHeader, "dropsBadHeader")             /* transmitq: offload not negotiated */      \
   X(kDropsBadSource, "dropsBadSource")             /* transmitq: source is a group address or 0 */ \
   X(kDropsHairpin, "dropsHairpin")                 /* transmitq: destination is on this port */ \
-  X(kDropsNoDestination, "dropsNoDestination")     /* transmitq: no other port on the bridge */
+  X(kDropsNoDestination, "dropsNoDestination")     /* transmitq: no other port on the bridge */ \
+  /* Impaired links. Where frames enter from a guest: transmitq; elsewhere: receiveq 0. */        \
+  X(kDropsBlackhole, "dropsBlackhole")             /* nothing passes */                           \
+  X(kDropsPartitioned, "dropsPartitioned")         /* sender on another side of a partition */    \
+  X(kDropsOverRate, "dropsOverRate")               /* the queue in front of a rate is full */     \
+  X(kDropsLost, "dropsLost")                       /* by chance */                                \
+  X(kDropsHeldOverflow, "dropsHeldOverflow")       /* too many frames are held back already */    \
+  X(kHeldFrames, "heldFrames")                     /* copies held back, each until it was due */  \
+  X(kDuplicatedFrames, "duplicatedFrames")         /* sent on twice */                            \
+  X(kReorderedFrames, "reorderedFrames")           /* held so long that others pass */            \
+  X(kCorruptedFrames, "corruptedFrames")           /* one bit inverted */
 
 enum Counter : uint32_t {
 #define X(name, text) name,

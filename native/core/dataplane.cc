@@ -3,7 +3,6 @@
 #include "dataplane.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,15 +27,6 @@ int Unblocking(int fd) {
   return fd;
 }
 
-// Pages of zeroes that are only there once they are written: most ports use few of their queues.
-std::shared_ptr<QueueCounters[]> MapCounters() {
-  void* mapped = mmap(nullptr, Dataplane::kCountersBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  assert(mapped != MAP_FAILED);
-  return {static_cast<QueueCounters*>(mapped),
-          [](QueueCounters* counters) { munmap(counters, Dataplane::kCountersBytes); }};
-}
-
 std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
   if ((features & VIRTIO_F_RING_PACKED) != 0) return std::make_unique<PackedQueue>();
   return std::make_unique<SplitQueue>();
@@ -45,7 +35,7 @@ std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
 }  // namespace
 
 Dataplane::Dataplane(const Options& options)
-    : clock_(options.manual), counters_(MapCounters()) {
+    : clock_(options.manual) {
   assert(!options.manual || options.worker_cpus.size() == 1);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) {
@@ -95,11 +85,10 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
     port->queues[i].port = port.get();
     port->queues[i].index = i;
-    port->queues[i].counters = &counters_[number * kQueuesPerPort + i];
+    port->queues[i].counters = &port->counters[i];
   }
   if (number == ports_.size()) ports_.emplace_back();
   const PauseAll pause(*this);
-  for (Queue& queue : port->queues) *queue.counters = {};
   std::vector<Port*>& members = port->bridge->members;
   if (number >= members.size()) members.resize(number + size_t{1});
   members[number] = port.get();
@@ -115,6 +104,13 @@ void Dataplane::RemovePort(uint16_t port) {
     removed = std::move(ports_[port]);
     removed->bridge->members[port] = nullptr;
     removed->bridge->fdb.Flush(port);
+    for (auto& worker : workers_) {
+      if (worker->wire() != nullptr) worker->wire()->held().Forget(*removed);
+    }
+    // The number may soon be another port's.
+    for (auto& other : ports_) {
+      if (other != nullptr && other->impairment != nullptr) other->impairment->from_port.erase(port);
+    }
   }
   for (Queue& queue : removed->queues) {
     CloseFd(queue.call_fd);
@@ -230,6 +226,15 @@ Worker& Dataplane::LeastLoadedWorker() {
   });
 }
 
+void Dataplane::Assign(Queue& transmitq, Worker& worker) {
+  for (auto& other : workers_) {
+    if (other.get() == &worker || other->wire() == nullptr) continue;
+    const uint32_t lost = other->wire()->held().GiveTo(worker.wire()->held(), transmitq);
+    transmitq.counters->Add(kDropsHeldOverflow, lost);
+  }
+  worker.Poll(transmitq);
+}
+
 uint32_t Dataplane::WorkerOf(uint16_t port, uint32_t transmitq) {
   const Queue& queue = QueueAt(port, transmitq);
   assert(queue.started && queue.is_transmitq());
@@ -243,7 +248,7 @@ void Dataplane::AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker)
   const uint32_t old = WorkerOf(port, transmitq);
   const PauseAll pause(*this);
   workers_[old]->Unpoll(queue);
-  workers_[worker]->Poll(queue);
+  Assign(queue, *workers_[worker]);
 }
 
 RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart& start) {
@@ -270,7 +275,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
   FindReceivers(at);
-  if (started.is_transmitq()) LeastLoadedWorker().Poll(started);
+  if (started.is_transmitq()) Assign(started, LeastLoadedWorker());
   return RingResult::kOk;
 }
 

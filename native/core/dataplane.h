@@ -65,6 +65,12 @@ class Dataplane {
 
   // The number of a new port, or kNoPort if there are kPortsMax.
   uint16_t AddPort(uint32_t queue_pairs, uint32_t bridge);
+  // How frames fare from one port to another, from a guest (`to` is kNoPort) or to one (`from` is
+  // kNoPort). Without settings they pass; with others than before the link goes on where it is.
+  void SetLink(uint16_t from, uint16_t to, const LinkSettings* settings);
+  // Cuts ports on different sides off from each other, all at once and in place of an earlier
+  // partition; none with no sides. Ports on no side talk with all.
+  void SetPartition(const std::vector<std::vector<uint16_t>>& sides);
   // A port of this process (host_queue.h), whose one queue pair runs from the start.
   uint16_t AddHostPort(uint32_t bridge);
   void RemovePort(uint16_t port);
@@ -132,9 +138,8 @@ class Dataplane {
     return static_cast<uint32_t>(PortAt(port).queues.size());
   }
 
-  // counters()[port * kQueuesPerPort + queue]. May be kept longer than the data plane.
-  std::shared_ptr<QueueCounters[]> counters() { return counters_; }
-  static constexpr size_t kCountersBytes = sizeof(QueueCounters) * kPortsMax * kQueuesPerPort;
+  // One for each queue of the port, zeros when it was added. May be kept longer than the port.
+  std::shared_ptr<QueueCounters[]> Counters(uint16_t port) { return PortAt(port).counters; }
 
   // The next event of any worker; false if there is none.
   bool PopEvent(Event* event);
@@ -156,7 +161,10 @@ class Dataplane {
   Queue& QueueAt(uint16_t port, uint32_t queue);
   void ReplaceFd(int& place, int fd);
   Worker& LeastLoadedWorker();
+  // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
+  void Assign(Queue& transmitq, Worker& worker);
   void Settle();
+  static void DropIfWhole(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   static void FindReceivers(Port& port);
   static void Resume(Queue& queue, const Virtqueue::Rings& rings);
@@ -168,7 +176,6 @@ class Dataplane {
   Bridges bridges_;
   std::vector<std::unique_ptr<Port>> ports_;  // by number
   std::vector<std::unique_ptr<Worker>> workers_;  // last of these: they stop before the others go
-  const std::shared_ptr<QueueCounters[]> counters_;
 };
 
 }  // namespace tsvswitch

@@ -24,6 +24,13 @@ uint64_t Dataplane::Step(uint32_t rounds) {
 void Dataplane::Advance(uint64_t ns) {
   const uint64_t end_ns = clock_.NowNs() + ns;
   Settle();
+  // Every turn moves the clock on, unless settling was given up.
+  for (uint64_t due_ns = workers_.front()->next_due_ns(); due_ns <= end_ns;
+       due_ns = workers_.front()->next_due_ns()) {
+    if (due_ns <= clock_.NowNs()) break;
+    clock_.AdvanceTo(due_ns);
+    Settle();
+  }
   clock_.AdvanceTo(end_ns);
   Settle();
 }
@@ -55,8 +62,63 @@ uint16_t Dataplane::AddHostPort(uint32_t bridge) {
   const PauseAll pause(*this);
   for (Queue& queue : port.queues) queue.started = queue.enabled = true;
   FindReceivers(port);
-  LeastLoadedWorker().Poll(port.queues[1]);
+  Assign(port.queues[1], LeastLoadedWorker());
   return number;
+}
+
+void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings) {
+  assert((from == kNoPort || HasPort(from)) && (to == kNoPort || HasPort(to)));
+  assert(from != to);
+  Port& port = PortAt(to == kNoPort ? from : to);
+  // What takes memory is made before the pause, and what is no longer needed goes after it.
+  auto impairment = std::make_unique<Impairment>();
+  std::unique_ptr<Link> link;
+  std::vector<std::unique_ptr<Wire>> wires;
+  if (settings != nullptr) {
+    link = std::make_unique<Link>(*settings);
+    while (workers_.front()->wire() == nullptr && wires.size() < workers_.size()) {
+      // Seeded like the rest, so that with a manual clock all bytes are the same each time.
+      wires.push_back(std::make_unique<Wire>(clock_, static_cast<uint32_t>(settings->seed)));
+    }
+  }
+  const PauseAll pause(*this);
+  for (size_t i = 0; i < wires.size(); ++i) workers_[i]->SetWire(std::move(wires[i]));
+  if (port.impairment == nullptr) port.impairment.swap(impairment);
+  Impairment& present = *port.impairment;
+  std::unique_ptr<Link>& place = to == kNoPort     ? present.from_guest
+                                 : from == kNoPort ? present.to_guest
+                                                   : present.from_port[from];
+  if (place != nullptr && settings != nullptr) {
+    place->Set(*settings);
+  } else {
+    place.swap(link);
+  }
+  if (settings == nullptr && from != kNoPort && to != kNoPort) present.from_port.erase(from);
+  DropIfWhole(port);
+}
+
+void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
+  std::vector<uint16_t> side_of(ports_.size(), 0);
+  for (size_t side = 0; side < sides.size(); ++side) {
+    for (const uint16_t port : sides[side]) side_of[port] = static_cast<uint16_t>(side + 1);
+  }
+  const PauseAll pause(*this);
+  for (size_t number = 0; number < ports_.size(); ++number) {
+    Port* const port = ports_[number].get();
+    if (port == nullptr) continue;
+    if (port->impairment == nullptr) port->impairment = std::make_unique<Impairment>();
+    port->impairment->side = side_of[number];
+    DropIfWhole(*port);
+  }
+}
+
+// A port that nothing is wrong with pays nothing.
+void Dataplane::DropIfWhole(Port& port) {
+  const Impairment& impairment = *port.impairment;
+  if (impairment.from_guest == nullptr && impairment.to_guest == nullptr &&
+      impairment.from_port.empty() && impairment.side == 0) {
+    port.impairment.reset();
+  }
 }
 
 HostTransmitq& Dataplane::HostTransmitqOf(uint16_t port) {

@@ -14,13 +14,6 @@ namespace {
 
 constexpr uint64_t kGroupBit = uint64_t{1} << 40;
 
-uint64_t LoadMac(const uint8_t* at) {
-  // Eight bytes are there: an Ethernet header is 14 and addresses begin at 0 and 6.
-  uint64_t word;
-  std::memcpy(&word, at, sizeof(word));
-  return __builtin_bswap64(word) >> 16;
-}
-
 }  // namespace
 
 uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
@@ -30,8 +23,12 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
       transmitq.ring->Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
   if (taken != 0) {
     if (transmitq.enabled) [[likely]] {
-      Route(transmitq, Parse(transmitq, taken), now_s);
-      DeliverPosted(*transmitq.port->bridge);
+      uint32_t frames = Parse(transmitq, taken);
+      if (transmitq.port->impairment != nullptr) [[unlikely]] {
+        frames = PassFromGuest(transmitq, frames);
+      }
+      Route(transmitq, frames, now_s);
+      DeliverPosted(*transmitq.port);
     } else {
       transmitq.counters->Add(kDropsDisabled, taken);
     }
@@ -54,7 +51,7 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
   Queue& transmitq = from.queues[1];
   Learn(transmitq, frames_[0].source, now_s, 0);
   Flood(transmitq, 0);
-  DeliverPosted(*from.bridge);
+  DeliverPosted(from);
 }
 
 // Fills frames_ with the frames that are fit to be forwarded; returns how many.
@@ -172,20 +169,26 @@ void Forwarder::Post(uint16_t port, uint32_t frame) {
   list.frame[list.count++] = static_cast<uint8_t>(frame);
 }
 
-void Forwarder::DeliverPosted(const Bridge& bridge) {
+void Forwarder::DeliverPosted(const Port& from) {
   for (uint32_t i = 0; i < posted_count_; ++i) {
-    Port& to = *bridge.members[posted_ports_[i]];
+    Port& to = *from.bridge->members[posted_ports_[i]];
     FrameList& list = posted_[to.number];
-    if (to.receivers.size() > 1) {
-      Spread(to, list);
-    } else {
-      // Without a receiver the frames are counted where a reader looks first.
-      deliverer_.Deliver(to.receivers.empty() ? to.queues[0] : *to.receivers[0], frames_, list);
-    }
+    if (to.impairment != nullptr) [[unlikely]] PassToPort(from, to, &list);
+    DeliverTo(to, list);
     list.count = 0;
-    HandleLostMemory(to, events_);
   }
   posted_count_ = 0;
+}
+
+void Forwarder::DeliverTo(Port& to, const FrameList& list) {
+  if (list.count == 0) [[unlikely]] return;
+  if (to.receivers.size() > 1) {
+    Spread(to, list);
+  } else {
+    // Without a receiver the frames are counted where a reader looks first.
+    deliverer_.Deliver(to.receivers.empty() ? to.queues[0] : *to.receivers[0], frames_, list);
+  }
+  HandleLostMemory(to, events_);
 }
 
 // Sends each frame to the receiveq of its flow: each queue once, every flow in order.

@@ -7,6 +7,9 @@
 //   deliver  per destination: claim buffers, copy, publish once, call once                (deliver)
 //   return   give the transmit buffers back, publish once, call once
 //
+// A port whose links are impaired (port.h) has them passed after parse and before deliver (wire.h). What
+// they hold back goes on from there in Release, when it is due.
+//
 // Does not: choose which queues are polled, sleep, or read clocks (worker.cc).
 // Thread: the worker that owns the Forwarder.
 
@@ -14,25 +17,35 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <utility>
 
 #include "chain.h"
 #include "deliver.h"
 #include "events.h"
 #include "frame.h"
 #include "port.h"
+#include "wire.h"
 
 namespace tsvswitch {
 
 class Forwarder {
  public:
   // `shared`: other workers may fill the same receiveqs.
-  Forwarder(EventRing& events, bool shared) : events_(events), deliverer_(events, shared) {}
+  Forwarder(EventRing& events, bool shared)
+      : events_(events), shared_(shared), deliverer_(events, shared) {}
 
   // Moves at most one batch; returns how many frames were taken.
   uint32_t Run(Queue& transmitq, uint32_t now_s);
 
   // Floods a frame as if the guest behind `from` had sent it; `frame` is ours and at least 14 bytes.
   void Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s);
+
+  // Needed as soon as a port of any bridge has an impaired link; nullptr until then.
+  void SetWire(std::unique_ptr<Wire> wire) { wire_ = std::move(wire); }
+  Wire* wire() { return wire_.get(); }
+  // Lets some of the frames go on that are due; returns how many. 0 if none is.
+  uint32_t Release(uint32_t now_s);
 
  private:
   uint32_t Parse(Queue& from, uint32_t taken);
@@ -42,11 +55,19 @@ class Forwarder {
   void Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now);
   void Flood(Queue& from, uint32_t frame);
   void Post(uint16_t port, uint32_t frame);
-  void DeliverPosted(const Bridge& bridge);
+  void DeliverPosted(const Port& from);
+  void DeliverTo(Port& to, const FrameList& list);
+  uint32_t PassFromGuest(Queue& from, uint32_t frames);
+  void PassToPort(const Port& from, Port& to, FrameList* list);
+  void PassToGuest(Port& to, FrameList* list);
+  std::unique_lock<Spinlock> LockLinks(Port& port);
+  void ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t now_s);
   void Spread(Port& to, const FrameList& list);
 
   EventRing& events_;
+  const bool shared_;
   Deliverer deliverer_;
+  std::unique_ptr<Wire> wire_;
 
   Chain chains_[kBatchFramesMax];
   Frame frames_[kBatchFramesMax];

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "offload.h"
 #include "slice.h"
@@ -18,6 +19,14 @@ struct Frame {
   Slice body;  // from the Ethernet header on
   Offload offload;
 };
+
+// The address at `at`, which is the first or second of an Ethernet header in private memory: eight bytes
+// are there.
+inline uint64_t LoadMac(const uint8_t* at) {
+  uint64_t word;
+  std::memcpy(&word, at, sizeof(word));
+  return __builtin_bswap64(word) >> 16;
+}
 
 // Frames of a batch, by number, in the order in which they were taken.
 struct FrameList {

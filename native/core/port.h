@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "dirty_log.h"
 #include "fdb.h"
 #include "guest_memory.h"
+#include "link.h"
 #include "spinlock.h"
 #include "virtqueue.h"
 
@@ -81,8 +83,19 @@ struct Bridge {
 };
 using Bridges = std::vector<std::unique_ptr<Bridge>>;
 
+// What is between a port and the others besides the bridge. A link's state is what Judge makes of it:
+// it changes during rounds, with several workers under the lock of the port's receiveq 0.
+struct Impairment {
+  std::unique_ptr<Link> from_guest;  // nullptr: frames pass
+  std::unique_ptr<Link> to_guest;
+  std::map<uint16_t, std::unique_ptr<Link>> from_port;  // to this guest, by number of the sender's port
+  uint16_t side = 0;  // of a partition: frames pass between ports of one side; 0: of none, they pass
+};
+
 struct Port {
-  explicit Port(uint32_t queue_pairs) : queues(2 * queue_pairs) {}
+  explicit Port(uint32_t queue_pairs)
+      : queues(2 * queue_pairs), counters(new QueueCounters[2 * queue_pairs]()) {}
+
 
   uint16_t number = 0;
   bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
@@ -99,6 +112,9 @@ struct Port {
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};
   std::vector<Queue> queues;
+  const std::shared_ptr<QueueCounters[]> counters;  // of each queue; control reads them during rounds
+  // nullptr for nearly all ports, which then pay one look at it per batch.
+  std::unique_ptr<Impairment> impairment;
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
 };

@@ -21,7 +21,7 @@ namespace {
 constexpr uint64_t kSweepStepMs = 4;
 constexpr uint32_t kSweepBuckets = Fdb::kBuckets / 256;
 // How long a frame may wait in a queue whose frontend gave no kick fd while the worker sleeps.
-constexpr int kPollingQueueSleepMs = 1;
+constexpr uint64_t kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
 
 }  // namespace
@@ -134,6 +134,7 @@ uint32_t Worker::Round() {
   for (Queue* queue : polled_) {
     if (queue->Served()) moved += forwarder_.Run(*queue, now_s);
   }
+  if (forwarder_.wire() != nullptr) [[unlikely]] moved += forwarder_.Release(now_s);
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
     for (const auto& bridge : bridges_) bridge->fdb.Sweep(kSweepBuckets, now_s);
@@ -151,6 +152,17 @@ bool Worker::AnythingOffered() {
   return false;
 }
 
+// How long to sleep at most, -1 for ever. Whole milliseconds before the next held frame is due: the rest
+// is polled, so that it goes on in time.
+int Worker::SleepMs(bool polling) {
+  constexpr uint64_t kHourMs = 3'600'000;
+  const uint64_t due_ns = next_due_ns();
+  if (due_ns == HeldFrames::kNever) return polling ? int{kPollingQueueSleepMs} : -1;
+  const uint64_t now_ns = clock_.NowNs();
+  const uint64_t due_ms = due_ns <= now_ns ? 0 : (due_ns - now_ns) / kNsPerMs;
+  return static_cast<int>(std::min(due_ms, polling ? kPollingQueueSleepMs : kHourMs));
+}
+
 void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   bool polling = false;
   for (Queue* queue : polled_) {
@@ -159,10 +171,10 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
     LogRing(*queue);
     polling = polling || queue->kick_fd < 0;
   }
-  if (!AnythingOffered()) {
+  if (const int ms = SleepMs(polling); ms != 0 && !AnythingOffered()) {
     round.unlock();
     epoll_event events[kWakeupsMax];
-    epoll_wait(epoll_fd_, events, kWakeupsMax, polling ? kPollingQueueSleepMs : -1);
+    epoll_wait(epoll_fd_, events, kWakeupsMax, ms);
     round.lock();
   }
   for (Queue* queue : polled_) {

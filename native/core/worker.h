@@ -66,6 +66,11 @@ class Worker {
   }
   // Visits every transmitq once; returns how many frames were moved. Public for a manual clock.
   uint32_t Round();
+  // All under a Pause.
+  Wire* wire() { return forwarder_.wire(); }
+  void SetWire(std::unique_ptr<Wire> wire) { forwarder_.SetWire(std::move(wire)); }
+  // When the next frame is due that a link holds back; HeldFrames::kNever if there is none.
+  uint64_t next_due_ns() { return wire() == nullptr ? HeldFrames::kNever : wire()->held().next_due_ns(); }
   size_t polled_count() const { return polled_.size(); }
 
   EventRing& events() { return events_; }
@@ -73,6 +78,7 @@ class Worker {
  private:
   void Main();
   void YieldToControl(std::unique_lock<std::mutex>& round);
+  int SleepMs(bool polling);
   void Sleep(std::unique_lock<std::mutex>& round);
   bool AnythingOffered();
   void Wake();

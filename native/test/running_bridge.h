@@ -102,7 +102,7 @@ class RunningBridge {
   }
 
   uint64_t Count(const Member& member, uint32_t queue, Counter counter) {
-    QueueCounters& counters = plane_->counters()[member.port * kQueuesPerPort + queue];
+    QueueCounters& counters = plane_->Counters(member.port)[queue];
     return std::atomic_ref(counters.value[counter]).load(std::memory_order_relaxed);
   }
 

@@ -41,6 +41,7 @@ export class HostPort implements Port {
   readonly bridge: string;
   readonly number: number;
   readonly #dataplane: Dataplane;
+  readonly #counters: BigUint64Array;
   readonly #arrived: Doorbell;
   readonly #drained: Doorbell;
   readonly #bytes = Buffer.allocUnsafeSlow(batchBytesMax);
@@ -53,17 +54,18 @@ export class HostPort implements Port {
     this.bridge = bridge.name;
     this.#dataplane = dataplane;
     this.number = dataplane.addHostPort(bridge.number);
+    this.#counters = dataplane.counters(this.number);
     this.#arrived = new Doorbell(dataplane, this.number, receiveq);
     this.#drained = new Doorbell(dataplane, this.number, transmitq);
   }
 
   get counters(): PortCounters {
     this.#checkOpen();
-    return readCounters(this.#dataplane, this.number);
+    return readCounters(this.#counters);
   }
 
   get transmitqs(): { readonly queue: number; readonly frames: number }[] {
-    const frames = readFrames(this.#dataplane, this.number, transmitq);
+    const frames = readFrames(this.#counters, transmitq);
     return [{ queue: transmitq, frames }];
   }
 

@@ -2,7 +2,7 @@
  * What ports of every kind share: a name, a number in the data plane, counters, and what happens to them.
  */
 
-import { type Dataplane, native } from '../native.ts';
+import { native } from '../native.ts';
 import type { DeviceEvent } from '../vhost-user/device.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
 
@@ -52,23 +52,36 @@ export interface PortCounters {
   readonly toGuest: DirectionCounters;
   /** Frames from this guest that went to every other port. */
   readonly floodedFrames: number;
-  /** Frames that ended at this port, by reason; every reason is there, 0 or not. */
+  /**
+   * Frames that ended at this port, by reason; every reason is there, 0 or not. What a link does to
+   * frames counts at the port they come from if it is the link from its guest, else where they go.
+   */
   readonly drops: Readonly<Record<string, number>>;
+  readonly impaired: ImpairedFrames;
+}
+
+/** What impaired links did to frames that they did not drop. */
+export interface ImpairedFrames {
+  /** Held back until they were due, both of a duplicate. */
+  readonly held: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+  readonly corrupted: number;
 }
 
 const dropPrefix = 'drops';
 
-/** Reads the counters of port `number` out of the data plane's shared memory. */
-export function readCounters(dataplane: Dataplane, number: number): PortCounters {
-  const { counterNames, countersPerQueue, queuesPerPort } = native();
-  const portStart = number * queuesPerPort * countersPerQueue;
+/** The sums over a port's queues, given its counters in the data plane (native.ts). */
+export function readCounters(counters: BigUint64Array): PortCounters {
+  const { counterNames, countersPerQueue } = native();
+  const queues = counters.length / countersPerQueue;
   const sums = [new Array<number>(counterNames.length), new Array<number>(counterNames.length)];
   // Even queues carry frames to the guest, odd ones from it.
   for (const [parity, sum] of sums.entries()) {
     sum.fill(0);
-    for (let queue = parity; queue < queuesPerPort; queue += 2) {
-      const start = portStart + queue * countersPerQueue;
-      for (const i of counterNames.keys()) sum[i]! += Number(dataplane.counters[start + i]);
+    for (let queue = parity; queue < queues; queue += 2) {
+      const start = queue * countersPerQueue;
+      for (const i of counterNames.keys()) sum[i]! += Number(counters[start + i]);
     }
   }
   const [toGuest, fromGuest] = sums as [number[], number[]];
@@ -84,17 +97,23 @@ export function readCounters(dataplane: Dataplane, number: number): PortCounters
     const reason = name.slice(dropPrefix.length);
     drops[reason.charAt(0).toLowerCase() + reason.slice(1)] = toGuest[i]! + fromGuest[i]!;
   }
+  const both = (name: string) => named(fromGuest, name) + named(toGuest, name);
   return {
     fromGuest: direction(fromGuest),
     toGuest: direction(toGuest),
     floodedFrames: named(fromGuest, 'floodedFrames'),
     drops,
+    impaired: {
+      held: both('heldFrames'),
+      duplicated: both('duplicatedFrames'),
+      reordered: both('reorderedFrames'),
+      corrupted: both('corruptedFrames'),
+    },
   };
 }
 
-/** Frames that a queue of port `number` has moved since the port was added. */
-export function readFrames(dataplane: Dataplane, number: number, queue: number): number {
-  const { counterNames, countersPerQueue, queuesPerPort } = native();
-  const start = (number * queuesPerPort + queue) * countersPerQueue;
-  return Number(dataplane.counters[start + counterNames.indexOf('frames')]);
+/** Frames that a queue has moved since its port was added. */
+export function readFrames(counters: BigUint64Array, queue: number): number {
+  const { counterNames, countersPerQueue } = native();
+  return Number(counters[queue * countersPerQueue + counterNames.indexOf('frames')]);
 }

@@ -69,6 +69,7 @@ export class VhostUserPort implements Port {
   /** The port's number in the data plane. */
   readonly number: number;
   readonly #dataplane: Dataplane;
+  readonly #counters: BigUint64Array;
   readonly #source: FrontendSource;
   readonly #inBand = new InBandQueues();
   readonly #onEvent: (event: PortEvent) => void;
@@ -95,6 +96,7 @@ export class VhostUserPort implements Port {
       this.#source.close();
       throw error;
     }
+    this.#counters = dataplane.counters(this.number);
     this.#source.start(
       (socket) => this.#accept(socket),
       (event) => this.#onSourceEvent(event),
@@ -111,7 +113,7 @@ export class VhostUserPort implements Port {
     if (this.#state.kind === 'closed') {
       throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
     }
-    return readCounters(this.#dataplane, this.number);
+    return readCounters(this.#counters);
   }
 
   /** How the port is right now. Throws CLOSED after close(). */
@@ -134,7 +136,7 @@ export class VhostUserPort implements Port {
     if (this.#state.kind !== 'connected') return [];
     return this.#state.session.startedRings
       .filter((queue) => queue % 2 === 1)
-      .map((queue) => ({ queue, frames: readFrames(this.#dataplane, this.number, queue) }));
+      .map((queue) => ({ queue, frames: readFrames(this.#counters, queue) }));
   }
 
   /** The data plane gave up on a queue of this port. */

@@ -16,13 +16,15 @@ const earlier = '2026-11-22T11:59:00.000Z';
 
 const direction = { frames: 0, bytes: 0, notifications: 0 };
 
+const impaired = { held: 0, duplicated: 0, reordered: 0, corrupted: 0 };
+
 const waitingPort: MachinePortStatus = {
   name: 'web1',
   kind: 'vhost-user',
   bridge: 'default',
   path: '/run/vsw/web1.sock',
   listener: 'switch',
-  counters: { fromGuest: direction, toGuest: direction, floodedFrames: 0, drops: {} },
+  counters: { fromGuest: direction, toGuest: direction, floodedFrames: 0, drops: {}, impaired },
   macs: [],
 };
 

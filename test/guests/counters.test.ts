@@ -37,6 +37,7 @@ describe('counters', () => {
     const [ofA, ofB, ofC] = [0, 1, 2].map((i) => network.port(i).counters);
     const noDrops = Object.fromEntries(Object.keys(ofC!.drops).map((reason) => [reason, 0]));
     const anyNumber = expect.any(Number);
+    const impaired = { held: 0, duplicated: 0, reordered: 0, corrupted: 0 };
     expect(ofA).toEqual({
       fromGuest: {
         frames: 1 + 10 + 3 + 2,
@@ -46,6 +47,7 @@ describe('counters', () => {
       toGuest: { frames: 1 + 4, bytes: 60 + 4 * 1000, notifications: anyNumber },
       floodedFrames: 1 + 3,
       drops: { ...noDrops, tooShort: 1, hairpin: 1, badSource: 1 },
+      impaired,
     });
     expect(ofB).toEqual({
       fromGuest: { frames: 1 + 4, bytes: 60 + 4 * 1000, notifications: anyNumber },
@@ -56,12 +58,14 @@ describe('counters', () => {
       },
       floodedFrames: 1,
       drops: noDrops,
+      impaired,
     });
     expect(ofC).toEqual({
       fromGuest: { frames: 0, bytes: 0, notifications: 0 },
       toGuest: { frames: 1 + 1 + 3, bytes: 5 * 60, notifications: anyNumber },
       floodedFrames: 0,
       drops: noDrops,
+      impaired,
     });
   });
 

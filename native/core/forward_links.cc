@@ -1,0 +1,103 @@
+// See forward.h: the links of ports that are impaired, and what they held back.
+
+#include "forward.h"
+
+namespace tsvswitch {
+
+namespace {
+
+// A batch of each of some queues: what is due must not keep a worker from its transmitqs.
+constexpr uint32_t kReleasedPerRoundMax = 4 * kBatchFramesMax;
+
+}  // namespace
+
+// With several workers, frames of one link are judged one after the other.
+std::unique_lock<Spinlock> Forwarder::LockLinks(Port& port) {
+  std::unique_lock<Spinlock> lock(port.queues[0].lock, std::defer_lock);
+  if (shared_) lock.lock();
+  return lock;
+}
+
+// Returns how many frames of the batch are left, in frames_.
+uint32_t Forwarder::PassFromGuest(Queue& from, uint32_t frames) {
+  Link* const link = from.port->impairment->from_guest.get();
+  if (link == nullptr) return frames;
+  FrameList list;
+  for (uint32_t i = 0; i < frames; ++i) list.frame[list.count++] = static_cast<uint8_t>(i);
+  {
+    const auto lock = LockLinks(*from.port);
+    const Way way = {.stage = Way::Stage::kFromGuest, .from = &from, .to = nullptr};
+    wire_->Enter(*link, frames_, &list, way, *from.counters);
+  }
+  for (uint32_t i = 0; i < list.count; ++i) frames_[i] = frames_[list.frame[i]];
+  return list.count;
+}
+
+// Leaves in *list what goes on to `to` at once.
+void Forwarder::PassToPort(const Port& from, Port& to, FrameList* list) {
+  const auto lock = LockLinks(to);
+  const Impairment& impairment = *to.impairment;
+  QueueCounters& counters = *to.queues[0].counters;
+  const uint16_t side = from.impairment == nullptr ? 0 : from.impairment->side;
+  if (side != 0 && impairment.side != 0 && side != impairment.side) {
+    counters.Add(kDropsPartitioned, list->count);
+    list->count = 0;
+    return;
+  }
+  const auto between = impairment.from_port.find(from.number);
+  if (between != impairment.from_port.end()) {
+    const Way way = {.stage = Way::Stage::kBetween, .from = nullptr, .to = &to};
+    wire_->Enter(*between->second, frames_, list, way, counters);
+  }
+  PassToGuest(to, list);
+}
+
+// Under the lock of the links of `to`.
+void Forwarder::PassToGuest(Port& to, FrameList* list) {
+  if (to.impairment == nullptr || to.impairment->to_guest == nullptr) return;
+  const Way way = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &to};
+  wire_->Enter(*to.impairment->to_guest, frames_, list, way, *to.queues[0].counters);
+}
+
+uint32_t Forwarder::Release(uint32_t now_s) {
+  HeldFrame batch[kBatchFramesMax];
+  uint32_t released = 0;
+  while (released < kReleasedPerRoundMax) {
+    const uint32_t count = wire_->TakeDue(batch);
+    if (count == 0) break;
+    ReleaseBatch(batch, count, now_s);
+    released += count;
+  }
+  return released;
+}
+
+void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t now_s) {
+  sources_.Clear();
+  FrameList list;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Slice body = wire_->held().Body(batch[i], sources_);
+    frames_[i] = {.destination = LoadMac(body.piece->data),
+                  .source = LoadMac(body.piece->data + 6),
+                  .body = body,
+                  .offload = {}};
+    list.frame[list.count++] = static_cast<uint8_t>(i);
+  }
+  const Way& way = batch[0].way;
+  switch (way.stage) {
+    case Way::Stage::kFromGuest:
+      Route(*way.from, count, now_s);
+      DeliverPosted(*way.from->port);
+      break;
+    case Way::Stage::kBetween: {
+      const auto lock = LockLinks(*way.to);
+      PassToGuest(*way.to, &list);
+    }
+      [[fallthrough]];
+    case Way::Stage::kToGuest:
+      DeliverTo(*way.to, list);
+      break;
+  }
+  for (uint32_t i = 0; i < count; ++i) wire_->held().Free(batch[i]);
+}
+
+}  // namespace tsvswitch

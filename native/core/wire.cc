@@ -1,0 +1,104 @@
+// See wire.h.
+
+#include "wire.h"
+
+#include <algorithm>
+
+namespace tsvswitch {
+
+namespace {
+
+bool IsTagged(const Slice& frame) {
+  uint8_t start[kFrameBytesMin];
+  Gather(frame, start, kFrameBytesMin);
+  return (start[12] == 0x81 && start[13] == 0x00) || (start[12] == 0x88 && start[13] == 0xa8);
+}
+
+}  // namespace
+
+void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& way,
+                 QueueCounters& counters) {
+  const uint64_t now_ns = clock_.NowNs();
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < list->count; ++i) {
+    const Frame& frame = frames[list->frame[i]];
+    const Entry entry = {link, way, counters, IsTagged(frame.body), now_ns};
+    const OffloadPlan plan = PlanOffload(frame.offload, 0);
+    if (plan == OffloadPlan::kSegment) {
+      EnterSegments(entry, frame);
+    } else if (EnterWhole(entry, frame, plan)) {
+      list->frame[kept++] = list->frame[i];
+    }
+  }
+  list->count = kept;
+}
+
+// True if the frame goes on at once.
+bool Wire::EnterWhole(const Entry& entry, const Frame& frame, OffloadPlan plan) {
+  const Verdict verdict = entry.link.Judge(frame.body.bytes, entry.tagged, entry.now_ns);
+  if (verdict.drop != Verdict::kPasses) {
+    entry.counters.Add(verdict.drop, 1);
+    return false;
+  }
+  if (verdict.due_ns <= entry.now_ns && !verdict.duplicated && !verdict.corrupted &&
+      entry.link.last_held_ns <= drained_ns_) {
+    return true;
+  }
+  if (plan == OffloadPlan::kPass) {
+    PassFrame(frame.offload, frame.body, &parcel_);
+  } else {
+    CompleteChecksum(frame.offload, frame.body, &parcel_);
+  }
+  Hold(entry, parcel_, verdict);
+  return false;
+}
+
+void Wire::EnterSegments(const Entry& entry, const Frame& frame) {
+  // The headers were good when the frame was parsed; its guest has changed them since.
+  if (segmenter_.Begin(frame.offload, frame.body, 0) != OffloadVerdict::kOk) {
+    entry.counters.Add(kDropsUnsegmentable, 1);
+    return;
+  }
+  // At most kSegmentsMax turns.
+  while (segmenter_.Next(&parcel_)) {
+    const Verdict verdict = entry.link.Judge(parcel_.bytes(), entry.tagged, entry.now_ns);
+    if (verdict.drop == Verdict::kPasses) {
+      Hold(entry, parcel_, verdict);
+    } else {
+      entry.counters.Add(verdict.drop, 1);
+    }
+  }
+}
+
+void Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict) {
+  const uint32_t spoilt_bit = verdict.corrupted ? verdict.spoilt_bit : HeldFrames::kNoBit;
+  for (uint32_t copy = 0; copy < (verdict.duplicated ? 2u : 1u); ++copy) {
+    if (!held_.Hold(parcel, spoilt_bit, verdict.due_ns, entry.way)) {
+      entry.counters.Add(kDropsHeldOverflow, 1);
+      continue;
+    }
+    entry.counters.Add(kHeldFrames, 1);
+    if (copy == 1) entry.counters.Add(kDuplicatedFrames, 1);
+  }
+  if (verdict.reordered) entry.counters.Add(kReorderedFrames, 1);
+  if (verdict.corrupted) entry.counters.Add(kCorruptedFrames, 1);
+  entry.link.last_held_ns = std::max(entry.link.last_held_ns, verdict.due_ns);
+  drained_ns_ = std::min(drained_ns_, verdict.due_ns - 1);
+}
+
+uint32_t Wire::TakeDue(HeldFrame* batch) {
+  const uint64_t now_ns = clock_.NowNs();
+  uint32_t taken = 0;
+  while (taken < kBatchFramesMax) {
+    const Way* way = held_.NextDueWay(now_ns);
+    if (way == nullptr) {
+      drained_ns_ = now_ns;
+      break;
+    }
+    if (taken != 0 && *way != batch[0].way) break;
+    held_.TakeDue(now_ns, &batch[taken++]);
+  }
+  return taken;
+}
+
+}  // namespace tsvswitch
