@@ -4,7 +4,7 @@
  * Everything that can be lacking is found out here, before anything is started or stopped.
  */
 
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
 import { guestKernel } from './debian-kernel.ts';
@@ -74,7 +74,18 @@ function isBefore(
 }
 
 async function usableAccelerator(): Promise<Accelerator> {
-  return (await probeKvm((await guestKernel()).image)).accelerator;
+  try {
+    return (await probeKvm((await guestKernel()).image)).accelerator;
+  } catch (error) {
+    if (!(error instanceof TsvswitchError && error.code === 'GUEST_KERNEL_UNAVAILABLE'))
+      throw error;
+    // Without a kernel to try it with, a device that opens has to do.
+    const usable = access('/dev/kvm', constants.R_OK | constants.W_OK);
+    return usable.then(
+      () => 'kvm',
+      () => 'tcg',
+    );
+  }
 }
 
 async function memoryFor(sizesMiB: readonly number[], freedMiB: number): Promise<MachineMemory> {
