@@ -246,14 +246,12 @@ export class TestGuest {
 
   /** The same with the virtio-net header in front of the frame and the queue pair it came by. */
   async receivePacket(options: WaitOptions = {}): Promise<ReceivedPacket> {
-    await this.#nextArrival(options);
-    return this.#inbox.shift()!;
+    return this.#arrival(options, () => this.#inbox.shift());
   }
 
   /** Everything that has arrived, at least one packet; rejects with TIMEOUT if none comes. */
   async receiveAll(options: WaitOptions = {}): Promise<ReceivedPacket[]> {
-    await this.#nextArrival(options);
-    return this.#inbox.takeAll();
+    return this.#arrival(options, () => this.#inbox.takeAll());
   }
 
   /**
@@ -383,12 +381,17 @@ export class TestGuest {
     for (const pair of this.queuePairs) pair.watch();
   }
 
-  /** Resolves when the inbox holds a packet, which the caller takes at once. */
-  async #nextArrival({ timeoutMs = this.#settings.timeoutMs }: WaitOptions): Promise<void> {
+  /** What `take` finds in the inbox, as soon as that is something. */
+  async #arrival<Taken>(
+    { timeoutMs = this.#settings.timeoutMs }: WaitOptions,
+    take: () => Taken | undefined,
+  ): Promise<Taken> {
     checkTimeout('timeoutMs', timeoutMs);
     const deadlineMs = performance.now() + timeoutMs;
-    // Another receive() may have taken the frame that woke this one.
-    while (this.#inbox.length === 0) {
+    // Another receive() may have taken what woke this one; the wait has a limit.
+    for (;;) {
+      const taken = take();
+      if (taken !== undefined) return taken;
       this.#checkRunning();
       const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
       await this.#inbox.wait(leftMs, `a frame (limit ${timeoutMs} ms)`);

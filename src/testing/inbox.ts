@@ -40,8 +40,9 @@ export class Inbox {
     return packet;
   }
 
-  /** Everything there is. */
-  takeAll(): ReceivedPacket[] {
+  /** Everything there is, if there is something. */
+  takeAll(): ReceivedPacket[] | undefined {
+    if (this.length === 0) return undefined;
     const all = this.#taken === 0 ? this.#packets : this.#packets.slice(this.#taken);
     this.#packets = [];
     this.#taken = 0;

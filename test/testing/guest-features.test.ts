@@ -124,6 +124,19 @@ describe('batches', () => {
     }
   });
 
+  test('several who wait for a frame get one each, and who gets none is told', async () => {
+    const [a, b] = await connect({});
+    const waiting = [1, 2, 3].map(() => b.receive({ timeoutMs: 200 }));
+    const results = Promise.allSettled(waiting);
+    await a.sendAll([frameBetween(0, 1, 1), frameBetween(0, 1, 2)]);
+    const [first, second, third] = await results;
+    for (const [i, result] of [first!, second!].entries()) {
+      expect(result.status).toBe('fulfilled');
+      if (result.status === 'fulfilled') assertFrame(result.value, frameBetween(0, 1, i + 1));
+    }
+    expect(third).toMatchObject({ status: 'rejected', reason: { code: 'TIMEOUT' } });
+  });
+
   test('a batch larger than the transmitq is shown in parts', async () => {
     const [a, b] = await connect({ queueSize: 16 }, { queueSize: 256 });
     const frames = Array.from({ length: 200 }, (_, i) => frameBetween(0, 1, i));
