@@ -94,6 +94,39 @@ test('a datagram card names both sockets', () => {
   ]);
 });
 
+test('a card behind NAT has ssh forwarded from the loopback alone', () => {
+  const card = { type: 'user', sshPort: 2222, mac: '52:54:00:00:00:03' } as const;
+  expect(valuesOf({ ...machine, cards: [card] }, '-netdev')).toEqual([
+    'user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22',
+  ]);
+});
+
+test('a card that is to find its switch again is told how', () => {
+  const card = { ...machine.cards[0]!, reconnect: 'reconnect=1' } as VhostUserCard;
+  expect(valuesOf({ ...machine, cards: [card] }, '-chardev')).toContain(
+    'socket,id=port0,path=/run/port1,reconnect=1',
+  );
+});
+
+test('without a kernel of its own a machine boots from its first drive', () => {
+  const { boot: _, ...rest } = machine;
+  const drives = [
+    { path: '/d,1', format: 'qcow2' },
+    { path: '/seed', format: 'raw', readOnly: true },
+  ] as const;
+  expect(qemuArguments({ ...rest, drives })).not.toContain('-kernel');
+  expect(valuesOf({ ...rest, drives }, '-drive')).toEqual([
+    'if=virtio,format=qcow2,file=/d,,1,discard=unmap',
+    'if=virtio,format=raw,file=/seed,readonly=on',
+  ]);
+});
+
+test('a monitor lets the guest start without anybody who listens', () => {
+  expect(valuesOf({ ...machine, qmpSocket: '/run/qmp' }, '-qmp')).toEqual([
+    'unix:/run/qmp,server=on,wait=off',
+  ]);
+});
+
 test('several cards have names of their own', () => {
   const line = valuesOf({ ...machine, cards: [...machine.cards, ...machine.cards] }, '-netdev');
   expect(line).toEqual(['vhost-user,id=net0,chardev=port0', 'vhost-user,id=net1,chardev=port1']);
