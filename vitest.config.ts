@@ -8,8 +8,10 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // examples/ import this package by its name; test/tsconfig.json says where its sources are.
+  resolve: { tsconfigPaths: true },
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 30_000,
