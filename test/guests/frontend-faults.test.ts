@@ -5,7 +5,7 @@
  */
 
 import { ftruncateSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { native } from '../../src/native.ts';
 import { TestGuest, VhostUserFrontend } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
@@ -226,7 +226,10 @@ describe('a frontend that breaks the protocol loses its session, and the port se
     // Cuts the connection a little later each time, until a start has run to its end.
     let done = false;
     for (let turns = 0; turns < 1000 && !done; turns++) {
-      const frontend = VhostUserFrontend.connect({ path: network.path(victimPort) });
+      // So many at once that the socket's backlog may be full.
+      const frontend = await vi.waitFor(() =>
+        VhostUserFrontend.connect({ path: network.path(victimPort) }),
+      );
       const starting = frontend.negotiate(virtioFeatures.VIRTIO_F_VERSION_1, 0n).then(
         () => true,
         () => false,
