@@ -179,6 +179,22 @@ export interface Dataplane {
   setLogging(port: number, enabled: boolean): void;
   /** Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it is. */
   announce(port: number, mac: number): void;
+  /**
+   * Begins to record a port, or the ports that are or come on a bridge, and returns the capture's number.
+   * Of each frame the first `snapBytes` are kept. The eventfd stays the caller's until removeCapture.
+   */
+  capturePort(port: number, snapBytes: number, callFd: number): number;
+  captureBridge(bridge: number, snapBytes: number, callFd: number): number;
+  /**
+   * Moves records, as native/core/capture.h lays them out, into `bytes`, as many as fit; returns how many
+   * bytes they take up.
+   */
+  captureRead(capture: number, bytes: Uint8Array): number;
+  /** Signals the eventfd once there is a record. Read again after this call. */
+  captureRequestCall(capture: number): void;
+  /** Frames that the capture had no room for. */
+  captureLost(capture: number): number;
+  removeCapture(capture: number): void;
   readFdb(bridge: number): FdbEntry[];
   flushFdb(bridge: number): void;
   /** Forgets what was learned behind a port. */

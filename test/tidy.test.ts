@@ -45,7 +45,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
-  ['dataplane_network'],
+  ['dataplane_network', 'dataplane_capture'],
   ['dataplane'],
   ['worker'],
   ['forward_links'],
@@ -53,10 +53,10 @@ const coreLayers = [
   ['deliver', 'wire'],
   ['notify', 'frame', 'held_frames'],
   ['port', 'segmenter'],
-  ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'events', 'offload'],
+  ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'capture', 'events', 'offload'],
   ['virtqueue', 'packet_headers'],
   ['checksum'],
-  ['slice'],
+  ['slice', 'frame_ring'],
   ['dirty_log', 'chain'],
   ['guest_memory', 'copy', 'counters', 'flow_hash'],
   ['virtio_spec', 'clock', 'sigbus', 'spinlock', 'prefetch', 'shared_word'],

@@ -360,6 +360,12 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
        InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
        InstanceMethod<&DataplaneObject::FlushPort>("flushPort"),
+       InstanceMethod<&DataplaneObject::CapturePort>("capturePort"),
+       InstanceMethod<&DataplaneObject::CaptureBridge>("captureBridge"),
+       InstanceMethod<&DataplaneObject::CaptureRead>("captureRead"),
+       InstanceMethod<&DataplaneObject::CaptureRequestCall>("captureRequestCall"),
+       InstanceMethod<&DataplaneObject::CaptureLost>("captureLost"),
+       InstanceMethod<&DataplaneObject::RemoveCapture>("removeCapture"),
        InstanceMethod<&DataplaneObject::Close>("close")});
 }
 

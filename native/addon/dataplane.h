@@ -79,6 +79,15 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   Napi::Value ReadFdb(const Napi::CallbackInfo& info);
   void FlushFdb(const Napi::CallbackInfo& info);
   void FlushPort(const Napi::CallbackInfo& info);
+  // capture.cc
+  uint32_t SnapArgument(const Napi::CallbackInfo& info);
+  Capture& CaptureArgument(const Napi::CallbackInfo& info);
+  Napi::Value CapturePort(const Napi::CallbackInfo& info);
+  Napi::Value CaptureBridge(const Napi::CallbackInfo& info);
+  Napi::Value CaptureRead(const Napi::CallbackInfo& info);
+  void CaptureRequestCall(const Napi::CallbackInfo& info);
+  Napi::Value CaptureLost(const Napi::CallbackInfo& info);
+  void RemoveCapture(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo&) { Shutdown(); }
 
   std::unique_ptr<Dataplane> dataplane_;

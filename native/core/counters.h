@@ -50,6 +50,9 @@ enum Counter : uint32_t {
 inline constexpr uint32_t kCountersPerQueue = 32;  // four cache lines; the first two are hot
 static_assert(kCountersUsed <= kCountersPerQueue);
 
+// A set of counters in one word.
+inline uint32_t CounterBit(Counter counter) { return uint32_t{1} << counter; }
+
 struct alignas(64) QueueCounters {
   uint64_t value[kCountersPerQueue];
 

@@ -82,6 +82,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   auto port = std::make_unique<Port>(queue_pairs);
   port->number = number;
   port->bridge = bridges_[bridge].get();
+  port->captures = port->bridge->captures;
   for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
     port->queues[i].port = port.get();
     port->queues[i].index = i;

@@ -127,6 +127,16 @@ class Dataplane {
   // cannot speak for itself (vhost-user VHOST_USER_SEND_RARP).
   void Announce(uint16_t port, uint64_t mac);
 
+  // Records a port, or every port that is or comes on a bridge; of each frame its first snap_bytes. The
+  // number of the new capture. The eventfd stays the caller's and outlives the capture.
+  uint32_t CapturePort(uint16_t port, uint32_t snap_bytes, int call_fd);
+  uint32_t CaptureBridge(uint32_t bridge, uint32_t snap_bytes, int call_fd);
+  bool HasCapture(uint32_t capture) const {
+    return capture < captures_.size() && captures_[capture] != nullptr;
+  }
+  Capture& CaptureAt(uint32_t capture) { return *captures_[capture]; }
+  void RemoveCapture(uint32_t capture);
+
   std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
   // The entries of one port of a bridge, or all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
@@ -160,6 +170,7 @@ class Dataplane {
   Port& PortAt(uint16_t port);
   Queue& QueueAt(uint16_t port, uint32_t queue);
   void ReplaceFd(int& place, int fd);
+  uint32_t NewCapture(uint32_t snap_bytes, int call_fd);
   Worker& LeastLoadedWorker();
   // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
   void Assign(Queue& transmitq, Worker& worker);
@@ -173,6 +184,7 @@ class Dataplane {
                                    Virtqueue::Rings* rings);
 
   Clock clock_;
+  std::vector<std::unique_ptr<Capture>> captures_;  // by number
   Bridges bridges_;
   std::vector<std::unique_ptr<Port>> ports_;  // by number
   std::vector<std::unique_ptr<Worker>> workers_;  // last of these: they stop before the others go

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <mutex>
 
@@ -103,6 +104,19 @@ bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
   return frame.body.bytes > kEthernetHeaderBytes + tag_bytes + mtu_bytes;
 }
 
+// The counter that says what became of a frame: kFrames or a drop.
+Counter Gained(const QueueCounters& before, const QueueCounters& now) {
+  uint32_t counter = kFrames;
+  if (now.value[kFrames] == before.value[kFrames]) {
+    counter = kDropsNoBuffer;
+    while (now.value[counter] == before.value[counter]) {
+      ++counter;
+      assert(counter < kCountersUsed);
+    }
+  }
+  return static_cast<Counter>(counter);
+}
+
 // Where the identification of fragments starts to count: not to be guessed from another worker's.
 uint32_t RandomId() {
   uint32_t id = 0;
@@ -119,6 +133,26 @@ Deliverer::Deliverer(EventRing& events, bool shared)
 void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);
   if (shared_) guard.lock();
+  if (to.port->captures.empty()) [[likely]] {
+    DeliverBatch(to, frames, list);
+  } else {
+    DeliverRecorded(to, frames, list);
+  }
+}
+
+// One by one, so that what the counters gain says what became of each. A frame that was cut counts as
+// delivered if some of it was.
+void Deliverer::DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list) {
+  for (uint32_t i = 0; i < list.count; ++i) {
+    const QueueCounters before = *to.counters;
+    DeliverBatch(to, frames, {.count = 1, .frame = {list.frame[i]}});
+    const Frame& frame = frames[list.frame[i]];
+    AddTo(to.port->captures, frame.body, to.port->number, Capture::Direction::kToGuest,
+          frame.verdict | CounterBit(Gained(before, *to.counters)));
+  }
+}
+
+void Deliverer::DeliverBatch(Queue& to, const Frame* frames, const FrameList& list) {
   if (!to.Runs()) {
     to.counters->Add(kDropsNotReady, list.count);
     return;

@@ -32,6 +32,8 @@ class Deliverer {
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);
 
  private:
+  void DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list);
+  void DeliverBatch(Queue& to, const Frame* frames, const FrameList& list);
   void DeliverParcels(Queue& to, const Frame* frames, const FrameList& list);
   void Segment(Queue& to, const Frame& frame);
   Parcel& NextParcel(Queue& to);

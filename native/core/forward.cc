@@ -3,7 +3,9 @@
 
 #include "forward.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "flow_hash.h"
 #include "notify.h"
@@ -28,6 +30,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
         frames = PassFromGuest(transmitq, frames);
       }
       Route(transmitq, frames, now_s);
+      if (!transmitq.port->captures.empty()) [[unlikely]] RecordTaken(*transmitq.port, frames);
       DeliverPosted(*transmitq.port);
     } else {
       transmitq.counters->Add(kDropsDisabled, taken);
@@ -47,10 +50,12 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
   frames_[0] = {.destination = LoadMac(frame),
                 .source = LoadMac(frame + 6),
                 .body = {sources_.at(0), 0, bytes},
-                .offload = {}};
+                .offload = {},
+                .verdict = 0};
   Queue& transmitq = from.queues[1];
   Learn(transmitq, frames_[0].source, now_s, 0);
   Flood(transmitq, 0);
+  RecordTaken(from, 1);
   DeliverPosted(from);
 }
 
@@ -74,6 +79,10 @@ uint32_t Forwarder::Parse(Queue& from, uint32_t taken) {
 bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_bytes, Frame& frame) {
   const auto drop = [&](Counter reason) {
     from.counters->Add(reason, 1);
+    Slice rest = {sources_.at(chain.first_piece), 0, chain.bytes};
+    TakeFront(&rest, std::min(header_bytes, chain.bytes));
+    AddTo(from.port->captures, rest, from.port->number, Capture::Direction::kFromGuest,
+          CounterBit(reason));
     return false;
   };
   const uint32_t start_bytes = header_bytes + kFrameBytesMin;
@@ -94,6 +103,7 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
   VirtioNetHdr header = {};
   std::memcpy(&header, start, offsetof(VirtioNetHdr, num_buffers));
   frame.offload = {};
+  frame.verdict = 0;
   if (!IsPlain(header) && CheckOffload(header, from.port->features, frame.body, &frame.offload) !=
                               OffloadVerdict::kOk) [[unlikely]] {
     return drop(kDropsBadHeader);
@@ -101,6 +111,18 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
   frame.destination = LoadMac(start + header_bytes);
   frame.source = LoadMac(start + header_bytes + 6);
   return true;
+}
+
+void Forwarder::RecordTaken(const Port& from, uint32_t frames) {
+  for (uint32_t i = 0; i < frames; ++i) {
+    const uint32_t counted = frames_[i].verdict | CounterBit(std::exchange(fates_[i], kFrames));
+    AddTo(from.captures, frames_[i].body, from.number, Capture::Direction::kFromGuest, counted);
+  }
+}
+
+void Forwarder::Drop(Queue& from, uint32_t frame, Counter reason) {
+  from.counters->Add(reason, 1);
+  if (!from.port->captures.empty()) fates_[frame] = reason;
 }
 
 void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
@@ -112,7 +134,7 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
     const Frame& frame = frames_[i];
     if (frame.source != from.known_source || from.known_at != now) [[unlikely]] {
       if (frame.source == 0 || (frame.source & kGroupBit) != 0) {
-        from.counters->Add(kDropsBadSource, 1);
+        Drop(from, i, kDropsBadSource);
         continue;
       }
       Learn(from, frame.source, now_s, now);
@@ -124,7 +146,7 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
                       : bridge.fdb.Lookup(Fdb::Key(frame.destination, 0), now_s);
     }
     if (last_port == from.port->number) [[unlikely]] {
-      from.counters->Add(kDropsHairpin, 1);
+      Drop(from, i, kDropsHairpin);
     } else if (last_port != kNoPort) [[likely]] {
       Post(last_port, i);
     } else {
@@ -160,7 +182,11 @@ void Forwarder::Flood(Queue& from, uint32_t frame) {
     Post(member->number, frame);
     ++copies;
   }
-  from.counters->Add(copies == 0 ? kDropsNoDestination : kFloodedFrames, 1);
+  if (copies == 0) {
+    Drop(from, frame, kDropsNoDestination);
+  } else {
+    from.counters->Add(kFloodedFrames, 1);
+  }
 }
 
 void Forwarder::Post(uint16_t port, uint32_t frame) {

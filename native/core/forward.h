@@ -49,8 +49,11 @@ class Forwarder {
 
  private:
   uint32_t Parse(Queue& from, uint32_t taken);
+  // Gives the batch to the captures of its port.
+  void RecordTaken(const Port& from, uint32_t frames);
   bool ParseChain(Queue& from, const Chain& chain, uint32_t header_bytes, Frame& frame);
   void Route(Queue& from, uint32_t frames, uint32_t now_s);
+  void Drop(Queue& from, uint32_t frame, Counter reason);
   // `now` is the second with the FDB's revision, as in Queue::known_at.
   void Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now);
   void Flood(Queue& from, uint32_t frame);
@@ -71,6 +74,8 @@ class Forwarder {
 
   Chain chains_[kBatchFramesMax];
   Frame frames_[kBatchFramesMax];
+  // Why frames of a port that is recorded were dropped; kFrames for the others, and between batches.
+  Counter fates_[kBatchFramesMax] = {};
   PieceStore sources_;
   std::unique_ptr<FrameList[]> posted_{new FrameList[kPortsMax]};
   uint16_t posted_ports_[kPortsMax];  // ports whose list is not empty

@@ -41,6 +41,11 @@ void Forwarder::PassToPort(const Port& from, Port& to, FrameList* list) {
   const uint16_t side = from.impairment == nullptr ? 0 : from.impairment->side;
   if (side != 0 && impairment.side != 0 && side != impairment.side) {
     counters.Add(kDropsPartitioned, list->count);
+    for (uint32_t i = 0; i < list->count; ++i) {
+      const Frame& frame = frames_[list->frame[i]];
+      AddTo(to.captures, frame.body, to.number, Capture::Direction::kToGuest,
+            frame.verdict | CounterBit(kDropsPartitioned));
+    }
     list->count = 0;
     return;
   }
@@ -79,13 +84,15 @@ void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t no
     frames_[i] = {.destination = LoadMac(body.piece->data),
                   .source = LoadMac(body.piece->data + 6),
                   .body = body,
-                  .offload = {}};
+                  .offload = {},
+                  .verdict = batch[i].verdict};
     list.frame[list.count++] = static_cast<uint8_t>(i);
   }
   const Way& way = batch[0].way;
   switch (way.stage) {
     case Way::Stage::kFromGuest:
       Route(*way.from, count, now_s);
+      if (!way.from->port->captures.empty()) [[unlikely]] RecordTaken(*way.from->port, count);
       DeliverPosted(*way.from->port);
       break;
     case Way::Stage::kBetween: {

@@ -18,6 +18,7 @@ struct Frame {
   uint64_t source;
   Slice body;  // from the Ethernet header on
   Offload offload;
+  uint32_t verdict;  // what links have done to it so far, as the counters it is in (CounterBit)
 };
 
 // The address at `at`, which is the first or second of an Ethernet header in private memory: eight bytes

@@ -58,8 +58,14 @@ void HeldFrames::Push(HeldFrame frame) {
   std::push_heap(&heap_[0], &heap_[count_], Later);
 }
 
-bool HeldFrames::Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way) {
-  HeldFrame frame = {.due_ns = due_ns, .number = 0, .chunk = 0, .bytes = parcel.bytes(), .way = way};
+bool HeldFrames::Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
+                      uint32_t verdict) {
+  HeldFrame frame = {.due_ns = due_ns,
+                     .number = 0,
+                     .chunk = 0,
+                     .bytes = parcel.bytes(),
+                     .way = way,
+                     .verdict = verdict};
   // No frame is empty, so there are never more frames than chunks.
   if (!Allocate(frame.bytes, &frame.chunk)) return false;
   uint32_t chunk = frame.chunk;

@@ -39,6 +39,7 @@ struct HeldFrame {
   uint32_t chunk;   // the first
   uint32_t bytes;
   Way way;
+  uint32_t verdict;  // Frame::verdict
 };
 
 class HeldFrames {
@@ -50,7 +51,8 @@ class HeldFrames {
 
   // Takes a copy of a parcel, with one bit inverted unless `spoilt_bit` is kNoBit; false if it has no room.
   static constexpr uint32_t kNoBit = ~0u;
-  bool Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way);
+  bool Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
+            uint32_t verdict = 0);
 
   uint32_t count() const { return count_; }
   // When the next frame is due; kNever if there is none.

@@ -4,9 +4,6 @@
 // its transmitq is filled by control (Send) and emptied by rounds, its receiveq the other way round
 // (Receive). There is no guest to distrust; what control may not do is asserted.
 //
-//   bytes_   |.....|len frame|len frame|.........|   positions only grow; a frame never wraps: where it
-//                  ^ read_             ^ written_    does not fit before the end, kSkip fills the rest
-//
 // Every frame has a virtio header in front, of 12 bytes as VIRTIO_F_VERSION_1 has it.
 //
 // Whoever means to sleep sets its flag (kick_wanted_ the worker, call_wanted_ control) and looks once
@@ -19,49 +16,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
+#include "frame_ring.h"
 #include "virtqueue.h"
 
 namespace tsvswitch {
-
-// Bytes from one thread to another, frame by frame.
-class FrameRing {
- public:
-  static constexpr uint32_t kBytes = 1 << 20;
-
-  // Writer: contiguous room for `bytes`, or nullptr until the reader has released some.
-  uint8_t* Reserve(uint32_t bytes);
-  // Writer: shows the reader everything that was reserved.
-  void Publish() { written_.store(reserved_, std::memory_order_seq_cst); }
-  // Writer: for how many of the smallest frames there is room.
-  uint32_t RoomFrames() const { return RoomBytes() / RecordBytes(kFrameBytesMin); }
-
-  // Reader: the next frame, or nullptr. It stays until Release, which gives all taken ones back.
-  uint8_t* Take(uint32_t* bytes);
-  // Reader: how long the next frame is, 0 if there is none.
-  uint32_t NextBytes();
-  void Release() { read_.store(taken_, std::memory_order_seq_cst); }
-
-  // Either side: whether everything published has been released.
-  bool Drained() const {
-    return read_.load(std::memory_order_seq_cst) == written_.load(std::memory_order_seq_cst);
-  }
-
- private:
-  static constexpr uint32_t kLengthBytes = 8;  // keeps frames aligned
-  static constexpr uint32_t kSkip = ~0u;
-  static uint32_t RecordBytes(uint32_t bytes) { return kLengthBytes + (bytes + 7) / 8 * 8; }
-  uint32_t RoomBytes() const;
-  uint8_t* At(uint64_t position) const { return &bytes_[position % kBytes]; }
-
-  // Left uninitialised: pages that are never used are never touched.
-  const std::unique_ptr<uint8_t[]> bytes_{new uint8_t[kBytes]};
-  alignas(64) std::atomic<uint64_t> written_{0};
-  uint64_t reserved_ = 0;  // the writer's
-  alignas(64) std::atomic<uint64_t> read_{0};
-  uint64_t taken_ = 0;  // the reader's
-};
 
 // What the two directions share; each has the verbs of one direction only (virtqueue.h).
 class HostQueue : public Virtqueue {
@@ -92,7 +51,8 @@ class HostQueue : public Virtqueue {
   void DisableKicks() override {}
 
  protected:
-  FrameRing ring_;
+  static constexpr uint32_t kRingBytes = 1 << 20;
+  FrameRing ring_{kRingBytes};
 
  private:
   std::atomic<bool> call_wanted_{false};
@@ -126,7 +86,7 @@ class HostReceiveq : public HostQueue {
   void Release() { ring_.Release(); }
 
   // In units of the smallest frame: whoever waits for more sees all that is released.
-  uint32_t Offered(uint32_t, BreakReason*) override { return ring_.RoomFrames(); }
+  uint32_t Offered(uint32_t, BreakReason*) override { return ring_.RoomFrames(kFrameBytesMin); }
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
   void Publish() override { ring_.Publish(); }

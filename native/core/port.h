@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "capture.h"
 #include "counters.h"
 #include "dirty_log.h"
 #include "fdb.h"
@@ -80,6 +81,7 @@ struct Bridge {
   Fdb fdb;
   // By port number; nullptr where there is none. A port is a member of one bridge.
   std::vector<Port*> members;
+  std::vector<Capture*> captures;  // those of the whole bridge, for ports that join it
 };
 using Bridges = std::vector<std::unique_ptr<Bridge>>;
 
@@ -117,6 +119,8 @@ struct Port {
   std::unique_ptr<Impairment> impairment;
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
+  // Everything that records this port.
+  std::vector<Capture*> captures;
 };
 
 }  // namespace tsvswitch

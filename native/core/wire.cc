@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "port.h"
+
 namespace tsvswitch {
 
 namespace {
@@ -22,11 +24,11 @@ void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& wa
   uint32_t kept = 0;
   for (uint32_t i = 0; i < list->count; ++i) {
     const Frame& frame = frames[list->frame[i]];
-    const Entry entry = {link, way, counters, IsTagged(frame.body), now_ns};
+    const Entry entry = {link, frame, way, counters, IsTagged(frame.body), now_ns};
     const OffloadPlan plan = PlanOffload(frame.offload, 0);
     if (plan == OffloadPlan::kSegment) {
-      EnterSegments(entry, frame);
-    } else if (EnterWhole(entry, frame, plan)) {
+      EnterSegments(entry);
+    } else if (EnterWhole(entry, plan)) {
       list->frame[kept++] = list->frame[i];
     }
   }
@@ -34,10 +36,11 @@ void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& wa
 }
 
 // True if the frame goes on at once.
-bool Wire::EnterWhole(const Entry& entry, const Frame& frame, OffloadPlan plan) {
+bool Wire::EnterWhole(const Entry& entry, OffloadPlan plan) {
+  const Frame& frame = entry.frame;
   const Verdict verdict = entry.link.Judge(frame.body.bytes, entry.tagged, entry.now_ns);
   if (verdict.drop != Verdict::kPasses) {
-    entry.counters.Add(verdict.drop, 1);
+    RecordDropped(entry, Drop(entry, verdict.drop));
     return false;
   }
   if (verdict.due_ns <= entry.now_ns && !verdict.duplicated && !verdict.corrupted &&
@@ -49,32 +52,53 @@ bool Wire::EnterWhole(const Entry& entry, const Frame& frame, OffloadPlan plan) 
   } else {
     CompleteChecksum(frame.offload, frame.body, &parcel_);
   }
-  Hold(entry, parcel_, verdict);
+  RecordDropped(entry, Hold(entry, parcel_, verdict));
   return false;
 }
 
-void Wire::EnterSegments(const Entry& entry, const Frame& frame) {
+void Wire::EnterSegments(const Entry& entry) {
   // The headers were good when the frame was parsed; its guest has changed them since.
-  if (segmenter_.Begin(frame.offload, frame.body, 0) != OffloadVerdict::kOk) {
-    entry.counters.Add(kDropsUnsegmentable, 1);
+  if (segmenter_.Begin(entry.frame.offload, entry.frame.body, 0) != OffloadVerdict::kOk) {
+    RecordDropped(entry, Drop(entry, kDropsUnsegmentable));
     return;
   }
+  uint32_t counted = 0;
   // At most kSegmentsMax turns.
   while (segmenter_.Next(&parcel_)) {
     const Verdict verdict = entry.link.Judge(parcel_.bytes(), entry.tagged, entry.now_ns);
-    if (verdict.drop == Verdict::kPasses) {
-      Hold(entry, parcel_, verdict);
-    } else {
-      entry.counters.Add(verdict.drop, 1);
-    }
+    counted |= verdict.drop == Verdict::kPasses ? Hold(entry, parcel_, verdict)
+                                                : Drop(entry, verdict.drop);
   }
+  RecordDropped(entry, counted);
 }
 
-void Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict) {
+uint32_t Wire::Drop(const Entry& entry, Counter reason) {
+  entry.counters.Add(reason, 1);
+  return CounterBit(reason);
+}
+
+// What goes on is recorded where it goes.
+void Wire::RecordDropped(const Entry& entry, uint32_t counted) {
+  constexpr uint32_t kMarks = 1u << kHeldFrames | 1u << kDuplicatedFrames | 1u << kReorderedFrames |
+                              1u << kCorruptedFrames;
+  if ((counted & ~kMarks) == 0) return;
+  const bool from_guest = entry.way.stage == Way::Stage::kFromGuest;
+  const Port& port = from_guest ? *entry.way.from->port : *entry.way.to;
+  AddTo(port.captures, entry.frame.body, port.number,
+        from_guest ? Capture::Direction::kFromGuest : Capture::Direction::kToGuest,
+        entry.frame.verdict | counted);
+}
+
+uint32_t Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict) {
   const uint32_t spoilt_bit = verdict.corrupted ? verdict.spoilt_bit : HeldFrames::kNoBit;
+  uint32_t counted = CounterBit(kHeldFrames);
+  if (verdict.reordered) counted |= CounterBit(kReorderedFrames);
+  if (verdict.corrupted) counted |= CounterBit(kCorruptedFrames);
+  const uint32_t marks = entry.frame.verdict | counted;
   for (uint32_t copy = 0; copy < (verdict.duplicated ? 2u : 1u); ++copy) {
-    if (!held_.Hold(parcel, spoilt_bit, verdict.due_ns, entry.way)) {
-      entry.counters.Add(kDropsHeldOverflow, 1);
+    const uint32_t repeated = copy == 1 ? CounterBit(kDuplicatedFrames) : 0;
+    if (!held_.Hold(parcel, spoilt_bit, verdict.due_ns, entry.way, marks | repeated)) {
+      counted |= Drop(entry, kDropsHeldOverflow);
       continue;
     }
     entry.counters.Add(kHeldFrames, 1);
@@ -84,6 +108,7 @@ void Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict
   if (verdict.corrupted) entry.counters.Add(kCorruptedFrames, 1);
   entry.link.last_held_ns = std::max(entry.link.last_held_ns, verdict.due_ns);
   drained_ns_ = std::min(drained_ns_, verdict.due_ns - 1);
+  return counted;
 }
 
 uint32_t Wire::TakeDue(HeldFrame* batch) {

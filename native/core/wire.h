@@ -40,14 +40,19 @@ class Wire {
  private:
   struct Entry {
     Link& link;
+    const Frame& frame;
     const Way& way;
     QueueCounters& counters;
     bool tagged;
     uint64_t now_ns;
   };
-  bool EnterWhole(const Entry& entry, const Frame& frame, OffloadPlan plan);
-  void EnterSegments(const Entry& entry, const Frame& frame);
-  void Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict);
+  bool EnterWhole(const Entry& entry, OffloadPlan plan);
+  void EnterSegments(const Entry& entry);
+  // Both return the counters that the frame is in.
+  uint32_t Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict);
+  static uint32_t Drop(const Entry& entry, Counter reason);
+  // For captures of its port: a frame of which something ended here.
+  static void RecordDropped(const Entry& entry, uint32_t counted);
 
   const Clock& clock_;
   HeldFrames held_;
