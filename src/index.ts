@@ -7,6 +7,7 @@ export type { ListenOptions } from './fd-socket.ts';
 export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
 export type { Link, NetworkChange, PortName } from './impairment/network-change.ts';
 export type { Schedule, ScheduleStep } from './impairment/schedule.ts';
+export type { DgramPort, DgramSocket } from './port/dgram.ts';
 export type { HostPort, HostWaitOptions } from './port/host.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
 export type {
@@ -17,6 +18,7 @@ export type {
 } from './port/status.ts';
 export type { PortSocket, VhostUserPort } from './port/vhost-user.ts';
 export {
+  type DgramPortOptions,
   type HostPortOptions,
   type PortOptions,
   Switch,

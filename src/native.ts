@@ -1,5 +1,5 @@
 /**
- * The one door to the addon: loads it once and declares what it exports.
+ * The one door to compiled code: loads the addon once and declares what it exports; and unix-dgram.
  *
  * Only plain values cross: integers, bigint addresses, fds, typed arrays and flat objects. A passed
  * fd belongs to the addon from the call on, even if the call throws. Every dataplane call takes
@@ -264,7 +264,50 @@ export interface Native {
   closeFd(fd: number): void;
 }
 
+/** What is used of the package unix-dgram, which has no types of its own. */
+export interface UnixDgramSocket {
+  on(event: 'error', listener: (failure: UnixDgramError) => void): void;
+  /** Replaces nothing and cuts paths that are too long: both are the caller's to check. */
+  bind(path: string): void;
+  connect(path: string): void;
+  /** Calls back before it returns. */
+  send(
+    bytes: Buffer,
+    offset: number,
+    length: number,
+    path: string,
+    callback: (failure?: UnixDgramError) => void,
+  ): void;
+  /** Once. */
+  close(): void;
+}
+
+export interface UnixDgramError extends Error {
+  /** Negative. */
+  readonly errno: number;
+}
+
+export interface UnixDgram {
+  createSocket(type: 'unix_dgram', onDatagram?: (bytes: Buffer) => void): UnixDgramSocket;
+}
+
 let loaded: Native | undefined;
+let loadedDgram: UnixDgram | undefined;
+
+/** unix-dgram, loaded at the first call, as it does not load in a worker thread. Throws NATIVE_UNAVAILABLE. */
+export function unixDgram(): UnixDgram {
+  try {
+    loadedDgram ??= createRequire(import.meta.url)('unix-dgram') as UnixDgram;
+    return loadedDgram;
+  } catch (cause) {
+    throw new TsvswitchError(
+      'NATIVE_UNAVAILABLE',
+      'the package unix-dgram cannot be loaded: it works in a main thread only, and `npm rebuild ' +
+        `unix-dgram\` compiles it anew (${(cause as Error).message})`,
+      { cause },
+    );
+  }
+}
 
 /** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE with the way to mend it. */
 export function native(): Native {

@@ -29,6 +29,7 @@ import type { Impairment } from './impairment/impairment.ts';
 import { type Link, Network, type PortName } from './impairment/network-change.ts';
 import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
+import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
 
@@ -68,7 +69,10 @@ export interface HostPortOptions extends Pick<PlaceOptions, 'bridge'> {
   readonly host: string;
 }
 
-export type SwitchPort = VhostUserPort | HostPort;
+/** A port of a machine that shares no memory: QEMU's `-netdev dgram`, or any program. */
+export type DgramPortOptions = DgramSocket & PlaceOptions;
+
+export type SwitchPort = VhostUserPort | HostPort | DgramPort;
 
 const balanceIntervalMs = 1000;
 const idleUsDefault = 50;
@@ -166,15 +170,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Adds a port: of a machine, over a vhost-user socket, or of this process. One that connects keeps
+   * Adds a port: of a machine, over a vhost-user or dgram socket, or of this process. One that connects keeps
    * trying until a frontend is there. Throws the SOCKET_* codes of errors.ts, BAD_OPTION for a name that
    * is taken, TOO_MANY_PORTS, CLOSED.
    */
   addPort(options: PortOptions): VhostUserPort;
   addPort(options: HostPortOptions): HostPort;
-  addPort(options: PortOptions | HostPortOptions): SwitchPort {
+  addPort(options: DgramPortOptions): DgramPort;
+  addPort(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
     this.#checkOpen();
-    const port = 'host' in options ? this.#openHostPort(options) : this.#openVhostUserPort(options);
+    const port = this.#open(options);
     this.#ports.set(port.number, port);
     return port;
   }
@@ -259,28 +264,45 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.close();
   }
 
-  #openVhostUserPort(options: PortOptions): VhostUserPort {
-    const path = text('path', options.connect ?? options.path);
-    const sockets = this.ports.filter((port) => port.kind === 'vhost-user');
-    if (sockets.some((port) => resolve(port.path) === resolve(path))) {
+  #open(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
+    if (typeof options !== 'object' || options === null) {
       throw new TsvswitchError(
-        'SOCKET_DUPLICATE',
-        `socket ${path} is given twice; every port needs a socket of its own`,
+        'BAD_OPTION',
+        `port: ${String(options)} is not an object of options`,
       );
     }
-    // The file name, or the whole path where two sockets have the same file name.
-    const short = basename(path, '.sock');
-    const name = this.#newName(options.name ?? (this.port(short) === undefined ? short : path));
-    const bridge = this.#bridgeNamed(options.bridge ?? defaultBridge);
+    if ('host' in options) {
+      const name = this.#newName(options.host);
+      return new HostPort(this.#dataplane, { name, bridge: this.#bridgeOf(options) });
+    }
+    if ('dgram' in options) {
+      const name = this.#nameOfSocket(options.dgram, options);
+      text('peer', options.peer);
+      const bridge = this.#bridgeOf(options);
+      return new DgramPort(this.#dataplane, { ...options, name, bridge });
+    }
+    const name = this.#nameOfSocket(options.connect ?? options.path, options);
+    const bridge = this.#bridgeOf(options);
     return new VhostUserPort(this.#dataplane, { ...options, name, bridge }, (event) =>
       this.#emitEvent(event),
     );
   }
 
-  #openHostPort(options: HostPortOptions): HostPort {
-    const name = this.#newName(options.host);
-    const bridge = this.#bridgeNamed(options.bridge ?? defaultBridge);
-    return new HostPort(this.#dataplane, { name, bridge });
+  /** The name of a new port: if none is given the file's, or the whole path where that is taken. */
+  #nameOfSocket(path: string, options: PlaceOptions): string {
+    const absolute = resolve(text('path', path));
+    if (this.ports.some((port) => port.kind !== 'host' && resolve(port.path) === absolute)) {
+      throw new TsvswitchError(
+        'SOCKET_DUPLICATE',
+        `socket ${path} is given twice; every port needs a socket of its own`,
+      );
+    }
+    const short = basename(path, '.sock');
+    return this.#newName(options.name ?? (this.port(short) === undefined ? short : path));
+  }
+
+  #bridgeOf({ bridge }: PlaceOptions): Bridge {
+    return this.#bridgeNamed(bridge ?? defaultBridge);
   }
 
   #newName(name: string): string {

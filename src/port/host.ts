@@ -26,8 +26,8 @@ export interface HostWaitOptions {
   readonly timeoutMs?: number;
 }
 
-const frameBytesMin = 14;
-const frameBytesMax = 65550;
+export const frameBytesMin = 14;
+export const frameBytesMax = 65_550;
 const batchFramesMax = 1024;
 /** Holds several of the longest frames. */
 const batchBytesMax = 1 << 18;
