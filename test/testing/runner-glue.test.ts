@@ -1,0 +1,69 @@
+/**
+ * What the glue for test runners promises: a network for who asks, nothing left of it afterwards, and
+ * entry points under the names that package.json gives them.
+ *
+ * The tests with fixtures build on each other in the order they stand: what one has been given is
+ * looked at by the next one.
+ */
+
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect } from 'vitest';
+import type { Switch } from '../../src/index.ts';
+import type { TestGuest } from '../../src/testing/index.ts';
+import { TestNetwork } from '../../src/testing/test-network.ts';
+import { test } from '../../src/testing/vitest.ts';
+import { frameBetween } from '../support/ethernet.ts';
+
+let before: { vswitch: Switch; guest: TestGuest; path: string } | undefined;
+
+test('two guests talk as soon as they are there', async ({ vswitch, guest }) => {
+  const [a, b] = [await guest({ name: 'a' }), await guest()];
+  expect(vswitch.ports.map(({ name }) => name)).toEqual(['a', 'guest2']);
+  await a.send(frameBetween(0, 1));
+  await b.expect(frameBetween(0, 1));
+  const port = vswitch.port('a');
+  if (port?.kind !== 'vhost-user') throw new Error('a guest is on a vhost-user port');
+  before = { vswitch, guest: a, path: port.path };
+});
+
+test('the next test finds all of it closed, and has a switch of its own', async ({ vswitch }) => {
+  expect(vswitch.ports).toEqual([]);
+  expect(() => before!.vswitch.addPort({ host: 'late' })).toThrow('the switch is closed');
+  await expect(before!.guest.send(frameBetween(0, 1))).rejects.toMatchObject({ code: 'CLOSED' });
+  expect(existsSync(dirname(before!.path))).toBe(false);
+});
+
+test('guests on different bridges do not hear each other', async ({ guest }) => {
+  const a = await guest({ bridge: 'left' });
+  const b = await guest({ bridge: 'left' });
+  const c = await guest({ bridge: 'right' });
+  await a.send(frameBetween(0, 1));
+  await b.receive();
+  await a.flush();
+  expect(c.pendingFrames).toBe(0);
+});
+
+describe('with options', () => {
+  test.override({ switchOptions: { clock: 'manual', seed: 7 } });
+
+  test('the switch of a test is opened with those of its file or block', ({ vswitch }) => {
+    expect(vswitch.seed).toBe(7);
+    expect(vswitch.step()).toBe(0);
+  });
+});
+
+test('closing a network again, or one whose port failed to open, does no harm', async () => {
+  const network = TestNetwork.open();
+  await network.guest({ name: 'a' });
+  await expect(network.guest({ name: 'a' })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  await network.close();
+  await network.close();
+  await expect(network.guest()).rejects.toMatchObject({ code: 'CLOSED' });
+});
+
+test('node:test runs with it, by the names of the package, and its process ends', async () => {
+  const { stdout } = await execa(process.execPath, ['--test', 'test/testing/node-test.mjs']);
+  expect(stdout).toMatch(/^# pass 2$/m);
+});
