@@ -10,12 +10,16 @@
 export type Cancel = () => void;
 
 export interface Clock {
+  readonly nowMs: number;
   /** Runs `action` once, `ms` from now. */
   after(ms: number, action: () => void): Cancel;
 }
 
 /** Nothing that waits here keeps the process alive. */
 export const machineClock: Clock = {
+  get nowMs() {
+    return performance.now();
+  },
   after(ms, action) {
     const timer = setTimeout(action, ms).unref();
     return () => clearTimeout(timer);

@@ -35,6 +35,8 @@ export const errorCodes = {
   CONTROL_BODY_TOO_LONG: 'a request has too long a body',
   /** A frame is too short or too long, or cannot be built from what was given. */
   BAD_FRAME: 'a frame cannot be what was given',
+  /** A file is no capture, of no use here, or damaged. */
+  BAD_CAPTURE: 'a capture cannot be read',
   /** A frame is not the one that a test expects. */
   FRAME_MISMATCH: 'a frame differs from what was expected',
   /** A wait of tsvswitch/testing ended without what it waited for. */

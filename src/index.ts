@@ -1,6 +1,10 @@
 /** The public API of tsvswitch: re-exports only. */
 
 export { Bridge, type FdbRecord } from './bridge.ts';
+export type { Capture, CaptureOptions } from './capture/capture.ts';
+export { type CaptureDirection, type CapturedPacket, decodeCapture } from './capture/pcapng.ts';
+export type { CaptureTarget, ReplayOptions } from './capture/recordings.ts';
+export type { Replay, ReplayTiming } from './capture/replay.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
 export type { EventStreamOptions, SwitchEvent } from './events.ts';
 export type { ListenOptions } from './fd-socket.ts';

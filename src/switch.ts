@@ -17,6 +17,9 @@ import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';
 import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
+import type { Capture, CaptureOptions } from './capture/capture.ts';
+import { type CaptureTarget, Recordings, type ReplayOptions } from './capture/recordings.ts';
+import type { Replay } from './capture/replay.ts';
 import { ManualClock, machineClock } from './clock.ts';
 import { TsvswitchError } from './errors.ts';
 import {
@@ -93,6 +96,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   readonly seed: number;
   readonly #network: Network;
   readonly #schedules = new Set<Schedule>();
+  readonly #recordings: Recordings;
   readonly #bridges = new Map<string, Bridge>();
   readonly #ports = new Map<number, SwitchPort>();
   readonly #ageingSeconds: number;
@@ -141,6 +145,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
     }
     this.bridge = this.#bridgeNamed(defaultBridge);
+    this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
     this.#network = new Network(this.#dataplane, this.seed, (name) => this.port(name));
   }
 
@@ -220,6 +225,24 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return schedule;
   }
 
+  /**
+   * Begins to record a port or a bridge, until the capture or the switch is closed. Throws BAD_OPTION,
+   * NO_SUCH_PORT, CLOSED, and SYSTEM if the file cannot be made.
+   */
+  capture(options: CaptureTarget & CaptureOptions = {}): Capture {
+    this.#checkOpen();
+    return this.#recordings.capture(options);
+  }
+
+  /**
+   * Sends the frames of a capture from a port of this process. Throws BAD_CAPTURE, BAD_FRAME for a frame
+   * that was cut, BAD_OPTION, CLOSED. Ends with the switch.
+   */
+  replay(options: ReplayOptions): Replay {
+    this.#checkOpen();
+    return this.#recordings.replay(options);
+  }
+
   /** Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns frames. */
   step(rounds = 1): number {
     this.#manualClock();
@@ -245,6 +268,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   /** Closes a port and forgets it; the others go on. */
   removePort(port: SwitchPort): void {
+    this.#recordings.drain();
     if (this.#ports.get(port.number) === port) this.#ports.delete(port.number);
     port.close();
   }
@@ -255,6 +279,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.#closed = true;
     clearInterval(this.#balancing);
     for (const schedule of this.#schedules) schedule.end();
+    this.#recordings.end();
     for (const port of this.ports) this.removePort(port);
     this.#dataplane.close();
     this.emit('closed');
@@ -332,6 +357,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #drainEvents(): void {
+    this.#recordings.drain();
     this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
   }
 

@@ -1,0 +1,77 @@
+/**
+ * Where the bytes of a capture go: a file, or memory up to a limit.
+ *
+ * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and the
+ * pieces, at most some 100 KiB, go to the page cache.
+ */
+
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { TsvswitchError } from '../errors.ts';
+
+export interface CaptureSink {
+  /** False if there is no room; then nothing is taken, nor any more. Throws SYSTEM. */
+  append(bytes: Uint8Array): boolean;
+  read(): Buffer;
+  close(): void;
+}
+
+/** A test that runs into it records to a file. */
+export const memoryBytesMax = 1 << 28;
+
+export class MemorySink implements CaptureSink {
+  #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #full = false;
+
+  append(bytes: Uint8Array): boolean {
+    this.#full ||= this.#bytes + bytes.length > memoryBytesMax;
+    if (this.#full) return false;
+    this.#chunks.push(bytes);
+    this.#bytes += bytes.length;
+    return true;
+  }
+
+  read(): Buffer {
+    const whole = Buffer.concat(this.#chunks);
+    this.#chunks = [whole];
+    return whole;
+  }
+
+  close(): void {}
+}
+
+export class FileSink implements CaptureSink {
+  readonly #path: string;
+  readonly #fd: number;
+
+  /** Throws SYSTEM. */
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = this.#attempt('opened', () => openSync(path, 'w'));
+  }
+
+  append(bytes: Uint8Array): boolean {
+    this.#attempt('written', () => {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
+    });
+    return true;
+  }
+
+  read(): Buffer {
+    return this.#attempt('read', () => readFileSync(this.#path));
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #attempt<T>(what: string, act: () => T): T {
+    try {
+      return act();
+    } catch (cause) {
+      const { message } = cause as Error;
+      const said = `the capture ${this.#path} cannot be ${what}: ${message}`;
+      throw new TsvswitchError('SYSTEM', said, { cause });
+    }
+  }
+}

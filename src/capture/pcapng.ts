@@ -1,0 +1,305 @@
+/**
+ * The bytes of captures: pcapng written, pcapng and classic pcap read, of either byte order.
+ *
+ *     section header, interface (name a), packet, packet, interface (name b), packet, ...
+ *
+ * Written are one section in this machine's order, an interface for each port when it first appears, and
+ * enhanced packet blocks with nanoseconds, direction, comments and the number of frames lost before them.
+ * Read are the blocks that have packets, of any writer; others are skipped, and so is what a writer that
+ * was killed left of its last block.
+ *
+ * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4; draft-ietf-opsawg-pcap §4.
+ */
+
+import { TsvswitchError } from '../errors.ts';
+
+/** Seen from the switch. */
+export type CaptureDirection = 'fromGuest' | 'toGuest';
+
+export interface CapturedPacket {
+  /** Nanoseconds since 1970, or of a manual clock. */
+  readonly timeNs: bigint;
+  /** Name of the port; empty if the file does not say. */
+  readonly port: string;
+  readonly direction?: CaptureDirection;
+  /** Such as `dropped: noBuffer` and `impairment: held, duplicated`. */
+  readonly comments: readonly string[];
+  /** Frames that were lost to the capture between the packet before and this one. */
+  readonly lost: number;
+  /** Of the frame; `data` may be cut. */
+  readonly frameBytes: number;
+  /** From the Ethernet header on. */
+  readonly data: Buffer;
+}
+
+const block = { section: 0x0a0d0d0a, interface: 1, simplePacket: 3, packet: 6 } as const;
+const option = {
+  end: 0,
+  comment: 1,
+  flags: 2,
+  dropCount: 4,
+  interfaceName: 2,
+  resolution: 9,
+} as const;
+const byteOrderMagic = 0x1a2b3c4d;
+const linkTypeEthernet = 1;
+const nanosecondsResolution = 9;
+/** The default of an interface that says nothing: microseconds. */
+const defaultResolution = 6;
+const directions: readonly (CaptureDirection | undefined)[] = [undefined, 'fromGuest', 'toGuest'];
+const directionMask = 3;
+/** Type and length in front, length behind. */
+const blockFrameBytes = 12;
+
+const padded = (bytes: number) => (bytes + 3) & ~3;
+
+function encodeBlock(type: number, parts: readonly Uint8Array[]): Buffer {
+  const bodyBytes = parts.reduce((sum, part) => sum + padded(part.length), 0);
+  const bytes = Buffer.alloc(blockFrameBytes + bodyBytes);
+  bytes.writeUInt32LE(type, 0);
+  bytes.writeUInt32LE(bytes.length, 4);
+  let at = 8;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += padded(part.length);
+  }
+  bytes.writeUInt32LE(bytes.length, at);
+  return bytes;
+}
+
+function encodeOption(code: number, value: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(4 + padded(value.length));
+  bytes.writeUInt16LE(code, 0);
+  bytes.writeUInt16LE(value.length, 2);
+  bytes.set(value, 4);
+  return bytes;
+}
+
+const endOfOptions = encodeOption(option.end, new Uint8Array(0));
+
+export function encodeSectionHeader(): Buffer {
+  const body = Buffer.alloc(16);
+  body.writeUInt32LE(byteOrderMagic, 0);
+  body.writeUInt16LE(1, 4);
+  // The section's length is not known yet.
+  body.writeBigInt64LE(-1n, 8);
+  return encodeBlock(block.section, [body]);
+}
+
+export function encodeInterface(name: string, snapBytes: number): Buffer {
+  const body = Buffer.alloc(8);
+  body.writeUInt16LE(linkTypeEthernet, 0);
+  body.writeUInt32LE(snapBytes, 4);
+  return encodeBlock(block.interface, [
+    body,
+    encodeOption(option.interfaceName, Buffer.from(name)),
+    encodeOption(option.resolution, Uint8Array.of(nanosecondsResolution)),
+    endOfOptions,
+  ]);
+}
+
+/** `interfaceNumber` counts the interfaces of the section from 0. */
+export function encodePacket(
+  interfaceNumber: number,
+  packet: Omit<CapturedPacket, 'port' | 'data'> & { readonly data: Uint8Array },
+): Buffer {
+  const head = Buffer.alloc(20);
+  head.writeUInt32LE(interfaceNumber, 0);
+  head.writeUInt32LE(Number(packet.timeNs >> 32n), 4);
+  head.writeUInt32LE(Number(packet.timeNs & 0xffff_ffffn), 8);
+  head.writeUInt32LE(packet.data.length, 12);
+  head.writeUInt32LE(packet.frameBytes, 16);
+  const options: Buffer[] = [];
+  for (const comment of packet.comments) {
+    options.push(encodeOption(option.comment, Buffer.from(comment)));
+  }
+  if (packet.direction !== undefined) {
+    const flags = Buffer.alloc(4);
+    flags.writeUInt32LE(directions.indexOf(packet.direction));
+    options.push(encodeOption(option.flags, flags));
+  }
+  if (packet.lost !== 0) {
+    const lost = Buffer.alloc(8);
+    lost.writeBigUInt64LE(BigInt(packet.lost));
+    options.push(encodeOption(option.dropCount, lost));
+  }
+  return encodeBlock(block.packet, [head, packet.data, ...options, endOfOptions]);
+}
+
+/** The packets of a pcapng or pcap file. Throws BAD_CAPTURE. */
+export function decodeCapture(bytes: Uint8Array): CapturedPacket[] {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (buffer.length < 24) throw bad('too short to be pcapng or pcap');
+  return buffer.readUInt32LE(0) === block.section ? decodePcapng(buffer) : decodePcap(buffer);
+}
+
+function bad(what: string): TsvswitchError {
+  return new TsvswitchError('BAD_CAPTURE', `a capture cannot be read: ${what}`);
+}
+
+/** Numbers in the byte order of whoever wrote them. */
+class Fields {
+  readonly bytes: Buffer;
+  readonly #little: boolean;
+
+  constructor(bytes: Buffer, little: boolean) {
+    this.bytes = bytes;
+    this.#little = little;
+  }
+
+  u16(at: number): number {
+    return this.#little ? this.bytes.readUInt16LE(at) : this.bytes.readUInt16BE(at);
+  }
+
+  u32(at: number): number {
+    return this.#little ? this.bytes.readUInt32LE(at) : this.bytes.readUInt32BE(at);
+  }
+
+  u64(at: number): bigint {
+    return this.#little ? this.bytes.readBigUInt64LE(at) : this.bytes.readBigUInt64BE(at);
+  }
+
+  part(start: number, end: number): Fields {
+    return new Fields(this.bytes.subarray(start, end), this.#little);
+  }
+}
+
+interface Interface {
+  readonly name: string;
+  readonly linkType: number;
+  /** Of one unit of a timestamp. */
+  readonly unitsPerSecond: bigint;
+}
+
+function decodePcapng(buffer: Buffer): CapturedPacket[] {
+  const packets: CapturedPacket[] = [];
+  let interfaces: Interface[] = [];
+  let file = new Fields(buffer, true);
+  for (let at = 0; at + blockFrameBytes <= buffer.length; ) {
+    if (buffer.readUInt32LE(at) === block.section) {
+      if (at + 28 > buffer.length) break;
+      file = new Fields(buffer, buffer.readUInt32LE(at + 8) === byteOrderMagic);
+      if (file.u32(at + 8) !== byteOrderMagic) throw bad(`no byte-order magic at ${at + 8}`);
+      interfaces = [];
+    }
+    const bytes = file.u32(at + 4);
+    if (bytes < blockFrameBytes || bytes % 4 !== 0) throw bad(`a block of ${bytes} bytes at ${at}`);
+    if (at + bytes > buffer.length) break;
+    const body = file.part(at + 8, at + bytes - 4);
+    switch (file.u32(at)) {
+      case block.interface:
+        interfaces.push(decodeInterface(body));
+        break;
+      case block.packet:
+        packets.push(decodePacket(body, interfaces));
+        break;
+      case block.simplePacket:
+        packets.push(decodeSimplePacket(body, interfaces));
+        break;
+    }
+    at += bytes;
+  }
+  return packets;
+}
+
+function need(body: Fields, bytes: number): void {
+  if (body.bytes.length < bytes) throw bad(`a block has ${body.bytes.length} bytes of ${bytes}`);
+}
+
+function* optionsOf(body: Fields, start: number): Generator<{ code: number; value: Fields }> {
+  for (let at = start; at + 4 <= body.bytes.length; ) {
+    const code = body.u16(at);
+    const bytes = body.u16(at + 2);
+    if (code === option.end) return;
+    need(body, at + 4 + bytes);
+    yield { code, value: body.part(at + 4, at + 4 + bytes) };
+    at += 4 + padded(bytes);
+  }
+}
+
+function decodeInterface(body: Fields): Interface {
+  need(body, 8);
+  let name = '';
+  let resolution = defaultResolution;
+  for (const { code, value } of optionsOf(body, 8)) {
+    if (code === option.interfaceName) name = value.bytes.toString();
+    if (code === option.resolution && value.bytes.length > 0) resolution = value.bytes[0]!;
+  }
+  const base = (resolution & 0x80) === 0 ? 10n : 2n;
+  return { name, linkType: body.u16(0), unitsPerSecond: base ** BigInt(resolution & 0x7f) };
+}
+
+function ethernet(interfaces: readonly Interface[], number: number): Interface {
+  const from = interfaces[number];
+  if (from === undefined) throw bad(`a packet of interface ${number}, which is not described`);
+  if (from.linkType !== linkTypeEthernet) {
+    throw bad(`link type ${from.linkType}; only Ethernet (1) has frames`);
+  }
+  return from;
+}
+
+function decodePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
+  need(body, 20);
+  const from = ethernet(interfaces, body.u32(0));
+  const units = (BigInt(body.u32(4)) << 32n) | BigInt(body.u32(8));
+  const dataEnd = 20 + body.u32(12);
+  need(body, dataEnd);
+  const comments: string[] = [];
+  let direction: CaptureDirection | undefined;
+  let lost = 0;
+  for (const { code, value } of optionsOf(body, padded(dataEnd))) {
+    if (code === option.comment) comments.push(value.bytes.toString());
+    if (code === option.flags && value.bytes.length === 4) {
+      direction = directions[value.u32(0) & directionMask];
+    }
+    if (code === option.dropCount && value.bytes.length === 8) lost = Number(value.u64(0));
+  }
+  return {
+    timeNs: (units * 1_000_000_000n) / from.unitsPerSecond,
+    port: from.name,
+    ...(direction === undefined ? {} : { direction }),
+    comments,
+    lost,
+    frameBytes: body.u32(16),
+    data: body.bytes.subarray(20, dataEnd),
+  };
+}
+
+/** It has no time, and no length but the frame's: what the block holds of it was captured. */
+function decodeSimplePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
+  need(body, 4);
+  const { name } = ethernet(interfaces, 0);
+  const frameBytes = body.u32(0);
+  const data = body.bytes.subarray(4, 4 + frameBytes);
+  return { timeNs: 0n, port: name, comments: [], lost: 0, frameBytes, data };
+}
+
+/** Magic numbers of pcap, with how many nanoseconds its fractions of seconds count. */
+const pcapFractionNs = new Map([
+  [0xa1b2c3d4, 1000n],
+  [0xa1b23c4d, 1n],
+]);
+
+function decodePcap(buffer: Buffer): CapturedPacket[] {
+  const little = pcapFractionNs.has(buffer.readUInt32LE(0));
+  const file = new Fields(buffer, little);
+  const fractionNs = pcapFractionNs.get(file.u32(0));
+  if (fractionNs === undefined) throw bad('neither pcapng nor pcap');
+  // The upper bits say whether frames carry a checksum, which the lower ones do not concern.
+  ethernet([{ name: '', linkType: file.u32(20) & 0xffff, unitsPerSecond: 1n }], 0);
+  const packets: CapturedPacket[] = [];
+  for (let at = 24; at + 16 <= buffer.length; ) {
+    const end = at + 16 + file.u32(at + 8);
+    if (end > buffer.length) break;
+    packets.push({
+      timeNs: BigInt(file.u32(at)) * 1_000_000_000n + BigInt(file.u32(at + 4)) * fractionNs,
+      port: '',
+      comments: [],
+      lost: 0,
+      frameBytes: file.u32(at + 12),
+      data: buffer.subarray(at + 16, end),
+    });
+    at = end;
+  }
+  return packets;
+}

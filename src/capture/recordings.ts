@@ -1,0 +1,99 @@
+/**
+ * The captures and replays of one switch: begun by name, drained when the switch says so, ended with it.
+ */
+
+import type { Bridge } from '../bridge.ts';
+import { type Clock, machineClock } from '../clock.ts';
+import { TsvswitchError } from '../errors.ts';
+import type { Dataplane } from '../native.ts';
+import type { HostPort } from '../port/host.ts';
+import type { Port } from '../port/port.ts';
+import { Capture, type CaptureOptions } from './capture.ts';
+import { type CapturedPacket, decodeCapture } from './pcapng.ts';
+import { Replay, type ReplayTiming } from './replay.ts';
+
+/** What is recorded: a port, or all that are or come on a bridge; bridge `default` unless given. */
+export type CaptureTarget =
+  | { readonly port: string | Port; readonly bridge?: undefined }
+  | { readonly bridge?: string; readonly port?: undefined };
+
+export interface ReplayOptions {
+  readonly port: HostPort;
+  /** The bytes of a pcapng or pcap file, or packets. Those that went to a guest are left out. */
+  readonly packets: Uint8Array | readonly CapturedPacket[];
+  /** `original` unless given. */
+  readonly timing?: ReplayTiming;
+}
+
+/** The parts of the switch that this looks at. */
+export interface RecordedSwitch {
+  readonly ports: readonly Port[];
+  readonly bridges: readonly Bridge[];
+}
+
+export class Recordings {
+  readonly #switch: RecordedSwitch;
+  readonly #dataplane: Dataplane;
+  readonly #clock: Clock;
+  readonly #captures = new Set<Capture>();
+  readonly #replays = new Set<Replay>();
+
+  constructor(recorded: RecordedSwitch, dataplane: Dataplane, clock: Clock = machineClock) {
+    this.#switch = recorded;
+    this.#dataplane = dataplane;
+    this.#clock = clock;
+  }
+
+  capture(options: CaptureTarget & CaptureOptions): Capture {
+    const source = {
+      dataplane: this.#dataplane,
+      target: this.#targetOf(options),
+      portName: (number: number) => this.#nameOf(number),
+      onClosed: (closed: Capture) => this.#captures.delete(closed),
+    };
+    const capture = new Capture(source, options);
+    this.#captures.add(capture);
+    return capture;
+  }
+
+  replay({ port, packets, timing = 'original' }: ReplayOptions): Replay {
+    const all = packets instanceof Uint8Array ? decodeCapture(packets) : packets;
+    const sent = all.filter(({ direction }) => direction !== 'toGuest');
+    const replay = new Replay(port, this.#clock, sent, timing);
+    this.#replays.add(replay);
+    const forget = () => this.#replays.delete(replay);
+    replay.done.then(forget, forget);
+    return replay;
+  }
+
+  /** Before a port's number loses its name, and whenever frames were moved by this thread. */
+  drain(): void {
+    for (const capture of this.#captures) capture.drain();
+  }
+
+  end(): void {
+    for (const replay of this.#replays) replay.end();
+    this.drain();
+    for (const capture of this.#captures) capture.end();
+  }
+
+  #nameOf(number: number): string {
+    return this.#switch.ports.find((port) => port.number === number)?.name ?? String(number);
+  }
+
+  #targetOf({ port, bridge }: CaptureTarget): { port: number } | { bridge: number } {
+    if (port !== undefined && bridge !== undefined) {
+      throw new TsvswitchError('BAD_OPTION', 'a capture is of a port or of a bridge, not of both');
+    }
+    if (port !== undefined) {
+      const name = typeof port === 'string' ? port : port?.name;
+      const found = this.#switch.ports.find((other) => other.name === name);
+      if (found !== undefined) return { port: found.number };
+      throw new TsvswitchError('NO_SUCH_PORT', `the switch has no port named ${String(name)}`);
+    }
+    const name = bridge ?? 'default';
+    const found = this.#switch.bridges.find((other) => other.name === name);
+    if (found !== undefined) return { bridge: found.number };
+    throw new TsvswitchError('BAD_OPTION', `bridge: no port has been on ${String(name)}`);
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Captures as bytes: what is written is read again, by this code and by tcpdump; what others write is
+ * read; and what is damaged is said to be.
+ */
+
+import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  decodeCapture,
+  encodeInterface,
+  encodePacket,
+  encodeSectionHeader,
+} from '../../src/capture/pcapng.ts';
+import type { CapturedPacket } from '../../src/index.ts';
+
+const codeOf = (code: string) => expect.objectContaining({ code });
+
+const anyPacket: fc.Arbitrary<CapturedPacket> = fc
+  .record({
+    timeNs: fc.bigInt({ min: 0n, max: (1n << 61n) - 1n }),
+    direction: fc.constantFrom('fromGuest' as const, 'toGuest' as const, undefined),
+    comments: fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { maxLength: 3 }),
+    lost: fc.nat(),
+    data: fc.uint8Array({ minLength: 14, maxLength: 300 }),
+    cutBytes: fc.nat(2000),
+  })
+  .map(({ direction, data, cutBytes, ...rest }) => ({
+    ...rest,
+    port: 'web 1',
+    ...(direction === undefined ? {} : { direction }),
+    frameBytes: data.length + cutBytes,
+    data: Buffer.from(data),
+  }));
+
+const fileOf = (packets: readonly CapturedPacket[]) =>
+  Buffer.concat([
+    encodeSectionHeader(),
+    encodeInterface('web 1', 65550),
+    ...packets.map((packet) => encodePacket(0, packet)),
+  ]);
+
+/** A block with its numbers in the other byte order, as the hexadecimal of its body gives it. */
+function bigEndianBlock(type: number, body: string): Buffer {
+  const bytes = Buffer.from(body.replaceAll(' ', ''), 'hex');
+  const frame = Buffer.alloc(8);
+  frame.writeUInt32BE(type, 0);
+  frame.writeUInt32BE(bytes.length + 12, 4);
+  return Buffer.concat([frame, bytes, frame.subarray(4)]);
+}
+
+const frame = Buffer.from('ffffffffffff52540000000188b5abcd', 'hex');
+
+const withPackets = (...start: Buffer[]) =>
+  Buffer.concat([
+    ...start,
+    encodePacket(0, { timeNs: 0n, comments: [], lost: 0, frameBytes: 16, data: frame }),
+  ]);
+
+/** Of IP without Ethernet. */
+const rawInterface = encodeInterface('tun', 100);
+rawInterface.writeUInt16LE(101, 8);
+
+describe('a capture', () => {
+  test('is read as it was written', () => {
+    fc.assert(
+      fc.property(fc.array(anyPacket, { maxLength: 5 }), (packets) => {
+        expect(decodeCapture(fileOf(packets))).toEqual(packets);
+      }),
+    );
+  });
+
+  test('is read up to a block that was not written to its end', () => {
+    fc.assert(
+      fc.property(anyPacket, fc.nat(400), (packet, more) => {
+        const whole = fileOf([packet, packet]);
+        const one = fileOf([packet]);
+        const cut = whole.subarray(0, Math.min(one.length + more, whole.length - 1));
+        expect(decodeCapture(cut)).toEqual([packet]);
+      }),
+    );
+  });
+
+  test('is never the end of the process, whatever its bytes are', () => {
+    const start = fileOf([]);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(start.length + 50), (noise, at) => {
+        const bytes = Buffer.concat([start, Buffer.alloc(100)]);
+        bytes.set(noise.subarray(0, bytes.length - at), at);
+        try {
+          decodeCapture(bytes);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'BAD_CAPTURE' });
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('of tcpdump, which writes pcap, has the same packets', () => {
+    const packets = [1n, 1_700_000_000_123_456_789n].map((timeNs) => ({
+      timeNs,
+      port: '',
+      comments: [],
+      lost: 0,
+      frameBytes: 100,
+      data: frame,
+    }));
+    const pcap = (...options: string[]) =>
+      execFileSync('tcpdump', ['-r', '-', '-w', '-', ...options], {
+        input: fileOf(packets),
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
+    expect(decodeCapture(pcap('--nano'))).toEqual(packets);
+    expect(decodeCapture(pcap()).map(({ timeNs }) => timeNs)).toEqual([
+      0n,
+      1_700_000_000_123_456_000n,
+    ]);
+  });
+
+  test('of a big-endian machine is read, with simple packets and blocks that are not known', () => {
+    const file = Buffer.concat([
+      bigEndianBlock(0x0a0d0d0a, '1a2b3c4d 0001 0000 ffffffffffffffff'),
+      // Named e0, in units of 2^-10 s.
+      bigEndianBlock(1, '0001 0000 00040000 0002 0002 65300000 0009 0001 8a000000 00000000'),
+      bigEndianBlock(0xbad, '01020304'),
+      bigEndianBlock(
+        6,
+        `00000000 00000000 00000c00 00000010 00000040 ${frame.toString('hex')} 0002 0004 00000002 00000000`,
+      ),
+      bigEndianBlock(3, `00000010 ${frame.toString('hex')}`),
+    ]);
+    const rest = { port: 'e0', comments: [], lost: 0, data: frame };
+    expect(decodeCapture(file)).toEqual([
+      { ...rest, timeNs: 3_000_000_000n, direction: 'toGuest', frameBytes: 64 },
+      { ...rest, timeNs: 0n, frameBytes: 16 },
+    ]);
+  });
+
+  test.each<[string, Buffer]>([
+    ['nothing', Buffer.alloc(0)],
+    ['text', Buffer.from('a text that is longer than twenty-four bytes')],
+    ['a packet of an interface that is not described', withPackets(encodeSectionHeader())],
+    ['of another kind of link', withPackets(encodeSectionHeader(), rawInterface)],
+  ])('is not %s', (_, file) => {
+    expect(() => decodeCapture(file)).toThrow(codeOf('BAD_CAPTURE'));
+  });
+});
