@@ -17,14 +17,22 @@ import { ended, type ProcessRecord } from './detached-process.ts';
 import { readTail } from './lab-death.ts';
 import { failIfDead, type StartRequest } from './lab-start.ts';
 import { Qmp } from './qmp.ts';
-import { runOverSsh, type SshTarget, sshTarget } from './ssh.ts';
+import { type ExecResult, runOverSsh, type SshTarget, sshTarget } from './ssh.ts';
 
 /** A cloud image takes a minute and a half without KVM on an idle host. */
 const readyLimitMs = { kvm: 300_000, tcg: 900_000 } as const;
 const lookPauseMs = 200;
 const greetingLimitMs = 1500;
-const loginLimitMs = 60_000;
 const goneLimitMs = 5000;
+/** What ssh ends with when it is not let in, or loses the connection. */
+const noConnection = 255;
+/**
+ * Waits until cloud-init has done everything or is not wanted, and prints how it went. `cloud-init status
+ * --wait` says the same and keeps a Python busy in a guest that has better things to do.
+ */
+const cloudInitEnd = `command -v cloud-init >/dev/null || exit 0
+until [ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/disabled ]; do sleep 1; done
+cat /run/cloud-init/result.json 2>/dev/null`;
 
 /** Throws MACHINE_FAILED if it ends, panics, or takes too long. */
 export async function machineReady(request: StartRequest, process: ProcessRecord): Promise<void> {
@@ -60,7 +68,7 @@ export async function machineReady(request: StartRequest, process: ProcessRecord
 }
 
 async function steps(request: StartRequest): Promise<void> {
-  const { machine, state, image, sshPort, progress } = request;
+  const { machine, state, host, image, sshPort, progress } = request;
   const signal = request.signal!;
   if (machine.userData?.mode === 'replace') {
     progress({ stage: 'ready', state: 'done', detail: 'runs, and boots with its own user-data' });
@@ -70,10 +78,13 @@ async function steps(request: StartRequest): Promise<void> {
   progress({ stage: 'boot', state: 'running' });
   while (!(await greets(sshPort))) await sleep(lookPauseMs, undefined, { signal });
   progress({ stage: 'boot', state: 'done' });
-  progress({ stage: 'ssh', state: 'running' });
-  while (!(await letsIn(target, signal))) await sleep(lookPauseMs, undefined, { signal });
-  progress({ stage: 'ssh', state: 'done' });
-  if (image.type === 'disk') await cloudInit(request, target, signal);
+  const limitMs = readyLimitMs[host.accelerator];
+  if (image.type === 'disk') await cloudInit(request, target, limitMs, signal);
+  else {
+    progress({ stage: 'ssh', state: 'running' });
+    await onceLetIn(target, 'true', limitMs, signal);
+    progress({ stage: 'ssh', state: 'done' });
+  }
   progress({ stage: 'ready', state: 'done' });
 }
 
@@ -92,32 +103,37 @@ function greets(port: number): Promise<boolean> {
   });
 }
 
-async function letsIn(target: SshTarget, signal: AbortSignal): Promise<boolean> {
-  try {
-    return (await runOverSsh(target, 'true', { limitMs: loginLimitMs, signal })).status === 0;
-  } catch (error) {
-    if (error instanceof TsvswitchError && error.code === 'TIMEOUT') return false;
-    throw error;
+/** Runs a command as soon as the machine lets the lab's key in. Ended by `signal` at the latest. */
+async function onceLetIn(
+  target: SshTarget,
+  command: string,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<ExecResult> {
+  for (;;) {
+    const result = await runOverSsh(target, command, { limitMs, signal });
+    if (result.status !== noConnection) return result;
+    await sleep(lookPauseMs, undefined, { signal });
   }
 }
 
+/** One login for all of it, since an emulated guest that still boots spends seconds on each. */
 async function cloudInit(
-  { machine, host, progress }: StartRequest,
+  { machine, progress }: StartRequest,
   target: SshTarget,
+  limitMs: number,
   signal: AbortSignal,
 ): Promise<void> {
   progress({ stage: 'cloud-init', state: 'running' });
-  const limitMs = readyLimitMs[host.accelerator];
-  const command = 'command -v cloud-init >/dev/null || exit 0; cloud-init status --wait --long';
-  const { status, stdout } = await runOverSsh(target, command, { limitMs, signal });
-  // 2 is "done, with something to complain about", since cloud-init 23.4.
-  if (status !== 0 && status !== 2) {
+  const { stdout } = await onceLetIn(target, cloudInitEnd, limitMs, signal);
+  const errors: readonly string[] = stdout === '' ? [] : JSON.parse(stdout).v1.errors;
+  if (errors.length > 0) {
     throw new TsvswitchError(
       'MACHINE_FAILED',
-      `${machine.name}: cloud-init failed; see /var/log/cloud-init.log in it:\n${stdout.trim()}`,
+      `${machine.name}: cloud-init failed; see /var/log/cloud-init.log in it:\n${errors.join('\n')}`,
     );
   }
-  progress({ stage: 'cloud-init', state: 'done', ...(status === 2 ? { detail: 'degraded' } : {}) });
+  progress({ stage: 'cloud-init', state: 'done' });
 }
 
 function late({ machine, state }: StartRequest, limitMs: number): TsvswitchError {
