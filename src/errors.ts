@@ -77,6 +77,7 @@ export const errorCodes = {
   HUGEPAGES_UNAVAILABLE: 'huge pages cannot be reserved',
 } as const;
 
+/** The codes of errors, as `errorCodes` explains them. */
 export type ErrorCode = keyof typeof errorCodes;
 
 /** Every error this package throws on purpose. */

@@ -8,6 +8,7 @@
 import { type EventEmitter, on } from 'node:events';
 import type { PortEvent } from './port/port.ts';
 
+/** What a switch has to tell: about its ports, and about addresses that were learned. */
 export type SwitchEvent =
   | PortEvent
   | { readonly type: 'mac-learned'; readonly port: string; readonly mac: string }
@@ -26,6 +27,7 @@ export type SwitchEventMap = {
   closed: [];
 };
 
+/** How a stream of events ends. */
 export interface EventStreamOptions {
   /** Ends the stream with the signal's reason. */
   readonly signal?: AbortSignal;

@@ -31,6 +31,7 @@ const backlog = 8;
 /** How long a listener rests after it failed to accept, which is when fds have run out. */
 const acceptRetryMs = 1000;
 
+/** Who may connect to a socket. */
 export interface ListenOptions {
   /** Permissions of the socket file; 0o660 unless given. */
   readonly mode?: number;

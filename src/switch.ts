@@ -36,6 +36,7 @@ import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
 
+/** How a switch is opened. */
 export interface SwitchOptions {
   /** Polling threads; 1 unless given. */
   readonly workers?: number;
@@ -75,6 +76,7 @@ export interface HostPortOptions extends Pick<PlaceOptions, 'bridge'> {
 /** A port of a machine that shares no memory: QEMU's `-netdev dgram`, or any program. */
 export type DgramPortOptions = DgramSocket & PlaceOptions;
 
+/** A port of any kind; `kind` tells which. */
 export type SwitchPort = VhostUserPort | HostPort | DgramPort;
 
 const balanceIntervalMs = 1000;
@@ -87,6 +89,7 @@ const defaultBridge = 'default';
 /** As far as randomInt() goes. */
 const seedMax = 2 ** 48 - 1;
 
+/** An Ethernet switch in this process. Close it, or bind it with `await using`. */
 export class Switch extends EventEmitter<SwitchEventMap> {
   /** The bridge of ports that name none. */
   readonly bridge: Bridge;

@@ -24,6 +24,7 @@ import {
   encodeSectionHeader,
 } from './pcapng.ts';
 
+/** What is recorded, and where it goes. */
 export interface CaptureOptions {
   /** File to write, anew; without it the capture stays in memory, up to 256 MiB. */
   readonly to?: string;
@@ -64,6 +65,7 @@ const impairments = new Map([
   ['corruptedFrames', 'corrupted'],
 ]);
 
+/** A recording that is being made. */
 export class Capture {
   readonly #source: CaptureSource;
   readonly #sink: CaptureSink;

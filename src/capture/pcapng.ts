@@ -16,6 +16,7 @@ import { TsvswitchError } from '../errors.ts';
 /** Seen from the switch. */
 export type CaptureDirection = 'fromGuest' | 'toGuest';
 
+/** A frame of a recording. */
 export interface CapturedPacket {
   /** Nanoseconds since 1970, or of a manual clock. */
   readonly timeNs: bigint;

@@ -17,6 +17,7 @@ export type CaptureTarget =
   | { readonly port: string | Port; readonly bridge?: undefined }
   | { readonly bridge?: string; readonly port?: undefined };
 
+/** How a recording is played. */
 export interface ReplayOptions {
   readonly port: HostPort;
   /** The bytes of a pcapng or pcap file, or packets. Those that went to a guest are left out. */

@@ -19,6 +19,7 @@ const roundingMs = 5e-7;
 /** What a Node timer can wait. */
 const timeMsMax = 2 ** 31 - 1;
 
+/** A recording that is being played into a port. */
 export class Replay {
   /** Resolves to how many frames found room in the port, when the last was sent or the replay ended. */
   readonly done: Promise<number>;

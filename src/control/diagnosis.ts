@@ -14,6 +14,7 @@ import type { RingStatus } from '../index.ts';
 import { type AilmentCode, ailments, type Effect } from './ailments.ts';
 import type { MachinePortStatus, PortStatus, SessionEnd, SwitchStatus } from './protocol.ts';
 
+/** What was found out about a port. */
 export interface Diagnosis {
   readonly port: string;
   /** Whether frames come and go. */
@@ -21,6 +22,7 @@ export interface Diagnosis {
   readonly findings: readonly Finding[];
 }
 
+/** Something that ails a port, or is worth knowing. */
 export interface Finding {
   readonly code: AilmentCode;
   readonly effect: Effect;

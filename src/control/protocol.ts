@@ -19,6 +19,7 @@ import type {
   VhostUserPortStatus,
 } from '../index.ts';
 
+/** A switch and its ports, as they are now. */
 export interface SwitchStatus {
   readonly version: string;
   readonly pid: number;
@@ -27,6 +28,7 @@ export interface SwitchStatus {
   readonly ports: readonly PortStatus[];
 }
 
+/** A port of a machine, or of another kind. */
 export type PortStatus = MachinePortStatus | OtherPortStatus;
 
 /** A port for a machine, over vhost-user. */
@@ -71,6 +73,7 @@ export interface SessionHistory {
   readonly turnedAway?: { readonly at: string; readonly sentence: string };
 }
 
+/** How and when the last session of a port ended. */
 export interface SessionEnd {
   readonly at: string;
   readonly kind: CloseReason['kind'] | 'memory-lost';
@@ -98,6 +101,7 @@ export type NewPort = {
   | { readonly connect: string }
 );
 
+/** The body of an answer to a request that cannot be served. */
 export interface Refused {
   readonly code: ErrorCode;
   /** One sentence: what is wrong and how to mend it. */

@@ -28,6 +28,7 @@ import { toJson } from './json.ts';
 import { newPortOf } from './new-port.ts';
 import type { LearnedAddress, PortStatus, SwitchStatus } from './protocol.ts';
 
+/** Where a control socket is, and how ports are made that it adds. */
 export interface ControlOptions {
   /** Where to listen; stale files are replaced as those of ports are. */
   readonly path: string;
@@ -59,6 +60,7 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   CLOSED: 503,
 };
 
+/** The control socket of a switch in this process. */
 export class ControlServer {
   readonly #switch: Switch;
   readonly #portSockets: ListenOptions;

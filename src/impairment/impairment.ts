@@ -31,6 +31,7 @@ export interface Impairment {
   readonly reorder?: Reorder;
 }
 
+/** How much passes, and what may wait. */
 export interface Rate {
   readonly bitsPerSecond: number;
   /** What may wait for its turn; more is dropped. 65536 unless given. */
@@ -48,6 +49,7 @@ export interface BurstLoss {
   readonly lossWhenGood?: number;
 }
 
+/** Frames that are late. */
 export interface Reorder {
   /** The probability that a frame is late, so that those behind it pass. */
   readonly probability: number;

@@ -27,6 +27,7 @@ export type Link =
   | { readonly from: PortName; readonly to: PortName }
   | { readonly between: readonly [PortName, PortName] };
 
+/** One thing that changes: a link, or who hears whom. */
 export type NetworkChange =
   | { readonly link: Link; readonly impairment: Impairment }
   /** Ports of different sides do not hear each other; ports on no side hear all. */

@@ -9,6 +9,7 @@ import type { Cancel, Clock } from '../clock.ts';
 import { bad, number } from './impairment.ts';
 import type { Network, NetworkChange } from './network-change.ts';
 
+/** A change and when it is made. */
 export type ScheduleStep = NetworkChange & {
   /** No earlier than the step before it; less than 24 days. */
   readonly atMs: number;
@@ -17,6 +18,7 @@ export type ScheduleStep = NetworkChange & {
 /** What a Node timer can wait. */
 const atMsMax = 2 ** 31 - 1;
 
+/** Changes that are being made over time. */
 export class Schedule {
   /** Resolves when the last step was made, or the schedule ended. */
   readonly done: Promise<void>;

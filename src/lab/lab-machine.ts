@@ -11,6 +11,7 @@ import { deathOf } from './lab-death.ts';
 import type { LabState, MachineFiles } from './lab-state.ts';
 import type { ExecOptions, ExecResult, SshTarget } from './ssh.ts';
 
+/** A machine of a lab, for running something in it. */
 export class LabMachine {
   readonly name: string;
   readonly #state: LabState;

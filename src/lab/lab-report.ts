@@ -17,6 +17,7 @@ export type LabStage =
   | 'ready'
   | 'stop';
 
+/** How far a change of a lab has come. */
 export interface LabEvent {
   /** undefined for what concerns the lab as a whole. */
   readonly machine: string | undefined;
@@ -28,6 +29,7 @@ export interface LabEvent {
   readonly fraction?: number;
 }
 
+/** Called for every step of a change. */
 export type LabProgress = (event: LabEvent) => void;
 
 /** How a machine or a switch is; `crashed` and `failed` carry the end of its log. */
@@ -39,6 +41,7 @@ export type Life =
   /** It ended without being asked to. */
   | { readonly state: 'crashed'; readonly log: string };
 
+/** A machine of a lab, running or not. */
 export type MachineStatus = Life & {
   readonly name: string;
   /** The loopback port that leads to its ssh server, once one was chosen. */
@@ -51,6 +54,7 @@ export type MachineStatus = Life & {
   readonly differs: boolean;
 };
 
+/** The switch of a lab, running or not. */
 export type LabSwitchStatus = Life & {
   /** The control socket of the switch. */
   readonly control: string;
@@ -58,6 +62,7 @@ export type LabSwitchStatus = Life & {
   readonly type: 'own' | 'attach';
 };
 
+/** All of a lab, as it is now. */
 export interface LabStatus {
   readonly name: string;
   readonly id: string;
@@ -75,6 +80,7 @@ export interface PingMatrix {
   readonly pings: readonly Ping[];
 }
 
+/** One machine asking another one. */
 export interface Ping {
   readonly from: string;
   readonly to: string;
@@ -83,6 +89,7 @@ export interface Ping {
   readonly roundTripMs: number | undefined;
 }
 
+/** What iperf3 measured from one machine to another. */
 export interface IperfResult {
   readonly from: string;
   readonly to: string;

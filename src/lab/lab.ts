@@ -47,6 +47,7 @@ export type * from './lab-report.ts';
 export type { ExecOptions, ExecResult } from './ssh.ts';
 export type { LabDefinition, LabPlan, MachineDefinition, MachinePlan };
 
+/** How a lab is known and run, besides what it is to be. */
 export interface LabOptions {
   /** The main script of the command `tsvswitch`; the one of this package unless given. */
   readonly command?: string;
@@ -57,12 +58,14 @@ export interface LabOptions {
   readonly origin?: string;
 }
 
+/** What a change of a lab tells, and how it is given up. */
 export interface ChangeOptions {
   readonly progress?: LabProgress;
   /** Gives up; what has been started by then stays as it is, and `up` or `down` go on from there. */
   readonly signal?: AbortSignal;
 }
 
+/** How much of a lab goes. */
 export interface DownOptions extends ChangeOptions {
   /** Also removes disks, keys and logs: everything the lab ever made. */
   readonly destroy?: boolean;
@@ -70,6 +73,7 @@ export interface DownOptions extends ChangeOptions {
 
 const iperfSecondsDefault = 3;
 
+/** Machines and their switch, as a lab file or an object declares them. */
 export class Lab {
   readonly #filePlan: LabPlan;
   readonly #state: LabState;

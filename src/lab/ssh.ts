@@ -23,6 +23,7 @@ export interface SshTarget {
   readonly knownHosts: string;
 }
 
+/** How a command is run in a machine. */
 export interface ExecOptions {
   /** How long it may take, in milliseconds; a minute unless given. */
   readonly limitMs?: number;
@@ -31,6 +32,7 @@ export interface ExecOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How a command ended, and what it wrote. */
 export interface ExecResult {
   readonly stdout: string;
   readonly stderr: string;

@@ -21,6 +21,7 @@ import { type Dataplane, type UnixDgramSocket, unixDgram } from '../native.ts';
 import { frameBytesMax, frameBytesMin, HostPort } from './host.ts';
 import type { Port, PortCounters } from './port.ts';
 
+/** The two unix datagram sockets of a port. */
 export interface DgramSocket {
   /** Where the port takes frames, at most 107 bytes; replaced if nobody has it open. */
   readonly dgram: string;
@@ -37,6 +38,7 @@ const modeDefault = 0o660;
 const retryMs = 1;
 const { EACCES, EAGAIN, ECONNREFUSED, ENOBUFS, ENOENT, EPROTOTYPE } = constants.errno;
 
+/** A port that speaks one Ethernet frame a datagram. */
 export class DgramPort implements Port {
   readonly kind = 'dgram';
   readonly name: string;

@@ -21,6 +21,7 @@ export interface HostPortOptions {
   readonly bridge: Bridge;
 }
 
+/** How long something may take. */
 export interface HostWaitOptions {
   /** Rejects with TIMEOUT after this long; 5000 unless given. */
   readonly timeoutMs?: number;
@@ -35,6 +36,7 @@ const timeoutMsDefault = 5000;
 const receiveq = 0;
 const transmitq = 1;
 
+/** A port of this process: frames are sent and received as bytes. */
 export class HostPort implements Port {
   readonly kind = 'host';
   readonly name: string;

@@ -47,6 +47,7 @@ export interface DirectionCounters {
   readonly notifications: number;
 }
 
+/** What a port has moved and dropped since it was added. */
 export interface PortCounters {
   readonly fromGuest: DirectionCounters;
   readonly toGuest: DirectionCounters;

@@ -5,6 +5,7 @@
 
 import type { PortCounters } from './port.ts';
 
+/** All there is to know about the port of a machine. */
 export interface VhostUserPortStatus {
   readonly name: string;
   readonly kind: 'vhost-user';
@@ -21,6 +22,7 @@ export interface VhostUserPortStatus {
   readonly counters: PortCounters;
 }
 
+/** Who is connected to a port, and what both ends agreed on. */
 export interface FrontendStatus {
   readonly pid: number;
   /** Specification names; absent until a driver has agreed. */
@@ -30,6 +32,7 @@ export interface FrontendStatus {
   readonly rings: readonly RingStatus[];
 }
 
+/** The memory that a guest shares. */
 export interface MemoryStatus {
   readonly regions: number;
   readonly bytes: number;
@@ -37,6 +40,7 @@ export interface MemoryStatus {
   readonly hugePageBytes?: number;
 }
 
+/** A ring of a guest, and what has become of it. */
 export type RingStatus = {
   /** Even: a receiveq, odd: a transmitq, as the guest sees it. */
   readonly queue: number;

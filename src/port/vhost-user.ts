@@ -60,6 +60,7 @@ const readsPerTurnMax = 128;
 
 type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
 
+/** A port of a machine: one socket, one frontend at a time. */
 export class VhostUserPort implements Port {
   readonly kind = 'vhost-user';
   readonly name: string;

@@ -34,6 +34,7 @@ import { Refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
 import { packedRing, ringSizeMax, splitRing } from './ring-format.ts';
 
+/** What happens to a guest's device in the course of a session. */
 export type DeviceEvent =
   | RingEvent
   | {

@@ -45,6 +45,7 @@ export const requestNumbers = {
   GET_STATUS: 40,
 } as const;
 
+/** The name of a request, as the specification has it. */
 export type RequestName = keyof typeof requestNumbers;
 
 /** What a backend may ask for on its own channel; spelled without VHOST_USER_BACKEND_. */
@@ -69,6 +70,7 @@ export interface Header {
   readonly sizeBytes: number;
 }
 
+/** A message of the protocol, with the files that came along. */
 export interface Message {
   readonly request: number;
   readonly flags: number;

@@ -14,6 +14,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { closest, distance } from 'fastest-levenshtein';
 import { addressProblem } from './address.ts';
 
+/** What a lab file holds; lab.schema.json explains each key. */
 export interface LabDefinition {
   readonly name?: string;
   readonly switch?: SwitchDefinition | null;
@@ -26,6 +27,7 @@ export interface SwitchDefinition {
   readonly attach?: string;
 }
 
+/** What a lab file says of a machine; everything has a default. */
 export interface MachineDefinition {
   readonly image?: string | { readonly url: string; readonly sha256: string };
   readonly cpus?: number;

@@ -21,6 +21,7 @@ import {
   type Path,
 } from './definition.ts';
 
+/** What a definition comes to, with everything that it left open decided. */
 export interface LabPlan {
   readonly name: string;
   /** Absolute path of the file that declares the lab; relative paths in it start at its folder. */
@@ -36,6 +37,7 @@ export type SwitchPlan =
   /** A switch that runs already; `control` is the absolute path of its control socket. */
   | { readonly type: 'attach'; readonly control: string };
 
+/** A machine of the plan. */
 export interface MachinePlan {
   /** Also its hostname. */
   readonly name: string;

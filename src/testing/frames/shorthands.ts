@@ -34,6 +34,7 @@ export type UdpFields = Packet & Some<UdpLayer, 'sourcePort' | 'targetPort'>;
 export type TcpFields = Packet & Some<TcpLayer, 'sourcePort' | 'targetPort'>;
 /** An echo request unless a `type` is given. */
 export type IcmpFields = Packet & Partial<IcmpLayer>;
+/** An echo request unless a `type` is given; neighbour discovery with `targetIp`. */
 export type Icmp6Fields = Packet & Partial<Icmp6Layer>;
 
 /**
