@@ -72,12 +72,14 @@ export async function openPort(
 ): Promise<void> {
   const name = portName(state, record.switch!, machine);
   const path = state.filesOf(machine).portSocket;
+  const { bridge } = record.switch!.plan;
   const { ports } = await client.status();
   const there = ports.find((port) => port.name === name);
-  if (there?.kind === 'vhost-user' && there.path === path && existsSync(path)) return;
+  const isOurs = there?.kind === 'vhost-user' && there.path === path && there.bridge === bridge;
+  if (isOurs && existsSync(path)) return;
   // Of a lab whose sockets were elsewhere, or have been removed.
   if (there !== undefined) await client.removePort(name);
-  await client.addPort({ name, path, mode: portSocketMode });
+  await client.addPort({ name, bridge, path, mode: portSocketMode });
 }
 
 /** Takes away the port of a machine that is gone, if there is still a switch to take it from. */

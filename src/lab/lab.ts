@@ -18,6 +18,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsvswitchError } from '../errors.ts';
 import { bootId, isAlive, type ProcessRecord, uptimeMs } from './detached-process.ts';
+import { canonicalAddress } from './file/address.ts';
 import type { LabDefinition, MachineDefinition } from './file/definition.ts';
 import { type LabPlan, type MachinePlan, planOf } from './file/plan.ts';
 import type { Change } from './lab-change.ts';
@@ -167,8 +168,8 @@ export class Lab {
   ): Promise<void> {
     await this.#change(options, async (change, { converge }) => {
       const { name: labName, file, machines } = change.plan;
-      const [machine] = planOf({ name: labName, machines: { [name]: definition } }, { file })
-        .machines as [MachinePlan];
+      const alone = { name: labName, machines: { [name]: definition } };
+      const [machine] = planOf(alone, { file }, machines).machines as [MachinePlan];
       for (const other of machines) refuseDouble(machine, other);
       const added = new Set([...change.added, name]);
       await converge({ ...change, added }, [machine], {});
@@ -326,6 +327,7 @@ function lifeOf(process: ProcessRecord): Life {
   return process.bootId === bootId() ? { state: 'crashed', log: '' } : { state: 'stopped' };
 }
 
+/** Throws BAD_OPTION if `machine` was given what `other` has. */
 function refuseDouble(machine: MachinePlan, other: MachinePlan): void {
   const refuse = (what: string) => {
     throw new TsvswitchError(
@@ -334,13 +336,13 @@ function refuseDouble(machine: MachinePlan, other: MachinePlan): void {
     );
   };
   if (machine.name === other.name) refuse('the name');
-  if (machine.mac === other.mac) refuse(`the MAC address ${machine.mac}`);
+  if ([other.mac, other.managementMac].includes(machine.mac)) {
+    refuse(`the MAC address ${machine.mac}`);
+  }
   if (machine.sshPort !== undefined && machine.sshPort === other.sshPort) {
     refuse(`the ssh port ${machine.sshPort}`);
   }
-  const bare = (address: string) => address.split('/')[0];
-  const double = machine.addresses.find((address) =>
-    other.addresses.some((taken) => bare(taken) === bare(address)),
-  );
+  const taken = other.addresses.map(canonicalAddress);
+  const double = machine.addresses.find((address) => taken.includes(canonicalAddress(address)));
   if (double !== undefined) refuse(`the address ${double}`);
 }

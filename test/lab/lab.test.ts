@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { ControlClient } from '../../src/control/client.ts';
 import { findMarked } from '../../src/lab/detached-process.ts';
 import { Lab, type LabDefinition, type LabStatus } from '../../src/lab/lab.ts';
 
@@ -17,7 +18,11 @@ const command = resolve('dist/cli/main.js');
 const bootLimitMs = 180_000;
 /** Gone within a moment, on a busy host too. */
 const soon = { timeout: 10_000, interval: 50 };
-const definition: LabDefinition = { name: 'pair', machines: { vm1: {}, vm2: {} } };
+const definition: LabDefinition = {
+  name: 'pair',
+  switch: { bridge: 'blue' },
+  machines: { vm1: {}, vm2: {} },
+};
 
 let folder: string;
 let lab: Lab;
@@ -75,6 +80,15 @@ test('up makes every machine ready, and each answers every other one', {
   expect(stages).toEqual(expect.arrayContaining(['vm1 start done', 'vm1 ready done']));
   expect(await statesOf(lab)).toEqual({ vm1: 'running', vm2: 'running' });
   expect(await answered(lab)).toEqual(['vm1-vm2', 'vm2-vm1']);
+});
+
+test('every machine is on the bridge that the file names', async () => {
+  await using control = await ControlClient.connect((await lab.status()).switch.control);
+  const { ports } = await control.status();
+  expect(ports.map(({ name, bridge }) => [name, bridge])).toEqual([
+    ['vm1', 'blue'],
+    ['vm2', 'blue'],
+  ]);
 });
 
 test('exec brings back both outputs and the status, and passes input and words on as they are', async () => {
@@ -180,7 +194,7 @@ test('a machine is added to the running lab and removed from it, and is refused 
 }, async () => {
   const one = await open({ ...definition, machines: { vm1: {} } });
   const { vm1 } = await pidsOf(one);
-  const [{ addresses }] = one.plan.machines as [LabStatus['machines'][number]];
+  const { addresses } = one.plan.machines[0]!;
   await expect(one.add('vm4', { addresses })).rejects.toMatchObject({ code: 'BAD_OPTION' });
   await expect(one.add('vm1', {})).rejects.toThrow('the name is that of vm1');
   await one.add('vm4', {});

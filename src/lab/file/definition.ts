@@ -24,12 +24,13 @@ export interface LabDefinition {
 export interface SwitchDefinition {
   readonly workers?: number;
   readonly cpus?: readonly number[];
+  readonly bridge?: string;
   readonly attach?: string;
 }
 
 /** What a lab file says of a machine; everything has a default. */
 export interface MachineDefinition {
-  readonly image?: string | { readonly url: string; readonly sha256: string };
+  readonly image?: string | ImageAtUrl;
   readonly cpus?: number;
   readonly memory?: string;
   readonly disk?: string;
@@ -44,6 +45,11 @@ export interface MachineDefinition {
   readonly qemuArguments?: readonly string[];
   readonly deviceOptions?: Readonly<Record<string, string | number | boolean>>;
 }
+
+export type ImageAtUrl = { readonly url: string } & (
+  | { readonly sha256: string }
+  | { readonly sha512: string }
+);
 
 /** Keys and indexes from the definition down to a value. */
 export type Path = readonly string[];
@@ -63,7 +69,7 @@ type Defaulted<Definition, Keys extends keyof Definition> = Definition &
 /** A definition without findings, with the defaults of the schema in their places. */
 export interface CompleteDefinition {
   readonly name?: string;
-  readonly switch: Defaulted<SwitchDefinition, 'workers' | 'cpus'>;
+  readonly switch: Defaulted<SwitchDefinition, 'workers' | 'cpus' | 'bridge'>;
   readonly machines: Readonly<Record<string, CompleteMachine>>;
 }
 
@@ -148,13 +154,14 @@ function sentenceOf({ keyword, params, data, parentSchema }: ErrorObject): strin
     case 'maximum':
       return `must be at most ${params.limit}, not ${shown(data)}`;
     case 'minLength':
-    case 'minProperties':
       return 'must not be empty';
+    case 'minProperties':
+      return expected ?? 'must not be empty';
     case 'maxLength':
       return `must have at most ${params.limit} characters`;
     case 'maxItems':
     case 'maxProperties':
-      return `must have at most ${params.limit} entries`;
+      return expected ?? `must have at most ${params.limit} entries`;
     case 'uniqueItems':
       return `has ${shown((data as unknown[])[params.j])} twice`;
     case 'format':

@@ -32,10 +32,14 @@ export interface LabPlan {
   readonly machines: readonly MachinePlan[];
 }
 
-export type SwitchPlan =
+export type SwitchPlan = {
+  /** Of all machines' net1. */
+  readonly bridge: string;
+} & (
   | { readonly type: 'own'; readonly workers: number; readonly cpus: readonly number[] }
   /** A switch that runs already; `control` is the absolute path of its control socket. */
-  | { readonly type: 'attach'; readonly control: string };
+  | { readonly type: 'attach'; readonly control: string }
+);
 
 /** A machine of the plan. */
 export interface MachinePlan {
@@ -90,8 +94,15 @@ const findingsShownMax = 50;
 const nameCharactersMax = 24;
 const memoryMiBDefault = { tiny: 256, other: 1024 } as const;
 
-/** Throws LAB_INVALID with a line for everything in `definition` that cannot be. */
-export function planOf(definition: LabDefinition, origin: Origin): LabPlan {
+/**
+ * Throws LAB_INVALID with a line for everything in `definition` that cannot be. Nothing that is derived
+ * is what one of `others`, machines besides those of the definition, has.
+ */
+export function planOf(
+  definition: LabDefinition,
+  origin: Origin,
+  others: readonly MachinePlan[] = [],
+): LabPlan {
   const plain = plainCopy(definition);
   const checked = check(plain);
   const findings = [
@@ -104,18 +115,25 @@ export function planOf(definition: LabDefinition, origin: Origin): LabPlan {
   const id = `${name}-${createHash('sha256').update(origin.file).digest('hex').slice(0, 8)}`;
   const folder = dirname(origin.file);
   const entries = Object.entries(machines);
-  const macs = new Set(entries.flatMap(([, { mac }]) => mac?.toLowerCase() ?? []));
+  const macs = new Set([
+    ...entries.flatMap(([, { mac }]) => mac?.toLowerCase() ?? []),
+    ...others.flatMap(({ mac, managementMac }) => [mac, managementMac]),
+  ]);
   const addresses = new Set(
-    entries.flatMap(([, machine]) => machine.addresses?.map(canonicalAddress) ?? []),
+    [...entries.map(([, machine]) => machine), ...others].flatMap(
+      (machine) => machine.addresses?.map(canonicalAddress) ?? [],
+    ),
   );
   return {
     name,
     file: origin.file,
     id,
-    switch:
-      own.attach === undefined
+    switch: {
+      bridge: own.bridge,
+      ...(own.attach === undefined
         ? { type: 'own', workers: own.workers, cpus: own.cpus }
-        : { type: 'attach', control: resolve(folder, own.attach) },
+        : { type: 'attach', control: resolve(folder, own.attach) }),
+    },
     machines: entries.map(([machineName, machine]) => ({
       ...machinePlan(machineName, machine, folder),
       mac: machine.mac?.toLowerCase() ?? deriveMac(id, machineName, 'net1', macs),
@@ -160,7 +178,9 @@ function machinePlan(
 
 function imageSource(image: CompleteMachine['image'], folder: string): ImageSource {
   if (typeof image === 'object') {
-    return { type: 'url', url: image.url, sha256: image.sha256.toLowerCase() };
+    const [algorithm, sum] =
+      'sha256' in image ? (['sha256', image.sha256] as const) : (['sha512', image.sha512] as const);
+    return { type: 'url', url: image.url, checksum: { algorithm, sum: sum.toLowerCase() } };
   }
   switch (image) {
     case 'builtin:tiny':

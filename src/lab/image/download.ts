@@ -1,5 +1,5 @@
 /**
- * Downloads an image into the cache folder, once, and only if its sha256 is the one asked for.
+ * Downloads an image into the cache folder, once, and only if its checksum is the one asked for.
  *
  * A download that breaks off is gone on with: a few times at once, and by the next command after that.
  * The server says whether the file is still the same (If-Range with its entity tag or date); one that
@@ -19,7 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { TsvswitchError } from '../../errors.ts';
 import { cachedFolder } from '../cache.ts';
-import type { ImageOptions, ImageProgress } from './image.ts';
+import type { Checksum, ImageOptions, ImageProgress } from './image.ts';
 
 export interface DownloadOptions extends ImageOptions {
   /** Before the second attempt; doubles from attempt to attempt. */
@@ -31,18 +31,21 @@ const attemptsMax = 5;
 const silenceLimitMs = 30_000;
 const progressIntervalMs = 100;
 
-/** The path of the file at `url` whose sha256, in hexadecimal, is `sha256`. */
+/** The path of the file at `url` that has this checksum. */
 export async function downloadedImage(
   url: string,
-  sha256: string,
+  checksum: Checksum,
   options: DownloadOptions = {},
 ): Promise<string> {
-  const sum = sha256.toLowerCase();
-  const folder = await cachedFolder(`image-${sum}`, (into) => download(url, sum, into, options), {
-    resume: true,
-    signal: options.signal,
-    waiting: () => options.progress?.({ phase: 'waiting for another process that downloads it' }),
-  });
+  const folder = await cachedFolder(
+    `image-${checksum.sum}`,
+    (into) => download(url, checksum, into, options),
+    {
+      resume: true,
+      signal: options.signal,
+      waiting: () => options.progress?.({ phase: 'waiting for another process that downloads it' }),
+    },
+  );
   return join(folder, 'disk');
 }
 
@@ -70,7 +73,7 @@ class Interruption extends Error {}
 
 async function download(
   url: string,
-  sum: string,
+  { algorithm, sum }: Checksum,
   folder: string,
   { progress = () => {}, signal, pauseMs = 500 }: DownloadOptions,
 ): Promise<void> {
@@ -83,14 +86,14 @@ async function download(
     for (let attempt = 1; ; attempt++) {
       try {
         const wasResumed = await receive(job);
-        const found = await sha256Of(job);
+        const found = await sumOf(job, algorithm);
         if (found === sum) break;
         await discard(job);
         // What an earlier command left may have been damaged in between.
         if (wasResumed) throw new Interruption('what was there already does not fit the rest');
         throw new TsvswitchError(
           'IMAGE_CHECKSUM',
-          `image ${url}: its sha256 is ${found}, not ${sum}; correct the sum if the image was meant to change, and do not use the image otherwise`,
+          `image ${url}: its ${algorithm} is ${found}, not ${sum}; correct the sum if the image was meant to change, and do not use the image otherwise`,
         );
       } catch (error) {
         signal?.throwIfAborted();
@@ -225,9 +228,12 @@ async function checkSpace({ url, file }: Job, neededBytes: number): Promise<void
   }
 }
 
-async function sha256Of({ file, progress, signal }: Job): Promise<string> {
+async function sumOf(
+  { file, progress, signal }: Job,
+  algorithm: Checksum['algorithm'],
+): Promise<string> {
   progress({ phase: 'verifying' });
-  const hash = createHash('sha256');
+  const hash = createHash(algorithm);
   for await (const part of createReadStream(file, { ...(signal && { signal }) })) hash.update(part);
   return hash.digest('hex');
 }

@@ -16,7 +16,13 @@ export type ImageSource =
   | { readonly type: 'debian' }
   /** `path` is absolute. */
   | { readonly type: 'file'; readonly path: string }
-  | { readonly type: 'url'; readonly url: string; readonly sha256: string };
+  | { readonly type: 'url'; readonly url: string; readonly checksum: Checksum };
+
+export interface Checksum {
+  readonly algorithm: 'sha256' | 'sha512';
+  /** In hexadecimal, in lower case. */
+  readonly sum: string;
+}
 
 export interface ImageProgress {
   /** In a few words, such as "downloading". */
@@ -48,7 +54,7 @@ export async function baseImage(
     case 'debian':
       return { type: 'disk', ...(await debianImage(options)) };
     case 'url': {
-      const path = await downloadedImage(source.url, source.sha256, options);
+      const path = await downloadedImage(source.url, source.checksum, options);
       return { type: 'disk', ...(await inspectImage(path)) };
     }
   }

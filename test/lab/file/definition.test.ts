@@ -14,6 +14,7 @@ import { check } from '../../../src/lab/file/definition.ts';
 const wholeSwitch: Required<SwitchDefinition> = {
   workers: 2,
   cpus: [0, 1],
+  bridge: 'blue',
   attach: '/run/control',
 };
 const wholeMachine: Required<MachineDefinition> = {
@@ -58,7 +59,7 @@ describe('the schema', () => {
       [wholeLab, schema],
       [wholeSwitch, schema.properties.switch],
       [wholeMachine, machineSchema],
-      [wholeMachine.image as object, machineSchema.properties.image],
+      [{ url: '', sha256: '', sha512: '' }, machineSchema.properties.image],
     ];
     for (const [whole, { properties }] of pairs) {
       expect(Object.keys(properties).sort()).toEqual(Object.keys(whole).sort());
@@ -84,7 +85,7 @@ describe('the schema', () => {
   test('fills in its defaults, also where nothing is written behind a key', () => {
     expect(check({ switch: null, machines: { vm1: null, vm2: {} } })).toEqual({
       complete: {
-        switch: { workers: 1, cpus: [] },
+        switch: { workers: 1, cpus: [], bridge: 'default' },
         machines: { vm1: machineDefaults, vm2: machineDefaults },
       },
     });
@@ -161,8 +162,13 @@ describe('a value that does not fit is told with what does', () => {
     [{ sshKeys: ['~/.ssh/id_ed25519.pub'] }, /a public key is one line such as/],
     [{ image: 'debian' }, /"debian" does not fit: an image is builtin:tiny, builtin:debian/],
     [{ image: 'builtin:debain' }, /an image is builtin:tiny, builtin:debian/],
-    [{ image: 'https://example.org/disk.qcow2' }, /or \{ url: \.\.\., sha256: \.\.\. \}$/],
-    [{ image: { url: 'https://example.org/x' } }, /sha256 is missing$/],
+    [{ image: 'https://example.org/disk.qcow2' }, /or \{ url: \.\.\., sha256: \.\.\. \}, where/],
+    [{ image: { url: 'https://example.org/x' } }, /or \{ url: \.\.\., sha256: \.\.\. \}, where/],
+    [
+      { image: { url: 'https://x', sha256: 'a'.repeat(64), sha512: 'a'.repeat(128) } },
+      /where sha512 serves as well$/,
+    ],
+    [{ image: { url: 'https://x', sha512: 'a'.repeat(64) } }, /has 128 hexadecimal digits$/],
     [{ image: { url: 'ftp://x', sha256: 'a'.repeat(64) } }, /begins with https/],
     [{ image: { url: 'https://x', sha256: 'a' } }, /has 64 hexadecimal digits$/],
     [{ userData: 'packages: [tcpdump]' }, /to have it merged give an object$/],

@@ -56,7 +56,7 @@ describe('the plan of a file', () => {
     expect(plan).toMatchObject({
       name: 'my-lab-2',
       file,
-      switch: { type: 'attach', control: join(dirname(file), 'control') },
+      switch: { type: 'attach', control: join(dirname(file), 'control'), bridge: 'default' },
       machines: [{ image: { type: 'file', path: join(folder, 'disk.qcow2') } }],
     });
   });

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressProblem, deriveAddress, deriveMac } from '../../../src/lab/file/address.ts';
 import type { LabDefinition, MachineDefinition } from '../../../src/lab/file/definition.ts';
-import { type LabPlan, planOf } from '../../../src/lab/file/plan.ts';
+import { type LabPlan, type MachinePlan, planOf } from '../../../src/lab/file/plan.ts';
 
 const origin = { file: '/srv/demo/lab.yaml' };
 
@@ -23,7 +23,7 @@ describe('a lab without settings', () => {
       name: 'demo',
       file: '/srv/demo/lab.yaml',
       id: expect.stringMatching(/^demo-[0-9a-f]{8}$/),
-      switch: { type: 'own', workers: 1, cpus: [] },
+      switch: { type: 'own', workers: 1, cpus: [], bridge: 'default' },
     });
     expect(machines).toHaveLength(2);
     expect(machines[0]).toEqual({
@@ -119,14 +119,33 @@ describe('what is given', () => {
       memoryMiB: 1024,
     });
     expect(machinePlan({ image: { url, sha256 }, memory: '512M' })).toMatchObject({
-      image: { type: 'url', url, sha256: sha256.toLowerCase() },
+      image: { type: 'url', url, checksum: { algorithm: 'sha256', sum: sha256.toLowerCase() } },
       memoryMiB: 512,
+    });
+  });
+
+  test('as either checksum of an image is the one that counts', () => {
+    const url = 'https://example.org/disk.qcow2';
+    const sha512 = 'B'.repeat(128);
+    expect(machinePlan({ image: { url, sha512 } }).image).toEqual({
+      type: 'url',
+      url,
+      checksum: { algorithm: 'sha512', sum: sha512.toLowerCase() },
     });
   });
 
   test('as a switch to attach to is its control socket', () => {
     const lab = plan({ switch: { attach: '../run/control' }, machines: { vm1: {} } });
-    expect(lab.switch).toEqual({ type: 'attach', control: '/srv/run/control' });
+    expect(lab.switch).toEqual({
+      type: 'attach',
+      control: '/srv/run/control',
+      bridge: 'default',
+    });
+  });
+
+  test.for([{}, { attach: '/run/control' }])('as a bridge is one of either switch: %j', (own) => {
+    const lab = plan({ switch: { ...own, bridge: 'blue' }, machines: { vm1: {} } });
+    expect(lab.switch.bridge).toBe('blue');
   });
 
   test('is not changed', () => {
@@ -319,6 +338,18 @@ describe('a derived address that is taken', () => {
     };
     expect(new Set(claims().flat()).size).toBe(40);
     expect(claims()).toEqual(claims());
+  });
+
+  test('by a machine that is not of the definition gives way, too', () => {
+    const definition = { machines: { vm1: {} } };
+    const { machines } = plan(definition);
+    const [other] = planOf(definition, { file: '/srv/lab/lab.yaml' }, machines).machines;
+    const has = ({ mac, managementMac, addresses }: MachinePlan) => [
+      mac,
+      managementMac,
+      ...addresses,
+    ];
+    expect(new Set([...has(machines[0]!), ...has(other!)]).size).toBe(6);
   });
 
   test('by hand is left to the machine that wants it', () => {

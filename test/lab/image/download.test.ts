@@ -11,9 +11,12 @@ import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { downloadedImage } from '../../../src/lab/image/download.ts';
+import type { Checksum } from '../../../src/lab/image/image.ts';
 
 const content = randomBytes(3 << 20);
 const sum = createHash('sha256').update(content).digest('hex');
+const checksum: Checksum = { algorithm: 'sha256', sum };
+
 const half = content.length / 2;
 /** Attempts follow each other at once. */
 const pauseMs = 1;
@@ -101,11 +104,11 @@ test('an image is downloaded once, with a fraction that grows to the whole', asy
   const progress = ({ fraction }: { fraction?: number }) => {
     if (fraction !== undefined) fractions.push(fraction);
   };
-  const path = await downloadedImage(url, sum.toUpperCase(), { progress });
+  const path = await downloadedImage(url, checksum, { progress });
   expectContent(path);
   expect(fractions).not.toHaveLength(0);
   expect(fractions).toEqual(fractions.toSorted((a, b) => a - b));
-  expect(await downloadedImage(url, sum)).toBe(path);
+  expect(await downloadedImage(url, checksum)).toBe(path);
   expect(requests).toHaveLength(1);
 });
 
@@ -114,15 +117,16 @@ test('redirects are followed', async () => {
     if (request.url === '/elsewhere') return answer(request, response, count);
     response.writeHead(302, { location: '/elsewhere' }).end();
   });
-  expectContent(await downloadedImage(url, sum));
+  expectContent(await downloadedImage(url, checksum));
 });
 
 test('one that breaks off is gone on with where it stopped', async () => {
   const url = await serve((request, response, count) =>
     count === 1 ? breakOff(response, { etag: '"one"' }) : answer(request, response, count),
   );
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
-  expect(ranges()).toEqual([undefined, `bytes=${half}-`]);
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
+  // What was on its way when the connection broke may be lost with it.
+  expect(ranges()).toEqual([undefined, expect.stringMatching(/^bytes=[1-9][0-9]*-$/)]);
   expect(statuses()).toEqual([200, 206]);
 });
 
@@ -134,13 +138,13 @@ test('one whose process was killed is gone on with by the next', { timeout: 60_0
   });
   const script = `
     import { downloadedImage } from ${JSON.stringify(resolve('dist/lab/image/download.js'))};
-    await downloadedImage(${JSON.stringify(url)}, '${sum}');
+    await downloadedImage(${JSON.stringify(url)}, ${JSON.stringify(checksum)});
   `;
   child = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: 'inherit' });
   const part = join(cache, `image-${sum}.partial`, 'disk');
   await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), { timeout: 30_000 });
   const waiting = vi.fn();
-  const second = downloadedImage(url, sum, { progress: ({ phase }) => waiting(phase) });
+  const second = downloadedImage(url, checksum, { progress: ({ phase }) => waiting(phase) });
   // The killed one has the lock until it is gone.
   await vi.waitFor(() => expect(waiting).toHaveBeenCalledWith(expect.stringMatching(/^waiting/)));
   expect(requests).toHaveLength(1);
@@ -157,12 +161,12 @@ test('one that was broken off by its caller is gone on with by the next call', a
     response.writeHead(200, { etag: '"one"', 'content-length': content.length });
     response.write(content.subarray(0, half));
   });
-  const first = downloadedImage(url, sum, { signal: stop.signal });
+  const first = downloadedImage(url, checksum, { signal: stop.signal });
   const part = join(cache, `image-${sum}.partial`, 'disk');
   await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), { timeout: 10_000 });
   stop.abort(new Error('enough'));
   await expect(first).rejects.toThrow('enough');
-  expectContent(await downloadedImage(url, sum));
+  expectContent(await downloadedImage(url, checksum));
   expect(ranges()).toEqual([undefined, `bytes=${half}-`]);
   expect(statuses()).toEqual([200, 206]);
 });
@@ -173,7 +177,7 @@ test('a part of a file that has changed is thrown away', async () => {
     response.writeHead(200, { etag: '"one"', 'content-length': content.length });
     response.write(Buffer.alloc(half), () => response.socket?.destroy());
   });
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
   expect(requests[1]!.headers['if-range']).toBe('"one"');
   expect(statuses()).toEqual([200, 200]);
 });
@@ -184,7 +188,7 @@ test('a part that was damaged on disk costs a second download, not the image', a
   mkdirSync(partial, { recursive: true });
   writeFileSync(join(partial, 'disk'), Buffer.alloc(half));
   writeFileSync(join(partial, 'origin.json'), JSON.stringify({ url, validator: '"one"' }));
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
   expect(ranges()).toEqual([`bytes=${half}-`, undefined]);
   expect(statuses()).toEqual([206, 200]);
 });
@@ -197,7 +201,7 @@ test.each([
     if (count === 1) return breakOff(response, headers);
     response.writeHead(200, { 'content-length': content.length, ...headers }).end(content);
   });
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
   expect(requests[1]!.headers.range).toBeUndefined();
 });
 
@@ -207,7 +211,7 @@ test('a server that refuses the range is asked for all of it again', async () =>
     if (request.headers.range) return response.writeHead(416).end();
     return answer(request, response, count);
   });
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
   expect(requests).toHaveLength(3);
 });
 
@@ -215,12 +219,12 @@ test('a server that is busy for a moment is asked again', async () => {
   const url = await serve((request, response, count) =>
     count < 3 ? response.writeHead(503).end() : answer(request, response, count),
   );
-  expectContent(await downloadedImage(url, sum, { pauseMs }));
+  expectContent(await downloadedImage(url, checksum, { pauseMs }));
 });
 
 test('a server that stays busy is asked five times', async () => {
   const url = await serve((_, response) => response.writeHead(503).end());
-  await expect(downloadedImage(url, sum, { pauseMs })).rejects.toMatchObject({
+  await expect(downloadedImage(url, checksum, { pauseMs })).rejects.toMatchObject({
     code: 'IMAGE_UNAVAILABLE',
     message: expect.stringContaining('503 Service Unavailable'),
   });
@@ -231,7 +235,7 @@ test('a server that stays busy is asked five times', async () => {
 test('a server that is not there is an error that says so', async () => {
   const url = await serve(answer);
   server.close();
-  await expect(downloadedImage(url, sum, { pauseMs })).rejects.toMatchObject({
+  await expect(downloadedImage(url, checksum, { pauseMs })).rejects.toMatchObject({
     code: 'IMAGE_UNAVAILABLE',
     message: expect.stringContaining('ECONNREFUSED'),
   });
@@ -239,7 +243,7 @@ test('a server that is not there is an error that says so', async () => {
 
 test('an image that is not there is asked for once', async () => {
   const url = await serve((_, response) => response.writeHead(404).end('no such image'));
-  await expect(downloadedImage(url, sum, { pauseMs })).rejects.toMatchObject({
+  await expect(downloadedImage(url, checksum, { pauseMs })).rejects.toMatchObject({
     code: 'IMAGE_UNAVAILABLE',
     message: expect.stringContaining('404 Not Found'),
   });
@@ -247,9 +251,22 @@ test('an image that is not there is asked for once', async () => {
   expect(entries()).toEqual([]);
 });
 
+test('a sha512 serves as well, and is held to', async () => {
+  const url = await serve(answer);
+  const sha512 = createHash('sha512').update(content).digest('hex');
+  expect(
+    readFileSync(await downloadedImage(url, { algorithm: 'sha512', sum: sha512 })).equals(content),
+  ).toBe(true);
+  const other: Checksum = { algorithm: 'sha512', sum: '0'.repeat(128) };
+  await expect(downloadedImage(url, other, { pauseMs })).rejects.toMatchObject({
+    code: 'IMAGE_CHECKSUM',
+    message: expect.stringContaining(`its sha512 is ${sha512}`),
+  });
+});
+
 test('an image with another checksum is not kept', async () => {
   const url = await serve(answer);
-  const other = '0'.repeat(64);
+  const other: Checksum = { algorithm: 'sha256', sum: '0'.repeat(64) };
   await expect(downloadedImage(url, other, { pauseMs })).rejects.toMatchObject({
     code: 'IMAGE_CHECKSUM',
     message: expect.stringContaining(sum),
@@ -262,7 +279,7 @@ test('two who want the same image at once share one download', async () => {
   const url = await serve(answer);
   const phases: string[] = [];
   const progress = ({ phase }: { phase: string }) => phases.push(phase);
-  const paths = await Promise.all([1, 2].map(() => downloadedImage(url, sum, { progress })));
+  const paths = await Promise.all([1, 2].map(() => downloadedImage(url, checksum, { progress })));
   expect(paths[0]).toBe(paths[1]);
   expectContent(paths[0]!);
   expect(requests).toHaveLength(1);
@@ -274,7 +291,7 @@ test('a cache folder that cannot be made is an error that names it', async () =>
   writeFileSync(file, '');
   vi.stubEnv('XDG_CACHE_HOME', file);
   const url = await serve(answer);
-  await expect(downloadedImage(url, sum)).rejects.toMatchObject({
+  await expect(downloadedImage(url, checksum)).rejects.toMatchObject({
     code: 'CACHE_UNUSABLE',
     message: expect.stringContaining(join(file, 'tsvswitch')),
   });
@@ -289,7 +306,7 @@ describe.runIf(isRoot)('on a file system', () => {
   test('that is read-only, nothing is asked for', async () => {
     await execa('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', folder]);
     const url = await serve(answer);
-    await expect(downloadedImage(url, sum)).rejects.toMatchObject({
+    await expect(downloadedImage(url, checksum)).rejects.toMatchObject({
       code: 'CACHE_UNUSABLE',
       message: expect.stringContaining('EROFS'),
     });
@@ -299,7 +316,7 @@ describe.runIf(isRoot)('on a file system', () => {
   test('that is too small, nothing is written', async () => {
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
     const url = await serve(answer);
-    await expect(downloadedImage(url, sum)).rejects.toMatchObject({
+    await expect(downloadedImage(url, checksum)).rejects.toMatchObject({
       code: 'DISK_FULL',
       message: expect.stringMatching(/3 MiB are to come, and 1 MiB are free/),
     });
@@ -312,7 +329,7 @@ describe.runIf(isRoot)('on a file system', () => {
     const url = await serve((_, response) =>
       response.writeHead(200, { etag: '"one"' }).end(content),
     );
-    await expect(downloadedImage(url, sum)).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(downloadedImage(url, checksum)).rejects.toMatchObject({ code: 'DISK_FULL' });
     expect(entries()).toEqual([]);
   });
 });
