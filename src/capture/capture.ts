@@ -129,11 +129,6 @@ export class Capture {
     return this.#sink.read();
   }
 
-  /** For vitest's `annotate(message, attachment)`. Throws as packets() does. */
-  attachment(): { readonly contentType: string; readonly body: Buffer } {
-    return { contentType: 'application/x-pcapng', body: this.pcapng() };
-  }
-
   /** Records what the workers have moved until now. Done by itself in later turns of the event loop. */
   drain(): void {
     if (this.#closed) return;

@@ -18,6 +18,7 @@ import { test as base, type TestAPI } from 'vitest';
 import type { SwitchOptions } from '../index.ts';
 import { TestNetwork } from './test-network.ts';
 
+export { keepOnFailure } from './capture-on-failure.ts';
 export type { NetworkGuestOptions } from './test-network.ts';
 
 /** What a test may ask for by name. */

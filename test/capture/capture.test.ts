@@ -288,15 +288,4 @@ describe('a capture of a running switch', () => {
     a.send(frameBetween(0, 1));
     await expect.poll(() => decodeCapture(readFileSync(path)).length).toBe(2);
   });
-
-  test('is an attachment as the test runner wants it', async ({ annotate }) => {
-    await using vswitch = Switch.open({ clock: 'manual' });
-    const a = vswitch.addPort({ host: 'a' });
-    const capture = vswitch.capture();
-    a.send(frameBetween(0, 1));
-    vswitch.step();
-    const { attachment } = await annotate('frames', capture.attachment());
-    expect(attachment?.contentType).toBe('application/x-pcapng');
-    expect(decodeCapture(capture.attachment().body)).toHaveLength(1);
-  });
 });
