@@ -55,6 +55,8 @@ class Link {
   // Other impairments from now on. The link goes on where it is: its queue, its draws, its bad times.
   void Set(const LinkSettings& settings) { settings_ = settings; }
 
+  // Whether it matters to Judge if a frame is tagged.
+  bool has_mtu() const { return settings_.frame_bytes_max != 0; }
   Verdict Judge(uint32_t frame_bytes, bool tagged, uint64_t now_ns);
 
   // When the frame held last is due: what follows must not pass before it.

@@ -24,7 +24,7 @@ void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& wa
   uint32_t kept = 0;
   for (uint32_t i = 0; i < list->count; ++i) {
     const Frame& frame = frames[list->frame[i]];
-    const Entry entry = {link, frame, way, counters, IsTagged(frame.body), now_ns};
+    const Entry entry = {link, frame, way, counters, link.has_mtu() && IsTagged(frame.body), now_ns};
     const OffloadPlan plan = PlanOffload(frame.offload, 0);
     if (plan == OffloadPlan::kSegment) {
       EnterSegments(entry);
