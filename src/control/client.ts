@@ -66,6 +66,8 @@ export class ControlClient {
   async *events(): AsyncGenerator<SwitchEvent> {
     // A connection of its own: this one is never free for another request.
     const response = await this.#send('GET', '/v1/events', undefined, new Agent());
+    // From now on silence means that nothing happens.
+    response.setTimeout(0);
     try {
       for await (const line of createInterface({ input: response })) yield JSON.parse(line);
     } finally {
@@ -82,40 +84,43 @@ export class ControlClient {
   }
 
   async #ask(method: string, path: string, body?: unknown): Promise<unknown> {
-    return bodyOf(await this.#send(method, path, body, this.#agent));
+    return this.#bodyOf(await this.#send(method, path, body, this.#agent));
   }
 
   /** The response to a request that was not refused. */
   async #send(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
     const response = await this.#exchange(method, path, body, agent);
     if (response.statusCode! < firstRefusal) return response;
-    const { code, error } = (await bodyOf(response)) as Refused;
-    throw new TsvswitchError(code, error);
+    const { code, error } = { ...((await this.#bodyOf(response)) as Partial<Refused>) };
+    if (code !== undefined && error !== undefined) throw new TsvswitchError(code, error);
+    throw this.#unreachable(new Error(`what is there answers ${response.statusCode} to ${path}`));
   }
 
   #exchange(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const outgoing = request({ socketPath: this.path, method, path, agent });
       outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
-      outgoing.once('error', (cause) => {
-        const sentence =
-          `no switch can be reached at ${this.path} (${cause.message}); ` +
-          `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;
-        reject(new TsvswitchError('CONTROL_UNREACHABLE', sentence, { cause }));
-      });
-      outgoing.once('response', (response) => {
-        // From now on silence may mean that nothing happens.
-        outgoing.setTimeout(0);
-        resolve(response);
-      });
+      outgoing.on('error', (cause) => reject(this.#unreachable(cause)));
+      outgoing.once('response', resolve);
       outgoing.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
-}
 
-/** The JSON of a response; undefined if it is empty. */
-async function bodyOf(response: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk);
-  return chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
+  /** The JSON of a response; undefined if it is empty. */
+  async #bodyOf(response: IncomingMessage): Promise<unknown> {
+    try {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk);
+      return chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
+    } catch (cause) {
+      throw this.#unreachable(cause as Error);
+    }
+  }
+
+  #unreachable(cause: Error): TsvswitchError {
+    const sentence =
+      `no switch can be reached at ${this.path} (${cause.message}); ` +
+      `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;
+    return new TsvswitchError('CONTROL_UNREACHABLE', sentence, { cause });
+  }
 }
