@@ -86,7 +86,14 @@ let compiled: ValidateFunction<CompleteDefinition> | undefined;
 
 function validator(): ValidateFunction<CompleteDefinition> {
   if (compiled !== undefined) return compiled;
-  const ajv = new Ajv({ allErrors: true, useDefaults: true, verbose: true, allowUnionTypes: true });
+  const ajv = new Ajv({
+    allErrors: true,
+    useDefaults: true,
+    verbose: true,
+    allowUnionTypes: true,
+    // A test does, so that not every command has to wait for it.
+    validateSchema: false,
+  });
   // Editors show it, too.
   ajv.addKeyword({ keyword: 'patternErrorMessage', schemaType: 'string' });
   ajv.addFormat('interface-address', (text) => addressProblem(text) === undefined);

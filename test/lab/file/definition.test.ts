@@ -1,6 +1,7 @@
 /** The schema: its agreement with the types, what it lets through and what it says. */
 
 import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { addressProblem } from '../../../src/lab/file/address.ts';
 import type {
@@ -67,6 +68,12 @@ describe('the schema', () => {
         expect(description, key).toMatch(/\.$/);
       }
     }
+  });
+
+  test('is one', () => {
+    const ajv = new Ajv();
+    expect(ajv.validateSchema(schema), ajv.errorsText()).toBe(true);
+    expect(ajv.validateSchema({ ...schema, type: 'nothing' })).toBe(false);
   });
 
   test('lets every key through', () => {
