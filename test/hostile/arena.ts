@@ -47,6 +47,7 @@ export class Arena {
   readonly #flood: Promise<void>;
   /** While nobody is on the attacked port. */
   readonly #idle: Holdings;
+  readonly #attackers: TestGuest[] = [];
   #bursts = 0;
   #stopping = false;
   #read = 0;
@@ -95,7 +96,7 @@ export class Arena {
     return join(this.#folder, `${attacked}.sock`);
   }
 
-  /** A guest on the attacked port, which is served when this returns. */
+  /** A guest on the attacked port, which is served when this returns; it dies with the attack. */
   async connect(options: AttackerOptions = {}): Promise<TestGuest> {
     const guest = await TestGuest.connect({
       path: this.path,
@@ -103,6 +104,7 @@ export class Arena {
       queueSize: 16,
       ...options,
     });
+    this.#attackers.push(guest);
     await guest.frontend.ask('GET_FEATURES', emptyLayout, undefined, u64Layout);
     return guest;
   }
@@ -114,10 +116,14 @@ export class Arena {
    */
   async attack(strike: () => Promise<void>): Promise<void> {
     this.#read = this.#command.stdout.length;
-    await strike();
-    await this.#expectNothingLeft();
-    await this.#expectServed();
-    await this.#expectNothingLeft();
+    for (const step of [strike, () => this.#expectServed()]) {
+      try {
+        await step();
+      } finally {
+        for (const guest of this.#attackers.splice(0)) guest.disconnect();
+      }
+      await this.#expectNothingLeft();
+    }
     await this.goOn();
   }
 
@@ -186,14 +192,14 @@ export class Arena {
   async #expectServed(): Promise<void> {
     const guest = await this.connect();
     const [there, back] = [
-      frameBetween(attackerNumber, peerNumber, 1),
+      frameBetween(attackerNumber, peerNumber, 0xfeed),
       frameBetween(peerNumber, attackerNumber, 2),
     ];
+    // Whatever the peer was sent during the attack lies before it.
     await guest.send(there);
-    await expectFrame(this.peer, there);
+    while (Buffer.compare(await this.peer.receive(), there) !== 0);
     await this.peer.send(back);
     await expectFrame(guest, back);
-    guest.disconnect();
   }
 
   #holdings(): Holdings {

@@ -324,7 +324,6 @@ describe.each(formats)('a %s ring breaks alone', (format) => {
         expect(frontend?.rings.find((each) => each.queue !== queue)?.state).toBe('started');
         // Said once, however often it is provoked.
         expect(arena.warnings).toHaveLength(1);
-        guest.disconnect();
       }),
     );
   });

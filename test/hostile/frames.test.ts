@@ -80,7 +80,6 @@ async function expectGoesOn(ring: RawQueue): Promise<void> {
   const { frontend } = await arena.status();
   expect(frontend?.rings.map(({ state }) => state)).toEqual(['started', 'started']);
   expect(arena.warnings).toEqual([]);
-  ring.guest.disconnect();
 }
 
 async function transmitter(format: Format, options: AttackerOptions = {}): Promise<RawQueue> {
@@ -247,7 +246,6 @@ describe.each(formats)('in a %s ring', (format) => {
       expect(await dropsOf(ring, links(ring, packet(frame)), id)).toEqual({});
       await expectFrame(arena.peer, frame);
       if (id !== 0) expect(ring.guest.raw.packedRing(transmitq).id(0)).toBe(id);
-      ring.guest.disconnect();
     }),
   );
 
@@ -257,7 +255,6 @@ describe.each(formats)('in a %s ring', (format) => {
       const offered = links(ring);
       expect(await dropsOf(ring, offered)).toEqual(drops);
       if (offered.length === 1) await expectGoesOn(ring);
-      else ring.guest.disconnect();
     }),
   );
 
@@ -292,7 +289,6 @@ describe.each(formats)('in a %s ring', (format) => {
       const received = Buffer.from(await arena.peer.receive());
       frame.writeUInt16BE(onesComplementSum(frame.subarray(start)), start + 16);
       expect(Buffer.compare(received, frame)).toBe(0);
-      ring.guest.disconnect();
     }),
   );
 
@@ -313,7 +309,6 @@ describe.each(formats)('in a %s ring', (format) => {
       await arena.peer.flush();
       expect((await arena.drops()).bufferTooSmall).toBe(before + 1);
       expect(arena.warnings).toEqual([]);
-      guest.disconnect();
     }));
 });
 
