@@ -17,7 +17,7 @@ import type { MachinePortStatus } from '../../src/control/protocol.ts';
 import { TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { Command } from '../support/command.ts';
-import { destinationOf, frameBetween, macOf, numberOf } from '../support/ethernet.ts';
+import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
 
 const attacked = 'attacked';
 const portNames = [attacked, 'peer', 'bystander1', 'bystander2'] as const;
@@ -263,4 +263,3 @@ export const fromAttacker = (number = 0, lengthBytes = 60) =>
   frameBetween(attackerNumber, peerNumber, number, lengthBytes);
 export const toAttacker = (number = 0, lengthBytes = 60) =>
   frameBetween(peerNumber, attackerNumber, number, lengthBytes);
-export const attackerMac = macOf(attackerNumber);

@@ -2,6 +2,9 @@
  * Rings that break: classes 1, 2, 4 to 12, 18 and 19 of hostile guests, in both ring formats and both
  * directions. Each costs its own queue, with the reason named once; the session and the guest's other
  * queue stand, and everybody else is served as if nothing had been.
+ *
+ * What the frontend is told of it, and that a driver heals its queue by a reset, is in
+ * test/guests/containment.test.ts.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
