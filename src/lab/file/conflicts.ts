@@ -1,13 +1,13 @@
 /**
- * What each part of a definition allows and the whole does not: two machines that want the same
- * address, settings that contradict each other.
+ * What the schema allows and a lab does not: addresses that no card can have, two machines that want the
+ * same one, settings that contradict each other.
  *
  * It looks at what the user wrote, before defaults, and passes over whatever has the wrong shape:
  * that is in the findings of the schema already, and all findings are to be told at once.
  */
 
 import { addressProblem, canonicalAddress } from './address.ts';
-import { type Finding, isMapping, type Path } from './definition.ts';
+import { type Finding, isMapping, type Path, shown } from './definition.ts';
 
 /** What the tiny guest could make no use of. */
 const diskGuestKeys = ['disk', 'userData'];
@@ -21,6 +21,7 @@ export function conflicts(definition: unknown, tell: (path: Path) => string): Fi
   return [
     ...switchConflicts(mapping(mapping(definition).switch)),
     ...machines.flatMap(({ path, machine }) => tinyConflicts(path, machine)),
+    ...machines.flatMap(({ path, machine }) => addressFindings(path, machine)),
     ...doubles(machines.flatMap(givenOnce), tell),
   ];
 }
@@ -53,6 +54,15 @@ function tinyConflicts(path: Path, machine: Record<string, unknown>): Finding[] 
       sentence:
         'builtin:tiny has neither disk nor cloud-init; give the machine an image such as builtin:debian',
     }));
+}
+
+function addressFindings(path: Path, { addresses }: Record<string, unknown>): Finding[] {
+  return (Array.isArray(addresses) ? addresses : []).flatMap((address, index): Finding[] => {
+    const problem = typeof address === 'string' ? addressProblem(address) : undefined;
+    if (problem === undefined) return [];
+    const sentence = `${shown(address)} ${problem}`;
+    return [{ path: [...path, 'addresses', String(index)], part: 'value', sentence }];
+  });
 }
 
 interface Given {

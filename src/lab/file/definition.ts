@@ -5,14 +5,13 @@
  * shapes, ranges, defaults and the sentences for what does not fit come from there. The interfaces
  * below give it types; a test holds the two together.
  *
- * What it does not do: know where in a file something stands (lab-file.ts), compare one machine with
- * another (conflicts.ts), or derive anything (plan.ts).
+ * What it does not do: know where in a file something stands (lab-file.ts), look at what the schema cannot
+ * express (conflicts.ts), or derive anything (plan.ts).
  */
 
-import { readFileSync } from 'node:fs';
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { closest, distance } from 'fastest-levenshtein';
-import { addressProblem } from './address.ts';
+import { schemaValidator } from './schema.ts';
 
 /** What a lab file holds; lab.schema.json explains each key. */
 export interface LabDefinition {
@@ -78,37 +77,16 @@ export type CompleteMachine = Defaulted<
   'image' | 'cpus' | 'disks' | 'user' | 'password' | 'sshKeys' | 'qemuArguments' | 'deviceOptions'
 >;
 
-/** From src/lab/file as well as from dist/lab/file. */
-const schemaFile = new URL('../../../lab.schema.json', import.meta.url);
 const shownCharactersMax = 60;
-
-let compiled: ValidateFunction<CompleteDefinition> | undefined;
-
-function validator(): ValidateFunction<CompleteDefinition> {
-  if (compiled !== undefined) return compiled;
-  const ajv = new Ajv({
-    allErrors: true,
-    useDefaults: true,
-    verbose: true,
-    allowUnionTypes: true,
-    // A test does, so that not every command has to wait for it.
-    validateSchema: false,
-  });
-  // Editors show it, too.
-  ajv.addKeyword({ keyword: 'patternErrorMessage', schemaType: 'string' });
-  ajv.addFormat('interface-address', (text) => addressProblem(text) === undefined);
-  compiled = ajv.compile<CompleteDefinition>(JSON.parse(readFileSync(schemaFile, 'utf8')));
-  return compiled;
-}
 
 /** What in `definition`, a tree of plain values, is not as the schema has it; or all of it, complete. */
 export function check(
   definition: unknown,
 ): { readonly findings: readonly Finding[] } | { readonly complete: CompleteDefinition } {
   const copy = withoutNulls(structuredClone(definition));
-  const validate = validator();
+  const validate = schemaValidator();
   return validate(copy)
-    ? { complete: copy }
+    ? { complete: copy as CompleteDefinition }
     : { findings: (validate.errors ?? []).flatMap(findingOf) };
 }
 
@@ -171,8 +149,6 @@ function sentenceOf({ keyword, params, data, parentSchema }: ErrorObject): strin
       return expected ?? `must have at most ${params.limit} entries`;
     case 'uniqueItems':
       return `has ${shown((data as unknown[])[params.j])} twice`;
-    case 'format':
-      return `${shown(data)} ${addressProblem(String(data))}`;
     case 'pattern':
       return `${shown(data)} does not fit: ${expected}`;
     default:
@@ -201,7 +177,7 @@ function unknownKey(key: string, known: readonly string[]): string {
 }
 
 /** A value as people wrote it, roughly, and not longer than a line. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}...` : text;
 }

@@ -174,6 +174,14 @@ describe('refused is', () => {
       ],
     ],
     [
+      'an address that no card can have',
+      { machines: { a: { addresses: ['10.1.0.1/24', '192.168.0.1', 'fd00::1'] } } },
+      [
+        'machines.a.addresses.1: "192.168.0.1" has no prefix length; write 192.168.0.1/24',
+        'machines.a.addresses.2: "fd00::1" has no prefix length; write fd00::1/64',
+      ],
+    ],
+    [
       'one port for the ssh of two machines',
       { machines: { a: { sshPort: 2222 }, b: { sshPort: 2222 } } },
       ['machines.b.sshPort: port 2222 is taken at machines.a.sshPort already'],
