@@ -32,7 +32,7 @@ export interface LabEvent {
 /** Called for every step of a change. */
 export type LabProgress = (event: LabEvent) => void;
 
-/** How a machine or a switch is; `crashed` and `failed` carry the end of its log. */
+/** How a machine or a switch is; `crashed` carries the end of its log. */
 export type Life =
   | { readonly state: 'stopped' }
   /** Its process runs, but it did not get ready yet. */

@@ -42,7 +42,7 @@ export interface SwitchRecord {
 export interface MachineRecord {
   /** What it was last started with. */
   readonly plan: MachinePlan;
-  /** It is not in the file, and stays until it is removed or the lab goes down. */
+  /** It is not in the file, and stays until it is removed or the lab destroyed. */
   readonly isAdded: boolean;
   /** Stays the same for as long as nobody else takes it. */
   readonly sshPort: number;
