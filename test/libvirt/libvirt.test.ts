@@ -130,7 +130,10 @@ describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', 
       <initrd>${path('initramfs')}</initrd>
       <cmdline>${commandLine}</cmdline>`;
     const control = `<serial type='file'><source path='${path(`vm${number}.log`)}'/></serial>
-      <serial type='unix'><source mode='bind' path='${path(`vm${number}.control`)}'/></serial>`;
+      <channel type='unix'>
+        <source mode='bind' path='${path(`vm${number}.control`)}'/>
+        <target type='virtio' name='control'/>
+      </channel>`;
     const override = xmlOf('docs/libvirt.md', '<qemu:override');
     const edits: [string, string][] = [
       ["<domain type='kvm'>", "<domain type='qemu'>"],
