@@ -1,4 +1,4 @@
-// Eventfds are written without waiting: they were made non-blocking when they were set.
+// Eventfds are written without waiting, unless their frontend has undone what made them non-blocking.
 
 #include "notify.h"
 
