@@ -7,7 +7,8 @@
  * have several switches.
  *
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
- * same calls have the same outcome; only the identification of UDP packets cut into fragments is random.
+ * same calls have the same outcome; only the identification of UDP packets cut into fragments is
+ * random.
  *
  * The frames themselves never come by here: the workers (native/core/worker.h) move them.
  */
