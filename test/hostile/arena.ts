@@ -1,112 +1,68 @@
 /**
- * A switch as a process of its own and the machines around it: one port to attack on, a peer that
- * talks to whoever is there, and two bystanders that flood each other with numbered frames all along.
+ * This switch under attack, as its operator runs it: a stage (stage.ts) around a switch with a control
+ * socket.
  *
- * What is asked of every attack, and why it can be asked here: the switch is another process, so that
- * its death, its open files, mappings and threads are its own and nobody else's; what it writes is what
- * its operator reads. attack() brings an attacker up and, when the attacker has struck, holds the
- * switch to all of it. The same switch stands from the first attack of a file to the last.
+ * What is asked of every attack: attack() brings an attacker up and, when it has struck, holds the switch
+ * to all of it: nothing more held than before, the next guest served, every frame of the bystanders whole and
+ * in its turn. The same switch stands from the first attack of a file to the last.
  */
 
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
 import type { MachinePortStatus } from '../../src/control/protocol.ts';
-import { TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
-import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
+import type { TestGuest } from '../../src/testing/index.ts';
 import { Command } from '../support/command.ts';
 import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
+import {
+  attackerNumber,
+  connectMachines,
+  fromAttacker,
+  type Holdings,
+  isGreeting,
+  type Machines,
+  peerNumber,
+  portNames,
+  Stage,
+} from './stage.ts';
 
-const attacked = 'attacked';
-const portNames = [attacked, 'peer', 'bystander1', 'bystander2'] as const;
-/** The machines' numbers in their addresses. */
-export const attackerNumber = 0;
-export const peerNumber = 1;
-const [oneNumber, otherNumber] = [2, 3];
-const burstFrames = 32;
 /** More than a case of this suite takes. */
 const limitMs = 240_000;
 
-export type AttackerOptions = Omit<TestGuestOptions, 'path'>;
-
-/** What the process holds. */
-interface Holdings {
-  readonly files: readonly string[];
-  readonly guestMappings: number;
-  readonly threads: number;
-}
-
-export class Arena {
-  readonly peer: TestGuest;
+export class Arena extends Stage {
   readonly control: ControlClient;
   readonly #command: Command;
   readonly #folder: string;
-  readonly #bystanders: readonly [TestGuest, TestGuest];
-  readonly #flood: Promise<void>;
   /** While nobody is on the attacked port. */
   readonly #idle: Holdings;
-  readonly #attackers: TestGuest[] = [];
-  #bursts = 0;
-  #stopping = false;
   #read = 0;
 
   private constructor(
     command: Command,
     folder: string,
+    paths: readonly string[],
     control: ControlClient,
-    peer: TestGuest,
-    bystanders: readonly [TestGuest, TestGuest],
+    machines: Machines,
   ) {
+    super({ pid: command.pid, paths }, machines);
     this.#command = command;
     this.#folder = folder;
     this.control = control;
-    this.peer = peer;
-    this.#bystanders = bystanders;
-    this.#idle = this.#holdings();
-    this.#flood = this.#exchange();
-    // Whoever looks learns of a failure; until then it is nobody's unhandled rejection.
-    this.#flood.catch(() => {});
+    this.#idle = this.holdings();
   }
 
-  static async open(): Promise<Arena> {
+  static async open(workers = 1): Promise<Arena> {
     const folder = mkdtempSync(join(tmpdir(), 'hostile-'));
-    const path = (name: string) => join(folder, `${name}.sock`);
+    const paths = portNames.map((name) => join(folder, `${name}.sock`));
     const controlPath = join(folder, 'control');
-    const command = await Command.start(portNames.map(path), ['--control', controlPath], {
-      limitMs,
-    });
+    const options = ['--control', controlPath, '--workers', String(workers)];
+    const command = await Command.start(paths, options, { limitMs });
     await command.said(`taking requests on ${controlPath}`);
     const control = await ControlClient.connect(controlPath);
-    const connect = (name: string) =>
-      TestGuest.connect({ path: path(name), memorySizeBytes: 4 << 20 });
-    const peer = await connect('peer');
-    const bystanders = [await connect('bystander1'), await connect('bystander2')] as const;
-    const arena = new Arena(command, folder, control, peer, bystanders);
-    // Once the switch knows them, nothing of theirs is flooded.
-    await arena.goOn();
-    // To itself, which the switch learns it from and hands to nobody.
-    await peer.send(frameBetween(peerNumber, peerNumber));
-    await peer.flush();
-    return arena;
-  }
-
-  get path(): string {
-    return join(this.#folder, `${attacked}.sock`);
-  }
-
-  /** A guest on the attacked port, which is served when this returns; it dies with the attack. */
-  async connect(options: AttackerOptions = {}): Promise<TestGuest> {
-    const guest = await TestGuest.connect({
-      path: this.path,
-      memorySizeBytes: 2 << 20,
-      queueSize: 16,
-      ...options,
-    });
-    this.#attackers.push(guest);
-    await guest.frontend.ask('GET_FEATURES', emptyLayout, undefined, u64Layout);
-    return guest;
+    const machines = await connectMachines({ pid: command.pid, paths });
+    return new Arena(command, folder, paths, control, machines);
   }
 
   /**
@@ -120,11 +76,17 @@ export class Arena {
       try {
         await step();
       } finally {
-        for (const guest of this.#attackers.splice(0)) guest.disconnect();
+        this.dismiss();
       }
       await this.#expectNothingLeft();
     }
     await this.goOn();
+  }
+
+  /** Returns after `count` more bursts have arrived whole and in order, both ways. */
+  override async goOn(count = 1): Promise<void> {
+    await super.goOn(count);
+    expect(this.flood.damage).toEqual({ lost: 0, damaged: 0, strays: 0 });
   }
 
   /** What the switch has written at level warn or error since the attack began, without the time. */
@@ -148,7 +110,7 @@ export class Arena {
   /** How the attacked port stands. */
   async status(): Promise<MachinePortStatus> {
     const { ports } = await this.control.status();
-    return ports.find(({ name }) => name === attacked) as MachinePortStatus;
+    return ports.find(({ name }) => name === portNames[0]) as MachinePortStatus;
   }
 
   /** Frames of the attacked port that were dropped, by reason, of those reasons that an attack has. */
@@ -157,21 +119,17 @@ export class Arena {
     return drops as Record<string, number>;
   }
 
-  /** Returns after `count` more bursts have arrived whole and in order, both ways. */
-  async goOn(count = 1): Promise<void> {
-    const goal = this.#bursts + count;
-    while (this.#bursts < goal) {
-      await Promise.race([this.#flood, new Promise(setImmediate)]);
-    }
+  /** The next frame of an attacker at the peer. */
+  nextAtPeer(): Promise<Uint8Array> {
+    return receiveFor(this.peer, fromAttacker());
   }
 
   async close(): Promise<void> {
     try {
       await this.goOn();
-      this.#stopping = true;
-      await this.#flood;
+      await this.flood.stop();
     } finally {
-      for (const guest of [this.peer, ...this.#bystanders]) guest.disconnect();
+      this.disperse();
       this.control.close();
       const { status, stderr } = await this.#command.stop();
       rmSync(this.#folder, { recursive: true });
@@ -184,7 +142,7 @@ export class Arena {
     await vi.waitFor(async () => {
       // One connection to the control socket is part of what is held, and may have been idle too long.
       await this.status();
-      expect(this.#holdings()).toEqual(this.#idle);
+      expect(this.holdings()).toEqual(this.#idle);
     }, limits);
   }
 
@@ -201,65 +159,19 @@ export class Arena {
     await this.peer.send(back);
     await expectFrame(guest, back);
   }
-
-  #holdings(): Holdings {
-    const folder = `/proc/${this.#command.pid}`;
-    // The inode tells one eventfd from another, which may come and go; kinds and their number stay.
-    const files = readdirSync(`${folder}/fd`).flatMap((fd) => {
-      try {
-        return [readlinkSync(`${folder}/fd/${fd}`).replace(/\[\d+\]/, '')];
-      } catch {
-        return [];
-      }
-    });
-    const maps = readFileSync(`${folder}/maps`, 'utf8').split('\n');
-    return {
-      files: files.sort(),
-      guestMappings: maps.filter((line) => line.includes('tsvswitch-test-guest')).length,
-      threads: readdirSync(`${folder}/task`).length,
-    };
-  }
-
-  async #exchange(): Promise<void> {
-    const [one, other] = this.#bystanders;
-    while (!this.#stopping) {
-      const first = this.#bursts * burstFrames;
-      await Promise.all([
-        flood(one, oneNumber, other, otherNumber, first),
-        flood(other, otherNumber, one, oneNumber, first),
-      ]);
-      this.#bursts++;
-      // Others of this process get their turn.
-      await new Promise(setImmediate);
-    }
-  }
 }
 
-/** A burst that has to arrive whole and in order. */
-async function flood(
-  from: TestGuest,
-  fromNumber: number,
-  to: TestGuest,
-  toNumber: number,
-  first: number,
-): Promise<void> {
-  const frames = Array.from({ length: burstFrames }, (_, i) =>
-    frameBetween(fromNumber, toNumber, first + i, 60 + 4 * i),
-  );
-  await from.sendAll(frames);
-  for (const frame of frames) await expectFrame(to, frame);
+/** The next frame that goes where this one goes; greetings are passed over. */
+async function receiveFor(to: TestGuest, frame: Uint8Array): Promise<Uint8Array> {
+  let received: Uint8Array;
+  do received = await to.receive();
+  while (destinationOf(received) !== destinationOf(frame) || isGreeting(received));
+  return received;
 }
 
 /** The next frame for this guest is this one; what is flooded to everybody is passed over. */
 export async function expectFrame(to: TestGuest, frame: Uint8Array): Promise<void> {
-  let received: Uint8Array;
-  do received = await to.receive();
-  while (destinationOf(received) !== destinationOf(frame));
+  const received = await receiveFor(to, frame);
   expect(numberOf(received)).toBe(numberOf(frame));
   expect(Buffer.compare(received, frame)).toBe(0);
 }
-
-export const fromAttacker = (number = 0, lengthBytes = 60) =>
-  frameBetween(attackerNumber, peerNumber, number, lengthBytes);
-export const toAttacker = (number = 0, lengthBytes = 60) =>
-  frameBetween(peerNumber, attackerNumber, number, lengthBytes);

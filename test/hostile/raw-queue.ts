@@ -5,9 +5,13 @@
  */
 
 import type { TestGuest } from '../../src/testing/index.ts';
+import { type NetHeader, writeNetHeader } from '../../src/testing/net-header.ts';
 import { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED } from '../../src/testing/packed-ring.ts';
 import { VIRTQ_DESC_F_NEXT as NEXT, writeDescriptorAt } from '../../src/testing/split-ring.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
+
+/** Of a modern driver. */
+export const headerBytes = 12;
 
 export const formats = ['split', 'packed'] as const;
 export type Format = (typeof formats)[number];
@@ -30,6 +34,14 @@ export function featuresOf(format: Format): bigint {
   const { VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } = virtioFeatures;
   const common = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC;
   return format === 'packed' ? common | VIRTIO_F_RING_PACKED : common;
+}
+
+/** A frame behind a header with these fields; all zeros unless given. */
+export function packet(frame: Uint8Array, header: Partial<NetHeader> = {}): Uint8Array {
+  const bytes = new Uint8Array(headerBytes + frame.length);
+  writeNetHeader(new DataView(bytes.buffer), 0, headerBytes, header);
+  bytes.set(frame, headerBytes);
+  return bytes;
 }
 
 /** All links but the last with NEXT. */
@@ -64,6 +76,13 @@ export class RawQueue {
     const offset = memory.allocate(Math.max(lengthBytes, 1), 64);
     if (typeof content !== 'number') memory.bytes.set(content, offset);
     return { address: memory.guestAddress(offset), lengthBytes, flags };
+  }
+
+  /** What lies in the buffer of a link by now. */
+  bytesOf({ address, lengthBytes }: Link): Buffer {
+    const { memory } = this.guest;
+    const offset = Number(address - memory.guestAddress(0));
+    return memory.bytes.subarray(offset, offset + lengthBytes);
   }
 
   /** The offset of a table with these entries. */
