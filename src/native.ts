@@ -61,6 +61,8 @@ export interface DataplaneOptions {
   readonly idleUs: number;
   /** One worker without a thread, and a clock that only step() and advance() move. */
   readonly manual: boolean;
+  /** Where the identification of datagrams that are cut into fragments starts to count: 32 bits. */
+  readonly fragmentId: number;
   readonly onEvent: (event: DataplaneEvent) => void;
 }
 

@@ -7,8 +7,7 @@
  * have several switches.
  *
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
- * same calls have the same outcome; only the identification of UDP packets cut into fragments is
- * random.
+ * same calls with the same seed have the same outcome, to the bit.
  *
  * The frames themselves never come by here: the workers (native/core/worker.h) move them.
  */
@@ -51,7 +50,7 @@ export interface SwitchOptions {
   readonly ageingSeconds?: number;
   /** `manual`: no threads, and time stands still but for step() and advance(). */
   readonly clock?: 'machine' | 'manual';
-  /** What impairments draw their chance from, an integer; drawn itself unless given. */
+  /** What impairments draw from, and the identification of fragments; an integer, drawn unless given. */
   readonly seed?: number;
 }
 
@@ -142,6 +141,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       cpus,
       idleUs,
       manual,
+      fragmentId: this.seed % 2 ** 32,
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
     this.workers = workers;

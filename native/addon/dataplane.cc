@@ -53,6 +53,7 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
       .worker_cpus = cpus,
       .idle_us = idle_us,
       .manual = options.Get("manual").ToBoolean(),
+      .fragment_id = IntegerField(options, "fragmentId", 0, UINT32_MAX),
       .notify = Notify,
       .notify_context = this});
   if (!dataplane_->Start()) {

@@ -27,6 +27,11 @@ int Unblocking(int fd) {
   return fd;
 }
 
+// Far from that of every other worker, in the 16 bits of IPv4 too: a golden ratio apart.
+uint32_t FragmentId(uint32_t first, size_t worker) {
+  return first + static_cast<uint32_t>(worker) * 0x9e3779b9u;
+}
+
 std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
   if ((features & VIRTIO_F_RING_PACKED) != 0) return std::make_unique<PackedQueue>();
   return std::make_unique<SplitQueue>();
@@ -43,6 +48,7 @@ Dataplane::Dataplane(const Options& options)
                                     .idle_us = options.idle_us,
                                     .shared = shared,
                                     .sweeps = workers_.empty(),
+                                    .fragment_id = FragmentId(options.fragment_id, workers_.size()),
                                     .notify = options.notify,
                                     .notify_context = options.notify_context};
     workers_.push_back(std::make_unique<Worker>(worker, clock_, bridges_));

@@ -41,6 +41,8 @@ class Dataplane {
     uint32_t idle_us;
     // No threads, and a clock that only Advance moves; for one worker.
     bool manual = false;
+    // Where the identification of datagrams that are cut into fragments starts to count.
+    uint32_t fragment_id = 0;
     EventRing::Notify notify;
     void* notify_context;
   };

@@ -2,8 +2,6 @@
 
 #include "deliver.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -117,18 +115,10 @@ Counter Gained(const QueueCounters& before, const QueueCounters& now) {
   return static_cast<Counter>(counter);
 }
 
-// Where the identification of fragments starts to count: not to be guessed from another worker's.
-uint32_t RandomId() {
-  uint32_t id = 0;
-  // Without entropy yet, early at boot, 0 does no harm.
-  [[maybe_unused]] const ssize_t got = getrandom(&id, sizeof(id), GRND_NONBLOCK);
-  return id;
-}
-
 }  // namespace
 
-Deliverer::Deliverer(EventRing& events, bool shared)
-    : events_(events), shared_(shared), segmenter_(RandomId()) {}
+Deliverer::Deliverer(EventRing& events, bool shared, uint32_t fragment_id)
+    : events_(events), shared_(shared), segmenter_(fragment_id) {}
 
 void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);

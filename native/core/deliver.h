@@ -25,8 +25,8 @@ namespace tsvswitch {
 
 class Deliverer {
  public:
-  // `shared`: other workers may fill the same receiveqs.
-  Deliverer(EventRing& events, bool shared);
+  // `shared`: other workers may fill the same receiveqs. `fragment_id`: as Segmenter's.
+  Deliverer(EventRing& events, bool shared, uint32_t fragment_id);
 
   // Delivers or counts every frame of the list.
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);

@@ -31,9 +31,9 @@ namespace tsvswitch {
 
 class Forwarder {
  public:
-  // `shared`: other workers may fill the same receiveqs.
-  Forwarder(EventRing& events, bool shared)
-      : events_(events), shared_(shared), deliverer_(events, shared) {}
+  // `shared`: other workers may fill the same receiveqs. `fragment_id`: as Segmenter's.
+  Forwarder(EventRing& events, bool shared, uint32_t fragment_id)
+      : events_(events), shared_(shared), deliverer_(events, shared, fragment_id) {}
 
   // Moves at most one batch; returns how many frames were taken.
   uint32_t Run(Queue& transmitq, uint32_t now_s);

@@ -27,7 +27,8 @@ namespace tsvswitch {
 
 class Segmenter {
  public:
-  // `fragment_id`: where the identification of datagrams cut into fragments starts to count, best random.
+  // `fragment_id`: where the identification of datagrams cut into fragments starts to count, best one that
+  // nobody can guess.
   explicit Segmenter(uint32_t fragment_id) : next_fragment_id_(fragment_id) {}
 
   // For a frame whose plan is kSegment. The frame's pieces must stay until the last Next().

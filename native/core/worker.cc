@@ -31,7 +31,7 @@ Worker::Worker(const Options& options, const Clock& clock, const Bridges& bridge
       clock_(clock),
       bridges_(bridges),
       events_(options.notify, options.notify_context),
-      forwarder_(events_, options.shared) {}
+      forwarder_(events_, options.shared, options.fragment_id) {}
 
 bool Worker::Start() {
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
