@@ -9,8 +9,10 @@ import {
   parse,
   type TestGuest,
   tcp4,
+  udp6,
   VIRTIO_NET_HDR_F_NEEDS_CSUM,
   VIRTIO_NET_HDR_GSO_TCPV4,
+  VIRTIO_NET_HDR_GSO_UDP,
 } from '../../src/testing/index.ts';
 import { macOf } from '../support/ethernet.ts';
 import { announce, dropsOf, SwitchNetwork } from '../support/network.ts';
@@ -78,4 +80,33 @@ test('an MTU is held against the packets that travel, not against the one they w
   await a.send(large, { header });
   await a.flush();
   expect(dropsOf(network.port(1).counters)).toEqual({ overMtu: 5 });
+});
+
+test('with a manual clock and the same seed, fragments are the same to the bit', async () => {
+  const datagram = udp6({
+    ...{ from: macOf(0), to: macOf(1), source: 'fd00::1', target: 'fd00::2' },
+    ...{ sourcePort: 1, targetPort: 2, payload },
+  });
+  const wanted = {
+    flags: VIRTIO_NET_HDR_F_NEEDS_CSUM,
+    gsoType: VIRTIO_NET_HDR_GSO_UDP,
+    gsoSize: segmentBytes,
+    ...{ hdrLen: 62, csumStart: 54, csumOffset: 6 },
+  };
+  const features = ['VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_CSUM', 'VIRTIO_NET_F_HOST_UFO'] as const;
+  const fragmentsOf = async (seed: number) => {
+    network = SwitchNetwork.open(2, { clock: 'manual', seed });
+    const [a, b] = (await network.connectAll({ features })) as [TestGuest, TestGuest];
+    for (let i = 0; i < 2; i++) await a.send(datagram, { header: wanted });
+    network.vswitch.step();
+    const fragments: string[] = [];
+    while (fragments.length < 12) {
+      fragments.push(Buffer.from(await b.receive()).toString('hex'));
+    }
+    await network.close();
+    return fragments;
+  };
+  const fragments = await fragmentsOf(5);
+  expect(await fragmentsOf(5)).toEqual(fragments);
+  expect(await fragmentsOf(6)).not.toEqual(fragments);
 });

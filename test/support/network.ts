@@ -113,7 +113,7 @@ export class SwitchNetwork {
   async close(): Promise<void> {
     for (const guest of this.#guests) await guest.close();
     this.vswitch.close();
-    rmSync(this.#folder, { recursive: true });
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
