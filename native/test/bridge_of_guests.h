@@ -74,7 +74,7 @@ class BridgeOfGuests {
   Bridge bridge_;
   std::vector<std::unique_ptr<Place>> places_;
   EventRing events_{[](void*) {}, nullptr};
-  Forwarder forwarder_{events_, false};
+  Forwarder forwarder_{events_, false, 0};
 };
 
 }  // namespace tsvswitch
