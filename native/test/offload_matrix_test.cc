@@ -191,7 +191,7 @@ class Pair {
   QueueCounters counters_ = {};
   Bridge bridge_;
   EventRing events_{[](void*) {}, nullptr};
-  Forwarder forwarder_{events_, false};
+  Forwarder forwarder_{events_, false, 0};
   std::vector<Sent> under_way_;
   size_t chains_under_way_ = 0;
   uint64_t received_frames_ = 0;
