@@ -48,7 +48,9 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   // Acquire: ring entries and descriptors behind the index are read after it (§2.7.13.3).
   const uint16_t index = Load(avail_->idx, std::memory_order_acquire);
   offered = static_cast<uint16_t>(index - next_avail_);
-  if (offered > size_) [[unlikely]] {
+  // What is claimed and not published yet still has its place in the ring.
+  const uint16_t held = static_cast<uint16_t>(next_avail_ - published_used_);
+  if (offered > size_ - held) [[unlikely]] {
     *broken = BreakReason::kAvailIndexJump;
     return 0;
   }

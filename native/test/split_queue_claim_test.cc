@@ -284,6 +284,16 @@ FACT("a head beyond the table and an avail index that jumps break a receiveq") {
   CHECK_EQ(jumping.broken, BreakReason::kAvailIndexJump);
 }
 
+FACT("an avail index that jumps between two claims of a batch does not make them more than the ring holds") {
+  OneQueue guest(2, kMerge);
+  OfferBuffers(guest, 1, 100);
+  CHECK_EQ(guest.queue.Offered(1, &guest.broken), 1u);
+  guest.driver.PublishIndex(3);
+  CHECK_EQ(guest.Claim({72, 72, 72}), 1u);
+  CHECK_EQ(guest.broken, BreakReason::kAvailIndexJump);
+  CHECK_EQ(guest.queue.base(), 1);
+}
+
 FACT("an offence in the middle of a merge consumes nothing") {
   OneQueue guest(8, kMerge);
   OfferBuffers(guest, 2, 100);
