@@ -26,8 +26,7 @@ uint8_t* MapChunks(size_t bytes) {
 void HeldFrames::Unmap::operator()(uint8_t* data) const { munmap(data, bytes); }
 
 HeldFrames::HeldFrames(uint32_t frames_max)
-    : frames_max_(frames_max),
-      bytes_(MapChunks(size_t{frames_max} * kChunkBytes), Unmap{size_t{frames_max} * kChunkBytes}),
+    : bytes_(MapChunks(size_t{frames_max} * kChunkBytes), Unmap{size_t{frames_max} * kChunkBytes}),
       next_chunk_(new uint32_t[frames_max]),
       heap_(new HeldFrame[frames_max]),
       free_chunks_(frames_max) {

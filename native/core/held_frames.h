@@ -89,7 +89,6 @@ class HeldFrames {
   template <class Unwanted>
   void Remove(Unwanted unwanted);
 
-  const uint32_t frames_max_;
   const std::unique_ptr<uint8_t[], Unmap> bytes_;
   const std::unique_ptr<uint32_t[]> next_chunk_;  // of a frame's chain, or of the free ones
   const std::unique_ptr<HeldFrame[]> heap_;
