@@ -2,14 +2,14 @@
  * Where the bytes of a capture go: a file, or memory up to a limit.
  *
  * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and the
- * pieces, at most some 100 KiB, go to the page cache.
+ * pieces, of 256 KiB at most, go to the page cache.
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { TsvswitchError } from '../errors.ts';
 
 export interface CaptureSink {
-  /** False if there is no room; then nothing is taken, nor any more. Throws SYSTEM. */
+  /** Copies; false if there is no room: then nothing is taken, nor any more. Throws SYSTEM. */
   append(bytes: Uint8Array): boolean;
   read(): Buffer;
   close(): void;
@@ -26,7 +26,7 @@ export class MemorySink implements CaptureSink {
   append(bytes: Uint8Array): boolean {
     this.#full ||= this.#bytes + bytes.length > memoryBytesMax;
     if (this.#full) return false;
-    this.#chunks.push(bytes);
+    this.#chunks.push(bytes.slice());
     this.#bytes += bytes.length;
     return true;
   }

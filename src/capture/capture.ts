@@ -16,11 +16,11 @@
 import { TsvswitchError } from '../errors.ts';
 import { type Dataplane, native } from '../native.ts';
 import { type CaptureSink, FileSink, MemorySink } from './capture-sink.ts';
+import { PacketBlocks } from './packet-blocks.ts';
 import {
   type CapturedPacket,
   decodeCapture,
   encodeInterface,
-  encodePacket,
   encodeSectionHeader,
 } from './pcapng.ts';
 
@@ -43,28 +43,6 @@ export interface CaptureSource {
 
 const snapBytesMin = 14;
 const snapBytesMax = 65550;
-/** Holds at least one of the longest records. */
-const readBytesMax = 1 << 18;
-/** As struct Record in native/core/capture.h. */
-const record = {
-  time: 0,
-  frame: 8,
-  captured: 12,
-  lost: 16,
-  counted: 20,
-  port: 24,
-  direction: 26,
-  bytes: 32,
-} as const;
-const dropPrefix = 'drops';
-/** Counters of what links do to frames that they let go, in the words of comments. */
-const impairments = new Map([
-  ['heldFrames', 'held'],
-  ['duplicatedFrames', 'duplicated'],
-  ['reorderedFrames', 'reordered'],
-  ['corruptedFrames', 'corrupted'],
-]);
-
 /** A recording that is being made. */
 export class Capture {
   readonly #source: CaptureSource;
@@ -72,10 +50,15 @@ export class Capture {
   readonly #snapBytes: number;
   readonly #fd: number;
   readonly #number: number;
-  readonly #records = Buffer.allocUnsafeSlow(readBytesMax);
+  readonly #blocks = new PacketBlocks(
+    (port) => this.#interfaceOf(this.#source.portName(port)),
+    (blocks, packets) => {
+      if (!this.#sink.append(blocks)) this.#refused += packets;
+    },
+  );
   /** Interfaces of the file, by the name of their port. */
   readonly #interfaces = new Map<string, number>();
-  /** Records that the sink had no room for. */
+  /** Packets that the sink had no room for. */
   #refused = 0;
   /** Lost by the ring; known for good once the capture is closed. */
   #lost = 0;
@@ -171,56 +154,20 @@ export class Capture {
 
   /** False if there were none. */
   #readRecords(): boolean {
-    const bytes = this.#source.dataplane.captureRead(this.#number, this.#records);
+    const bytes = this.#source.dataplane.captureRead(this.#number, this.#blocks.records);
     if (bytes === 0) return false;
-    const blocks: Buffer[] = [];
-    // Of the ports that are there now, which those in these records still are.
-    const numbers = new Map<number, number>();
-    let packets = 0;
-    for (let at = 0; at < bytes; packets++) {
-      const capturedBytes = this.#records.readUInt32LE(at + record.captured);
-      const data = this.#records.subarray(at + record.bytes, at + record.bytes + capturedBytes);
-      const port = this.#records.readUInt16LE(at + record.port);
-      let interfaceNumber = numbers.get(port);
-      if (interfaceNumber === undefined) {
-        interfaceNumber = this.#interfaceOf(this.#source.portName(port), blocks);
-        numbers.set(port, interfaceNumber);
-      }
-      const counted = this.#records.readUInt32LE(at + record.counted);
-      const block = encodePacket(interfaceNumber, {
-        timeNs: this.#records.readBigUInt64LE(at + record.time),
-        direction: this.#records[at + record.direction] === 0 ? 'fromGuest' : 'toGuest',
-        comments: commentsOf(counted),
-        lost: this.#records.readUInt32LE(at + record.lost),
-        frameBytes: this.#records.readUInt32LE(at + record.frame),
-        data,
-      });
-      blocks.push(block);
-      at += (record.bytes + capturedBytes + 7) & ~7;
-    }
-    if (!this.#sink.append(Buffer.concat(blocks))) this.#refused += packets;
+    this.#blocks.encode(bytes);
     return true;
   }
 
-  /** The number of a port's interface, which is described in `blocks` when it first appears. */
-  #interfaceOf(port: string, blocks: Buffer[]): number {
+  /** The number of a port's interface, which is described in front of its first packet. */
+  #interfaceOf(port: string): number {
     let number = this.#interfaces.get(port);
     if (number === undefined) {
       number = this.#interfaces.size;
       this.#interfaces.set(port, number);
-      blocks.push(encodeInterface(port, this.#snapBytes));
+      this.#sink.append(encodeInterface(port, this.#snapBytes));
     }
     return number;
   }
-}
-
-/** `counted` has the bit of each counter that the frame is in. */
-function commentsOf(counted: number): string[] {
-  const names = native().counterNames.filter((_, i) => ((counted >>> i) & 1) === 1);
-  const drops = names
-    .filter((name) => name.startsWith(dropPrefix))
-    .map((name) => name.slice(dropPrefix.length))
-    .map((reason) => `dropped: ${reason.charAt(0).toLowerCase()}${reason.slice(1)}`);
-  const done = names.flatMap((name) => impairments.get(name) ?? []);
-  return done.length === 0 ? drops : [...drops, `impairment: ${done.join(', ')}`];
 }

@@ -4,8 +4,7 @@
  *     section header, interface (name a), packet, packet, interface (name b), packet, ...
  *
  * Written are one section in this machine's order, an interface for each port when it first appears, and
- * enhanced packet blocks with nanoseconds, direction, comments and the number of frames lost before them.
- * Read are the blocks that have packets, of any writer; others are skipped, and so is what a writer that
+ * packets (packet-blocks.ts). Read are the blocks that have packets, of any writer; others are skipped, and so is what a writer that
  * was killed left of its last block.
  *
  * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4; draft-ietf-opsawg-pcap §4.
@@ -33,8 +32,8 @@ export interface CapturedPacket {
   readonly data: Buffer;
 }
 
-const block = { section: 0x0a0d0d0a, interface: 1, simplePacket: 3, packet: 6 } as const;
-const option = {
+export const block = { section: 0x0a0d0d0a, interface: 1, simplePacket: 3, packet: 6 } as const;
+export const option = {
   end: 0,
   comment: 1,
   flags: 2,
@@ -47,12 +46,16 @@ const linkTypeEthernet = 1;
 const nanosecondsResolution = 9;
 /** The default of an interface that says nothing: microseconds. */
 const defaultResolution = 6;
-const directions: readonly (CaptureDirection | undefined)[] = [undefined, 'fromGuest', 'toGuest'];
+export const directions: readonly (CaptureDirection | undefined)[] = [
+  undefined,
+  'fromGuest',
+  'toGuest',
+];
 const directionMask = 3;
 /** Type and length in front, length behind. */
-const blockFrameBytes = 12;
+export const blockFrameBytes = 12;
 
-const padded = (bytes: number) => (bytes + 3) & ~3;
+export const padded = (bytes: number) => (bytes + 3) & ~3;
 
 function encodeBlock(type: number, parts: readonly Uint8Array[]): Buffer {
   const bodyBytes = parts.reduce((sum, part) => sum + padded(part.length), 0);
@@ -68,7 +71,7 @@ function encodeBlock(type: number, parts: readonly Uint8Array[]): Buffer {
   return bytes;
 }
 
-function encodeOption(code: number, value: Uint8Array): Buffer {
+export function encodeOption(code: number, value: Uint8Array): Buffer {
   const bytes = Buffer.alloc(4 + padded(value.length));
   bytes.writeUInt16LE(code, 0);
   bytes.writeUInt16LE(value.length, 2);
@@ -97,34 +100,6 @@ export function encodeInterface(name: string, snapBytes: number): Buffer {
     encodeOption(option.resolution, Uint8Array.of(nanosecondsResolution)),
     endOfOptions,
   ]);
-}
-
-/** `interfaceNumber` counts the interfaces of the section from 0. */
-export function encodePacket(
-  interfaceNumber: number,
-  packet: Omit<CapturedPacket, 'port' | 'data'> & { readonly data: Uint8Array },
-): Buffer {
-  const head = Buffer.alloc(20);
-  head.writeUInt32LE(interfaceNumber, 0);
-  head.writeUInt32LE(Number(packet.timeNs >> 32n), 4);
-  head.writeUInt32LE(Number(packet.timeNs & 0xffff_ffffn), 8);
-  head.writeUInt32LE(packet.data.length, 12);
-  head.writeUInt32LE(packet.frameBytes, 16);
-  const options: Buffer[] = [];
-  for (const comment of packet.comments) {
-    options.push(encodeOption(option.comment, Buffer.from(comment)));
-  }
-  if (packet.direction !== undefined) {
-    const flags = Buffer.alloc(4);
-    flags.writeUInt32LE(directions.indexOf(packet.direction));
-    options.push(encodeOption(option.flags, flags));
-  }
-  if (packet.lost !== 0) {
-    const lost = Buffer.alloc(8);
-    lost.writeBigUInt64LE(BigInt(packet.lost));
-    options.push(encodeOption(option.dropCount, lost));
-  }
-  return encodeBlock(block.packet, [head, packet.data, ...options, endOfOptions]);
 }
 
 /** The packets of a pcapng or pcap file. Throws BAD_CAPTURE. */

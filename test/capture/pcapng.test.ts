@@ -6,12 +6,8 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  decodeCapture,
-  encodeInterface,
-  encodePacket,
-  encodeSectionHeader,
-} from '../../src/capture/pcapng.ts';
+import { encodeOptions, writePacket } from '../../src/capture/packet-blocks.ts';
+import { decodeCapture, encodeInterface, encodeSectionHeader } from '../../src/capture/pcapng.ts';
 import type { CapturedPacket } from '../../src/index.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
@@ -33,11 +29,28 @@ const anyPacket: fc.Arbitrary<CapturedPacket> = fc
     data: Buffer.from(data),
   }));
 
+/** The packet's block, between words and with a last word of data that a writer must leave as they are. */
+function encodePacket(packet: Omit<CapturedPacket, 'port'>): Buffer {
+  const { timeNs, comments, direction, data, frameBytes, lost } = packet;
+  const words = new Uint32Array(2000).fill(0xdead);
+  const source = new Uint32Array(500).fill(~0);
+  new Uint8Array(source.buffer).set(data, 8);
+  const end = writePacket(words, 1, {
+    interfaceNumber: 0,
+    timeNsHigh: Number(timeNs >> 32n),
+    timeNsLow: Number(timeNs & 0xffff_ffffn),
+    options: encodeOptions(comments, direction),
+    ...{ frameBytes, lost, data: source, dataAt: 2, dataBytes: data.length },
+  });
+  expect([words[0], words[end]]).toEqual([0xdead, 0xdead]);
+  return Buffer.from(words.buffer, 4, (end - 1) * 4);
+}
+
 const fileOf = (packets: readonly CapturedPacket[]) =>
   Buffer.concat([
     encodeSectionHeader(),
     encodeInterface('web 1', 65550),
-    ...packets.map((packet) => encodePacket(0, packet)),
+    ...packets.map(encodePacket),
   ]);
 
 /** A block with its numbers in the other byte order, as the hexadecimal of its body gives it. */
@@ -54,7 +67,7 @@ const frame = Buffer.from('ffffffffffff52540000000188b5abcd', 'hex');
 const withPackets = (...start: Buffer[]) =>
   Buffer.concat([
     ...start,
-    encodePacket(0, { timeNs: 0n, comments: [], lost: 0, frameBytes: 16, data: frame }),
+    encodePacket({ timeNs: 0n, comments: [], lost: 0, frameBytes: 16, data: frame }),
   ]);
 
 /** Of IP without Ethernet. */
