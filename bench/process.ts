@@ -15,12 +15,25 @@ const killLimitMs = 5_000;
 const logTailLines = 5;
 
 const living = new Set<ChildProcess>();
+/** By process id: children that have ended. */
+const exits = new Map<number, Exit>();
 
 process.once('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143));
+}
+
+/** How a process ended: one of the two is null. */
+export interface Exit {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** How the child process of this id ended; undefined while it runs. */
+export function exitOf(pid: number): Exit | undefined {
+  return exits.get(pid);
 }
 
 export interface SpawnOptions {
@@ -48,12 +61,16 @@ export class Child {
     this.#logFile = logFile;
     const child = this.#process;
     child.on('error', () => living.delete(child));
-    child.once('exit', () => living.delete(child));
+    child.once('exit', (status, signal) => {
+      living.delete(child);
+      exits.set(this.pid, { status, signal });
+    });
     // Writing to a program that has ended already is no error of ours.
     child.stdin?.on('error', () => {});
     if (child.pid === undefined) throw new Error(`${program} cannot be started`);
     living.add(child);
     this.pid = child.pid;
+    exits.delete(child.pid);
   }
 
   get running(): boolean {

@@ -44,6 +44,11 @@ const builds = {
       ['npx', ['tsc', '-p', 'bench/tsconfig.json']],
     ],
   },
+  survivors: {
+    sources: ['test/hostile', 'test/support', 'bench', 'src'],
+    product: 'build/survivors/test/hostile/survivors.js',
+    commands: [['npx', ['tsc', '-p', 'test/hostile/tsconfig.json']]],
+  },
 };
 
 export async function installNpmPackages() {
@@ -72,6 +77,10 @@ export async function buildProject() {
 
 export async function buildBench() {
   await build('benchmark');
+}
+
+export async function buildSurvivors() {
+  await build('survivors');
 }
 
 async function build(name) {

@@ -39,6 +39,15 @@ const tasks = {
     await buildBench();
     return runInForeground(process.execPath, ['build/bench/main.js', ...args]);
   },
+  survivors: async (args) => {
+    const { buildSurvivors } = await import('./build.mjs');
+    const { runInForeground } = await import('./processes.mjs');
+    await buildSurvivors();
+    return runInForeground(process.execPath, [
+      'build/survivors/test/hostile/survivors.js',
+      ...args,
+    ]);
+  },
 };
 
 async function main([task, ...args]) {

@@ -11,8 +11,11 @@ import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
-const all = ['demo', 'test', 'bench'];
+const all = ['demo', 'test', 'bench', 'survivors'];
 const guests = ['demo', 'test'];
+
+/** What runs other switches beside this one. */
+const peers = ['bench', 'survivors'];
 
 const requirements = [
   { program: 'g++', package: 'g++', tasks: all },
@@ -37,11 +40,11 @@ const requirements = [
   // Reads what the frame builders make.
   { program: 'tcpdump', package: 'tcpdump', tasks: ['test'] },
   // The independent frontend in the tests, and a peer in the benchmark.
-  { program: 'dpdk-testpmd', package: 'dpdk-dev', tasks: ['test'], optionalTasks: ['bench'] },
+  { program: 'dpdk-testpmd', package: 'dpdk-dev', tasks: ['test'], optionalTasks: peers },
   ...['net-virtio', 'net-vhost', 'mempool-ring', 'net-ring'].map((library) => ({
     packagePattern: `librte-${library}[0-9]+`,
     tasks: ['test'],
-    optionalTasks: ['bench'],
+    optionalTasks: peers,
   })),
   // Without them the test of docs/libvirt.md is skipped.
   {
@@ -59,7 +62,7 @@ const requirements = [
     package: 'openvswitch-switch-dpdk',
     tasks: [],
     // Another backend for the test guests, and a peer in the benchmark.
-    optionalTasks: ['test', 'bench'],
+    optionalTasks: ['test', ...peers],
   },
 ];
 
