@@ -21,6 +21,7 @@ export const errorCodes = {
   SOCKET_IN_USE: 'another process listens on this socket',
   SOCKET_DUPLICATE: 'the same socket is given twice',
   SOCKET_GROUP_UNKNOWN: 'no such group',
+  SOCKET_USER_UNKNOWN: 'no such user',
   /** A memory region came without a mappable, large enough file. */
   MEMORY_UNMAPPABLE: 'guest memory cannot be mapped',
   /** Ring addresses do not lie in the memory that was shared. */

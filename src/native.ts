@@ -61,6 +61,8 @@ export interface DataplaneOptions {
   readonly idleUs: number;
   /** One worker without a thread, and a clock that only step() and advance() move. */
   readonly manual: boolean;
+  /** The workers make no system calls but those of native/core/sandbox.h. */
+  readonly sandbox: boolean;
   /** Where the identification of datagrams that are cut into fragments starts to count: 32 bits. */
   readonly fragmentId: number;
   readonly onEvent: (event: DataplaneEvent) => void;
@@ -81,6 +83,7 @@ export type DataplaneEvent =
       readonly mac: number;
       readonly vlan: number;
     }
+  | ({ readonly type: 'spoofed'; readonly port: number } & SpoofedSource)
   | {
       readonly type: 'queue-broken';
       readonly port: number;
@@ -88,6 +91,19 @@ export type DataplaneEvent =
       readonly reason: string;
     }
   | { readonly type: 'memory-lost'; readonly port: number };
+
+/** What a frame said it comes from; the EtherType of one that does not show it. */
+export interface SpoofedSource {
+  readonly kind: 'mac' | 'ipv4' | 'ipv6' | 'unknown';
+  readonly source: string;
+}
+
+/** Which sources the guest of a port may use (native/core/source_rule.h); empty: any. */
+export interface SourceRule {
+  readonly macs: readonly number[];
+  /** Addresses of 4 or 16 bytes. */
+  readonly networks: readonly { readonly address: Uint8Array; readonly prefixLength: number }[];
+}
 
 export interface FdbEntry {
   readonly mac: number;
@@ -157,6 +173,8 @@ export interface Dataplane {
   setFeatures(port: number, features: bigint): void;
   /** From now on frames of more bytes behind Ethernet's header are kept from the guest; setFeatures forgets it. */
   setMtu(port: number, mtuBytes: number): void;
+  /** From now on the guest's frames may have no other sources. */
+  bindSources(port: number, rule: SourceRule): void;
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;
@@ -199,7 +217,7 @@ export interface Dataplane {
   removeCapture(capture: number): void;
   readFdb(bridge: number): FdbEntry[];
   flushFdb(bridge: number): void;
-  /** Forgets what was learned behind a port. */
+  /** Forgets what was learned behind a port, and that spoofed sources were reported. */
   flushPort(port: number): void;
   /**
    * The counters of a port, which go on counting: [queue * countersPerQueue + i] is counterNames[i].
@@ -251,11 +269,16 @@ export interface Native {
   /** Sends the bytes with the fds (which stay the caller's); returns how many bytes went out. */
   socketSend(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
   socketPeer(fd: number): PeerCredentials;
+  /** The number of the user called `name`, or undefined if there is none. */
+  userId(name: string): number | undefined;
   /** The number of the group called `name`, or undefined if there is none. */
   groupId(name: string): number | undefined;
   /** Calls back on the event loop whenever `fd` is readable or hung up, until unwatch. */
   watchReadable(fd: number, callback: () => void): void;
   unwatchReadable(fd: number): void;
+
+  /** Confines all threads of this process for good (native/core/sandbox.h). Throws SYSTEM. */
+  confineProcess(): void;
 
   memfdCreate(name: string, sizeBytes: number): number;
   eventfdCreate(): number;

@@ -34,6 +34,7 @@ import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
 import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
+import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
 
 /** How a switch is opened. */
@@ -52,6 +53,8 @@ export interface SwitchOptions {
   readonly clock?: 'machine' | 'manual';
   /** What impairments draw from, and the identification of fragments; an integer, drawn unless given. */
   readonly seed?: number;
+  /** Leaves the workers only the system calls that moving frames takes; off unless given. */
+  readonly sandbox?: boolean;
 }
 
 interface PlaceOptions {
@@ -59,6 +62,8 @@ interface PlaceOptions {
   readonly name?: string;
   /** Name of the bridge to be on, made if it is not there; `default` unless given. */
   readonly bridge?: string;
+  /** What the guest may send from; anything unless given. */
+  readonly source?: SourceOptions;
 }
 
 /**
@@ -69,7 +74,7 @@ interface PlaceOptions {
 export type PortOptions = PortSocket & PlaceOptions;
 
 /** A port of this process, by its name. */
-export interface HostPortOptions extends Pick<PlaceOptions, 'bridge'> {
+export interface HostPortOptions extends Omit<PlaceOptions, 'name'> {
   readonly host: string;
 }
 
@@ -128,10 +133,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       throw new TsvswitchError('BAD_OPTION', `clock: ${String(clock)} is not machine or manual`);
     }
     const manual = clock === 'manual';
-    if (manual && (workers > 1 || cpus.length > 0)) {
+    const sandbox = options.sandbox === true;
+    if (manual && (workers > 1 || cpus.length > 0 || sandbox)) {
       throw new TsvswitchError(
         'BAD_OPTION',
-        'clock: a switch whose clock is manual has no threads; leave workers and cpus out',
+        'clock: a switch whose clock is manual has no threads; leave workers, cpus and sandbox out',
       );
     }
     this.seed = integer('seed', options.seed ?? randomInt(seedMax), 0, Number.MAX_SAFE_INTEGER);
@@ -141,6 +147,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       cpus,
       idleUs,
       manual,
+      sandbox,
       fragmentId: this.seed % 2 ** 32,
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
@@ -188,7 +195,10 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   addPort(options: DgramPortOptions): DgramPort;
   addPort(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
     this.#checkOpen();
+    const rule = sourceRule(options?.source);
     const port = this.#open(options);
+    // Before the end of this turn, and so before any frame.
+    if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
     this.#ports.set(port.number, port);
     return port;
   }
@@ -399,6 +409,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
         this.#emitEvent({ type: event.type, port: port.name, fromPort, mac });
         break;
       }
+      case 'spoofed':
+        this.#emitEvent(sourceSpoofed(port.name, event));
+        break;
       case 'queue-broken':
         if (port.kind === 'vhost-user') port.queueBroken(event.queue, event.reason);
         break;

@@ -17,7 +17,7 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['control', 'lab', 'host', 'index', 'version', 'errors'] },
+  cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
   control: { values: ['index', 'fd-socket', 'version', 'errors'] },
   lab: { values: ['control', 'host', 'index', 'errors'] },
   host: { values: ['errors'] },
@@ -51,6 +51,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   'vhost-user': { values: [], types: ['native'] },
   native: { values: ['errors'] },
   errors: { values: [] },
+  sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };
 
@@ -61,16 +62,17 @@ const coreLayers = [
   ['worker'],
   ['forward_links'],
   ['forward'],
-  ['deliver', 'wire'],
+  ['deliver', 'wire', 'source_guard'],
   ['notify', 'frame', 'held_frames'],
   ['port', 'segmenter'],
   ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'capture', 'events', 'offload'],
-  ['virtqueue', 'packet_headers'],
+  ['virtqueue', 'source_rule'],
+  ['packet_headers'],
   ['checksum'],
   ['slice', 'frame_ring'],
   ['dirty_log', 'chain'],
   ['guest_memory', 'copy', 'counters', 'flow_hash'],
-  ['virtio_spec', 'clock', 'sigbus', 'spinlock', 'prefetch', 'shared_word'],
+  ['virtio_spec', 'clock', 'sigbus', 'sandbox', 'spinlock', 'prefetch', 'shared_word'],
 ];
 
 /** What each folder of native/ may include from the others. */

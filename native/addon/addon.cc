@@ -29,6 +29,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);
+  ExportSandbox(env, exports);
   ExportDataplane(env, exports);
   return exports;
 }

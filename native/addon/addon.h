@@ -77,6 +77,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports);
 void ExportFdSocket(Napi::Env env, Napi::Object exports);
 void ExportFdWatch(Napi::Env env, Napi::Object exports);
 void ExportGuestFiles(Napi::Env env, Napi::Object exports);
+void ExportSandbox(Napi::Env env, Napi::Object exports);
 
 using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
 

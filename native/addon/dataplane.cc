@@ -53,6 +53,7 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
       .worker_cpus = cpus,
       .idle_us = idle_us,
       .manual = options.Get("manual").ToBoolean(),
+      .sandbox = options.Get("sandbox").ToBoolean(),
       .fragment_id = IntegerField(options, "fragmentId", 0, UINT32_MAX),
       .notify = Notify,
       .notify_context = this});
@@ -107,6 +108,10 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
         object.Set("type", event.type == Event::Type::kMacMoved ? "mac-moved" : "mac-learned");
         object.Set("mac", static_cast<double>(event.mac));
         object.Set("vlan", event.vlan);
+        break;
+      case Event::Type::kSpoofed:
+        object.Set("type", "spoofed");
+        SetSpoofed(object, event.spoofed);
         break;
       case Event::Type::kQueueBroken:
         object.Set("type", "queue-broken");
@@ -355,6 +360,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::HostRequestCall>("hostRequestCall"),
        InstanceMethod<&DataplaneObject::SetLink>("setLink"),
        InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
+       InstanceMethod<&DataplaneObject::BindSources>("bindSources"),
        InstanceMethod<&DataplaneObject::Step>("step"),
        InstanceMethod<&DataplaneObject::Advance>("advance"),
        InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),

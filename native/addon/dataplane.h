@@ -1,7 +1,7 @@
 // The data plane as a JavaScript object: what its methods are, and what they share.
 //
 // dataplane.cc has its life, ports and queues; network.cc what joins ports or keeps them apart, ports of
-// this process, and the clock of a data plane without threads.
+// this process, and the clock of a data plane without threads; sources.cc what ports are bound to.
 //
 // Thread: the JavaScript thread of the environment, except Notify (any worker).
 
@@ -79,6 +79,9 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   Napi::Value ReadFdb(const Napi::CallbackInfo& info);
   void FlushFdb(const Napi::CallbackInfo& info);
   void FlushPort(const Napi::CallbackInfo& info);
+  // sources.cc
+  void BindSources(const Napi::CallbackInfo& info);
+  static void SetSpoofed(Napi::Object event, const SpoofedSource& spoofed);
   // capture.cc
   uint32_t SnapArgument(const Napi::CallbackInfo& info);
   Capture& CaptureArgument(const Napi::CallbackInfo& info);

@@ -1,13 +1,14 @@
 // Unix stream sockets that carry file descriptors, which Node's own do not: bind, listen, connect,
 // accept, and one recvmsg or sendmsg per call. No call blocks, and every fd is close-on-exec from birth.
-// Also the number of a group, for a socket that a group may use.
+// Also the numbers of users and groups that may use a socket.
 //
 // What to do when a path is taken, who may connect, and when to retry is decided in src/fd-socket.ts.
 //
-// Sources: unix(7), cmsg(3), recvmsg(2), getgrnam_r(3).
+// Sources: unix(7), cmsg(3), recvmsg(2), getpwnam_r(3), getgrnam_r(3).
 
 #include <errno.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -207,21 +208,31 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// Asks the C library, so that groups of LDAP or systemd count as well as those of /etc/group.
-Napi::Value GroupId(const Napi::CallbackInfo& info) {
+// Asks the C library, so that users and groups of LDAP or systemd count as well as those in /etc. `look_up`
+// is getpwnam_r or getgrnam_r, `number` the member of an Entry.
+template <class Entry, class LookUp, class Number>
+Napi::Value NumberOfName(const Napi::CallbackInfo& info, LookUp look_up, Number Entry::*number) {
   const std::string name = StringArgument(info, 0, "name");
   // A group with very many members needs more room; 1 MiB holds about 50 000 of them.
   constexpr size_t kBufferBytesMax = size_t{1} << 20;
   for (size_t bytes = 4096; bytes <= kBufferBytesMax; bytes *= 4) {
     std::vector<char> buffer(bytes);
-    group entry{};
-    group* found = nullptr;
-    const int error = getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    Entry entry{};
+    Entry* found = nullptr;
+    const int error = look_up(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
     if (error == ERANGE) continue;
     if (found == nullptr) return info.Env().Undefined();
-    return Napi::Number::New(info.Env(), entry.gr_gid);
+    return Napi::Number::New(info.Env(), entry.*number);
   }
   return info.Env().Undefined();
+}
+
+Napi::Value UserId(const Napi::CallbackInfo& info) {
+  return NumberOfName(info, getpwnam_r, &passwd::pw_uid);
+}
+
+Napi::Value GroupId(const Napi::CallbackInfo& info) {
+  return NumberOfName(info, getgrnam_r, &group::gr_gid);
 }
 
 }  // namespace
@@ -234,6 +245,7 @@ void ExportFdSocket(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "socketReceive", SocketReceive);
   ExportFunction(env, exports, "socketSend", SocketSend);
   ExportFunction(env, exports, "socketPeer", SocketPeer);
+  ExportFunction(env, exports, "userId", UserId);
   ExportFunction(env, exports, "groupId", GroupId);
 }
 

@@ -29,6 +29,8 @@ namespace tsvswitch {
   X(kDropsBadSource, "dropsBadSource")             /* transmitq: source is a group address or 0 */ \
   X(kDropsHairpin, "dropsHairpin")                 /* transmitq: destination is on this port */ \
   X(kDropsNoDestination, "dropsNoDestination")     /* transmitq: no other port on the bridge */ \
+  X(kDropsSpoofedMac, "dropsSpoofedMac")           /* transmitq: not of the port's MAC addresses */ \
+  X(kDropsSpoofedAddress, "dropsSpoofedAddress")   /* transmitq: nor IP; or not to be judged */ \
   /* Impaired links. Where frames enter from a guest: transmitq; elsewhere: receiveq 0. */        \
   X(kDropsBlackhole, "dropsBlackhole")             /* nothing passes */                           \
   X(kDropsPartitioned, "dropsPartitioned")         /* sender on another side of a partition */    \

@@ -48,6 +48,7 @@ Dataplane::Dataplane(const Options& options)
                                     .idle_us = options.idle_us,
                                     .shared = shared,
                                     .sweeps = workers_.empty(),
+                                    .sandbox = options.sandbox,
                                     .fragment_id = FragmentId(options.fragment_id, workers_.size()),
                                     .notify = options.notify,
                                     .notify_context = options.notify_context};

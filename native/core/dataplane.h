@@ -41,6 +41,7 @@ class Dataplane {
     uint32_t idle_us;
     // No threads, and a clock that only Advance moves; for one worker.
     bool manual = false;
+    bool sandbox = false;  // workers make no system calls but those of sandbox.h
     // Where the identification of datagrams that are cut into fragments starts to count.
     uint32_t fragment_id = 0;
     EventRing::Notify notify;
@@ -108,6 +109,8 @@ class Dataplane {
   // From now on frames that are longer and not to be segmented are not given to the port (virtio 1.2
   // §5.1.4.1).
   void SetMtu(uint16_t port, uint32_t bytes);
+  // From now on the guest's frames may have no other sources.
+  void BindSources(uint16_t port, SourceRule rule);
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
@@ -142,7 +145,8 @@ class Dataplane {
   std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
   // The entries of one port of a bridge, or all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
-  void FlushPort(uint16_t port) { PortAt(port).bridge->fdb.Flush(port); }
+  // The same for a port whose guest has left; the next one's sources are told anew.
+  void FlushPort(uint16_t port);
   // Seconds of the clock that FdbRecord::seen_s counts in.
   uint32_t NowSeconds() const { return clock_.NowSeconds(); }
 

@@ -1,4 +1,5 @@
-// See dataplane.h: what joins ports, bridges and ports of this process, and the manual clock.
+// See dataplane.h: what joins ports or keeps them apart, bridges and ports of this process, and the manual
+// clock.
 
 #include <sys/eventfd.h>
 
@@ -64,6 +65,18 @@ uint16_t Dataplane::AddHostPort(uint32_t bridge) {
   FindReceivers(port);
   Assign(port.queues[1], LeastLoadedWorker());
   return number;
+}
+
+void Dataplane::BindSources(uint16_t port, SourceRule rule) {
+  auto sources = std::make_unique<Sources>(std::move(rule));
+  const PauseAll pause(*this);
+  PortAt(port).sources.swap(sources);
+}
+
+void Dataplane::FlushPort(uint16_t port) {
+  Port& flushed = PortAt(port);
+  flushed.bridge->fdb.Flush(port);
+  if (flushed.sources != nullptr) flushed.sources->told.store(0, std::memory_order_relaxed);
 }
 
 void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings) {

@@ -2,7 +2,8 @@
 //
 // Single producer (the worker), single consumer (the control thread). What does not fit is lost: a guest
 // that floods MAC addresses must not be able to make a worker wait. News of addresses gets half of the
-// ring, so that such a guest cannot hide a broken queue or lost memory either.
+// ring, so that such a guest cannot hide a broken queue or lost memory either, and so does that of spoofed
+// sources.
 
 #pragma once
 
@@ -11,11 +12,12 @@
 #include <cstdint>
 
 #include "chain.h"
+#include "source_rule.h"
 
 namespace tsvswitch {
 
 struct Event {
-  enum class Type : uint8_t { kMacLearned, kMacMoved, kQueueBroken, kMemoryLost };
+  enum class Type : uint8_t { kMacLearned, kMacMoved, kSpoofed, kQueueBroken, kMemoryLost };
   Type type = Type::kMacLearned;
   BreakReason reason = BreakReason::kNone;  // kQueueBroken
   uint16_t port = 0;
@@ -23,6 +25,7 @@ struct Event {
   uint16_t queue = 0;      // kQueueBroken
   uint16_t vlan = 0;       // kMac*
   uint64_t mac = 0;        // kMac*
+  SpoofedSource spoofed = {};  // kSpoofed
 };
 
 class EventRing {
@@ -55,8 +58,9 @@ class EventRing {
 
  private:
   static uint32_t RoomFor(Event::Type type) {
-    const bool about_mac = type == Event::Type::kMacLearned || type == Event::Type::kMacMoved;
-    return about_mac ? kSlots / 2 : kSlots;
+    const bool about_sources = type == Event::Type::kMacLearned ||
+                               type == Event::Type::kMacMoved || type == Event::Type::kSpoofed;
+    return about_sources ? kSlots / 2 : kSlots;
   }
 
   const Notify notify_;

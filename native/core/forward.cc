@@ -26,6 +26,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   if (taken != 0) {
     if (transmitq.enabled) [[likely]] {
       uint32_t frames = Parse(transmitq, taken);
+      if (transmitq.port->sources != nullptr) [[unlikely]] frames = Guard(transmitq, frames);
       if (transmitq.port->impairment != nullptr) [[unlikely]] {
         frames = PassFromGuest(transmitq, frames);
       }
@@ -53,6 +54,7 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
                 .offload = {},
                 .verdict = 0};
   Queue& transmitq = from.queues[1];
+  if (from.sources != nullptr && Guard(transmitq, 1) == 0) return;
   Learn(transmitq, frames_[0].source, now_s, 0);
   Flood(transmitq, 0);
   RecordTaken(from, 1);
@@ -111,6 +113,12 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
   frame.destination = LoadMac(start + header_bytes);
   frame.source = LoadMac(start + header_bytes + 6);
   return true;
+}
+
+// Returns how many frames of the batch are left, in frames_.
+uint32_t Forwarder::Guard(Queue& from, uint32_t frames) {
+  if (guard_ == nullptr) guard_ = std::make_unique<SourceGuard>();
+  return guard_->Admit(from, frames_, frames, events_);
 }
 
 void Forwarder::RecordTaken(const Port& from, uint32_t frames) {

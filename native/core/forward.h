@@ -3,11 +3,12 @@
 // Stages, each a loop over the whole batch so that what one stage prefetches has time to land:
 //   take     descriptors into private copies, checked and translated       (split_queue, packed_queue)
 //   parse    virtio header and Ethernet addresses into private copies, offloads checked
+//   guard    ports that are bound to sources: what comes from others ends here   (source_guard)
 //   route    learn the source, look up the destination, put the frame on the list of its port
 //   deliver  per destination: claim buffers, copy, publish once, call once                (deliver)
 //   return   give the transmit buffers back, publish once, call once
 //
-// A port whose links are impaired (port.h) has them passed after parse and before deliver (wire.h). What
+// A port whose links are impaired (port.h) has them passed before route and before deliver (wire.h). What
 // they hold back goes on from there in Release, when it is due.
 //
 // Does not: choose which queues are polled, sleep, or read clocks (worker.cc).
@@ -25,6 +26,7 @@
 #include "events.h"
 #include "frame.h"
 #include "port.h"
+#include "source_guard.h"
 #include "wire.h"
 
 namespace tsvswitch {
@@ -60,6 +62,7 @@ class Forwarder {
   void Post(uint16_t port, uint32_t frame);
   void DeliverPosted(const Port& from);
   void DeliverTo(Port& to, const FrameList& list);
+  uint32_t Guard(Queue& from, uint32_t frames);
   uint32_t PassFromGuest(Queue& from, uint32_t frames);
   void PassToPort(const Port& from, Port& to, FrameList* list);
   void PassToGuest(Port& to, FrameList* list);
@@ -71,6 +74,7 @@ class Forwarder {
   const bool shared_;
   Deliverer deliverer_;
   std::unique_ptr<Wire> wire_;
+  std::unique_ptr<SourceGuard> guard_;  // from the first frame that needs it on
 
   Chain chains_[kBatchFramesMax];
   Frame frames_[kBatchFramesMax];

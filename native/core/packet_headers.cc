@@ -9,20 +9,13 @@ namespace tsvswitch {
 namespace {
 
 constexpr uint32_t kMacBytes = 12;
-constexpr uint16_t kEtherTypeIpv4 = 0x0800;
-constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
-constexpr uint32_t kVlanTagsMax = 2;
 
-constexpr uint32_t kIpv4HeaderBytesMin = 20;
 constexpr uint16_t kIpv4FragmentBits = 0x3fff;  // more fragments, and the offset
 constexpr uint8_t kIpv4OptionEnd = 0;
 constexpr uint8_t kIpv4OptionNop = 1;
 constexpr uint8_t kIpv4OptionLooseRoute = 131;
 constexpr uint8_t kIpv4OptionStrictRoute = 137;
 
-constexpr uint8_t kProtocolHopByHop = 0;
-constexpr uint8_t kProtocolRouting = 43;
-constexpr uint8_t kProtocolDestinationOptions = 60;
 constexpr uint8_t kRoutingMobile = 2;
 constexpr uint8_t kRoutingSegments = 4;
 constexpr uint32_t kRoutedAddressOffset = 8;  // in routing headers of both types

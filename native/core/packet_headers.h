@@ -20,11 +20,18 @@ namespace tsvswitch {
 // Two VLAN tags, IPv6 with 134 bytes of extension headers and the longest TCP header fit.
 inline constexpr uint32_t kPacketHeaderBytesMax = 256;
 inline constexpr uint32_t kExtensionHeadersMax = 8;
+inline constexpr uint32_t kVlanTagsMax = 2;
 
+inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
+inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+inline constexpr uint8_t kProtocolHopByHop = 0;
 inline constexpr uint8_t kProtocolTcp = 6;
 inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolRouting = 43;
 inline constexpr uint8_t kProtocolFragment = 44;
+inline constexpr uint8_t kProtocolDestinationOptions = 60;
 inline constexpr uint32_t kUdpHeaderBytes = 8;
+inline constexpr uint32_t kIpv4HeaderBytesMin = 20;
 inline constexpr uint32_t kIpv6HeaderBytes = 40;
 inline constexpr uint32_t kTcpChecksumOffset = 16;
 inline constexpr uint32_t kUdpChecksumOffset = 6;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "capture.h"
@@ -18,6 +19,7 @@
 #include "fdb.h"
 #include "guest_memory.h"
 #include "link.h"
+#include "source_rule.h"
 #include "spinlock.h"
 #include "virtqueue.h"
 
@@ -94,6 +96,13 @@ struct Impairment {
   uint16_t side = 0;  // of a partition: frames pass between ports of one side; 0: of none, they pass
 };
 
+// The sources a port is bound to. `told`: the counters of spoofed sources that were told in this session.
+struct Sources {
+  explicit Sources(SourceRule r) : rule(std::move(r)) {}
+  const SourceRule rule;
+  std::atomic<uint32_t> told{0};
+};
+
 struct Port {
   explicit Port(uint32_t queue_pairs)
       : queues(2 * queue_pairs), counters(new QueueCounters[2 * queue_pairs]()) {}
@@ -115,8 +124,9 @@ struct Port {
   std::atomic<uint32_t> lost_handled{0};
   std::vector<Queue> queues;
   const std::shared_ptr<QueueCounters[]> counters;  // of each queue; control reads them during rounds
-  // nullptr for nearly all ports, which then pay one look at it per batch.
+  // Both are nullptr for nearly all ports, which then pay one look at each per batch.
   std::unique_ptr<Impairment> impairment;
+  std::unique_ptr<Sources> sources;  // nullptr: any
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
   // Everything that records this port.

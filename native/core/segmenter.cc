@@ -9,7 +9,6 @@ namespace tsvswitch {
 
 namespace {
 
-constexpr uint32_t kIpv4HeaderBytesMin = 20;
 constexpr uint16_t kIpv4DontFragment = 0x4000;
 constexpr uint16_t kIpv4MoreFragments = 0x2000;
 constexpr uint8_t kIpv4OptionCopied = 0x80;

@@ -10,8 +10,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <future>
+#include <utility>
 
 #include "notify.h"
+#include "sandbox.h"
 
 namespace tsvswitch {
 
@@ -39,7 +42,15 @@ bool Worker::Start() {
   if (epoll_fd_ < 0 || wake_fd_ < 0) return false;
   epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) return false;
-  thread_ = std::thread([this] { Main(); });
+  std::promise<int> confined;
+  std::future<int> error = confined.get_future();
+  thread_ = std::thread([this, confined = std::move(confined)]() mutable {
+    const int failed = options_.sandbox && !ConfineWorker() ? errno : 0;
+    confined.set_value(failed);
+    if (failed == 0) Main();
+  });
+  errno = error.get();
+  if (errno != 0) return false;
   pthread_setname_np(thread_.native_handle(), "tsvswitch-work");
   if (options_.cpu < 0) return true;
   cpu_set_t cpus;

@@ -35,6 +35,7 @@ class Worker {
     uint32_t idle_us;
     bool shared;  // other workers exist
     bool sweeps;  // this one removes aged FDB entries
+    bool sandbox;  // its thread is confined (sandbox.h)
     uint32_t fragment_id;  // as Segmenter's
     EventRing::Notify notify;
     void* notify_context;

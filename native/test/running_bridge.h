@@ -1,7 +1,7 @@
 // Guests on a data plane with its worker threads, and traffic that loses nothing unless core does.
 //
 // The test's thread is driver of every guest and the control thread at once; control calls are made
-// while the workers still have up to 64 frames to move. Waiting is for a condition, with a deadline.
+// while the workers still have up to 64 frames to move. Workers are confined, as the command's are. Waiting is for a condition, with a deadline.
 
 #pragma once
 
@@ -49,6 +49,7 @@ class RunningBridge {
     plane_ = std::make_unique<Dataplane>(
         Dataplane::Options{.worker_cpus = std::vector<int>(workers, -1),
                            .idle_us = idle_us,
+                           .sandbox = true,
                            .notify = [](void* count) { ++*static_cast<std::atomic<int>*>(count); },
                            .notify_context = &notifications_});
     CHECK(plane_->Start());

@@ -96,6 +96,7 @@ function describe(event: SwitchEvent): { level: LogLevel; message: string } {
     case 'request-refused':
     case 'accept-failed':
     case 'memory-lost':
+    case 'source-spoofed':
       return { level: 'warn', message: event.sentence };
   }
 }

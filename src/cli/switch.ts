@@ -9,13 +9,15 @@ import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch } from '../index.ts';
+import { confineProcess } from '../sandbox.ts';
 import { version } from '../version.ts';
 import { newCommand, wholeNumber } from './command.ts';
 import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
+import { collectPort, type PortArgument } from './port-argument.ts';
 
 interface Options {
-  readonly socket: readonly string[];
-  readonly connect: readonly string[];
+  readonly socket: readonly PortArgument[];
+  readonly connect: readonly PortArgument[];
   readonly workers: number;
   readonly cpus?: readonly number[];
   readonly balance: boolean;
@@ -25,9 +27,17 @@ interface Options {
   readonly socketGroup?: string | number;
   /** true: at its default place. */
   readonly control?: string | true;
+  readonly sandbox: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
+
+const portHelp = `
+Behind a path, for that port alone, each as often as needed:
+  ,allow=USER           let in this user's processes only; a group is :GROUP
+  ,mac=MAC              drop what the machine sends from other MAC addresses
+  ,address=IP[/LENGTH]  drop what it sends from other IP addresses
+`;
 
 function nameOrNumber(text: string): string | number {
   return /^\d{1,10}$/.test(text) ? Number(text) : text;
@@ -53,12 +63,16 @@ function fileMode(text: string): number {
 }
 
 function parse(args: readonly string[], subcommands: string): Options {
-  const collect = (path: string, paths: readonly string[]) => [...paths, path];
   const command = newCommand('tsvswitch')
     .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
     .version(version)
-    .option('--socket <path>', 'listen here for one machine; repeat it', collect, [])
-    .option('--connect <path>', 'connect to one machine that listens here; repeat it', collect, [])
+    .option('--socket <path>', 'listen here for one machine; repeat it', collectPort, [])
+    .option(
+      '--connect <path>',
+      'connect to one machine that listens here; repeat it',
+      collectPort,
+      [],
+    )
     .option('--workers <n>', 'polling threads', wholeNumber, 1)
     .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
     .option('--balance', 'move queues between workers while their load is uneven', false)
@@ -70,6 +84,7 @@ function parse(args: readonly string[], subcommands: string): Options {
         .default(0o660, '660'),
     )
     .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
+    .option('--no-sandbox', 'leave this process all system calls')
     .option('--control [path]', `take requests here (default: ${defaultControlPath()})`)
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
@@ -77,7 +92,7 @@ function parse(args: readonly string[], subcommands: string): Options {
     .addOption(
       new Option('--log-format <format>', 'how to tell it').choices(logFormats).default('text'),
     )
-    .addHelpText('after', subcommands)
+    .addHelpText('after', portHelp + subcommands)
     .allowExcessArguments()
     .parse(args, { from: 'user' });
   const options = command.opts<Options>();
@@ -114,6 +129,7 @@ function describeCounters(counters: PortCounters): string {
 /** `subcommands` is what --help says of them. */
 export function run(args: readonly string[], subcommands: string): void {
   const options = parse(args, subcommands);
+  if (options.sandbox) confineProcess();
   // A network does not end because nobody reads its log any more.
   process.stdout.on('error', () => {});
   const log = new EventLog(options.logLevel, options.logFormat, (line) => {
@@ -125,6 +141,7 @@ export function run(args: readonly string[], subcommands: string): void {
     balance: options.balance,
     idleUs: options.idleUs,
     ageingSeconds: options.ageing,
+    sandbox: options.sandbox,
   });
   vswitch.on('event', (event) => log.event(event));
   let control: ControlServer | undefined;
@@ -151,8 +168,10 @@ export function run(args: readonly string[], subcommands: string): void {
     ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
   };
   try {
-    for (const path of options.socket) vswitch.addPort({ ...portSockets, path });
-    for (const path of options.connect) vswitch.addPort({ connect: path });
+    for (const { path, rest } of options.socket) {
+      vswitch.addPort({ ...portSockets, ...rest, path });
+    }
+    for (const { path, rest } of options.connect) vswitch.addPort({ ...rest, connect: path });
     if (options.control !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = options.control === true ? defaultPath() : options.control;

@@ -79,7 +79,8 @@ export class History {
         past.lastEnd = undefined;
         break;
       case 'frontend-refused':
-        if (past.session !== undefined) past.session.turnedAway = { at, sentence: event.sentence };
+        if (past.session === undefined) past.waiting = event.sentence;
+        else past.session.turnedAway = { at, sentence: event.sentence };
         break;
       case 'waiting':
       case 'accept-failed':

@@ -16,6 +16,7 @@ import type {
   FdbRecord,
   Port,
   PortCounters,
+  PortOptions,
   VhostUserPortStatus,
 } from '../index.ts';
 
@@ -57,7 +58,7 @@ export interface PortHistory {
   readonly session?: SessionHistory;
   /** How a session ended, until a later one has come as far as starting a ring. */
   readonly lastEnd?: SessionEnd;
-  /** Why the socket is of no use now: nobody listens on it, or nobody can be accepted. */
+  /** Why the socket is of no use now: nobody listens on it, nobody can be accepted or the last was refused. */
   readonly waiting?: string;
 }
 
@@ -91,15 +92,16 @@ export type NewPort = {
   readonly name?: string;
   /** Made if it is not there; `default` unless given. */
   readonly bridge?: string;
-} & (
-  | {
-      readonly path: string;
-      /** Three octal digits, such as `660`; as the command was told unless given, and so is the group. */
-      readonly mode?: string;
-      readonly group?: string | number;
-    }
-  | { readonly connect: string }
-);
+} & Pick<PortOptions, 'allow' | 'source'> &
+  (
+    | {
+        readonly path: string;
+        /** Three octal digits, such as `660`; as the command was told unless given, and so is the group. */
+        readonly mode?: string;
+        readonly group?: string | number;
+      }
+    | { readonly connect: string }
+  );
 
 /** The body of an answer to a request that cannot be served. */
 export interface Refused {

@@ -56,6 +56,10 @@ export class DgramPort implements Port {
    * SOCKET_IN_USE, TOO_MANY_PORTS, NATIVE_UNAVAILABLE (in a worker thread) or SYSTEM. */
   constructor(dataplane: Dataplane, options: DgramPortOptions) {
     const { name, bridge, dgram: path, peer, mode = modeDefault } = options;
+    if ('allow' in options) {
+      const why = 'it hears all who may write to its file, so that a mode says who they are';
+      throw new TsvswitchError('BAD_OPTION', `socket ${path}: a dgram port has no allow: ${why}`);
+    }
     for (const socket of [path, peer]) FdSocket.checkPath(socket);
     if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
       throw new TsvswitchError('BAD_OPTION', `socket ${path}: mode ${mode} is not 0 to 0o777`);

@@ -20,7 +20,7 @@ export interface FrontendSource {
   readonly lost: boolean;
   /** Begins to deliver. A connection belongs to the receiver, who may refuse it by closing it. */
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
-  /** The connection delivered last has ended. */
+  /** The connection delivered last has ended, or was refused. */
   released(): void;
   /** Nothing is delivered afterwards. Idempotent. */
   close(): void;

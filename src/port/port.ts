@@ -19,6 +19,7 @@ export type PortEvent = { readonly port: string } & (
   | { readonly type: 'request-refused'; readonly sentence: string }
   | { readonly type: 'accept-failed'; readonly sentence: string }
   | { readonly type: 'memory-lost'; readonly sentence: string }
+  | { readonly type: 'source-spoofed'; readonly sentence: string }
   | DeviceEvent
 );
 

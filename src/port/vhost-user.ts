@@ -19,10 +19,11 @@ import { resolve } from 'node:path';
 import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
-import { type Dataplane, type MappedRegion, native } from '../native.ts';
+import { type Dataplane, type MappedRegion, native, type PeerCredentials } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
 import { featureNames, virtioFeatures } from '../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
+import { AllowList, type Peer } from './allow.ts';
 import { ConnectingSource } from './connecting.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
@@ -34,9 +35,16 @@ import { isMappedPrivately } from './private-mapping.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 
 /** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
-export type PortSocket =
+export type PortSocket = {
+  /**
+   * Users and groups whose processes may be the frontend, such as `['libvirt-qemu', 1000, ':kvm']`; all
+   * that the file's permissions let in unless given. Not even root is let in unless listed.
+   */
+  readonly allow?: readonly Peer[];
+} & (
   | (ListenOptions & { readonly path: string; readonly connect?: undefined })
-  | { readonly connect: string; readonly path?: undefined };
+  | { readonly connect: string; readonly path?: undefined }
+);
 
 export type VhostUserPortOptions = PortSocket & {
   /** How the port is called in events; the socket's file name without `.sock` unless given. */
@@ -72,11 +80,14 @@ export class VhostUserPort implements Port {
   readonly #dataplane: Dataplane;
   readonly #counters: BigUint64Array;
   readonly #source: FrontendSource;
+  readonly #allow: AllowList | undefined;
+  /** Who was refused last by the list, and told of: one that tries again and again is told of once. */
+  #refusedPid: number | undefined;
   readonly #inBand = new InBandQueues();
   readonly #onEvent: (event: PortEvent) => void;
   #state: State = { kind: 'free' };
 
-  /** Throws what FdListener.listen throws, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS. */
+  /** Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS. */
   constructor(
     dataplane: Dataplane,
     options: VhostUserPortOptions,
@@ -86,6 +97,9 @@ export class VhostUserPort implements Port {
     this.bridge = options.bridge.name;
     this.#dataplane = dataplane;
     this.#onEvent = onEvent;
+    if (options.allow !== undefined) {
+      this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
+    }
     this.#source =
       options.connect === undefined
         ? new ListeningSource(options.path, options)
@@ -187,9 +201,15 @@ export class VhostUserPort implements Port {
   }
 
   #accept(socket: FdSocket): void {
+    const { peer } = socket;
+    if (this.#allow?.admits(peer) === false) {
+      this.#refuse(socket, peer);
+      return;
+    }
+    this.#refusedPid = undefined;
     // What the present frontend left behind may say that it is gone.
     if (this.#state.kind === 'connected') this.#read(this.#state.socket, this.#state.session);
-    const { pid } = socket.peer;
+    const { pid } = peer;
     if (this.#state.kind === 'connected') {
       const present = this.#state.pid;
       this.#emit({
@@ -213,6 +233,20 @@ export class VhostUserPort implements Port {
     this.#state = { kind: 'connected', socket, session, pid, hugePages };
     this.#emit({ type: 'frontend-connected', pid });
     socket.onReadable(() => this.#read(socket, session));
+  }
+
+  /** Whoever the list does not name. */
+  #refuse(socket: FdSocket, { pid, uid, gid }: PeerCredentials): void {
+    socket.close();
+    this.#source.released();
+    if (this.#refusedPid === pid) return;
+    this.#refusedPid = pid;
+    this.#emit({
+      type: 'frontend-refused',
+      sentence:
+        `port ${this.name}: refused process ${pid} (uid ${uid}, gid ${gid}): only ${this.#allow} ` +
+        'may connect; start the machine as one of them, or allow it too',
+    });
   }
 
   #onSourceEvent(event: SourceEvent): void {

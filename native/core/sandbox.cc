@@ -1,0 +1,248 @@
+// See sandbox.h. A filter is a program for the kernel's classic BPF machine, made here from a table: the
+// architecture and the number of a call are looked at first, then rule after rule, the first that matches
+// decides. The kernel remembers which calls are always allowed (Linux 5.11), and does not run the program
+// for those.
+
+#include "sandbox.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace tsvswitch {
+
+namespace {
+
+#if defined(__x86_64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#else
+#error "no system call filter for this architecture"
+#endif
+// The calls of x32 are those of x86-64 with this bit; no other architecture has numbers as high.
+constexpr uint32_t kX32Bit = 0x40000000;
+
+// The same on every architecture; headers older than the kernel they run on lack the last ones.
+enum NewCall : uint32_t {
+  kIoUringSetup = 425,
+  kOpenTree = 428,
+  kMoveMount = 429,
+  kFsopen = 430,
+  kFsconfig = 431,
+  kFsmount = 432,
+  kFspick = 433,
+  kPidfdOpen = 434,
+  kClone3 = 435,
+  kPidfdGetfd = 438,
+  kProcessMadvise = 440,
+  kMountSetattr = 442,
+  kProcessMrelease = 448,
+};
+
+constexpr uint32_t kAllow = SECCOMP_RET_ALLOW;
+constexpr uint32_t Deny(uint32_t error) { return SECCOMP_RET_ERRNO | error; }
+
+struct Rule {
+  // Of the lower half of an argument: the kernel takes no more of those that are tested here.
+  enum class Test : uint8_t { kAlways, kEqual, kUnequal, kNoneOf };
+
+  uint32_t call;
+  uint32_t action;
+  Test test = Test::kAlways;
+  uint8_t argument = 0;
+  uint32_t operand = 0;
+};
+
+sock_filter Load(size_t offset) {
+  return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset));
+}
+sock_filter Return(uint32_t action) { return BPF_STMT(BPF_RET | BPF_K, action); }
+// Jumps count instructions to leave out.
+sock_filter Jump(uint16_t comparison, uint32_t operand, uint8_t if_true, uint8_t if_false) {
+  return BPF_JUMP(static_cast<uint16_t>(BPF_JMP | BPF_K | comparison), operand, if_true, if_false);
+}
+
+// The number of the call is loaded, before and after.
+void Append(std::vector<sock_filter>& program, const Rule& rule) {
+  if (rule.test == Rule::Test::kAlways) {
+    program.insert(program.end(), {Jump(BPF_JEQ, rule.call, 0, 1), Return(rule.action)});
+    return;
+  }
+  const uint16_t comparison = rule.test == Rule::Test::kNoneOf ? BPF_JSET : BPF_JEQ;
+  const bool wanted = rule.test == Rule::Test::kEqual;
+  static_assert(std::endian::native == std::endian::little, "the lower half comes first");
+  const size_t argument = offsetof(seccomp_data, args) + rule.argument * sizeof(uint64_t);
+  program.insert(program.end(),
+                 {Jump(BPF_JEQ, rule.call, 0, 4), Load(argument),
+                  Jump(comparison, rule.operand, wanted ? 0 : 1, wanted ? 1 : 0),
+                  Return(rule.action), Load(offsetof(seccomp_data, nr))});
+}
+
+bool Install(const std::vector<Rule>& rules, uint32_t otherwise, unsigned flags) {
+  // Calls of another architecture have other numbers: none of them is ours.
+  std::vector<sock_filter> program = {
+      Load(offsetof(seccomp_data, arch)), Jump(BPF_JEQ, kArchitecture, 1, 0), Return(Deny(EPERM)),
+      Load(offsetof(seccomp_data, nr)),   Jump(BPF_JGE, kX32Bit, 0, 1),       Return(Deny(EPERM))};
+  for (const Rule& rule : rules) Append(program, rule);
+  program.push_back(Return(otherwise));
+  const sock_fprog filter = {.len = static_cast<uint16_t>(program.size()), .filter = program.data()};
+  // What the kernel asks for, so that no program of another user is run under our filter.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  // Kernels before 5.16 take a filter as a wish for slower speculation, which costs every frame.
+  const long failed =
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter);
+  // Positive: the number of a thread that has another filter.
+  if (failed > 0) errno = EBUSY;
+  return failed == 0;
+}
+
+}  // namespace
+
+bool ConfineWorker() {
+  using Test = Rule::Test;
+  const std::vector<Rule> rules = {
+      // Calls of guests and of control, sleeping, locks; the clock where it cannot be read without a call.
+      {SYS_write, kAllow},
+      {SYS_futex, kAllow},
+      {SYS_epoll_pwait, kAllow},
+#ifdef SYS_epoll_wait
+      {SYS_epoll_wait, kAllow},
+#endif
+      {SYS_clock_gettime, kAllow},
+      {SYS_sched_yield, kAllow},
+      {SYS_restart_syscall, kAllow},
+      // Memory, for malloc and the handler of SIGBUS; none to run code in.
+      {SYS_mmap, kAllow, Test::kNoneOf, 2, PROT_EXEC},
+      {SYS_mprotect, kAllow, Test::kNoneOf, 2, PROT_EXEC},
+      {SYS_munmap, kAllow},
+      {SYS_mremap, kAllow},
+      {SYS_madvise, kAllow},
+      {SYS_brk, kAllow},
+      {SYS_sched_getaffinity, kAllow},  // how many arenas malloc makes
+      // Signals: those that Node handles write to and read from a pipe; assertions end in abort().
+      {SYS_rt_sigreturn, kAllow},
+      {SYS_rt_sigaction, kAllow},
+      {SYS_rt_sigprocmask, kAllow},
+      {SYS_sigaltstack, kAllow},  // AddressSanitizer's threads have one
+      {SYS_read, kAllow},
+      {SYS_timer_create, kAllow},  // eventfd.h
+      {SYS_timer_settime, kAllow},
+      {SYS_timer_delete, kAllow},
+      {SYS_getpid, kAllow},
+      {SYS_gettid, kAllow},
+      {SYS_tgkill, kAllow, Test::kEqual, 2, SIGABRT},
+      {SYS_exit, kAllow},
+      {SYS_exit_group, kAllow},
+  };
+  return Install(rules, Deny(EPERM), SECCOMP_FILTER_FLAG_LOG);
+}
+
+bool ConfineProcess() {
+  using Test = Rule::Test;
+  const uint32_t deny = Deny(EPERM);
+  const std::vector<Rule> rules = {
+      // No programs and no processes, only threads. A filter cannot see the flags of clone3; the C library
+      // uses clone where there is none.
+      {SYS_execve, deny},
+      {SYS_execveat, deny},
+      {kClone3, Deny(ENOSYS)},
+      {SYS_clone, deny, Test::kNoneOf, 0, CLONE_THREAD},
+#ifdef SYS_fork
+      {SYS_fork, deny},
+      {SYS_vfork, deny},
+#endif
+      // Nothing of other processes.
+      {SYS_ptrace, deny},
+      {SYS_process_vm_readv, deny},
+      {SYS_process_vm_writev, deny},
+      {kProcessMadvise, deny},
+      {kProcessMrelease, deny},
+      {kPidfdOpen, deny},
+      {kPidfdGetfd, deny},
+      {SYS_kcmp, deny},
+      {SYS_kill, deny},
+      {SYS_tkill, deny},
+      {SYS_tgkill, deny, Test::kUnequal, 0, static_cast<uint32_t>(getpid())},
+      {SYS_rt_sigqueueinfo, deny},
+      {SYS_rt_tgsigqueueinfo, deny, Test::kUnequal, 0, static_cast<uint32_t>(getpid())},
+      {SYS_migrate_pages, deny},
+      {SYS_move_pages, deny},
+      // Unix sockets only: no network but that of its guests.
+      {SYS_socket, deny, Test::kUnequal, 0, AF_UNIX},
+      {SYS_socketpair, deny, Test::kUnequal, 0, AF_UNIX},
+      // Typing into the terminal it was started from.
+      {SYS_ioctl, deny, Test::kEqual, 1, TIOCSTI},
+      {SYS_ioctl, deny, Test::kEqual, 1, TIOCLINUX},
+      // Namespaces, mounts, and files by number.
+      {SYS_unshare, deny},
+      {SYS_setns, deny},
+      {SYS_chroot, deny},
+      {SYS_pivot_root, deny},
+      {SYS_mount, deny},
+      {SYS_umount2, deny},
+      {kOpenTree, deny},
+      {kMoveMount, deny},
+      {kFsopen, deny},
+      {kFsconfig, deny},
+      {kFsmount, deny},
+      {kFspick, deny},
+      {kMountSetattr, deny},
+      {SYS_name_to_handle_at, deny},
+      {SYS_open_by_handle_at, deny},
+      {SYS_quotactl, deny},
+      {SYS_swapon, deny},
+      {SYS_swapoff, deny},
+      // The large interfaces of the kernel, and calls around this filter. What libuv was told to set up
+      // before stays usable.
+      {SYS_bpf, deny},
+      {SYS_perf_event_open, deny},
+      {SYS_userfaultfd, deny},
+      {kIoUringSetup, deny},
+      {SYS_fanotify_init, deny},
+      {SYS_add_key, deny},
+      {SYS_request_key, deny},
+      {SYS_keyctl, deny},
+      // The machine itself.
+      {SYS_init_module, deny},
+      {SYS_finit_module, deny},
+      {SYS_delete_module, deny},
+      {SYS_kexec_load, deny},
+#ifdef SYS_kexec_file_load
+      {SYS_kexec_file_load, deny},
+#endif
+      {SYS_reboot, deny},
+      {SYS_acct, deny},
+      {SYS_syslog, deny},
+      {SYS_settimeofday, deny},
+      {SYS_clock_settime, deny},
+      {SYS_clock_adjtime, deny},
+      {SYS_adjtimex, deny},
+      {SYS_sethostname, deny},
+      {SYS_setdomainname, deny},
+      {SYS_personality, deny},
+#ifdef SYS_iopl
+      {SYS_iopl, deny},
+      {SYS_ioperm, deny},
+      {SYS_modify_ldt, deny},
+#endif
+  };
+  return Install(rules, kAllow, SECCOMP_FILTER_FLAG_TSYNC) &&
+         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+}
+
+}  // namespace tsvswitch
