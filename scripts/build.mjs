@@ -49,6 +49,11 @@ const builds = {
     product: 'build/survivors/test/hostile/survivors.js',
     commands: [['npx', ['tsc', '-p', 'test/hostile/tsconfig.json']]],
   },
+  chaos: {
+    sources: ['chaos', 'src'],
+    product: 'build/chaos/main.js',
+    commands: [['npx', ['tsc', '-p', 'chaos/tsconfig.json']]],
+  },
 };
 
 export async function installNpmPackages() {
@@ -81,6 +86,10 @@ export async function buildBench() {
 
 export async function buildSurvivors() {
   await build('survivors');
+}
+
+export async function buildChaos() {
+  await build('chaos');
 }
 
 async function build(name) {

@@ -11,8 +11,8 @@ import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
-const all = ['demo', 'test', 'bench', 'survivors'];
-const guests = ['demo', 'test'];
+const all = ['demo', 'test', 'bench', 'survivors', 'chaos'];
+const guests = ['demo', 'test', 'chaos'];
 
 /** What runs other switches beside this one. */
 const peers = ['bench', 'survivors'];

@@ -10,7 +10,7 @@
 
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
-import { type SwitchEvent, TsvswitchError } from '../index.ts';
+import { type NetworkChange, type SwitchEvent, TsvswitchError } from '../index.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -60,6 +60,11 @@ export class ControlClient {
   /** Throws NO_SUCH_PORT. */
   async removePort(name: string): Promise<void> {
     await this.#ask('DELETE', `/v1/ports/${encodeURIComponent(name)}`);
+  }
+
+  /** Returns once links and partitions are as said. Throws what Switch.schedule throws. */
+  async change(change: NetworkChange): Promise<void> {
+    await this.#ask('POST', '/v1/network', change);
   }
 
   /** What happens on the switch from now on, until it ends or the caller has seen enough. */

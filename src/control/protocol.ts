@@ -6,6 +6,7 @@
  *     GET    /v1/events       SwitchEvent, one a line, as they happen
  *     POST   /v1/ports        NewPort, answered with its PortStatus
  *     DELETE /v1/ports/NAME
+ *     POST   /v1/network      NetworkChange
  *
  * A request that cannot be served is answered with a status of 400 or more and a Refused.
  */

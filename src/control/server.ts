@@ -17,6 +17,7 @@ import { FdListener } from '../fd-socket.ts';
 import {
   type ErrorCode,
   type ListenOptions,
+  type NetworkChange,
   type Switch,
   type SwitchEvent,
   type SwitchPort,
@@ -130,6 +131,9 @@ export class ControlServer {
         const port = this.#switch.addPort(newPortOf(await bodyOf(request), this.#portSockets));
         return { status: 201, body: this.#portStatuses([port])[0] };
       }
+      case 'POST /v1/network':
+        await this.#change(await bodyOf(request));
+        return { status: 204 };
       case 'DELETE /v1/ports/NAME':
         this.#removePort(nameOf(name!));
         return { status: 204 };
@@ -167,6 +171,12 @@ export class ControlServer {
     return this.#switch.bridges.flatMap(({ name, fdb }) =>
       fdb.map((record) => ({ ...record, bridge: name })),
     );
+  }
+
+  /** Answered once it has taken effect; the switch checks the change to its last field. */
+  async #change(change: unknown): Promise<void> {
+    const step = { ...(change as NetworkChange), atMs: 0 };
+    await this.#switch.schedule([step]).done;
   }
 
   #removePort(name: string): void {

@@ -20,7 +20,7 @@ import { type MachineOptions, qemuArguments, qemuProgram } from './qemu.ts';
 const stopLimitMs = 5000;
 
 export interface StartOptions
-  extends Omit<MachineOptions, 'consoleSocket' | 'consoleLog' | 'controlSocket' | 'qmpSocket'> {
+  extends Omit<MachineOptions, 'consoleSocket' | 'consoleLog' | 'controlSocket'> {
   /** Where the sockets and the log go; short, as a unix socket path holds 107 bytes. */
   readonly folder: string;
   readonly signal?: AbortSignal;

@@ -88,9 +88,14 @@ export class SwitchProcess {
       .join('\n');
   }
 
-  /** Asks it to end and waits until it has. May be called again. */
-  async stop(): Promise<void> {
-    this.#process.kill('SIGTERM');
+  /** Resolves when it has ended, with the signal or status that it ended with. */
+  get ended(): Promise<string> {
+    return this.#ended().then(({ exitCode, signal }) => signal ?? `status ${exitCode}`);
+  }
+
+  /** Asks it to end, or kills it, and waits until it has ended. May be called again. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    this.#process.kill(signal);
     await this.#ended();
   }
 
@@ -123,8 +128,8 @@ export class SwitchProcess {
       if (signal?.aborted) giveUp();
       signal?.addEventListener('abort', giveUp, { once: true });
     });
-    const ended = this.#ended().then(({ exitCode, signal }) => {
-      throw this.#failure(`the switch ended with ${signal ?? `status ${exitCode}`}`);
+    const ended = this.ended.then((how) => {
+      throw this.#failure(`the switch ended with ${how}`);
     });
     try {
       await Promise.race([noticed, late, ended, abandoned]);
