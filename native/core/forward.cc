@@ -22,9 +22,10 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   BreakReason broken = BreakReason::kNone;
   sources_.Clear();
   const uint32_t taken =
-      transmitq.ring->Take(*transmitq.port->memory, kBatchFramesMax, chains_, sources_, &broken);
+      transmitq.ring->Take(*transmitq.port->memory, transmitq.batch_frames, chains_, sources_, &broken);
   if (taken != 0) {
     if (transmitq.enabled) [[likely]] {
+      transmitq.batch_frames = kBatchFramesMax;
       uint32_t frames = Parse(transmitq, taken);
       if (transmitq.port->sources != nullptr) [[unlikely]] frames = Guard(transmitq, frames);
       if (transmitq.port->impairment != nullptr) [[unlikely]] {
@@ -32,7 +33,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
       }
       Route(transmitq, frames, now_s);
       if (!transmitq.port->captures.empty()) [[unlikely]] RecordTaken(*transmitq.port, frames);
-      DeliverPosted(*transmitq.port);
+      DeliverPosted(transmitq);
     } else {
       transmitq.counters->Add(kDropsDisabled, taken);
     }
@@ -58,7 +59,7 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
   Learn(transmitq, frames_[0].source, now_s, 0);
   Flood(transmitq, 0);
   RecordTaken(from, 1);
-  DeliverPosted(from);
+  DeliverPosted(transmitq);
 }
 
 // Fills frames_ with the frames that are fit to be forwarded; returns how many.
@@ -203,9 +204,9 @@ void Forwarder::Post(uint16_t port, uint32_t frame) {
   list.frame[list.count++] = static_cast<uint8_t>(frame);
 }
 
-void Forwarder::DeliverPosted(const Port& from) {
+void Forwarder::DeliverPosted(Queue& from) {
   for (uint32_t i = 0; i < posted_count_; ++i) {
-    Port& to = *from.bridge->members[posted_ports_[i]];
+    Port& to = *from.port->bridge->members[posted_ports_[i]];
     FrameList& list = posted_[to.number];
     if (to.impairment != nullptr) [[unlikely]] PassToPort(from, to, &list);
     DeliverTo(to, list);

@@ -60,11 +60,11 @@ class Forwarder {
   void Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now);
   void Flood(Queue& from, uint32_t frame);
   void Post(uint16_t port, uint32_t frame);
-  void DeliverPosted(const Port& from);
+  void DeliverPosted(Queue& from);
   void DeliverTo(Port& to, const FrameList& list);
   uint32_t Guard(Queue& from, uint32_t frames);
   uint32_t PassFromGuest(Queue& from, uint32_t frames);
-  void PassToPort(const Port& from, Port& to, FrameList* list);
+  void PassToPort(Queue& from_queue, Port& to, FrameList* list);
   void PassToGuest(Port& to, FrameList* list);
   std::unique_lock<Spinlock> LockLinks(Port& port);
   void ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t now_s);

@@ -63,6 +63,8 @@ struct Queue {
   // steady flow does not even look it up.
   uint64_t known_source = 0;
   uint64_t known_at = 0;
+  // Transmitq: how many frames its next batch may have; fewer behind one that met an impaired link.
+  uint32_t batch_frames = kBatchFramesMax;
 
   QueueCounters* counters = nullptr;
 

@@ -21,6 +21,8 @@ bool IsTagged(const Slice& frame) {
 void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& way,
                  QueueCounters& counters) {
   const uint64_t now_ns = clock_.NowNs();
+  // TakeDue is not called while nothing is held.
+  if (held_.count() == 0) drained_ns_ = now_ns;
   uint32_t kept = 0;
   for (uint32_t i = 0; i < list->count; ++i) {
     const Frame& frame = frames[list->frame[i]];
