@@ -122,6 +122,21 @@ export class Child {
   }
 }
 
+/** Child processes that end together, the newest first. */
+export class Children {
+  readonly #children: Child[] = [];
+
+  start(program: string, args: readonly string[], options: SpawnOptions): Child {
+    const child = new Child(program, args, options);
+    this.#children.push(child);
+    return child;
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.#children.toReversed()) await child.stop();
+  }
+}
+
 export interface CommandOptions {
   readonly limitMs: number;
   readonly env?: Readonly<Record<string, string>>;

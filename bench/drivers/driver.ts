@@ -9,6 +9,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { freeHugePageBytes } from '../proc.ts';
+import { type Child, Children } from '../process.ts';
 
 /** What a trial asks of a switch beyond forwarding between its ports. */
 export type Need =
@@ -68,6 +69,32 @@ export interface Driver {
   start(options: StartOptions): Promise<RunningSwitch>;
 }
 
+/** Times what starts a switch, and stops the processes that were started if it fails. */
+export async function launch(
+  begin: (children: Children) => Promise<Pick<RunningSwitch, 'pid' | 'attachment'>>,
+): Promise<RunningSwitch> {
+  const children = new Children();
+  const stop = (): Promise<void> => children.stop();
+  const startedMs = performance.now();
+  try {
+    const begun = await begin(children);
+    return { ...begun, startMs: performance.now() - startedMs, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Waits for the sockets of a switch that makes them all in the process `child`. */
+export async function listening(
+  child: Child,
+  sockets: readonly string[],
+): Promise<Pick<RunningSwitch, 'pid' | 'attachment'>> {
+  const allThere = () => sockets.every((socket) => existsSync(socket));
+  await child.until('sockets', allThere, startLimitMs);
+  return { pid: child.pid, attachment: { kind: 'sockets', paths: sockets } };
+}
+
 /** Why a driver has no part in something; undefined if it has. */
 export function misfit(
   { portsMax = Number.POSITIVE_INFINITY, lacks = {} }: Driver,
@@ -103,8 +130,4 @@ export function missingHugePages(): string | undefined {
   if (freeBytes >= peerHugePageBytes) return undefined;
   const [free, needed] = [freeBytes, peerHugePageBytes].map((bytes) => bytes / 2 ** 20);
   return `${needed} MiB of free 2 MiB huge pages needed, ${free} MiB there`;
-}
-
-export function allThere(sockets: readonly string[]): boolean {
-  return sockets.every((socket) => existsSync(socket));
 }

@@ -9,8 +9,8 @@
 import { accessSync, constants, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
-import { Child, run } from '../process.ts';
-import { type Driver, findProgram, startLimitMs } from './driver.ts';
+import { run } from '../process.ts';
+import { type Driver, findProgram, launch, startLimitMs } from './driver.ts';
 
 const tapDevice = '/dev/net/tun';
 const bridge = 'br0';
@@ -47,34 +47,27 @@ export const linuxBridge: Driver = {
 
   version: async () => `Linux ${release()}`,
 
-  start: async ({ folder, sockets, needs }) => {
-    const startedMs = performance.now();
-    // The namespace lives as long as a process is in it, and its devices with it.
-    const holder = new Child('unshare', ['--net', 'sleep', 'infinity'], {
-      logFile: join(folder, 'namespace.log'),
-    });
-    const enter = ['nsenter', `--net=/proc/${holder.pid}/ns/net`] as const;
-    const inside = (...command: string[]): Promise<string> =>
-      run(enter[0], [...enter.slice(1), ...command], { limitMs: commandLimitMs });
-    const names = sockets.map((_, i) => `tap${i}`);
-    try {
+  start: ({ folder, sockets, needs }) =>
+    launch(async (children) => {
+      // The namespace lives as long as a process is in it, and its devices with it.
+      const holder = children.start('unshare', ['--net', 'sleep', 'infinity'], {
+        logFile: join(folder, 'namespace.log'),
+      });
+      const enter = ['nsenter', `--net=/proc/${holder.pid}/ns/net`] as const;
+      const inside = (...command: string[]): Promise<string> =>
+        run(enter[0], [...enter.slice(1), ...command], { limitMs: commandLimitMs });
       const isApart = () => networkNamespace(holder.pid) !== networkNamespace('self');
       await holder.until('network namespace', isApart, startLimitMs);
       // IPv6 would send frames of its own into the measurement.
       await inside('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
       await inside('ip', 'link', 'add', bridge, 'type', 'bridge', ...quiet);
       await inside('ip', 'link', 'set', bridge, 'up');
+      const names = sockets.map((_, i) => `tap${i}`);
       for (const name of names) {
         await inside('ip', 'tuntap', 'add', 'dev', name, 'mode', 'tap', 'vnet_hdr');
         if (needs.includes('jumbo')) await inside('ip', 'link', 'set', name, 'mtu', '9000');
         await inside('ip', 'link', 'set', name, 'master', bridge, 'up');
       }
-    } catch (error) {
-      await holder.stop();
-      throw error;
-    }
-    const startMs = performance.now() - startedMs;
-    const attachment = { kind: 'taps', names, enter } as const;
-    return { pid: undefined, attachment, startMs, stop: () => holder.stop() };
-  },
+      return { pid: undefined, attachment: { kind: 'taps', names, enter } };
+    }),
 };

@@ -6,11 +6,12 @@
 
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { Child, run } from '../process.ts';
+import { run } from '../process.ts';
 import {
-  allThere,
   type Driver,
   findProgram,
+  launch,
+  listening,
   missingHugePages,
   peerHugePageBytes,
   type StartOptions,
@@ -64,7 +65,7 @@ export const ovs: Driver = {
     return output.split('\n')[0]!.replace('ovs-vsctl (Open vSwitch)', 'Open vSwitch');
   },
 
-  start: async (options) => {
+  start: (options) => {
     const { folder, sockets, needs } = options;
     const mtu = needs.includes('jumbo') ? ['mtu_request=9000'] : [];
     const env = environment(folder);
@@ -75,29 +76,21 @@ export const ovs: Driver = {
         limitMs: commandLimitMs,
         env,
       });
-    const started: Child[] = [];
-    const stop = async (): Promise<void> => {
-      for (const child of started.toReversed()) await child.stop();
-    };
-
-    const startedMs = performance.now();
-    try {
+    return launch(async (children) => {
       await run('ovsdb-tool', ['create', database, schema], { limitMs: commandLimitMs, env });
-      const server = new Child(
+      const server = children.start(
         'ovsdb-server',
         [...[database, `--remote=punix:${databaseSocket}`], `--unixctl=${join(folder, 'db.ctl')}`],
         { logFile: join(folder, 'ovsdb.log'), env },
       );
-      started.push(server);
       await server.until('database', () => existsSync(databaseSocket), startLimitMs);
       await vsctl('--no-wait', 'init');
       await vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...dpdkSettings(options));
-      const daemon = new Child(
+      const daemon = children.start(
         findProgram(daemonName, [daemonFolder])!,
         [`unix:${databaseSocket}`, `--unixctl=${join(folder, 'sw.ctl')}`],
         { logFile: join(folder, 'vswitchd.log'), env },
       );
-      started.push(daemon);
       const ports = sockets
         .map((socket) => basename(socket))
         .flatMap((name) => [
@@ -105,12 +98,7 @@ export const ovs: Driver = {
           ...['--', 'set', 'Interface', name, 'type=dpdkvhostuser', ...mtu],
         ]);
       await vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev', ...ports);
-      await daemon.until('sockets', () => allThere(sockets), startLimitMs);
-      const startMs = performance.now() - startedMs;
-      return { pid: daemon.pid, attachment: { kind: 'sockets', paths: sockets }, startMs, stop };
-    } catch (error) {
-      await stop();
-      throw error;
-    }
+      return listening(daemon, sockets);
+    });
   },
 };

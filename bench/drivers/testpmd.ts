@@ -4,8 +4,8 @@
  */
 
 import { join } from 'node:path';
-import { Child, run } from '../process.ts';
-import { allThere, type Driver, findProgram, missingHugePages, startLimitMs } from './driver.ts';
+import { run } from '../process.ts';
+import { type Driver, findProgram, launch, listening, missingHugePages } from './driver.ts';
 
 const program = 'dpdk-testpmd';
 const buffers = 16384;
@@ -28,30 +28,23 @@ export const testpmd: Driver = {
     return `DPDK ${version.trim()}`;
   },
 
-  start: async ({ folder, sockets, mainCpu, workerCpu, needs }) => {
+  start: ({ folder, sockets, mainCpu, workerCpu, needs }) => {
     // Offloads of a frame as it comes in are those of a frame to be sent only with the old flags: io
     // forwarding translates nothing.
     const tso = needs.includes('segmentation') ? ',tso=1,legacy-ol-flags=1' : '';
-    const startedMs = performance.now();
-    const child = new Child(
-      program,
-      [
-        ...['-l', `${mainCpu},${workerCpu}`, '--main-lcore', String(mainCpu)],
-        ...['--no-pci', '--in-memory', '-m', '256', '--file-prefix', `bench${process.pid}`],
-        ...sockets.flatMap((socket, i) => ['--vdev', `net_vhost${i},iface=${socket}${tso}`]),
-        ...['--', '-i', '--forward-mode=io', '--auto-start', '--nb-cores=1'],
-        ...[`--total-num-mbufs=${buffers}`, `--txd=${descriptors}`, `--rxd=${descriptors}`],
-      ],
-      { logFile: join(folder, 'testpmd.log') },
-    );
-    try {
-      await child.until('sockets', () => allThere(sockets), startLimitMs);
-    } catch (error) {
-      await child.stop();
-      throw error;
-    }
-    const startMs = performance.now() - startedMs;
-    const attachment = { kind: 'sockets', paths: sockets } as const;
-    return { pid: child.pid, attachment, startMs, stop: () => child.stop() };
+    return launch(async (children) => {
+      const child = children.start(
+        program,
+        [
+          ...['-l', `${mainCpu},${workerCpu}`, '--main-lcore', String(mainCpu)],
+          ...['--no-pci', '--in-memory', '-m', '256', '--file-prefix', `bench${process.pid}`],
+          ...sockets.flatMap((socket, i) => ['--vdev', `net_vhost${i},iface=${socket}${tso}`]),
+          ...['--', '-i', '--forward-mode=io', '--auto-start', '--nb-cores=1'],
+          ...[`--total-num-mbufs=${buffers}`, `--txd=${descriptors}`, `--rxd=${descriptors}`],
+        ],
+        { logFile: join(folder, 'testpmd.log') },
+      );
+      return listening(child, sockets);
+    });
   },
 };

@@ -7,11 +7,12 @@
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Child, run } from '../process.ts';
+import { run } from '../process.ts';
 import {
-  allThere,
   type Driver,
   findProgram,
+  launch,
+  listening,
   missingHugePages,
   type StartOptions,
   startLimitMs,
@@ -58,20 +59,19 @@ function vppDriver(name: string, interfaceOptions: readonly string[]): Driver {
     version: async () =>
       (await run(findVpp('vpp')!, ['--version'], { limitMs: commandLimitMs })).trim(),
 
-    start: async (options) => {
+    start: (options) => {
       const { folder, sockets, needs } = options;
       const cliSocket = join(folder, 'cli.sock');
       const configFile = join(folder, 'startup.conf');
-      writeFileSync(configFile, configuration(cliSocket, options));
       const ctl = (...words: string[]): Promise<string> =>
         run(findVpp('vppctl')!, ['-s', cliSocket, ...words], { limitMs: commandLimitMs });
 
       const words = [...interfaceOptions, ...(needs.includes('packed') ? ['packed'] : [])];
-      const startedMs = performance.now();
-      const child = new Child(findVpp('vpp')!, ['-c', configFile], {
-        logFile: join(folder, 'vpp.out'),
-      });
-      try {
+      return launch(async (children) => {
+        writeFileSync(configFile, configuration(cliSocket, options));
+        const child = children.start(findVpp('vpp')!, ['-c', configFile], {
+          logFile: join(folder, 'vpp.out'),
+        });
         await child.until('command socket', () => existsSync(cliSocket), startLimitMs);
         for (const socket of sockets) {
           const created = await ctl('create', 'vhost-user', 'socket', socket, 'server', ...words);
@@ -81,14 +81,8 @@ function vppDriver(name: string, interfaceOptions: readonly string[]): Driver {
           await ctl('set', 'interface', 'l2', 'bridge', made, bridgeDomain);
           await ctl('set', 'interface', 'state', made, 'up');
         }
-        await child.until('sockets', () => allThere(sockets), startLimitMs);
-      } catch (error) {
-        await child.stop();
-        throw error;
-      }
-      const startMs = performance.now() - startedMs;
-      const attachment = { kind: 'sockets', paths: sockets } as const;
-      return { pid: child.pid, attachment, startMs, stop: () => child.stop() };
+        return listening(child, sockets);
+      });
     },
   };
 }

@@ -12,6 +12,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include <algorithm>
 #include <iterator>
 
 namespace tsvswitch::bench {
@@ -149,30 +150,35 @@ bool SegmentsMatch(const uint8_t* buffer, Transport transport) {
 
 [[gnu::target_clones("avx2", "default")]]
 void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence) {
-  const uint64_t key = sequence * kKeyFactor;
   const size_t words = bytes / sizeof(uint64_t);
   UnalignedWord* to = reinterpret_cast<UnalignedWord*>(payload);
-  for (size_t i = 0; i < words; ++i) to[i] = key + i * kWordStep;
-  const uint64_t last = key + words * kWordStep;
-  memcpy(to + words, &last, bytes % sizeof(uint64_t));
+  // Counting up by addition, not i * kWordStep: vectors of words have no product.
+  uint64_t word = sequence * kKeyFactor;
+  for (size_t i = 0; i < words; ++i, word += kWordStep) to[i] = word;
+  memcpy(to + words, &word, bytes % sizeof(uint64_t));
 }
 
+namespace {
+
+// PayloadMatches where the piece begins with a whole word, as it does where a frame is in one piece.
 [[gnu::target_clones("avx2", "default")]]
-bool PayloadMatches(const uint8_t* piece, size_t offset, size_t bytes, uint64_t sequence) {
-  // A piece may begin within a word; what is compared then is the end of one and the start of the
-  // next. Shifting by 64 in two steps leaves nothing where no word is cut.
-  const uint64_t key = sequence * kKeyFactor + (offset / sizeof(uint64_t)) * kWordStep;
-  const unsigned cut_bits = static_cast<unsigned>(offset % sizeof(uint64_t)) * 8;
-  const auto expected = [key, cut_bits](size_t i) {
-    const uint64_t word = key + i * kWordStep;
-    return word >> cut_bits | ((word + kWordStep) << 1) << (63 - cut_bits);
-  };
+bool WordsMatch(const uint8_t* piece, size_t bytes, uint64_t word) {
   const size_t words = bytes / sizeof(uint64_t);
   const UnalignedWord* from = reinterpret_cast<const UnalignedWord*>(piece);
   uint64_t difference = 0;
-  for (size_t i = 0; i < words; ++i) difference |= from[i] ^ expected(i);
-  const uint64_t last = expected(words);
-  return difference == 0 && memcmp(from + words, &last, bytes % sizeof(uint64_t)) == 0;
+  for (size_t i = 0; i < words; ++i, word += kWordStep) difference |= from[i] ^ word;
+  return difference == 0 && memcmp(from + words, &word, bytes % sizeof(uint64_t)) == 0;
+}
+
+}  // namespace
+
+bool PayloadMatches(const uint8_t* piece, size_t offset, size_t bytes, uint64_t sequence) {
+  const uint64_t word = sequence * kKeyFactor + (offset / sizeof(uint64_t)) * kWordStep;
+  const size_t behind = offset % sizeof(uint64_t);
+  if (behind == 0) return WordsMatch(piece, bytes, word);
+  const size_t rest = std::min(sizeof(uint64_t) - behind, bytes);
+  if (memcmp(piece, reinterpret_cast<const uint8_t*>(&word) + behind, rest) != 0) return false;
+  return WordsMatch(piece + rest, bytes - rest, word + kWordStep);
 }
 
 }  // namespace tsvswitch::bench
