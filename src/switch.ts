@@ -165,6 +165,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return new Switch(options);
   }
 
+  /** All ports, in the order of their numbers' first use. */
   get ports(): readonly SwitchPort[] {
     return [...this.#ports.values()];
   }
@@ -299,6 +300,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.emit('closed');
   }
 
+  /** As close(). */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }

@@ -132,6 +132,7 @@ export class Capture {
     this.#throwFailure();
   }
 
+  /** As close(). */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }

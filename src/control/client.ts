@@ -44,10 +44,12 @@ export class ControlClient {
     return client;
   }
 
+  /** The switch and all of its ports, as they are now. */
   status(): Promise<SwitchStatus> {
     return this.#ask('GET', '/v1/status') as Promise<SwitchStatus>;
   }
 
+  /** Every address that is known and not aged. */
   fdb(): Promise<LearnedAddress[]> {
     return this.#ask('GET', '/v1/fdb') as Promise<LearnedAddress[]>;
   }
@@ -80,10 +82,12 @@ export class ControlClient {
     }
   }
 
+  /** Ends the connection. Idempotent. */
   close(): void {
     this.#agent.destroy();
   }
 
+  /** As close(). */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }

@@ -33,6 +33,7 @@ export class LabMachine {
     return this.#files.consoleLog;
   }
 
+  /** Path of the file that QEMU's own messages go to. */
   get qemuLog(): string {
     return this.#files.qemuLog;
   }

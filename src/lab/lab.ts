@@ -131,6 +131,7 @@ export class Lab {
     this.#isOurs = false;
   }
 
+  /** The lab as it is now, asked of its processes. */
   async status(): Promise<LabStatus> {
     const record = this.#state.load();
     const plan = this.#planWith(record);
@@ -184,6 +185,7 @@ export class Lab {
     });
   }
 
+  /** The machine called `name`. Throws NO_SUCH_MACHINE. */
   machine(name: string): LabMachine {
     this.#planned(this.plan, name);
     return new LabMachine(name, this.#state);

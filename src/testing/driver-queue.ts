@@ -78,6 +78,7 @@ export class DriverQueue {
     throw this.#otherFormat('split', 'ring');
   }
 
+  /** Descriptors in the ring. */
   get size(): number {
     return this.#options.size;
   }
@@ -161,6 +162,7 @@ export class DriverQueue {
     this.#driver.disarmInterrupt();
   }
 
+  /** A PEER_VIOLATION that names this queue, for the caller to throw. */
   violation(what: string): TsvswitchError {
     return violation(this.#options.queue, what);
   }

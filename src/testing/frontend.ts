@@ -63,6 +63,7 @@ export class VhostUserFrontend {
     socket.onReadable(() => this.#receive());
   }
 
+  /** Connects to a backend that listens. Throws the SOCKET_* codes and SYSTEM. */
   static connect(options: FrontendOptions): VhostUserFrontend {
     const socket = FdSocket.connect(options.path);
     return new VhostUserFrontend(socket, options.timeoutMs ?? defaultTimeoutMs);
@@ -141,10 +142,12 @@ export class VhostUserFrontend {
     await this.tell('SET_MEM_TABLE', memoryTableLayout, regions, fds);
   }
 
+  /** Shares one more region, whose fd stays the caller's. Throws REFUSED and what request() throws. */
   addMemoryRegion(region: MappedRegion): Promise<void> {
     return this.tell('ADD_MEM_REG', memoryRegionLayout, region, [region.fd]);
   }
 
+  /** Takes a region back. Throws REFUSED and what request() throws. */
   removeMemoryRegion(region: MappedRegion): Promise<void> {
     return this.tell('REM_MEM_REG', memoryRegionLayout, region);
   }
@@ -169,6 +172,7 @@ export class VhostUserFrontend {
     await this.tell('SET_VRING_KICK', vringFdLayout, withFd, [ring.kickFd]);
   }
 
+  /** SET_VRING_ENABLE. Throws REFUSED and what request() throws. */
   enableRing(index: number, enabled: boolean): Promise<void> {
     return this.tell('SET_VRING_ENABLE', vringStateLayout, { index, num: enabled ? 1 : 0 });
   }

@@ -57,10 +57,10 @@ export class GuestMemory {
   /** The whole of memory. */
   readonly bytes: Buffer;
   readonly view: DataView;
-  /** The same bytes for Atomics: indexes and flags of rings are 16 bits wide. */
-  readonly words: Uint16Array;
   readonly #regions: readonly MappedRegion[];
   readonly #plugged: boolean[];
+  /** The same bytes for Atomics. */
+  readonly #words: Uint16Array;
   #allocatedBytes = 0;
   #closed = false;
 
@@ -75,7 +75,7 @@ export class GuestMemory {
     );
     const { buffer, byteOffset } = this.bytes;
     this.view = new DataView(buffer, byteOffset, sizeBytes);
-    this.words = new Uint16Array(buffer, byteOffset, sizeBytes / 2);
+    this.#words = new Uint16Array(buffer, byteOffset, sizeBytes / 2);
     const regionBytes = BigInt(sizeBytes / regionCount);
     this.#regions = Array.from({ length: regionCount }, (_, i) => ({
       fd,
@@ -87,6 +87,7 @@ export class GuestMemory {
     this.#plugged = this.#regions.map((_, i) => i < pluggedCount);
   }
 
+  /** Makes and maps a file of its own. Throws BAD_OPTION, or SYSTEM where it cannot be had. */
   static create(options: GuestMemoryOptions): GuestMemory {
     const { sizeBytes, regions = 1, pluggedRegions = regions, kind = 'memfd' } = options;
     const pageBytes = pageBytesOf(kind);
@@ -134,6 +135,7 @@ export class GuestMemory {
     return region;
   }
 
+  /** Whether region `index` is there for the backend. */
   isPlugged(index: number): boolean {
     return this.#plugged[index] ?? false;
   }
@@ -166,6 +168,19 @@ export class GuestMemory {
     return guestBase + BigInt(offset);
   }
 
+  /**
+   * Reads 16 bits, at an even offset, as an index or flag that another thread writes: what is read after
+   * it is at least as new.
+   */
+  loadWord(offset: number): number {
+    return Atomics.load(this.#words, offset / 2);
+  }
+
+  /** Writes the lowest 16 bits of `value` so: whoever sees them sees what was written before. */
+  storeWord(offset: number, value: number): void {
+    Atomics.store(this.#words, offset / 2, value & 0xffff);
+  }
+
   /** Writes that address into a descriptor at `at`, without the cost of a bigint. */
   writeGuestAddress(at: number, offset: number): void {
     this.view.setUint32(at, offset % wordRange, true);
@@ -184,6 +199,7 @@ export class GuestMemory {
     return region.userAddress + at - region.mmapOffset;
   }
 
+  /** Closes the file; what is mapped stays until nobody refers to it. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

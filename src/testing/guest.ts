@@ -362,6 +362,7 @@ export class TestGuest {
     this.memory.close();
   }
 
+  /** As close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

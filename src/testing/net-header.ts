@@ -7,14 +7,21 @@
 
 import { TsvswitchError } from '../errors.ts';
 
-/** Spelled as in virtio 1.2 §5.1.6. */
+/** flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6. */
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+/** flags: the checksum was looked at and is right. */
 export const VIRTIO_NET_HDR_F_DATA_VALID = 2;
+/** gsoType: not to be cut. */
 export const VIRTIO_NET_HDR_GSO_NONE = 0;
+/** gsoType: TCP over IPv4, to be cut into segments. */
 export const VIRTIO_NET_HDR_GSO_TCPV4 = 1;
+/** gsoType: UDP, to be cut into IP fragments. */
 export const VIRTIO_NET_HDR_GSO_UDP = 3;
+/** gsoType: TCP over IPv6, to be cut into segments. */
 export const VIRTIO_NET_HDR_GSO_TCPV6 = 4;
+/** gsoType: UDP, to be cut into datagrams. */
 export const VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
+/** gsoType, beside TCP: the packet has CWR set. */
 export const VIRTIO_NET_HDR_GSO_ECN = 0x80;
 
 /** The fields of the header, all numbers as they are in it. */

@@ -11,7 +11,6 @@
 
 import type { GuestMemory } from './guest-memory.ts';
 import {
-  describePackedEntryAt,
   PackedRing,
   RING_EVENT_FLAGS_DESC,
   RING_EVENT_FLAGS_DISABLE,
@@ -27,6 +26,7 @@ import {
   type RingDriverOptions,
 } from './ring-driver.ts';
 import {
+  describeAt,
   descriptorBytes,
   type UsedElement,
   VIRTQ_DESC_F_INDIRECT,
@@ -170,7 +170,8 @@ export class PackedDriver implements RingDriver {
     for (const [i, { offset, lengthBytes }] of pieces.entries()) {
       const at = table + i * descriptorBytes;
       const { directionFlag } = this.#options;
-      describePackedEntryAt(this.#memory, at, offset, lengthBytes, directionFlag);
+      // Only WRITE means anything there (§2.8.7).
+      describeAt(this.#memory, at, offset, lengthBytes, 0, directionFlag);
     }
     return table;
   }

@@ -12,13 +12,17 @@
 
 import type { RingAddresses } from '../native.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { descriptorBytes, VIRTQ_DESC_F_WRITE } from './split-ring.ts';
+import { descriptorBytes } from './split-ring.ts';
 
-/** Spelled as in virtio 1.2 §2.8.1 and §2.8.14; a descriptor's other flags are those of a split ring. */
+/** The driver's bit of a descriptor, spelled as in virtio 1.2 §2.8.1; others are those of a split ring. */
 export const VIRTQ_DESC_F_AVAIL = 1 << 7;
+/** The device's bit of a descriptor (§2.8.1). */
 export const VIRTQ_DESC_F_USED = 1 << 15;
+/** Notify for every descriptor (§2.8.14). */
 export const RING_EVENT_FLAGS_ENABLE = 0;
+/** Notify never. */
 export const RING_EVENT_FLAGS_DISABLE = 1;
+/** Notify for the descriptor that offWrap names; with EVENT_IDX. */
 export const RING_EVENT_FLAGS_DESC = 2;
 
 const eventAreaBytes = 4;
@@ -73,6 +77,7 @@ export class PackedRing {
     };
   }
 
+  /** Writes all of a descriptor, its flags last. */
   writeDescriptor(index: number, { address, lengthBytes, id, flags }: PackedDescriptor): void {
     const at = this.#descOffset + descriptorBytes * index;
     const { view } = this.#memory;
@@ -90,6 +95,7 @@ export class PackedRing {
     this.#memory.view.setUint16(at + 12, id, true);
   }
 
+  /** Reads all of a descriptor, its flags first. */
   readDescriptor(index: number): PackedDescriptor {
     const flags = this.flags(index);
     const at = this.#descOffset + descriptorBytes * index;
@@ -102,13 +108,14 @@ export class PackedRing {
     };
   }
 
+  /** The flags of a descriptor; what is read after them is as new. */
   flags(index: number): number {
-    return this.#load(this.#descOffset + descriptorBytes * index + 14);
+    return this.#memory.loadWord(this.#descOffset + descriptorBytes * index + 14);
   }
 
   /** Hands the descriptor over, with everything written before. */
   setFlags(index: number, flags: number): void {
-    this.#store(this.#descOffset + descriptorBytes * index + 14, flags);
+    this.#memory.storeWord(this.#descOffset + descriptorBytes * index + 14, flags);
   }
 
   /** The id and length that a device writes into a descriptor it has used. */
@@ -116,6 +123,7 @@ export class PackedRing {
     return this.#memory.view.getUint16(this.#descOffset + descriptorBytes * index + 12, true);
   }
 
+  /** How many bytes the device says it wrote. */
   lengthBytes(index: number): number {
     return this.#memory.view.getUint32(this.#descOffset + descriptorBytes * index + 8, true);
   }
@@ -125,6 +133,7 @@ export class PackedRing {
     return this.#event(this.#driverOffset);
   }
 
+  /** Says when the driver wants an interrupt. */
   set driverEvent(event: EventSuppression) {
     this.#setEvent(this.#driverOffset, event);
   }
@@ -134,40 +143,19 @@ export class PackedRing {
     return this.#event(this.#deviceOffset);
   }
 
+  /** The device's to write; only a misbehaving driver does. */
   set deviceEvent(event: EventSuppression) {
     this.#setEvent(this.#deviceOffset, event);
   }
 
   /** The flags say what offWrap means, so they are read first and written last. */
   #event(offset: number): EventSuppression {
-    const flags = this.#load(offset + 2);
-    return { offWrap: this.#load(offset), flags };
+    const flags = this.#memory.loadWord(offset + 2);
+    return { offWrap: this.#memory.loadWord(offset), flags };
   }
 
   #setEvent(offset: number, { offWrap, flags }: EventSuppression): void {
-    this.#store(offset, offWrap);
-    this.#store(offset + 2, flags);
+    this.#memory.storeWord(offset, offWrap);
+    this.#memory.storeWord(offset + 2, flags);
   }
-
-  #load(offset: number): number {
-    return Atomics.load(this.#memory.words, offset / 2);
-  }
-
-  #store(offset: number, value: number): void {
-    Atomics.store(this.#memory.words, offset / 2, value & 0xffff);
-  }
-}
-
-/** Entry of an indirect table of a packed ring: only WRITE means anything (§2.8.7). */
-export function describePackedEntryAt(
-  memory: GuestMemory,
-  at: number,
-  offset: number,
-  lengthBytes: number,
-  flags: number,
-): void {
-  memory.writeGuestAddress(at, offset);
-  memory.view.setUint32(at + 8, lengthBytes, true);
-  memory.view.setUint16(at + 12, 0, true);
-  memory.view.setUint16(at + 14, flags & VIRTQ_DESC_F_WRITE, true);
 }

@@ -69,6 +69,7 @@ export class QueuePair {
     }
   }
 
+  /** Tells the backend to use both queues, or not to. */
   async enable(frontend: VhostUserFrontend, enabled: boolean): Promise<void> {
     for (const { index } of this.#lines) await frontend.enableRing(index, enabled);
     this.#enabled = enabled;

@@ -33,6 +33,7 @@ export class ReceivedPacket {
     this.queuePair = queuePair;
   }
 
+  /** From the destination address on, copied out of guest memory. */
   get frame(): Uint8Array {
     const start = this.#start + this.#headerBytes;
     return new Uint8Array(this.#block, start, this.#lengthBytes - this.#headerBytes);

@@ -14,11 +14,15 @@
 import type { RingAddresses } from '../native.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
-/** Spelled as in virtio 1.2 §2.7.5, §2.7.6 and §2.7.8. */
+/** The chain goes on. Spelled, like the others, as in virtio 1.2 §2.7.5, §2.7.6 and §2.7.8. */
 export const VIRTQ_DESC_F_NEXT = 1;
+/** The device writes the buffer. */
 export const VIRTQ_DESC_F_WRITE = 2;
+/** The buffer is a table of descriptors. */
 export const VIRTQ_DESC_F_INDIRECT = 4;
+/** The driver wants no interrupts. */
 export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+/** The device wants no kicks. */
 export const VIRTQ_USED_F_NO_NOTIFY = 1;
 
 export const descriptorBytes = 16;
@@ -81,6 +85,7 @@ export class SplitRing {
     };
   }
 
+  /** Writes entry `index` of the descriptor table. */
   writeDescriptor(index: number, descriptor: Descriptor): void {
     writeDescriptorAt(this.#memory, this.#descOffset + descriptorBytes * index, descriptor);
   }
@@ -91,6 +96,7 @@ export class SplitRing {
     describeAt(this.#memory, at, offset, lengthBytes, flags, next);
   }
 
+  /** Reads entry `index` of the descriptor table. */
   readDescriptor(index: number): Descriptor {
     const at = this.#descOffset + descriptorBytes * index;
     const { view } = this.#memory;
@@ -107,59 +113,69 @@ export class SplitRing {
     this.#memory.view.setUint16(this.#availOffset + ringHeadBytes + 2 * slot, head, true);
   }
 
+  /** The head in entry `slot` of the available ring. */
   availEntry(slot: number): number {
     return this.#memory.view.getUint16(this.#availOffset + ringHeadBytes + 2 * slot, true);
   }
 
+  /** Where the driver puts its next entry, modulo 65536. */
   get availIndex(): number {
-    return this.#load(this.#availOffset + 2);
+    return this.#memory.loadWord(this.#availOffset + 2);
   }
 
+  /** Shows the device all entries below. */
   set availIndex(index: number) {
-    this.#store(this.#availOffset + 2, index);
+    this.#memory.storeWord(this.#availOffset + 2, index);
   }
 
+  /** `VIRTQ_AVAIL_F_*` */
   get availFlags(): number {
-    return this.#load(this.#availOffset);
+    return this.#memory.loadWord(this.#availOffset);
   }
 
+  /** `VIRTQ_AVAIL_F_*` */
   set availFlags(flags: number) {
-    this.#store(this.#availOffset, flags);
+    this.#memory.storeWord(this.#availOffset, flags);
   }
 
   /** Where the driver wants the next interrupt, behind the available ring. */
   get usedEvent(): number {
-    return this.#load(this.#availOffset + ringHeadBytes + 2 * this.size);
+    return this.#memory.loadWord(this.#availOffset + ringHeadBytes + 2 * this.size);
   }
 
+  /** Asks for an interrupt when the used index passes this. */
   set usedEvent(index: number) {
-    this.#store(this.#availOffset + ringHeadBytes + 2 * this.size, index);
+    this.#memory.storeWord(this.#availOffset + ringHeadBytes + 2 * this.size, index);
   }
 
+  /** Where the device puts its next element, modulo 65536. */
   get usedIndex(): number {
-    return this.#load(this.#usedOffset + 2);
+    return this.#memory.loadWord(this.#usedOffset + 2);
   }
 
   /** The device's to write; only a misbehaving driver does. */
   set usedIndex(index: number) {
-    this.#store(this.#usedOffset + 2, index);
+    this.#memory.storeWord(this.#usedOffset + 2, index);
   }
 
+  /** `VIRTQ_USED_F_*` */
   get usedFlags(): number {
-    return this.#load(this.#usedOffset);
+    return this.#memory.loadWord(this.#usedOffset);
   }
 
+  /** The device's to write. */
   set usedFlags(flags: number) {
-    this.#store(this.#usedOffset, flags);
+    this.#memory.storeWord(this.#usedOffset, flags);
   }
 
   /** Where the device wants the next kick, behind the used ring. */
   get availEvent(): number {
-    return this.#load(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size);
+    return this.#memory.loadWord(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size);
   }
 
+  /** The device's to write. */
   set availEvent(index: number) {
-    this.#store(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size, index);
+    this.#memory.storeWord(this.#usedOffset + ringHeadBytes + usedElementBytes * this.size, index);
   }
 
   /** Element `slot` of the used ring; `slot` is not wrapped. */
@@ -169,18 +185,11 @@ export class SplitRing {
     return { id: view.getUint32(at, true), lengthBytes: view.getUint32(at + 4, true) };
   }
 
+  /** The device's to write. */
   setUsedElement(slot: number, { id, lengthBytes }: UsedElement): void {
     const at = this.#usedOffset + ringHeadBytes + usedElementBytes * slot;
     this.#memory.view.setUint32(at, id, true);
     this.#memory.view.setUint32(at + 4, lengthBytes, true);
-  }
-
-  #load(offset: number): number {
-    return Atomics.load(this.#memory.words, offset / 2);
-  }
-
-  #store(offset: number, value: number): void {
-    Atomics.store(this.#memory.words, offset / 2, value & 0xffff);
   }
 }
 
@@ -196,17 +205,20 @@ export function writeDescriptorAt(
   memory.view.setUint16(offset + 14, next, true);
 }
 
-/** The same for a buffer at an offset of memory. */
+/**
+ * The same for a buffer at an offset of memory. The two words behind the length are flags and next, or id
+ * and flags in a table of a packed ring.
+ */
 export function describeAt(
   memory: GuestMemory,
   at: number,
   offset: number,
   lengthBytes: number,
-  flags: number,
-  next: number,
+  first: number,
+  second: number,
 ): void {
   memory.writeGuestAddress(at, offset);
   memory.view.setUint32(at + 8, lengthBytes, true);
-  memory.view.setUint16(at + 12, flags, true);
-  memory.view.setUint16(at + 14, next, true);
+  memory.view.setUint16(at + 12, first, true);
+  memory.view.setUint16(at + 14, second, true);
 }

@@ -89,6 +89,7 @@ export class TestNetwork {
     return this.#closed;
   }
 
+  /** As close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -1,6 +1,6 @@
 /**
  * The API reference (`npm run docs`, typedoc.json) can be made from what is exported, and leaves no
- * class, interface or type without a word on what it is.
+ * class, method, function or type without a word on what it is.
  */
 
 import { readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ test('the reference is made of every entry point of the package', () => {
   expect([...entryPoints].sort()).toEqual(sources.sort());
 });
 
-test('every public class, interface and type says what it is', { timeout: 120_000 }, async () => {
+test('everything public says what it is', { timeout: 120_000 }, async () => {
   const check = await execa('typedoc', ['--emit', 'none'], {
     preferLocal: true,
     reject: false,

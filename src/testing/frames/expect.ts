@@ -16,6 +16,7 @@ export interface ExpectOptions {
 
 /** Where frames come from: rejects with TIMEOUT if none comes within the limit. */
 export interface FrameSource {
+  /** The next frame; rejects with TIMEOUT if none comes in so many milliseconds. */
   receive(options: { readonly timeoutMs: number }): Promise<Uint8Array>;
 }
 
