@@ -26,6 +26,8 @@ export const errorCodes = {
   MEMORY_UNMAPPABLE: 'guest memory cannot be mapped',
   /** Ring addresses do not lie in the memory that was shared. */
   RING_UNMAPPED: 'a ring lies outside guest memory',
+  /** What was passed to be signalled, or to be woken by, is something else than an eventfd. */
+  BAD_EVENTFD: 'a file descriptor is no eventfd',
   TOO_MANY_PORTS: 'no more ports can be added',
   NO_SUCH_PORT: 'the switch has no port of this name',
   /** No switch listens on the control socket. */

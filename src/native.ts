@@ -90,7 +90,9 @@ export type DataplaneEvent =
       readonly queue: number;
       readonly reason: string;
     }
-  | { readonly type: 'memory-lost'; readonly port: number };
+  | { readonly type: 'memory-lost'; readonly port: number }
+  /** Somebody had to wait for an eventfd of the port's frontend. */
+  | { readonly type: 'made-wait'; readonly port: number };
 
 /** What a frame said it comes from; the EtherType of one that does not show it. */
 export interface SpoofedSource {

@@ -420,6 +420,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       case 'memory-lost':
         if (port.kind === 'vhost-user') port.memoryLost();
         break;
+      case 'made-wait':
+        if (port.kind === 'vhost-user') port.madeWait();
+        break;
     }
   }
 

@@ -121,6 +121,9 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
       case Event::Type::kMemoryLost:
         object.Set("type", "memory-lost");
         break;
+      case Event::Type::kMadeWait:
+        object.Set("type", "made-wait");
+        break;
     }
     on_event.Call({object});
   }
@@ -228,6 +231,7 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
   const uint32_t queue = QueueArgument(info, port);
   const Napi::Object start = ObjectArgument(info, 2, "start");
+  RequireEventfd(info.Env(), fds.Get(0));
   const uint32_t size = IntegerField(start, "size", 1, kQueueSizeMax);
   if (dataplane_->QueueStarted(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue runs already");
@@ -301,6 +305,7 @@ void DataplaneObject::SetEventfd(const Napi::CallbackInfo& info,
   AdoptedFds fds(FdArgument(info, 2, true));
   const uint16_t port = PortArgument(info);
   const uint32_t queue = QueueArgument(info, port);
+  RequireEventfd(info.Env(), fds.Get(0));
   (*dataplane_.*set)(port, queue, fds.Release(0));
 }
 

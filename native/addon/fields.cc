@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "addon/addon.h"
+#include "core/eventfd.h"
 
 namespace tsvswitch {
 
@@ -36,6 +37,10 @@ uint64_t AddressField(const Napi::Object& object, const char* name) {
 Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   if (!info[index].IsObject()) throw BadField(info.Env(), name, "an object");
   return info[index].As<Napi::Object>();
+}
+
+void RequireEventfd(Napi::Env env, int fd) {
+  if (fd >= 0 && !IsEventfd(fd)) throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd");
 }
 
 AdoptedFds::~AdoptedFds() {

@@ -23,6 +23,9 @@ uint64_t AddressField(const Napi::Object& object, const char* name);
 RegionDescription ToRegion(const Napi::Object& object);
 RingAddresses ToRings(const Napi::Object& object);
 
+// Throws BAD_EVENTFD unless `fd` is an eventfd or -1.
+void RequireEventfd(Napi::Env env, int fd);
+
 // Fds that were passed in and are not yet handed to core; closed when this goes.
 class AdoptedFds {
  public:

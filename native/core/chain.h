@@ -34,7 +34,8 @@ inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax
   X(kIndirectNested, "an indirect descriptor is nested or also has NEXT")                       \
   X(kBufferBelowHeader, "a receive buffer is smaller than the virtio-net header")               \
   X(kRingUnmapped, "the memory that holds the ring was taken away")                             \
-  X(kMemoryLost, "the file behind guest memory was truncated")
+  X(kMemoryLost, "the file behind guest memory was truncated")                                  \
+  X(kMadeWait, "its frontend made an eventfd blocking and filled it")
 
 enum class BreakReason : uint8_t {
 #define X(name, text) name,

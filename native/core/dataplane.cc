@@ -21,7 +21,7 @@ void CloseFd(int fd) {
   if (fd >= 0) close(fd);
 }
 
-// An eventfd that the frontend left blocking must not stop a worker when its counter is full.
+// An honest frontend's eventfd that is full is nothing to wait for. A dishonest one: eventfd.h.
 int Unblocking(int fd) {
   if (fd >= 0) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   return fd;
@@ -344,7 +344,10 @@ void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
   Queue& changed = QueueAt(port, queue);
   ReplaceFd(changed.call_fd, fd);
   // What was handed back while there was nobody to call would otherwise wait for the next call.
-  if (fd >= 0 && changed.started) Signal(fd);
+  if (fd < 0 || !changed.started || Signal(fd)) return;
+  const PauseAll pause(*this);
+  NoteWait(*changed.port);
+  GiveUpIfLost(*changed.port, workers_.front()->events());
 }
 
 void Dataplane::SetErr(uint16_t port, uint32_t queue, int fd) {

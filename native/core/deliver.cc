@@ -283,7 +283,7 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     if (frames != claimed) to.counters->Add(kDropsBufferTooSmall, claimed - frames);
     if (broken != BreakReason::kNone) {
       // First: rings that read as zeros would otherwise be blamed on the guest.
-      HandleLostMemory(*to.port, events_);
+      GiveUpIfLost(*to.port, events_);
       Break(to, broken, events_);
       return done;
     }

@@ -17,7 +17,7 @@
 namespace tsvswitch {
 
 struct Event {
-  enum class Type : uint8_t { kMacLearned, kMacMoved, kSpoofed, kQueueBroken, kMemoryLost };
+  enum class Type : uint8_t { kMacLearned, kMacMoved, kSpoofed, kQueueBroken, kMemoryLost, kMadeWait };
   Type type = Type::kMacLearned;
   BreakReason reason = BreakReason::kNone;  // kQueueBroken
   uint16_t port = 0;

@@ -41,7 +41,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
     HandedBack(transmitq);
   }
   // First: rings that read as zeros would otherwise be blamed on the guest.
-  HandleLostMemory(*transmitq.port, events_);
+  GiveUpIfLost(*transmitq.port, events_);
   if (broken != BreakReason::kNone) Break(transmitq, broken, events_);
   return taken;
 }
@@ -223,7 +223,7 @@ void Forwarder::DeliverTo(Port& to, const FrameList& list) {
     // Without a receiver the frames are counted where a reader looks first.
     deliverer_.Deliver(to.receivers.empty() ? to.queues[0] : *to.receivers[0], frames_, list);
   }
-  HandleLostMemory(to, events_);
+  GiveUpIfLost(to, events_);
 }
 
 // Sends each frame to the receiveq of its flow: each queue once, every flow in order.

@@ -1,15 +1,18 @@
-// Eventfds are written without waiting, unless their frontend has undone what made them non-blocking.
+// See notify.h.
 
 #include "notify.h"
 
-#include <unistd.h>
-
 namespace tsvswitch {
 
-void Signal(int eventfd) {
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(eventfd, &one, sizeof(one));
+namespace {
+
+// False if the queue was broken already.
+bool MarkBroken(Queue& queue, BreakReason reason) {
+  BreakReason whole = BreakReason::kNone;
+  return queue.broken.compare_exchange_strong(whole, reason, std::memory_order_relaxed);
 }
+
+}  // namespace
 
 void LogRing(const Queue& queue) {
   if (!queue.port->Logs() || queue.addresses.used_log == GuestMemory::kNoGuestAddress) [[likely]] {
@@ -28,27 +31,43 @@ void LogRing(const Queue& queue) {
 void HandedBack(Queue& queue) {
   LogRing(queue);
   if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
-  Signal(queue.call_fd);
+  // Its other queues may be no better, and each would be waited for.
+  if (queue.port->made_wait.load(std::memory_order_relaxed)) return;
   queue.counters->Add(kNotifications, 1);
+  if (!Signal(queue.call_fd)) NoteWait(*queue.port);
 }
 
 void Break(Queue& queue, BreakReason reason, EventRing& events) {
-  BreakReason whole = BreakReason::kNone;
-  if (!queue.broken.compare_exchange_strong(whole, reason, std::memory_order_relaxed)) return;
-  if (queue.err_fd >= 0) Signal(queue.err_fd);
+  if (!MarkBroken(queue, reason)) return;
+  const bool waited = queue.err_fd >= 0 && !Signal(queue.err_fd);
   events.Push({.type = Event::Type::kQueueBroken,
                .reason = reason,
                .port = queue.port->number,
                .queue = queue.index});
+  if (!waited) return;
+  NoteWait(*queue.port);
+  GiveUpIfLost(*queue.port, events);
 }
 
-void HandleLostMemory(Port& port, EventRing& events) {
+void NoteWait(Port& port) {
+  port.made_wait.store(true, std::memory_order_relaxed);
+  port.lost.fetch_add(1, std::memory_order_release);
+}
+
+void GiveUpIfLost(Port& port, EventRing& events) {
   const uint32_t lost = port.lost.load(std::memory_order_acquire);
   if (port.lost_handled.load(std::memory_order_relaxed) == lost) [[likely]] return;
   // Several workers may have met it; one of them tells.
   if (port.lost_handled.exchange(lost, std::memory_order_relaxed) == lost) return;
-  for (Queue& queue : port.queues) Break(queue, BreakReason::kMemoryLost, events);
-  events.Push({.type = Event::Type::kMemoryLost, .port = port.number});
+  bool waited = port.made_wait.load(std::memory_order_relaxed);
+  const auto reason = waited ? BreakReason::kMadeWait : BreakReason::kMemoryLost;
+  for (Queue& queue : port.queues) {
+    // One that fills its eventfds is told nothing more, or each of them would be waited for.
+    if (MarkBroken(queue, reason) && queue.err_fd >= 0 && !waited) waited = !Signal(queue.err_fd);
+  }
+  port.made_wait.store(false, std::memory_order_relaxed);
+  const auto type = waited ? Event::Type::kMadeWait : Event::Type::kMemoryLost;
+  events.Push({.type = type, .reason = reason, .port = port.number});
 }
 
 }  // namespace tsvswitch

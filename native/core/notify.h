@@ -5,14 +5,11 @@
 
 #pragma once
 
+#include "eventfd.h"
 #include "events.h"
 #include "port.h"
 
 namespace tsvswitch {
-
-// Adds one to an eventfd without waiting. A full counter is a pending signal; any other failure is the
-// loss of whoever passed the fd.
-void Signal(int eventfd);
 
 // After the part of a ring that is ours was written: marks it in the dirty log of a migrating guest.
 void LogRing(const Queue& queue);
@@ -24,7 +21,12 @@ void HandedBack(Queue& queue);
 // Gives up on a queue whose guest violated the specification. The first reason stays.
 void Break(Queue& queue, BreakReason reason, EventRing& events);
 
-// Breaks all queues of a port whose memory was found truncated since the last look.
-void HandleLostMemory(Port& port, EventRing& events);
+// Notes that a thread had to wait for an eventfd of the port's frontend. No worker calls the port again
+// until it is given up.
+void NoteWait(Port& port);
+
+// Gives up on a port, all its queues at once, if its memory was found truncated or somebody had to wait for
+// its frontend since the last look.
+void GiveUpIfLost(Port& port, EventRing& events);
 
 }  // namespace tsvswitch

@@ -121,9 +121,10 @@ struct Port {
   std::shared_ptr<const DirtyLog> dirty_log;
   bool logging = false;
   bool Logs() const { return logging && dirty_log != nullptr; }
-  // Raised by the SIGBUS handler, compared with `lost_handled` after every batch.
+  // Raised by the SIGBUS handler and by NoteWait, compared with `lost_handled` after every batch.
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};
+  std::atomic<bool> made_wait{false};  // somebody, since the port was given up last
   std::vector<Queue> queues;
   const std::shared_ptr<QueueCounters[]> counters;  // of each queue; control reads them during rounds
   // Both are nullptr for nearly all ports, which then pay one look at each per batch.

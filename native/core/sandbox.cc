@@ -140,8 +140,7 @@ bool ConfineWorker() {
       {SYS_rt_sigprocmask, kAllow},
       {SYS_sigaltstack, kAllow},  // AddressSanitizer's threads have one
       {SYS_read, kAllow},
-      {SYS_timer_create, kAllow},  // eventfd.h
-      {SYS_timer_settime, kAllow},
+      {SYS_timer_settime, kAllow},  // eventfd.h
       {SYS_timer_delete, kAllow},
       {SYS_getpid, kAllow},
       {SYS_gettid, kAllow},

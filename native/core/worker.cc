@@ -45,6 +45,7 @@ bool Worker::Start() {
   std::promise<int> confined;
   std::future<int> error = confined.get_future();
   thread_ = std::thread([this, confined = std::move(confined)]() mutable {
+    ExpectSignals();
     const int failed = options_.sandbox && !ConfineWorker() ? errno : 0;
     confined.set_value(failed);
     if (failed == 0) Main();
@@ -92,7 +93,7 @@ void Worker::Poll(Queue& transmitq) {
   polled_.push_back(&transmitq);
   if (transmitq.kick_fd < 0 || epoll_fd_ < 0) return;
   epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
-  // What cannot be watched (a plain file, say) cannot kick either: the queue is then polled.
+  // Where the kernel watches no more eventfds for this user, the queue is polled.
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, transmitq.kick_fd, &event) != 0) {
     close(transmitq.kick_fd);
     transmitq.kick_fd = -1;

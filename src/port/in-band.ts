@@ -6,7 +6,8 @@
  *     worker --> eventfd --> event loop --> VRING_CALL    (watchCalls)
  *
  * The eventfds belong to the data plane and are only borrowed here: until the queue is stopped, and
- * until its call eventfd is replaced. The port says so before it tells the data plane.
+ * until its call eventfd is replaced. The port says so before it tells the data plane. Only they are
+ * written here: a queue that was started with an eventfd of its frontend is kicked through that alone.
  *
  * Source: vhost-user "In-band notifications".
  */
@@ -15,11 +16,21 @@ import { native } from '../native.ts';
 
 export class InBandQueues {
   readonly #kickFds = new Map<number, number>();
+  /** The kick eventfd that no queue was started with yet. */
+  #made: number | undefined;
   readonly #callFds = new Map<number, number>();
 
-  /** A queue runs with this kick eventfd, or with none (-1) if it is polled. */
-  started(queue: number, kickFd: number): void {
-    if (kickFd !== -1) this.#kickFds.set(queue, kickFd);
+  /** An eventfd to start a queue with, at once; the caller's. */
+  createKickFd(): number {
+    this.#made = native().eventfdCreate();
+    return this.#made;
+  }
+
+  /** A queue is about to start with this kick eventfd, or none (-1). */
+  starting(queue: number, kickFd: number): void {
+    if (kickFd === this.#made) this.#kickFds.set(queue, kickFd);
+    else this.#kickFds.delete(queue);
+    this.#made = undefined;
   }
 
   stopped(queue: number): void {

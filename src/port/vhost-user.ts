@@ -63,6 +63,9 @@ type State =
     }
   | { readonly kind: 'closed' };
 
+/** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
+const shunMs = 2000;
+
 /** Reads before other ports get a turn; the socket stays readable if there is more. */
 const readsPerTurnMax = 128;
 
@@ -86,6 +89,7 @@ export class VhostUserPort implements Port {
   readonly #inBand = new InBandQueues();
   readonly #onEvent: (event: PortEvent) => void;
   #state: State = { kind: 'free' };
+  #shunsUntilMs = Number.NEGATIVE_INFINITY;
 
   /** Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS. */
   constructor(
@@ -169,6 +173,16 @@ export class VhostUserPort implements Port {
     this.#state.session.close();
   }
 
+  /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
+  madeWait(): void {
+    if (this.#state.kind !== 'connected') return;
+    this.#shunsUntilMs = performance.now() + shunMs;
+    this.#state.session.mistake(
+      'BAD_EVENTFD',
+      `the frontend made an eventfd blocking and filled it, which held up the switch; nobody is served here for ${shunMs / 1000} s`,
+    );
+  }
+
   /** Ends the session, removes the socket and the port. Idempotent. */
   close(): void {
     if (this.#state.kind === 'closed') return;
@@ -219,6 +233,11 @@ export class VhostUserPort implements Port {
           'stop that one first, or give each machine a socket of its own',
       });
       socket.close();
+      return;
+    }
+    if (performance.now() < this.#shunsUntilMs) {
+      socket.close();
+      this.#source.released();
       return;
     }
     const hugePages = new HugePages();
@@ -307,8 +326,8 @@ export class VhostUserPort implements Port {
       setFeatures: (features) => dataplane.setFeatures(port, features),
       setMtu: (bytes) => dataplane.setMtu(port, bytes),
       startQueue(queue, start) {
+        inBand.starting(queue, start.kickFd);
         dataplane.startQueue(port, queue, start);
-        inBand.started(queue, start.kickFd);
       },
       moveQueue: (queue, rings) => dataplane.moveQueue(port, queue, rings),
       stopQueue(queue) {
@@ -324,7 +343,7 @@ export class VhostUserPort implements Port {
       setLog: (log) => dataplane.setLog(port, log),
       setLogging: (enabled) => dataplane.setLogging(port, enabled),
       announce: (mac) => dataplane.announce(port, mac),
-      createEventfd: () => native().eventfdCreate(),
+      createEventfd: () => inBand.createKickFd(),
       kick: (queue) => inBand.kick(queue),
       setCallInBand(queue) {
         const fd = native().eventfdCreate();

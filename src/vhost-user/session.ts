@@ -105,7 +105,7 @@ export class Session {
       offered: options.offered,
       backend: options.backend,
       onEvent: (event: DeviceEvent) => this.#pending.push(event),
-      onChannelMistake: (sentence) => this.#onChannelMistake(sentence),
+      onChannelMistake: (sentence) => this.mistake('BAD_REPLY', `backend channel: ${sentence}`),
     });
   }
 
@@ -185,6 +185,12 @@ export class Session {
   /** The data plane has called for a queue that was set to do so in band. */
   queueCalled(queue: number): void {
     if (this.#open) this.#device.ringCalled(queue);
+  }
+
+  /** The frontend did wrong outside of any message: the session ends. */
+  mistake(code: RefusalCode, sentence: string): void {
+    this.#finish({ kind: 'protocol-error', code, sentence: `port ${this.#name}: ${sentence}` });
+    this.#deliverEvents();
   }
 
   /** Stops all rings and gives back eventfds and memory. Idempotent. */
@@ -286,17 +292,6 @@ export class Session {
     }
   }
 
-  /** Comes from outside any message, from the backend channel. */
-  #onChannelMistake(sentence: string): void {
-    const subject = `port ${this.#name}: backend channel`;
-    this.#finish({
-      kind: 'protocol-error',
-      code: 'BAD_REPLY',
-      sentence: `${subject}: ${sentence}`,
-    });
-    this.#deliverEvents();
-  }
-
   /** The one way to the end. What the backend holds is given back even if parts of that fail. */
   #finish(reason: CloseReason): void {
     if (!this.#open) return;
@@ -355,7 +350,8 @@ function refusalOfBackend(error: unknown): Refusal | undefined {
     case 'MEMORY_UNMAPPABLE':
       return new Refusal('MEMORY_UNMAPPABLE', `${error.message}; ${memoryRemedy}`);
     case 'RING_UNMAPPED':
-      return new Refusal('RING_UNMAPPED', error.message);
+    case 'BAD_EVENTFD':
+      return new Refusal(error.code, error.message);
     default:
       return undefined;
   }

@@ -91,6 +91,26 @@ describe.each(formats)('with a %s ring', (format) => {
       expect(own).toHaveLength(entriesPerPortMax);
     }));
 
-  test('class 24: a call fd that would block is not waited for', () =>
-    arena.attack(() => ordeals.blockingCall.strike(arena, format)));
+  test('class 24: a call fd that is no eventfd is refused', () =>
+    arena.attack(async () => {
+      await expect(ordeals.fullPipe.strike(arena, format)).rejects.toMatchObject({
+        code: 'REFUSED',
+      });
+      expect(await arena.warning()).toBe(
+        'port attacked: SET_VRING_CALL for queue 1: what was passed is no eventfd; session closed',
+      );
+    }));
+
+  test('class 24: an eventfd that blocks is waited for once, and costs the session', () =>
+    arena.attack(async () => {
+      const since = performance.now();
+      await ordeals.fullEventfd.strike(arena, format);
+      expect(await arena.warning()).toBe(
+        'port attacked: the frontend made an eventfd blocking and filled it, which held up the switch; ' +
+          'nobody is served here for 2 s; session closed',
+      );
+      await expectNobodyThere();
+      await vi.waitFor(() => arena.connect(), { timeout: 20_000, interval: 100 });
+      expect(performance.now() - since).toBeGreaterThan(2000);
+    }));
 });

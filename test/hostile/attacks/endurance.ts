@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { native } from '../../../src/native.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
 import { vringFdLayout } from '../../../src/vhost-user/message.ts';
@@ -119,12 +120,26 @@ const addressFlood: Ordeal = {
   },
 };
 
-const blockingCall: Ordeal = {
+/** The attacker asks for a call through this fd, and sends a frame for which there is one. */
+async function becomeCalled(stage: Stage, format: Format, fd: number, spoil: () => void) {
+  const guest = await patientGuest(stage, format, 8);
+  await stage.reach(guest);
+  const payload = { index: transmitq, hasFd: true };
+  await guest.frontend.tell('SET_VRING_CALL', vringFdLayout, payload, [fd]);
+  await stage.goOn();
+  spoil();
+  const ring = new RawQueue(guest, transmitq);
+  setEvent(guest, format, format === 'split' ? 0 : 0x8000, 0);
+  ring.offer([ring.buffer(packet(fromAttacker(6)))]);
+  ring.kick();
+  await stage.arrives(fromAttacker(6));
+  await stage.goOn(2);
+}
+
+const fullPipe: Ordeal = {
   class: 24,
-  name: 'a call fd that would block',
+  name: 'a call fd that is a full pipe, and blocks',
   async strike(stage, format) {
-    const guest = await patientGuest(stage, format, 8);
-    await stage.reach(guest);
     const path = join(tmpdir(), `hostile-${process.pid}.fifo`);
     execFileSync('mkfifo', [path]);
     // Two descriptions of one pipe: this end may fill it without blocking, the other one would block.
@@ -132,20 +147,34 @@ const blockingCall: Ordeal = {
     const filling = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     try {
       fill(filling);
-      const payload = { index: transmitq, hasFd: true };
-      await guest.frontend.tell('SET_VRING_CALL', vringFdLayout, payload, [blocking]);
-      const ring = new RawQueue(guest, transmitq);
-      setEvent(guest, format, format === 'split' ? 0 : 0x8000, 0);
-      ring.offer([ring.buffer(packet(fromAttacker(6)))]);
-      ring.kick();
-      await stage.arrives(fromAttacker(6));
-      await stage.goOn(2);
+      await becomeCalled(stage, format, blocking, () => {});
     } finally {
       for (const fd of [blocking, filling]) closeSync(fd);
       rmSync(path);
     }
   },
 };
+
+const fullEventfd: Ordeal = {
+  class: 24,
+  name: 'a call eventfd that is filled, and made blocking after it was passed',
+  async strike(stage, format) {
+    const fd = native().eventfdCreate();
+    try {
+      await becomeCalled(stage, format, fd, () => spoil(fd));
+    } finally {
+      native().closeFd(fd);
+    }
+  },
+};
+
+/** Fills an eventfd that nobody writes to right now, and clears its flag, which Node cannot. */
+function spoil(fd: number): void {
+  native().eventfdDrain(fd);
+  writeSync(fd, new BigUint64Array([2n ** 64n - 2n]));
+  const clear = 'import fcntl; fcntl.fcntl(3, fcntl.F_SETFL, 0)';
+  execFileSync('python3', ['-c', clear], { stdio: ['ignore', 'ignore', 'ignore', fd] });
+}
 
 /** Writes until nothing more fits, which may not wait. */
 function fill(fd: number): void {
@@ -162,7 +191,8 @@ export const ordeals = {
   eventIndexes,
   reconnectStorm,
   addressFlood,
-  blockingCall,
+  fullPipe,
+  fullEventfd,
 };
 
 export const wearingGuests: readonly Attack[] = formats.flatMap((format) =>

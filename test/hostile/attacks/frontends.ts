@@ -128,6 +128,17 @@ function bytes(name: string, said: RegExp, content: Uint8Array): FrontendLie {
   return running(name, said, ({ frontend }) => frontend.sendBytes(content));
 }
 
+/** A file of memory for an eventfd. */
+function fileFor(request: 'SET_VRING_CALL' | 'SET_VRING_ERR' | 'SET_VRING_KICK'): FrontendLie {
+  return running(`${request} with a file`, noEventfd(request, transmitq), ({ frontend }) => {
+    const payload = vringFdLayout.encode({ index: transmitq, hasFd: true });
+    return message(frontend, request, payload, [onePage()]);
+  });
+}
+
+const noEventfd = (request: RequestName, queue: number) =>
+  new RegExp(`^${request} for queue ${queue}: what was passed is no eventfd$`);
+
 const header = (request: number, sizeBytes: number, flags: number = headerFlags.VERSION) =>
   new Uint8Array(new Uint32Array([request, flags, sizeBytes]).buffer);
 
@@ -233,9 +244,12 @@ export const frontendLies: readonly FrontendLie[] = [
     class: 9,
     only: 'packed',
   },
+  fileFor('SET_VRING_CALL'),
+  fileFor('SET_VRING_ERR'),
+  fileFor('SET_VRING_KICK'),
   {
-    name: 'a call fd that nobody reads any more',
-    said: undefined,
+    name: 'a call fd that is a pipe nobody reads any more',
+    said: noEventfd('SET_VRING_CALL', receiveq),
     async say(stage, format) {
       const { frontend } = await stage.attacker(format);
       const payload = vringFdLayout.encode({ index: receiveq, hasFd: true });
@@ -246,8 +260,8 @@ export const frontendLies: readonly FrontendLie[] = [
     },
   },
   {
-    name: 'a kick fd that nobody writes any more',
-    said: undefined,
+    name: 'a kick fd that is a pipe nobody writes any more',
+    said: noEventfd('SET_VRING_KICK', transmitq),
     async say(stage, format) {
       const { frontend } = await stage.attacker(format);
       const payload = vringFdLayout.encode({ index: transmitq, hasFd: true });
