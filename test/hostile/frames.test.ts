@@ -5,7 +5,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { Arena } from './arena.ts';
+import { Arena, patience } from './arena.ts';
 import {
   checksumLinks,
   emptyLies,
@@ -31,7 +31,7 @@ async function dropsOf(ring: RawQueue, links: readonly Link[]) {
   const before = await arena.drops();
   ring.offer(links);
   ring.kick();
-  await vi.waitFor(() => expect(ring.isDrained).toBe(true), { timeout: 3000, interval: 2 });
+  await vi.waitFor(() => expect(ring.isDrained).toBe(true), patience);
   const after = await arena.drops();
   return Object.fromEntries(
     Object.entries(after).flatMap(([reason, count]) =>
@@ -58,7 +58,7 @@ describe.each(formats)('in a %s ring', (format) => {
       arena.attack(async () => {
         const before = await arena.drops();
         const ring = await move(arena, format, queue, layout);
-        await vi.waitFor(() => expect(ring.isDrained).toBe(true), { timeout: 3000, interval: 2 });
+        await vi.waitFor(() => expect(ring.isDrained).toBe(true), patience);
         if (layout.id !== undefined) expect(ring.guest.raw.packedRing(queue).id(0)).toBe(layout.id);
         expect(await arena.drops()).toEqual(before);
         expect(arena.warnings).toEqual([]);

@@ -7,7 +7,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { Arena } from './arena.ts';
+import { Arena, patience } from './arena.ts';
 import { addresses, framesNeverTaken, ordeals } from './attacks/endurance.ts';
 import { lie, liesIn, truncate } from './attacks/frontends.ts';
 import { formats, receiveq, transmitq } from './raw-queue.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => arena.close());
 
 const expectNobodyThere = () =>
-  vi.waitFor(async () => expect((await arena.status()).frontend).toBeUndefined());
+  vi.waitFor(async () => expect((await arena.status()).frontend).toBeUndefined(), patience);
 
 describe.each(formats)(
   'with %s rings a frontend loses its session, and only that, for',
@@ -44,10 +44,12 @@ describe.each(formats)('class 21: memory that is truncated under a %s ring', (fo
   ])('%s', (_, queue) =>
     arena.attack(async () => {
       await truncate(arena, format, queue);
-      await vi.waitFor(() =>
-        expect(arena.warnings).toContain(
-          "port attacked: the file behind the guest's memory was truncated; its session ends",
-        ),
+      await vi.waitFor(
+        () =>
+          expect(arena.warnings).toContain(
+            "port attacked: the file behind the guest's memory was truncated; its session ends",
+          ),
+        patience,
       );
       await expectNobodyThere();
     }),

@@ -6,7 +6,7 @@
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { destinationOf } from '../support/ethernet.ts';
-import { Arena } from './arena.ts';
+import { Arena, patience } from './arena.ts';
 import { type Race, racedFrame, racesIn, run } from './attacks/races.ts';
 import { type Format, formats, transmitq } from './raw-queue.ts';
 import { isGreeting } from './stage.ts';
@@ -49,7 +49,7 @@ describe.each([1, 2])('%i workers read memory that is rewritten:', (workers) => 
 
   /** What the peer was sent is what the attacker offered, whole. */
   async function expectWhole(): Promise<void> {
-    await vi.waitFor(() => expect(arena.peer.pendingFrames).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(arena.peer.pendingFrames).toBeGreaterThan(0), patience);
     for (const { frame } of await arena.peer.receiveAll()) {
       if (destinationOf(frame) !== destinationOf(racedFrame) || isGreeting(frame)) continue;
       // Behind it there may be what another descriptor was chained to it.

@@ -23,7 +23,8 @@ const [oneNumber, otherNumber] = [2, 3];
 /** A backend may take its time to bring a port up. */
 const greetingsMax = 100;
 const greetingMs = 100;
-const arrivalMs = 3000;
+/** How long a frame may take that has to arrive. */
+export const arrivalMs = 5000;
 const dialsMax = 100;
 
 export type AttackerOptions = Omit<TestGuestOptions, 'path' | 'features'> & {

@@ -46,7 +46,7 @@ interface Up {
 
 const startsMax = 3;
 const exitLimitMs = 3000;
-const settleLimitMs = 3000;
+const settleLimitMs = 10_000;
 const pollMs = 10;
 /** What is held is believed once it stayed the same for so many looks. */
 const sameLooks = 5;
