@@ -53,6 +53,7 @@ bool IncomingFlow::PayloadIsWhole(const FramePiece* pieces, size_t piece_count,
 
 void IncomingFlow::CountLatency(const uint8_t* frame, uint64_t now) {
   const uint64_t due = LoadU64(frame + StampOffset(shape_.transport));
+  if (due < latencies_from_) return;
   latencies_->Add(now > due ? static_cast<double>(now - due) * ns_per_tick_ : 0);
 }
 

@@ -70,6 +70,9 @@ class OutgoingFlow {
     scheduled_from_ = next_sequence_;
   }
 
+  // Frames that are not written yet become due that much later.
+  void Postpone(uint64_t ticks) { start_ticks_ += ticks; }
+
   // How many frames are due and not written yet; only with a schedule.
   uint64_t DueBy(uint64_t now) const {
     if (now < start_ticks_) return 0;
@@ -110,6 +113,8 @@ class IncomingFlow {
     latencies_ = latencies;
     ns_per_tick_ = ns_per_tick;
   }
+  // Leaves out frames that were due before `ticks`.
+  void IgnoreLatenciesBefore(uint64_t ticks) { latencies_from_ = ticks; }
   bool RecordsLatencies() const { return latencies_ != nullptr; }
 
   // A frame behind a virtio-net header in one buffer, of `frame_bytes` without that header. `now` is
@@ -165,6 +170,7 @@ class IncomingFlow {
   uint64_t expected_sequence_ = 0;
   LatencyHistogram* latencies_ = nullptr;
   double ns_per_tick_ = 0;
+  uint64_t latencies_from_ = 0;
 };
 
 }  // namespace tsvswitch::bench

@@ -97,8 +97,8 @@ void Report(const Options& options, MemoryKind memory, const LoadResult& result)
     return;
   }
   PrintJsonStart(options, memory, result.seconds, sum);
-  printf("\"offeredMpps\":%.4f,\"sentMpps\":%.4f,\"undelivered\":%llu,", offered_mpps, sent_mpps,
-         Count{undelivered});
+  printf("\"offeredMpps\":%.4f,\"sentMpps\":%.4f,\"stalledShare\":%.6f,\"undelivered\":%llu,",
+         offered_mpps, sent_mpps, result.stalled_share, Count{undelivered});
   PrintJsonLatencies(result.latencies);
 }
 

@@ -177,9 +177,39 @@ size_t FloodRound(const Ports& ports, Windows& windows) {
   return moved;
 }
 
-void LoadRound(const Ports& ports) {
+// Takes out of a load the moments in which this thread did not run, as a hypervisor or another program
+// may have it: no frame is due then, or all of them would come in a burst that no receiveq holds; and how
+// late those arrived that were under way says nothing about the switch.
+class OwnStalls {
+ public:
+  OwnStalls(const Clock& clock, const Ports& ports, double limit_s)
+      : ports_(ports), limit_(clock.FromSeconds(limit_s)), last_(Clock::Ticks()) {}
+
+  void Look() {
+    const uint64_t now = Clock::Ticks();
+    if (now - last_ > limit_) [[unlikely]] {
+      stalled_ += now - last_;
+      for (const auto& port : ports_) {
+        port->outgoing().Postpone(now - last_);
+        port->incoming().IgnoreLatenciesBefore(now);
+      }
+    }
+    last_ = now;
+  }
+  uint64_t stalled() const { return stalled_; }
+
+ private:
+  const Ports& ports_;
+  const uint64_t limit_;
+  uint64_t last_;
+  uint64_t stalled_ = 0;
+};
+
+void LoadRound(const Ports& ports, OwnStalls& stalls) {
   for (const auto& port : ports) {
+    stalls.Look();
     ReceiveAll(*port);
+    stalls.Look();
     const uint64_t due = port->outgoing().DueBy(Clock::Ticks());
     if (due > 0) port->SendBatch(static_cast<uint16_t>(std::min<uint64_t>(due, kSendBatchMax)));
     port->KickIfWanted();
@@ -279,10 +309,10 @@ FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double 
   };
 }
 
-LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double warmup_s,
-                     double measure_s) {
+LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double own_stall_s,
+                     double warmup_s, double measure_s) {
   Watchdog watchdog(clock, ports);
-  LoadResult result{.seconds = 0, .offered_pps = offered_pps, .latencies = {}, .ports = {}};
+  LoadResult result{.seconds = 0, .stalled_share = 0, .offered_pps = offered_pps, .latencies = {}, .ports = {}};
   const double interval = clock.TicksPerSecond() * static_cast<double>(ports.size()) / offered_pps;
   const uint64_t start = Clock::Ticks();
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -290,18 +320,20 @@ LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps,
     const double phase = interval * static_cast<double>(i) / static_cast<double>(ports.size());
     ports[i]->outgoing().Schedule(start + static_cast<uint64_t>(phase), interval);
   }
+  OwnStalls stalls(clock, ports, own_stall_s);
   uint64_t now = start;
   for (const uint64_t end = start + clock.FromSeconds(warmup_s); now < end; now = Clock::Ticks()) {
-    LoadRound(ports);
+    LoadRound(ports, stalls);
     watchdog.Look(now);
   }
   const double ns_per_tick = 1e9 / clock.TicksPerSecond();
   for (const auto& port : ports) port->incoming().RecordLatencies(&result.latencies, ns_per_tick);
   for (const uint64_t end = now + clock.FromSeconds(measure_s); now < end; now = Clock::Ticks()) {
-    LoadRound(ports);
+    LoadRound(ports, stalls);
     watchdog.Look(now);
   }
   result.seconds = clock.ToSeconds(now - start);
+  result.stalled_share = clock.ToSeconds(stalls.stalled()) / result.seconds;
   Drain(clock, ports);
   for (const auto& port : ports) port->incoming().RecordLatencies(nullptr, 0);
   result.ports = Snapshot(ports);

@@ -35,6 +35,9 @@ struct FloodResult {
 
 struct LoadResult {
   double seconds;  // Of sending, warm-up included.
+  // Share of that time in which this thread did not run, in stretches above own_stall_s: nothing was due
+  // then, and frames that were under way are not among the latencies.
+  double stalled_share;
   double offered_pps;
   // From the moment a frame was due to the moment its arrival was seen, of frames that arrived after
   // the warm-up.
@@ -61,9 +64,10 @@ FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double 
                   double measure_s);
 
 // Sends `offered_pps` frames a second, evenly spread over the ports and over time, and waits in the end
-// until all have arrived or nothing more comes.
-LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double warmup_s,
-                     double measure_s);
+// until all have arrived or nothing more comes. Where this thread finds that it did not run for more than
+// `own_stall_s` the load stops for as long.
+LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double own_stall_s,
+                     double warmup_s, double measure_s);
 
 // Sends one frame at a time between ports 0 and 1, in turn; the stamps are taken before the frame is
 // written and after it was checked. Before each frame nothing happens for `pause_s`: where that is
