@@ -6,7 +6,7 @@ export { type CaptureDirection, type CapturedPacket, decodeCapture } from './cap
 export type { CaptureTarget, ReplayOptions } from './capture/recordings.ts';
 export type { Replay, ReplayTiming } from './capture/replay.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
-export type { EventStreamOptions, SwitchEvent } from './events.ts';
+export type { EventStreamOptions, EventsLost, SwitchEvent } from './events.ts';
 export type { ListenOptions } from './fd-socket.ts';
 export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
 export type { Link, NetworkChange, PortName } from './impairment/network-change.ts';

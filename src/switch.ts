@@ -24,6 +24,7 @@ import { ManualClock, machineClock } from './clock.ts';
 import { TsvswitchError } from './errors.ts';
 import {
   type EventStreamOptions,
+  type EventsLost,
   type SwitchEvent,
   type SwitchEventMap,
   streamEvents,
@@ -180,8 +181,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return [...this.#bridges.values()];
   }
 
-  /** Every event from now on, until the switch is closed. */
-  events(options: EventStreamOptions = {}): AsyncIterableIterator<SwitchEvent> {
+  /**
+   * Every event from now on, until the switch is closed. At most 16384 wait for their reader; what came
+   * when there were so many is one `events-lost` that counts it. Throws CLOSED.
+   */
+  events(options: EventStreamOptions = {}): AsyncIterableIterator<SwitchEvent | EventsLost> {
     this.#checkOpen();
     return streamEvents(this, options);
   }

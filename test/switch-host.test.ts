@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { Switch, type SwitchEvent } from '../src/index.ts';
+import { type EventsLost, Switch, type SwitchEvent } from '../src/index.ts';
 import type { HostPort } from '../src/port/host.ts';
 import { TestGuest } from '../src/testing/index.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf } from './support/ethernet.ts';
@@ -172,7 +172,7 @@ describe('events', () => {
     ports[1]!.send(frameBetween(0, 1));
     vswitch.step();
     vswitch.close();
-    const seen: SwitchEvent[] = [];
+    const seen: (SwitchEvent | EventsLost)[] = [];
     for await (const event of events) seen.push(event);
     expect(seen).toEqual([
       { type: 'mac-learned', port: 'a', mac: macOf(0) },
@@ -203,6 +203,31 @@ describe('events', () => {
     expect(vswitch.listenerCount('event')).toBe(0);
     vswitch.close();
   });
+});
+
+test('a stream that nobody reads keeps 16384 events, and counts the others until it is read', async () => {
+  const { vswitch, ports } = openManual('a', 'b');
+  const events = vswitch.events();
+  let told = 0;
+  vswitch.on('event', () => told++);
+  const macs = Array.from({ length: 4000 }, (_, i) => macOf(i & 0xff, i >> 8));
+  const frames = macs.map((from) => ethernetFrame({ from, to: broadcast }));
+  // Learned once, then moved to and fro.
+  for (let i = 0; told < 16_484; i = (i + 1) % 2) {
+    for (let at = 0; at < frames.length; at += 64) {
+      ports[i]!.send(frames.slice(at, at + 64));
+      vswitch.step();
+      for (const port of ports) port.take();
+    }
+  }
+  const read: (SwitchEvent | EventsLost)[] = [];
+  while (read.at(-1)?.type !== 'events-lost') read.push((await events.next()).value);
+  expect(read).toHaveLength(16_385);
+  expect(read.at(-1)).toEqual({ type: 'events-lost', count: told - 16_384 });
+  ports[0]!.send(ethernetFrame({ from: macOf(0, 0xffff), to: broadcast }));
+  vswitch.step();
+  expect((await events.next()).value).toMatchObject({ mac: macOf(0, 0xffff) });
+  vswitch.close();
 });
 
 describe('a manual clock', () => {

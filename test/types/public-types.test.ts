@@ -6,6 +6,7 @@
 import { expectTypeOf, test } from 'vitest';
 import {
   type ErrorCode,
+  type EventsLost,
   type errorCodes,
   type HostPort,
   Switch,
@@ -52,7 +53,7 @@ test('every event is heard under its own type, with its own fields', () => {
     });
     vswitch.on('event', (event) => expectTypeOf(event).toEqualTypeOf<SwitchEvent>());
     vswitch.on('closed', (...nothing) => expectTypeOf(nothing).toEqualTypeOf<[]>());
-    expectTypeOf(vswitch.events()).toEqualTypeOf<AsyncIterableIterator<SwitchEvent>>();
+    expectTypeOf(vswitch.events()).toEqualTypeOf<AsyncIterableIterator<SwitchEvent | EventsLost>>();
   });
 });
 
