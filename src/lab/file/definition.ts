@@ -181,3 +181,10 @@ export function shown(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}...` : text;
 }
+
+/** `text` in one line: what a terminal would not print, or obey, is written as `\u{1b}`. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{C}/gu, (character) => {
+    return `\\u{${character.codePointAt(0)!.toString(16)}}`;
+  });
+}

@@ -24,7 +24,7 @@ import {
   type YAMLError,
 } from 'yaml';
 import { TsvswitchError } from '../../errors.ts';
-import type { Finding, LabDefinition, Path } from './definition.ts';
+import { type Finding, type LabDefinition, type Path, printable } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
 /** YAML readers take time with the square of the keys in a mapping: of this size, a second or two. */
@@ -36,6 +36,12 @@ const smallest = '`machines: { vm1: {}, vm2: {} }` is enough';
 /** `path` may be relative; complaints name the file as it is given here. */
 export async function readLabFile(path: string): Promise<LabPlan> {
   const text = utf8(path, await bytesOf(path));
+  // A pipe has no path of its own.
+  return planOfText(text, { name: path, file: await realpath(path).catch(() => resolve(path)) });
+}
+
+/** `name` is the file as the user called it, and `file` its absolute path. Throws LAB_INVALID. */
+export function planOfText(text: string, { name, file }: { name: string; file: string }): LabPlan {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     lineCounter: lines,
@@ -49,7 +55,7 @@ export async function readLabFile(path: string): Promise<LabPlan> {
   };
   const at = (offset: number) => {
     const { line, column } = position(offset);
-    return `${path}:${line}:${column}`;
+    return `${name}:${line}:${column}`;
   };
   const aliases = aliasesIn(document);
   const mistakes = [
@@ -57,19 +63,19 @@ export async function readLabFile(path: string): Promise<LabPlan> {
     ...aliases.mistakes.map(({ offset, sentence }) => `${at(offset)}: ${sentence}`),
   ];
   if (mistakes.length > 0) {
-    throw new TsvswitchError('LAB_INVALID', mistakes.slice(0, mistakesShownMax).join('\n'));
+    const shown = mistakes.slice(0, mistakesShownMax).map(printable);
+    throw new TsvswitchError('LAB_INVALID', shown.join('\n'));
   }
   if (
     document.contents === null ||
     (isScalar(document.contents) && document.contents.value === null)
   ) {
-    throw new TsvswitchError('LAB_INVALID', `${path} is empty; ${smallest}`);
+    throw new TsvswitchError('LAB_INVALID', `${name} is empty; ${smallest}`);
   }
-  return planOf(definitionIn(document, path), {
-    // A pipe has no path of its own.
-    file: await realpath(path).catch(() => resolve(path)),
+  return planOf(definitionIn(document, name), {
+    file,
     text: {
-      name: path,
+      name,
       position: (steps, part) => position(offsetOf(document, aliases, steps, part)),
     },
   });

@@ -19,6 +19,7 @@ import {
   type Finding,
   type LabDefinition,
   type Path,
+  printable,
 } from './definition.ts';
 
 /** What a definition comes to, with everything that it left open decided. */
@@ -236,7 +237,7 @@ function refusal(findings: readonly Finding[], text: Origin['text']): TsvswitchE
     .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   const lines = sorted.slice(0, findingsShownMax).map(({ path, part, sentence }) => {
     const named = `${path.length === 0 ? 'the lab' : path.join('.')}: ${sentence}`;
-    return text ? `${placeOf(path, part, text)}: ${named}` : named;
+    return printable(text ? `${placeOf(path, part, text)}: ${named}` : named);
   });
   const more = findings.length - lines.length;
   return new TsvswitchError(

@@ -138,6 +138,15 @@ describe('a complaint', () => {
     );
   });
 
+  test('is one line of printable text, whatever a key is', async () => {
+    const text = 'machines: { vm1: {} }\n"a\\n\\e[2Jb\\u202e": 1\n';
+    expect(await complaint(text)).toMatch(
+      /^2:1: a\\u\{a\}\\u\{1b\}\[2Jb\\u\{202e\}: there is no such/,
+    );
+    const twice = 'machines: {}\nmach\u009bines: 1\nmach\u009bines: 2\n';
+    expect(await complaint(twice)).toMatch(/^3:1: the key mach\\u\{9b\}ines is there already;/);
+  });
+
   test('ends after fifty lines and says how many more there are', async () => {
     const keys = Array.from({ length: 60 }, (_, index) => `key${index}: 1`);
     const lines = (await complaint(`machines: { vm1: {} }\n${keys.join('\n')}`)).split('\n');
