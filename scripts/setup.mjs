@@ -39,6 +39,10 @@ const tasks = {
     await buildBench();
     return runInForeground(process.execPath, ['build/bench/main.js', ...args]);
   },
+  fuzz: async (args) => {
+    const { fuzz } = await import('./fuzz.mjs');
+    return fuzz(args);
+  },
   survivors: async (args) => {
     const { buildSurvivors } = await import('./build.mjs');
     const { runInForeground } = await import('./processes.mjs');

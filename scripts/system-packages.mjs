@@ -11,7 +11,7 @@ import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
-const all = ['demo', 'test', 'bench', 'survivors', 'chaos'];
+const all = ['demo', 'test', 'bench', 'survivors', 'chaos', 'fuzz'];
 const guests = ['demo', 'test', 'chaos'];
 
 /** What runs other switches beside this one. */
@@ -23,6 +23,9 @@ const requirements = [
   { program: 'cmake', package: 'cmake', tasks: all },
   // For node-gyp, which builds npm packages with native code.
   { program: 'python3', package: 'python3', tasks: all },
+  // libFuzzer comes with clang, its runtime library does not.
+  { program: 'clang++', package: 'clang', tasks: ['test', 'fuzz'] },
+  { packagePattern: 'libclang-rt-dev', tasks: ['test', 'fuzz'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
   { program: 'busybox', package: 'busybox-static', tasks: guests },
   { program: 'iperf3', package: 'iperf3', tasks: guests },

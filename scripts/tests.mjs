@@ -1,7 +1,7 @@
 /**
  * Runs the native tests (CTest, once under AddressSanitizer and UndefinedBehaviorSanitizer and once
- * under ThreadSanitizer) and the TypeScript tests (vitest), and ends with one line that adds them up:
- * `N passed, N failed`.
+ * under ThreadSanitizer), every fuzzer for a moment and the TypeScript tests (vitest), and ends with one
+ * line that adds them up: `N passed, N failed`.
  *
  * A run that finds no native test, and a file that fails before its first test, count as failures:
  * nothing passes by not being there.
@@ -10,17 +10,20 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { buildFuzzers, runFuzzers } from './fuzz.mjs';
 import { runInForeground, runOrExplain, runQuietly, SetupError, say } from './processes.mjs';
 
 /** Of native/CMakePresets.json. Each test counts once for each of them. */
 const presets = ['asan-ubsan', 'tsan'];
+const secondsPerFuzzer = 2;
 const vitestReport = resolve('build/vitest.json');
 
 /** `args` go to vitest. Returns the exit status. */
 export async function runTests(args) {
   mkdirSync('build', { recursive: true });
   const results = [];
-  for (const preset of presets) results.push(await nativeResult(preset));
+  for (const preset of presets) results.push(await orFailure(() => runNativeTests(preset)));
+  results.push(await orFailure(fuzzALittle));
   results.push(await runVitest(args));
   const sum = (count) => results.reduce((total, result) => total + result[count], 0);
   const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
@@ -30,9 +33,9 @@ export async function runTests(args) {
 }
 
 /** Tests that do not compile fail; the others are worth running nevertheless. */
-async function nativeResult(preset) {
+async function orFailure(run) {
   try {
-    return await runNativeTests(preset);
+    return await run();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.log(error.message);
@@ -61,6 +64,14 @@ async function runNativeTests(preset) {
     failed: succeeded && tests > 0 ? failed : Math.max(failed, 1),
     skipped,
   };
+}
+
+/** Each target counts as one test. */
+async function fuzzALittle() {
+  await buildFuzzers();
+  const results = await runFuzzers(secondsPerFuzzer);
+  const passed = results.filter(({ succeeded }) => succeeded).length;
+  return { passed, failed: results.length - passed, skipped: 0 };
 }
 
 async function runVitest(args) {

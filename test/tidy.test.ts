@@ -80,7 +80,7 @@ const includeTable: Record<string, string[]> = {
   core: [],
   addon: ['core'],
   test: ['core'],
-  fuzz: ['core'],
+  fuzz: ['core', 'test'],
   bench: [],
 };
 

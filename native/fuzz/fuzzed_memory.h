@@ -1,0 +1,127 @@
+// Guest memory for fuzz targets: mapped once, laid out so that every border can be met, and wiped for
+// each input.
+//
+// Two regions touch, so a buffer may go on in another mapping; one ends in the middle of a page; one
+// lies at the top of the address space; the largest holds the longest frame. What is mapped beyond a
+// region's end is poisoned: whoever touches it ends the run. Core translates through its own table; the
+// search here is a plain one over the list below, for what core finds to be compared with.
+
+#pragma once
+
+#include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/chain.h"
+#include "core/guest_memory.h"
+#include "input.h"
+
+namespace tsvswitch {
+
+class FuzzedMemory {
+ public:
+  struct Region {
+    uint64_t guest;
+    uint64_t bytes;  // a multiple of 8, which is as fine as poison goes
+  };
+  static constexpr std::array<Region, 4> kRegions = {{{0x1000, 0x2000},
+                                                      {0x3000, 0x808},
+                                                      {0x10000, 0x11000},
+                                                      {0xffff'ffff'ffff'0000, 0x1000}}};
+  static constexpr uint64_t kUserOffset = 0x7f00'0000'0000;
+
+  FuzzedMemory() {
+    std::vector<std::shared_ptr<const MappedRegion>> mapped;
+    for (const Region& region : kRegions) {
+      const int fd = memfd_create("fuzzed", MFD_CLOEXEC);
+      MUST(fd >= 0 && ftruncate(fd, static_cast<off_t>(region.bytes)) == 0);
+      // At the top of the address space no user address would be left.
+      const UserAddress user{region.guest >> 48 != 0 ? region.guest : region.guest + kUserOffset};
+      const RegionDescription description = {GuestAddress{region.guest}, region.bytes, user, 0};
+      mapped.emplace_back();
+      MUST(MappedRegion::Map(description, fd, &lost_, &mapped.back()) == MapResult::kOk);
+      uint8_t* const end = mapped.back()->data + region.bytes;
+      const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+      ASAN_POISON_MEMORY_REGION(end, (page - region.bytes % page) % page);
+      data_.push_back(mapped.back()->data);
+    }
+    MUST(GuestMemory::Build(std::move(mapped), &memory_) == MapResult::kOk);
+  }
+
+  const std::shared_ptr<const GuestMemory>& memory() const { return memory_; }
+  uint8_t* data(size_t region) const { return data_[region]; }
+
+  // Inputs write into the first bytes of regions only; what the device wrote elsewhere does not matter.
+  void Wipe() {
+    for (size_t i = 0; i < kRegions.size(); ++i) {
+      std::memset(data_[i], 0, std::min<uint64_t>(kRegions[i].bytes, 0x1000));
+    }
+  }
+
+  // Where the byte at a guest address is, and how many follow it there; none if it is nowhere.
+  Span Find(uint64_t address) const {
+    for (size_t i = 0; i < kRegions.size(); ++i) {
+      const uint64_t offset = address - kRegions[i].guest;
+      if (offset < kRegions[i].bytes) return {data_[i] + offset, kRegions[i].bytes - offset};
+    }
+    return {nullptr, 0};
+  }
+  // False if not all of it is somewhere.
+  bool Read(uint64_t address, uint8_t* to, uint64_t bytes) const {
+    for (uint64_t i = 0; i < bytes; ++i) {
+      const Span at = Find(address + i);
+      if (at.bytes == 0) return false;
+      to[i] = *at.data;
+    }
+    return true;
+  }
+  void Write(uint64_t address, const uint8_t* from, uint64_t bytes) const {
+    for (uint64_t i = 0; i < bytes; ++i) {
+      const Span at = Find(address + i);
+      if (at.bytes != 0) *at.data = from[i];
+    }
+  }
+  bool Holds(const uint8_t* data, uint64_t bytes) const {
+    for (size_t i = 0; i < kRegions.size(); ++i) {
+      const auto offset = static_cast<uint64_t>(data - data_[i]);
+      if (offset < kRegions[i].bytes && bytes <= kRegions[i].bytes - offset) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::atomic<uint32_t> lost_{0};
+  std::vector<uint8_t*> data_;
+  std::shared_ptr<const GuestMemory> memory_;
+};
+
+// An address as a guest may choose it: mostly in a region or close to its end, sometimes any.
+inline uint64_t TakeAddress(Input& input) {
+  const uint8_t choice = input.Byte();
+  if (choice >= 0xf0) return input.Take<uint64_t>();
+  const FuzzedMemory::Region& region =
+      FuzzedMemory::kRegions[choice % FuzzedMemory::kRegions.size()];
+  const uint64_t offset = input.Take<uint16_t>();
+  // Every other one counts from the end, where things go wrong.
+  return (choice & 0x10) != 0 ? region.guest + region.bytes - offset % 64 : region.guest + offset;
+}
+
+// A length likewise.
+inline uint32_t TakeLength(Input& input) {
+  switch (input.Below(8)) {
+    case 0: return input.Take<uint32_t>();
+    case 1: return kChainBytesMax - 8 + input.Below(16);
+    case 2: return 16 * input.Below(80);  // what a table is long
+    case 3: return input.Take<uint16_t>();
+    default: return input.Byte();
+  }
+}
+
+}  // namespace tsvswitch
