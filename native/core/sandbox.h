@@ -13,7 +13,7 @@
 // shows what workers were denied.
 //
 // Does not: restrict files or memory, or undo what was opened before. A filter cannot be taken off again.
-// Thread: any; see each. Sources: seccomp(2), prctl(2), Documentation/userspace-api/seccomp_filter.rst.
+// Thread: any; see each. Sources: seccomp(2), prctl(2), core(5); fs/coredump.c of Linux.
 
 #pragma once
 
@@ -22,8 +22,8 @@ namespace tsvswitch {
 // For the calling thread. False if the kernel does not do it; errno says why.
 bool ConfineWorker();
 
-// For all threads of the process, those to come included; no core file is written of it, and only root
-// may trace it. To be called before workers are confined, whose filters would differ.
+// For all threads of the process, those to come included; and no core file is written of it, as frames of
+// guests would be in it. To be called before workers are confined, whose filters would differ.
 bool ConfineProcess();
 
 }  // namespace tsvswitch

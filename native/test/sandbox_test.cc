@@ -22,6 +22,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -168,8 +169,23 @@ FACT("a confined process keeps what a switch needs: files, unix sockets, threads
     child.Expect(code != MAP_FAILED, "memory for a compiler");
     child.Expect(Call(SYS_tgkill, getpid(), getpid(), 0) == 0, "a signal to itself");
     child.Expect(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "no new privileges");
-    child.Expect(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0, "no core file");
   });
+}
+
+FACT("a confined process that crashes leaves no core behind") {
+  std::fflush(stdout);
+  const pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    signal(SIGABRT, SIG_DFL);
+    if (ConfineProcess()) abort();
+    _exit(1);
+  }
+  int status = 0;
+  CHECK_EQ(waitpid(pid, &status, 0), pid);
+  CHECK(WIFSIGNALED(status));
+  CHECK_EQ(WTERMSIG(status), SIGABRT);
+  CHECK(!WCOREDUMP(status));
 }
 
 FACT("a process is confined with all the threads it has, and workers once more") {

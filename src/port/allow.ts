@@ -29,7 +29,7 @@ export class AllowList {
       );
     }
     for (const peer of peers as readonly unknown[]) {
-      const [, colon, name] = /^(:?)(\P{C}+)$/u.exec(String(peer)) ?? [];
+      const [, colon, name] = /^(:?)([^\p{C}:]+)$/u.exec(String(peer)) ?? [];
       if (name === undefined || (typeof peer !== 'string' && typeof peer !== 'number')) {
         throw new TsvswitchError(
           'BAD_OPTION',

@@ -83,10 +83,30 @@ describe('a wrong command line ends with 2 and says what is wrong', () => {
     ['CPUs that are no list', ['--socket', 'x.sock', '--cpus', '1;2'], /such as 1,3 or 2-5/],
     ['a CPU range that is upside down', ['--socket', 'x.sock', '--cpus', '5-2'], /1,3 or 2-5/],
     ['a mode that is not octal', ['--socket', 'x.sock', '--socket-mode', '888'], /such as 660/],
+    [
+      'an unknown option of a port',
+      ['--socket', 'x.sock,macs=1'],
+      /no option macs; it has allow, mac, address/,
+    ],
+    [
+      'a MAC address that is none',
+      ['--socket', 'x.sock,mac=52:54'],
+      /"52:54" is not the MAC address of/,
+    ],
+    [
+      'an address that is none',
+      ['--connect', 'x.sock,address=host'],
+      /"host" is not an IP address or/,
+    ],
+    [
+      'an option of a port without a value',
+      ['--socket', 'x.sock,allow='],
+      /allow names ""; a user such as/,
+    ],
     ['an unknown log level', ['--socket', 'x.sock', '--log-level', 'all'], /error, warn, info/],
     ['an unknown log format', ['--socket', 'x.sock', '--log-format', 'xml'], /text, json/],
   ])('%s', async (_, args, pattern) => {
-    const placed = args.map((argument) => (argument === 'x.sock' ? socket('x') : argument));
+    const placed = args.map((argument) => argument.replace(/^x\.sock/, socket('x')));
     const exit = await Command.run(placed);
     expect(exit.status).toBe(2);
     expectSentence(exit, pattern);
@@ -194,6 +214,13 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
     );
   });
 
+  test('a user that does not exist', async () => {
+    await expectFailure(
+      ['--socket', `${socket('x')},allow=no-such-user`],
+      /there is no user no-such-user; `getent passwd` lists/,
+    );
+  });
+
   test('a CPU that is not there', async () => {
     await expectFailure(['--cpus', '1000'], /cannot run on CPUs 1000 \(`taskset .*lists those/);
   });
@@ -220,6 +247,20 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
 });
 
 describe('sockets', () => {
+  test('may have commas in their paths, and options behind them', async () => {
+    const path = socket('a,b');
+    const command = await Command.start(
+      [],
+      ['--socket', `${path},mac=${macOf(0)},allow=:0,allow=${process.getuid!()}`],
+    );
+    await command.said(`listening on ${path}`);
+    const guest = await TestGuest.connect({ path });
+    await guest.send(ethernetFrame({ from: macOf(7), to: macOf(1) }));
+    await command.said(`port a,b: dropped a frame from ${macOf(7)}, which it is not bound to`);
+    await guest.close();
+    expect((await command.stop()).stdout).toContain('dropped 1 spoofedMac');
+  });
+
   test('a stale socket file is replaced', async () => {
     const first = await Command.start([socket('a')]);
     await first.stop('SIGKILL');

@@ -314,6 +314,10 @@ describe('a request that makes no sense is answered with one sentence', () => {
     ['a mode that is not octal', '400 CONTROL_BAD_REQUEST', { path: '/x', mode: '888' }],
     ['a bridge that is a number', '400 CONTROL_BAD_REQUEST', { path: '/x', bridge: 1 }],
     ['a group that is a list', '400 CONTROL_BAD_REQUEST', { path: '/x', group: [] }],
+    ['an allow list of nobody', '400 BAD_OPTION', { path: '/x', allow: [] }],
+    ['an unknown user', '400 SOCKET_USER_UNKNOWN', { path: '/x', allow: ['no-such-user'] }],
+    ['sources without any', '400 BAD_OPTION', { path: '/x', source: {} }],
+    ['a source that is a text', '400 BAD_OPTION', { path: '/x', source: '10.0.0.1' }],
     ['64 KiB and more', '413 CONTROL_BODY_TOO_LONG', { name: 'x'.repeat(65_536), path: '/x' }],
   ])('a port of %s', async (_, expected, body) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body);

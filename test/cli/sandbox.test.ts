@@ -1,0 +1,128 @@
+/**
+ * The command with least privilege: what the kernel says of its threads while it works, for an ordinary
+ * user, and that all it does after its start is still possible. What the filters deny is in
+ * native/test/sandbox_test.cc.
+ */
+
+import { chmodSync, ftruncateSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ControlClient } from '../../src/control/client.ts';
+import { TestGuest } from '../../src/testing/index.ts';
+import { vringFdLayout } from '../../src/vhost-user/message.ts';
+import { Command } from '../support/command.ts';
+import { frameBetween, numberOf } from '../support/ethernet.ts';
+
+/** As whom the command runs: nobody if we may choose, else who we are, which is not root then. */
+const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sandbox-'));
+  chmodSync(folder, 0o777);
+});
+
+afterEach(async () => {
+  await Command.killAll();
+  rmSync(folder, { recursive: true });
+});
+
+const socket = (name: string) => join(folder, `${name}.sock`);
+
+/** What /proc/PID/task/TID/status says of each thread, by its name. */
+function threadsOf(pid: number): { name: string; status: Record<string, string> }[] {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).map((id) => {
+    const lines = readFileSync(join(tasks, id, 'status'), 'utf8')
+      .trim()
+      .split('\n');
+    const status = Object.fromEntries(lines.map((line) => line.split(/:\s*/, 2)));
+    return { name: status.Name!, status };
+  });
+}
+
+async function expectFrames(from: TestGuest, to: TestGuest, count: number): Promise<void> {
+  for (let number = 0; number < count; number++) {
+    await from.send(frameBetween(0, 1, number));
+    expect(numberOf(await to.receive())).toBe(number);
+  }
+}
+
+test('an ordinary user without any capability joins two guests, on filtered threads', async () => {
+  const command = await Command.start([socket('a'), socket('b')], ['--workers', '2'], user);
+  await using a = await TestGuest.connect({ path: socket('a') });
+  await using b = await TestGuest.connect({ path: socket('b') });
+  await expectFrames(a, b, 20);
+  await expectFrames(b, a, 20);
+  const threads = threadsOf(command.pid);
+  const workers = threads.filter(({ name }) => name === 'tsvswitch-work');
+  expect(workers).toHaveLength(2);
+  for (const { status } of threads) {
+    expect(status).toMatchObject({
+      CapEff: '0000000000000000',
+      CapPrm: '0000000000000000',
+      NoNewPrivs: '1',
+      Seccomp: '2',
+    });
+    expect(status.Uid).toMatch(/^([1-9]\d*)\t\1\t\1\t\1$/);
+  }
+  const others = threads.filter(({ name }) => name !== 'tsvswitch-work');
+  const filters = (of: typeof threads) => of.map(({ status }) => Number(status.Seccomp_filters));
+  // A container may have put some of its own under all of them.
+  const [present] = filters(others);
+  for (const count of filters(others)) expect(count).toBe(present);
+  for (const count of filters(workers)) expect(count).toBe(present! + 1);
+  expect((await command.stop()).status).toBe(0);
+});
+
+test('guest memory is mapped so that no core file has it, and there is no core file', async () => {
+  const command = await Command.start([socket('a')], []);
+  await using _ = await TestGuest.connect({ path: socket('a') });
+  const smaps = readFileSync(`/proc/${command.pid}/smaps`, 'utf8');
+  const mappings = smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const guests = mappings.filter((mapping) => mapping.split('\n', 1)[0]!.includes('/memfd:'));
+  expect(guests).toHaveLength(1);
+  // dd: do not dump.
+  for (const mapping of guests) expect(mapping).toMatch(/^VmFlags:.* dd( |$)/m);
+  const limits = readFileSync(`/proc/${command.pid}/limits`, 'utf8');
+  expect(limits).toMatch(/^Max core file size +1 +1 /m);
+});
+
+test('ports come and go, memory is truncated and machines come back behind the filters', async () => {
+  const control = join(folder, 'control');
+  const args = ['--control', control, '--socket', socket('a')];
+  const command = await Command.start([], args, user);
+  await command.said(`taking requests on ${control}`);
+  const client = await ControlClient.connect(control);
+  await client.addPort({ path: socket('b'), source: { addresses: ['10.0.0.1'] } });
+  await client.addPort({ path: socket('c'), mode: '666', allow: [process.getuid!()] });
+  await using a = await TestGuest.connect({ path: socket('a') });
+  await using c = await TestGuest.connect({ path: socket('c') });
+  await expectFrames(a, c, 5);
+  const victim = await TestGuest.connect({ path: socket('b'), memory: 'file' });
+  // From now on nothing here may touch that memory, as a guest does that is called.
+  for (const index of [0, 1]) {
+    await victim.frontend.tell('SET_VRING_CALL', vringFdLayout, { index, hasFd: false });
+  }
+  ftruncateSync(victim.memory.fd, 0);
+  victim.raw.kick(1);
+  await command.said("port b: the file behind the guest's memory was truncated");
+  victim.disconnect();
+  await expectFrames(a, c, 5);
+  await client.removePort('b');
+  await client.close();
+  const { status, stderr } = await command.stop();
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
+
+test('--no-sandbox leaves the process as it was started', async () => {
+  const command = await Command.start([socket('a')], ['--no-sandbox']);
+  const own = threadsOf(process.pid)[0]!.status;
+  for (const { status } of threadsOf(command.pid)) {
+    expect(status.Seccomp_filters).toBe(own.Seccomp_filters);
+    expect(status.NoNewPrivs).toBe(own.NoNewPrivs);
+  }
+  await command.stop();
+});
