@@ -13,7 +13,7 @@ import { writeCharts } from './charts.ts';
 import { type GuestMemory, guestHugePageBytes } from './client.ts';
 import { type Driver, peerHugePageBytes } from './drivers/driver.ts';
 import { describeMachine } from './machine.ts';
-import { fullPlan, noPatience, type Plan, quickPlan } from './plan.ts';
+import { fullPlan, harnessPlan, noPatience, type Plan, quickPlan } from './plan.ts';
 import { preamble, table } from './report.ts';
 import { collect, type Results, readResults, type Skipped } from './results.ts';
 import { runRounds } from './rounds.ts';
@@ -21,6 +21,7 @@ import { runRounds } from './rounds.ts';
 const help = `usage: npm run bench -- [options]
 
   --quick            fewer trials, switches and rounds: under two minutes
+  --harness          what a switch inside a test does, without peers: half a minute
   --rounds N         how often each trial is repeated (${quickPlan.rounds} with --quick, else ${fullPlan.rounds})
   --seconds S        length of each measurement
   --switches A,B     only these: ${fullPlan.drivers.map(({ name }) => name).join(', ')}
@@ -44,6 +45,7 @@ function parse(): Task {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
+      harness: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       switches: { type: 'string' },
@@ -57,7 +59,7 @@ function parse(): Task {
   const { charts, from } = values;
   if (values.help) return { kind: 'help' };
   if (from !== undefined) return { kind: 'show', from, charts };
-  const base = values.quick ? quickPlan : fullPlan;
+  const base = values.harness ? harnessPlan : values.quick ? quickPlan : fullPlan;
   const trials = base.trials.filter(({ name }) => name.includes(values.trials ?? ''));
   if (trials.length === 0) {
     const names = base.trials.map(({ name }) => `\n  ${name}`).join('');

@@ -1,6 +1,7 @@
 /** Which switches and trials a run of the benchmark consists of, and how long each part takes. */
 
 import type { Driver } from './drivers/driver.ts';
+import { inProcess } from './drivers/in-process.ts';
 import { linuxBridge } from './drivers/linux-bridge.ts';
 import { ovs } from './drivers/ovs.ts';
 import { testpmd } from './drivers/testpmd.ts';
@@ -9,6 +10,7 @@ import { vpp, vppWithGso } from './drivers/vpp.ts';
 import type { Patience } from './quiet.ts';
 import { closedLoopTrial } from './trials/closed-loop.ts';
 import { floodTrial, portsTrial, sizeTrial } from './trials/flood.ts';
+import { harnessTrials } from './trials/harness.ts';
 import { idleTrial, memoryTrial } from './trials/idle.ts';
 import { pingpongTrial, wakeTrial } from './trials/latency.ts';
 import { loadTrial, lossTrial } from './trials/load.ts';
@@ -71,4 +73,14 @@ export const fullPlan: Plan = {
   warmupS: 0.5,
   seconds: 2,
   patience: { repeats: 5, nearWaitMs: 20_000, totalMs: 1_800_000 },
+};
+
+/** What tests of networks rely on; none of the peers can be part of a test. */
+export const harnessPlan: Plan = {
+  drivers: [inProcess],
+  trials: harnessTrials,
+  rounds: 3,
+  warmupS: 0.3,
+  seconds: 1,
+  patience: { repeats: 1, nearWaitMs: 0, totalMs: 20_000 },
 };
