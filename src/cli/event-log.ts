@@ -3,6 +3,9 @@
  *
  * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`, `event`,
  * `message` and the event's own fields. Levels are chosen here, once, per kind of event.
+ *
+ * A guest can invent thousands of addresses. So a port has a few lines a while about addresses learned,
+ * and as many about addresses moved; the rest of them is one line with their number.
  */
 
 import { toJson } from '../control/json.ts';
@@ -15,10 +18,24 @@ export type LogFormat = (typeof logFormats)[number];
 
 const bytesPerMiB = 1n << 20n;
 
+const addressLinesMax = 16;
+const addressWhileMs = 10_000;
+
+type AddressEvent = Extract<SwitchEvent, { type: 'mac-learned' | 'mac-moved' }>;
+
+/** Lines about addresses of one kind at one port. */
+interface AddressWhile {
+  /** Without a line. */
+  untold: number;
+  lines: number;
+}
+
 export class EventLog {
   readonly #level: number;
   readonly #format: LogFormat;
   readonly #write: (line: string) => void;
+  /** By kind and port. */
+  readonly #whiles = new Map<string, AddressWhile>();
 
   constructor(level: LogLevel, format: LogFormat, write: (line: string) => void) {
     this.#level = logLevels.indexOf(level);
@@ -27,9 +44,38 @@ export class EventLog {
   }
 
   event(event: SwitchEvent): void {
+    if ((event.type === 'mac-learned' || event.type === 'mac-moved') && this.#isOneTooMany(event)) {
+      return;
+    }
     const { level, message } = describe(event);
     const { type, ...fields } = event;
     this.line(level, type, message, fields);
+  }
+
+  #isOneTooMany(event: AddressEvent): boolean {
+    const key = `${event.type} ${event.port}`;
+    let present = this.#whiles.get(key);
+    if (present === undefined) {
+      present = { untold: 0, lines: 0 };
+      this.#whiles.set(key, present);
+      setTimeout(() => this.#endWhile(key, event), addressWhileMs).unref();
+    }
+    if (present.lines < addressLinesMax) {
+      present.lines++;
+      return false;
+    }
+    present.untold++;
+    return true;
+  }
+
+  #endWhile(key: string, { type, port }: AddressEvent): void {
+    const { untold } = this.#whiles.get(key)!;
+    this.#whiles.delete(key);
+    if (untold === 0) return;
+    const [level, verb] =
+      type === 'mac-learned' ? (['info', 'learned'] as const) : (['warn', 'took over'] as const);
+    const message = `port ${port}: ${verb} ${untold} more addresses within ${addressWhileMs / 1000} s`;
+    this.line(level, type, message, { port, count: untold });
   }
 
   /** One line of the switch itself; `fields` show in JSON only. */
