@@ -9,8 +9,8 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Arena, patience } from './arena.ts';
 import { addresses, framesNeverTaken, ordeals } from './attacks/endurance.ts';
-import { lie, liesIn, truncate } from './attacks/frontends.ts';
-import { formats, receiveq, transmitq } from './raw-queue.ts';
+import { discoveries, lie, liesIn, truncate } from './attacks/frontends.ts';
+import { formats } from './raw-queue.ts';
 
 let arena: Arena;
 beforeAll(async () => {
@@ -38,12 +38,9 @@ describe.each(formats)(
 );
 
 describe.each(formats)('class 21: memory that is truncated under a %s ring', (format) => {
-  test.each([
-    ['is found out by a frame for the guest', receiveq],
-    ['is found out by a kick', transmitq],
-  ])('%s', (_, queue) =>
+  test.each(discoveries)('is found out by %s', (discovery) =>
     arena.attack(async () => {
-      await truncate(arena, format, queue);
+      await truncate(arena, format, discovery);
       await vi.waitFor(
         () =>
           expect(arena.warnings).toContain(

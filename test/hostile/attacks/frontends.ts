@@ -24,9 +24,10 @@ import {
   vringStateLayout,
 } from '../../../src/vhost-user/message.ts';
 import { type Format, featuresOf, formats, receiveq, transmitq } from '../raw-queue.ts';
-import { type Stage, toAttacker } from '../stage.ts';
+import { type AttackerOptions, type Stage, toAttacker } from '../stage.ts';
 import type { Attack } from './attack.ts';
 
+const provocations = 5;
 const page = 4096n;
 /** The last page that 64 bits can name. */
 const top = 0xffff_ffff_ffff_f000n;
@@ -71,13 +72,30 @@ async function message(
   );
 }
 
+/** A guest whose queues have been seen to run. */
+async function served(stage: Stage, format: Format, options?: AttackerOptions): Promise<TestGuest> {
+  const guest = await stage.attacker(format, options);
+  await stage.hear(guest);
+  await stage.reach(guest);
+  return guest;
+}
+
+/** Makes a backend look at both queues of an attacker, more than once: it may be busy with what was said. */
+async function provoke(stage: Stage, guest: TestGuest): Promise<void> {
+  for (let i = 0; i < provocations; i++) {
+    guest.raw.kick(transmitq);
+    await stage.peer.send(toAttacker());
+    await stage.goOn(2);
+  }
+}
+
 /** Something said by a guest whose queues run. */
 function running(
   name: string,
   said: RegExp,
   say: (guest: TestGuest) => Promise<void> | void,
 ): FrontendLie {
-  return { name, said, say: async (stage, format) => say(await stage.attacker(format)) };
+  return { name, said, say: async (stage, format) => say(await served(stage, format)) };
 }
 
 /** One wrong message of such a guest. */
@@ -251,23 +269,24 @@ export const frontendLies: readonly FrontendLie[] = [
     name: 'a call fd that is a pipe nobody reads any more',
     said: noEventfd('SET_VRING_CALL', receiveq),
     async say(stage, format) {
-      const { frontend } = await stage.attacker(format);
+      const guest = await served(stage, format);
       const payload = vringFdLayout.encode({ index: receiveq, hasFd: true });
       const { reader, writer } = pipe();
       closeSync(reader);
-      await message(frontend, 'SET_VRING_CALL', payload, [writer]);
-      await stage.peer.send(toAttacker());
+      await message(guest.frontend, 'SET_VRING_CALL', payload, [writer]);
+      await provoke(stage, guest);
     },
   },
   {
     name: 'a kick fd that is a pipe nobody writes any more',
     said: noEventfd('SET_VRING_KICK', transmitq),
     async say(stage, format) {
-      const { frontend } = await stage.attacker(format);
+      const guest = await served(stage, format);
       const payload = vringFdLayout.encode({ index: transmitq, hasFd: true });
       const { reader, writer } = pipe();
       closeSync(writer);
-      await message(frontend, 'SET_VRING_KICK', payload, [reader]);
+      await message(guest.frontend, 'SET_VRING_KICK', payload, [reader]);
+      await provoke(stage, guest);
     },
   },
 ];
@@ -299,19 +318,27 @@ export async function lie(stage: Stage, format: Format, { say }: FrontendLie): P
   await stage.goOn(2);
 }
 
-/** The memory under a queue goes, which a frame for the guest or a kick finds out. */
-export async function truncate(stage: Stage, format: Format, queue: number): Promise<void> {
-  const guest = await stage.attacker(format, { memory: 'file', receiveBuffers: 8 });
-  await stage.hear(guest);
+/** Who touches memory that is gone. */
+export const discoveries = ['a frame for the guest', 'a kick'] as const;
+
+/** The memory under a guest's queues goes; one or the other finds it out. */
+export async function truncate(
+  stage: Stage,
+  format: Format,
+  discovery: (typeof discoveries)[number],
+): Promise<void> {
+  const guest = await served(stage, format, { memory: 'file', receiveBuffers: 8 });
   // From now on nothing here may touch that memory, as a guest does that is called.
   for (const index of [receiveq, transmitq]) {
     const payload = { index, hasFd: false };
     await guest.frontend.tell('SET_VRING_CALL', vringFdLayout, payload);
   }
   ftruncateSync(guest.memory.fd, 0);
-  if (queue === transmitq) guest.raw.kick(transmitq);
-  else await stage.peer.send(toAttacker());
-  await stage.goOn(2);
+  for (let i = 0; i < provocations; i++) {
+    if (discovery === 'a kick') guest.raw.kick(transmitq);
+    else await stage.peer.send(toAttacker());
+    await stage.goOn(2);
+  }
 }
 
 export const lyingFrontends: readonly Attack[] = formats.flatMap((format): Attack[] => [
@@ -321,10 +348,10 @@ export const lyingFrontends: readonly Attack[] = formats.flatMap((format): Attac
     name: each.name,
     strike: (stage: Stage) => lie(stage, format, each),
   })),
-  ...[receiveq, transmitq].map((queue) => ({
+  ...discoveries.map((discovery) => ({
     class: 21,
     format,
-    name: `memory truncated, found out by ${queue === receiveq ? 'a frame for the guest' : 'a kick'}`,
-    strike: (stage: Stage) => truncate(stage, format, queue),
+    name: `memory truncated, found out by ${discovery}`,
+    strike: (stage: Stage) => truncate(stage, format, discovery),
   })),
 ]);
