@@ -33,6 +33,7 @@ import type { Impairment } from './impairment/impairment.ts';
 import { type Link, Network, type PortName } from './impairment/network-change.ts';
 import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
+import { integer, text } from './option-checks.ts';
 import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
@@ -436,21 +437,4 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     emitter.emit(event.type, event);
     emitter.emit('event', event);
   }
-}
-
-function integer(name: string, value: unknown, min: number, max: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `${name}: ${String(value)} is not an integer from ${min} to ${max}`,
-    );
-  }
-  return value;
-}
-
-function text(name: string, value: unknown): string {
-  if (typeof value !== 'string' || value === '') {
-    throw new TsvswitchError('BAD_OPTION', `${name}: ${String(value)} is not a name`);
-  }
-  return value;
 }

@@ -33,6 +33,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
       'clock',
       'events',
       'impairment',
+      'option-checks',
       'port',
       'native',
       'errors',
@@ -51,6 +52,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   'vhost-user': { values: [], types: ['native'] },
   native: { values: ['errors'] },
   errors: { values: [] },
+  'option-checks': { values: ['errors'] },
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };

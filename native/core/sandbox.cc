@@ -141,8 +141,13 @@ bool ConfineWorker() {
       {SYS_rt_sigprocmask, kAllow},
       {SYS_sigaltstack, kAllow},  // AddressSanitizer's threads have one
       {SYS_read, kAllow},
-      {SYS_timer_settime, kAllow},  // eventfd.h
+      // eventfd.h
+      {SYS_timer_settime, kAllow},
       {SYS_timer_delete, kAllow},
+      {SYS_ppoll, kAllow},
+#ifdef SYS_poll
+      {SYS_poll, kAllow},
+#endif
       {SYS_getpid, kAllow},
       {SYS_gettid, kAllow},
       {SYS_tgkill, kAllow, Test::kEqual, 2, SIGABRT},
