@@ -73,9 +73,10 @@ export async function runOrExplain(program, args, environment) {
 }
 
 /** Runs a program with this terminal and returns its exit status, as a shell would give it. */
-export function runInForeground(program, args) {
+export function runInForeground(program, args, environment = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: 'inherit' });
+    const env = { ...process.env, ...environment };
+    const child = spawn(program, args, { stdio: 'inherit', env });
     // The program has things to put away; it decides when it is over.
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     const forward = (signal) => child.kill(signal);

@@ -1,8 +1,8 @@
 /**
- * `npm run demo`, `npm test`, `npm run bench` and `npm run chaos` on a fresh clone: makes ready what is
- * missing, then runs the thing.
+ * `npm run demo`, `npm test` and the other tasks below on a fresh clone: makes ready what is missing, then
+ * runs the thing.
  *
- *   node scripts/setup.mjs demo|test|bench|chaos [arguments for it]
+ *   node scripts/setup.mjs TASK [arguments for it]
  *
  * Each step first looks whether it has anything to do, so a second run starts at once. As root on
  * Debian or Ubuntu it installs missing system packages; any other user is told the command. Beyond
@@ -57,6 +57,10 @@ const tasks = {
     const { runInForeground } = await import('./processes.mjs');
     await buildChaos();
     return runInForeground(process.execPath, ['build/chaos/main.js', ...args]);
+  },
+  sanitized: async () => {
+    const { sanitized } = await import('./sanitized.mjs');
+    return sanitized();
   },
 };
 

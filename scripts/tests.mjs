@@ -1,6 +1,6 @@
 /**
  * Runs the native tests (CTest, once under AddressSanitizer and UndefinedBehaviorSanitizer and once
- * under ThreadSanitizer), every fuzzer for a moment and the TypeScript tests (vitest), and ends with one
+ * under ThreadSanitizer), a hostile and a chaotic network with each of them, every fuzzer for a moment and the TypeScript tests (vitest), and ends with one
  * line that adds them up: `N passed, N failed`.
  *
  * A run that finds no native test, and a file that fails before its first test, count as failures:
@@ -12,6 +12,7 @@ import { availableParallelism } from 'node:os';
 import { relative, resolve } from 'node:path';
 import { buildFuzzers, runFuzzers } from './fuzz.mjs';
 import { runInForeground, runOrExplain, runQuietly, SetupError, say } from './processes.mjs';
+import { runSanitizedPart } from './sanitized.mjs';
 
 /** Of native/CMakePresets.json. Each test counts once for each of them. */
 const presets = ['asan-ubsan', 'tsan'];
@@ -23,7 +24,10 @@ const vitestReport = resolve('build/vitest.json');
 export async function runTests(args) {
   mkdirSync('build', { recursive: true });
   const results = [];
-  for (const preset of presets) results.push(await orFailure(() => runNativeTests(preset)));
+  for (const preset of presets) {
+    results.push(await orFailure(() => runNativeTests(preset)));
+    results.push(await orFailure(() => runSanitizedPart(preset)));
+  }
   results.push(await orFailure(fuzzALittle));
   results.push(await runVitest(args));
   const sum = (count) => results.reduce((total, result) => total + result[count], 0);

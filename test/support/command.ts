@@ -1,8 +1,8 @@
 /**
  * The command `tsvswitch` as a process of its own, run from dist/ as its users run it.
  *
- * start() returns once it has said of every socket that it listens there. Each process has a time
- * limit, and a test that may fail in between calls killAll() afterwards, so that none outlives it.
+ * start() returns once it has said of every socket that it listens there. SWITCH_ENVIRONMENT, a JSON
+ * object, adds to its environment (scripts/sanitized.mjs). Each process has a time limit, and a test that may fail in between calls killAll() afterwards, so that none outlives it.
  */
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
@@ -39,7 +39,8 @@ export class Command {
     if (!existsSync(script))
       throw new Error(`${script} is missing; run \`npm run build:ts\` first`);
     const { limitMs: limit = limitMs, ...identity } = options;
-    const spawnOptions: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], ...identity };
+    const env = { ...process.env, ...JSON.parse(process.env.SWITCH_ENVIRONMENT ?? '{}') };
+    const spawnOptions: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], env, ...identity };
     this.#process = spawn(process.execPath, [script, ...args], spawnOptions);
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), limit);
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {

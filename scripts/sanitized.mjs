@@ -1,0 +1,85 @@
+/**
+ * The switch with an addon that has a sanitizer built in, under the hostile suite and under chaos.
+ *
+ *   npm run sanitized        all of both, with each sanitizer in turn: some ten minutes
+ *
+ * A sanitizer's runtime has to be in a process before anything else, so it is preloaded into a Node that
+ * knows nothing of it: into that of the switch only under the hostile suite, since vitest does not bear
+ * ThreadSanitizer; into chaos and its switch. A finding ends the process, which either takes for a failure.
+ *
+ * Not looked for here: leaks, as Node gives nothing back at its end. `npm run memcheck` does that.
+ */
+
+import { resolve } from 'node:path';
+import { buildChaos } from './build.mjs';
+import { outputOf, runInForeground, runOrExplain, SetupError, say } from './processes.mjs';
+
+/** By preset of native/CMakePresets.json. */
+const sanitizers = {
+  'asan-ubsan': {
+    library: 'libasan.so',
+    // The addon has a handler of its own for SIGBUS, and Node one for SIGSEGV.
+    options: { ASAN_OPTIONS: 'detect_leaks=0:handle_sigbus=0:handle_segv=0' },
+  },
+  tsan: {
+    library: 'libtsan.so',
+    options: {
+      TSAN_OPTIONS: `halt_on_error=1:suppressions=${resolve('native/sanitizers/node.tsan')}`,
+    },
+  },
+};
+const chaosSeed = 2;
+
+/** The whole; returns the exit status. */
+export async function sanitized() {
+  let failed = 0;
+  for (const preset of Object.keys(sanitizers)) {
+    say(`building the addon, ${preset} ...`);
+    await runOrExplain('cmake', ['-S', 'native', '--preset', preset]);
+    await runOrExplain('cmake', ['--build', resolve('build', preset), '--target', 'tsvswitch']);
+    // Sanitizers keep what was freed: memory does not stay flat.
+    const hostile = ['test/hostile', '--exclude', 'test/hostile/cycles.test.ts'];
+    const counts = await runSanitized(preset, hostile, ['--seconds', '60']);
+    failed += counts.failed;
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+/** A part that fits into every test run, with an addon that is built. Each program counts as one test. */
+export async function runSanitizedPart(preset) {
+  return runSanitized(preset, ['test/hostile/broken-rings.test.ts'], ['--events', '0-29']);
+}
+
+async function runSanitized(preset, hostileTests, chaosArguments) {
+  await buildChaos();
+  const environment = environmentOf(preset);
+  say(`hostile guests, ${preset} ...`);
+  const hostile = await runInForeground(
+    process.execPath,
+    ['node_modules/vitest/vitest.mjs', 'run', ...hostileTests],
+    { SWITCH_ENVIRONMENT: JSON.stringify(environment) },
+  );
+  say(`chaos, ${preset} ...`);
+  const seed = ['--seed', String(chaosSeed), '--without-machine'];
+  const chaos = await runInForeground(
+    process.execPath,
+    ['build/chaos/main.js', ...seed, ...chaosArguments],
+    environment,
+  );
+  const failed = [hostile, chaos].filter((status) => status !== 0).length;
+  return { passed: 2 - failed, failed, skipped: 0 };
+}
+
+/** What puts the sanitizer into a process of Node. Throws SetupError if its runtime is not there. */
+function environmentOf(preset) {
+  const { library, options } = sanitizers[preset];
+  const path = outputOf('g++', [`-print-file-name=${library}`])?.trim();
+  if (!path?.startsWith('/')) {
+    throw new SetupError(`g++ has no ${library}; it comes with the compiler's development files`);
+  }
+  return {
+    ...options,
+    LD_PRELOAD: path,
+    TSVSWITCH_ADDON: resolve('build', preset, 'Release', 'tsvswitch.node'),
+  };
+}
