@@ -1,10 +1,11 @@
 /**
- * The message sequences of the frontends in use: QEMU as traced (7.2) and as read in
- * hw/virtio/vhost-user.c (10.0), DPDK as read in drivers/net/virtio/virtio_user. Only the order is
- * replayed here; the programs themselves run against the whole switch elsewhere.
+ * The message sequences of the frontends in use, on a port of a real switch: QEMU as traced (7.2) and as
+ * read in hw/virtio/vhost-user.c (10.0), DPDK as read in drivers/net/virtio/virtio_user. Only the order is
+ * replayed here; the programs themselves run against the switch elsewhere.
  */
 
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   memoryRegionLayout,
@@ -12,79 +13,29 @@ import {
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import {
-  offeredFeatures,
-  offeredProtocolFeatures,
-  Recording,
-  region,
-} from '../vhost-user/recording.ts';
+import { Peer, usualFeatures } from './peer.ts';
 
-const { VIRTIO_NET_F_CTRL_VQ } = virtioFeatures;
+const driverFeatures = usualFeatures & ~virtioFeatures.VIRTIO_NET_F_CTRL_VQ;
+const base = 1234;
 
-/** What QEMU does for each queue pair when it creates the device. */
-function qemuRealizes(recording: Recording, pair: number): void {
-  expect(recording.ask('GET_FEATURES')).toBe(offeredFeatures);
-  const offered = recording.ask('GET_PROTOCOL_FEATURES')!;
-  recording.tell('SET_PROTOCOL_FEATURES', offered);
-  if (pair === 0) {
-    recording.ask('GET_QUEUE_NUM');
-    recording.send('SET_OWNER');
-  }
-  recording.ask('GET_MAX_MEM_SLOTS');
-  recording.ask('GET_FEATURES');
-  for (const queue of [2 * pair, 2 * pair + 1]) {
-    recording.eventfd('SET_VRING_CALL', queue);
-    recording.eventfd('SET_VRING_ERR', queue);
-  }
-  enable(recording, pair);
-}
+let peer: Peer;
 
-function enable(recording: Recording, pair: number): void {
-  for (const index of [2 * pair, 2 * pair + 1]) {
-    const payload = vringStateLayout.encode({ index, num: 1 });
-    const reply = recording.send('SET_VRING_ENABLE', { payload, needReply: true });
-    expect(u64Layout.decode(reply!.payload)).toBe(0n);
+beforeEach(() => {
+  peer = new Peer();
+});
+afterEach(() => peer.close());
+
+async function setEnabled(queues: readonly number[], num: number): Promise<void> {
+  for (const index of queues) {
+    const payload = vringStateLayout.encode({ index, num });
+    expect(await peer.acknowledged('SET_VRING_ENABLE', { payload })).toBe(0n);
   }
 }
 
-/** QEMU asks for the status after it has set features, and adds to it. */
-function addStatus(recording: Recording, bits: bigint): void {
-  recording.tell('SET_STATUS', recording.ask('GET_STATUS')! | bits);
-  expect(recording.ask('GET_STATUS')! & bits).toBe(bits);
-}
-
-/**
- * The driver says DRIVER_OK. Memory is told as a difference, so only the first time; versions before 8.0
- * tell it for every queue pair.
- */
-function qemuStarts(recording: Recording, pairs: number, isFirst: boolean, isOld: boolean): void {
-  for (let pair = 0; pair < pairs; pair++) {
-    enable(recording, pair);
-    recording.tell('SET_FEATURES', offeredFeatures & ~VIRTIO_NET_F_CTRL_VQ);
-    addStatus(recording, 0x08n);
-    if (isFirst && (pair === 0 || isOld)) {
-      const payload = memoryRegionLayout.encode(region);
-      const reply = recording.send('ADD_MEM_REG', {
-        payload,
-        fds: recording.fds(1),
-        needReply: true,
-      });
-      expect(u64Layout.decode(reply!.payload)).toBe(0n);
-    }
-    recording.startRing(2 * pair);
-    recording.startRing(2 * pair + 1);
-  }
-  addStatus(recording, 0x07n);
-}
-
-/** 7.2 resets the status first, later versions last; both go on from the base they are told. */
-function qemuStops(recording: Recording, pairs: number, resetsFirst: boolean): void {
-  recording.backend.nextAvail = 1234;
-  if (resetsFirst) recording.tell('SET_STATUS', 0n);
-  for (let queue = 0; queue < 2 * pairs; queue++) {
-    expect(recording.vring('GET_VRING_BASE', queue, 0)).toBe(1234);
-  }
-  if (!resetsFirst) recording.tell('SET_STATUS', 0n);
+async function startRing(queue: number): Promise<void> {
+  const ring = peer.splitRing(64);
+  ring.availIndex = base;
+  await peer.start(queue, ring, base);
 }
 
 describe.each([
@@ -92,22 +43,73 @@ describe.each([
   [1, '10.0', false],
   [2, '7.2', true],
   [2, '10.0', false],
-] as const)('QEMU with %d queue pairs, as version %s stops', (pairs, _, resetsFirst) => {
-  it('realizes, starts, reboots twice and leaves', () => {
-    const recording = new Recording(pairs);
-    for (let pair = 0; pair < pairs; pair++) qemuRealizes(recording, pair);
-    for (const isFirst of [true, false, false]) {
-      qemuStarts(recording, pairs, isFirst, resetsFirst);
-      expect(recording.open, recording.sentence).toBe(true);
-      expect(recording.backend.running.size).toBe(2 * pairs);
-      const enabled = new Map(recording.backend.callsOf('enableQueue') as [number, boolean][]);
-      expect([...enabled.values()]).toEqual(Array(2 * pairs).fill(true));
-      qemuStops(recording, pairs, resetsFirst);
-      expect(recording.backend.running.size).toBe(0);
+] as const)('QEMU with %d queue pairs, as version %s stops', (pairs, _, isOld) => {
+  const queuesOf = (pair: number) => [2 * pair, 2 * pair + 1];
+  const allQueues = Array.from({ length: 2 * pairs }, (_, queue) => queue);
+
+  /** What it does for each queue pair when it creates the device. */
+  async function realize(pair: number): Promise<void> {
+    expect(await peer.ask('GET_FEATURES')).toBe(offer.virtio);
+    await peer.tell('SET_PROTOCOL_FEATURES', await peer.ask('GET_PROTOCOL_FEATURES'));
+    if (pair === 0) {
+      await peer.ask('GET_QUEUE_NUM');
+      await peer.send('SET_OWNER');
     }
-    recording.session.end();
-    expect(recording.closeReason).toEqual({ kind: 'frontend-left' });
-    expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
+    await peer.ask('GET_MAX_MEM_SLOTS');
+    await peer.ask('GET_FEATURES');
+    for (const queue of queuesOf(pair)) {
+      await peer.eventfd('SET_VRING_CALL', queue);
+      await peer.eventfd('SET_VRING_ERR', queue);
+    }
+    await setEnabled(queuesOf(pair), 1);
+  }
+
+  /** It asks for the status after it has set features, and adds to it. */
+  async function addStatus(bits: bigint): Promise<void> {
+    await peer.tell('SET_STATUS', (await peer.ask('GET_STATUS')) | bits);
+    expect((await peer.ask('GET_STATUS')) & bits).toBe(bits);
+  }
+
+  /**
+   * The driver says DRIVER_OK. Memory is told as a difference, so only the first time; versions before
+   * 8.0 tell it for every queue pair.
+   */
+  async function start(isFirst: boolean): Promise<void> {
+    for (let pair = 0; pair < pairs; pair++) {
+      await setEnabled(queuesOf(pair), 1);
+      await peer.tell('SET_FEATURES', driverFeatures);
+      await addStatus(0x08n);
+      if (isFirst && (pair === 0 || isOld)) {
+        const region = peer.memory.region(0);
+        const payload = memoryRegionLayout.encode(region);
+        expect(await peer.acknowledged('ADD_MEM_REG', { payload, fds: [region.fd] })).toBe(0n);
+      }
+      for (const queue of queuesOf(pair)) await startRing(queue);
+    }
+    await addStatus(0x07n);
+  }
+
+  /** 7.2 resets the status first, later versions last; both go on from the base they are told. */
+  async function stop(): Promise<void> {
+    if (isOld) await peer.tell('SET_STATUS', 0n);
+    for (const queue of allQueues) expect(await peer.base(queue)).toBe(base);
+    if (!isOld) await peer.tell('SET_STATUS', 0n);
+  }
+
+  test('realizes, starts, reboots twice and leaves', async () => {
+    for (let pair = 0; pair < pairs; pair++) await realize(pair);
+    for (const isFirst of [true, false, false]) {
+      await start(isFirst);
+      expect(peer.status?.rings).toHaveLength(2 * pairs);
+      for (const queue of allQueues) {
+        expect(peer.ring(queue)).toMatchObject({ state: 'started', enabled: true, base });
+      }
+      await stop();
+      await peer.settled();
+      expect(peer.status?.rings).toEqual([]);
+    }
+    peer.frontend.close();
+    expect(await peer.refusal()).toBe('frontend-left');
   });
 });
 
@@ -117,56 +119,41 @@ describe('DPDK virtio-user', () => {
     protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK |
     protocolFeatures.VHOST_USER_PROTOCOL_F_STATUS;
 
-  function setStatus(recording: Recording, status: bigint): void {
+  async function setStatus(status: bigint): Promise<void> {
     const payload = u64Layout.encode(status);
-    const reply = recording.send('SET_STATUS', { payload, needReply: true });
-    expect(u64Layout.decode(reply!.payload)).toBe(0n);
-    expect(recording.ask('GET_STATUS')).toBe(status);
+    expect(await peer.acknowledged('SET_STATUS', { payload })).toBe(0n);
+    expect(await peer.ask('GET_STATUS')).toBe(status);
   }
 
-  function shareMemory(recording: Recording): void {
-    const reply = recording.send('SET_MEM_TABLE', {
-      payload: memoryTableLayout.encode([region]),
-      fds: recording.fds(1),
-      needReply: true,
-    });
-    expect(u64Layout.decode(reply!.payload)).toBe(0n);
+  async function shareMemory(): Promise<void> {
+    const region = peer.memory.region(0);
+    const payload = memoryTableLayout.encode([region]);
+    expect(await peer.acknowledged('SET_MEM_TABLE', { payload, fds: [region.fd] })).toBe(0n);
   }
 
-  function setEnabled(recording: Recording, num: number): void {
-    recording.vring('SET_VRING_ENABLE', 0, num);
-    recording.vring('SET_VRING_ENABLE', 1, num);
-  }
-
-  it('starts, adds memory while it runs, stops, starts again and leaves', () => {
-    const recording = new Recording();
-    recording.send('SET_OWNER');
-    recording.ask('GET_FEATURES');
-    recording.tell('SET_PROTOCOL_FEATURES', recording.ask('GET_PROTOCOL_FEATURES')! & chosen);
-    recording.eventfd('SET_VRING_CALL', 0);
-    recording.eventfd('SET_VRING_CALL', 1);
-    recording.tell('SET_FEATURES', offeredFeatures & ~VIRTIO_NET_F_CTRL_VQ);
-    setStatus(recording, 0x0bn);
+  test('starts, adds memory while it runs, stops, starts again and leaves', async () => {
+    await peer.send('SET_OWNER');
+    await peer.ask('GET_FEATURES');
+    expect((await peer.ask('GET_PROTOCOL_FEATURES')) & chosen).toBe(chosen);
+    await peer.tell('SET_PROTOCOL_FEATURES', chosen);
+    for (const queue of [0, 1]) await peer.eventfd('SET_VRING_CALL', queue);
+    await peer.tell('SET_FEATURES', driverFeatures);
+    await setStatus(0x0bn);
     for (let round = 0; round < 2; round++) {
-      shareMemory(recording);
-      recording.startRing(0);
-      recording.startRing(1);
-      setEnabled(recording, 1);
-      setStatus(recording, 0x0fn);
-      setEnabled(recording, 0);
-      shareMemory(recording);
-      setEnabled(recording, 1);
-      expect(recording.backend.running.size).toBe(2);
-      setEnabled(recording, 0);
-      recording.vring('GET_VRING_BASE', 0, 0);
-      recording.vring('GET_VRING_BASE', 1, 0);
+      await shareMemory();
+      for (const queue of [0, 1]) await startRing(queue);
+      await setEnabled([0, 1], 1);
+      await setStatus(0x0fn);
+      await setEnabled([0, 1], 0);
+      await shareMemory();
+      await setEnabled([0, 1], 1);
+      for (const queue of [0, 1]) {
+        expect(peer.ring(queue)).toMatchObject({ state: 'started', enabled: true });
+      }
+      await setEnabled([0, 1], 0);
+      for (const queue of [0, 1]) expect(await peer.base(queue)).toBe(base);
     }
-    expect(recording.open, recording.sentence).toBe(true);
-    recording.session.end();
-    expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
-  });
-
-  it('chooses from what is offered', () => {
-    expect(chosen & ~offeredProtocolFeatures).toBe(0n);
+    peer.frontend.close();
+    expect(await peer.refusal()).toBe('frontend-left');
   });
 });

@@ -1,198 +1,209 @@
 /**
- * vhost-user features, REPLY_ACK, status and reset, clause by clause.
+ * vhost-user features, REPLY_ACK, status and reset, clause by clause, on a port of a real switch.
  */
 
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { native } from '../../src/native.ts';
+import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { u64Layout, vringStateLayout } from '../../src/vhost-user/message.ts';
-import { offeredFeatures, offeredProtocolFeatures, Recording } from '../vhost-user/recording.ts';
+import { Peer, usualFeatures } from './peer.ts';
 
-const { VHOST_USER_PROTOCOL_F_REPLY_ACK } = protocolFeatures;
+const { VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_NET_F_CTRL_VQ } = virtioFeatures;
+const withoutEventIdx = usualFeatures & ~VIRTIO_F_EVENT_IDX;
 const unknownRequest = 33;
 
-function running(): Recording {
-  const recording = new Recording().negotiate();
-  recording.memory();
-  recording.startRing(0);
-  recording.startRing(1);
-  return recording;
+let peer: Peer;
+
+beforeEach(() => {
+  peer = new Peer();
+});
+afterEach(() => peer.close());
+
+/** Two started rings. */
+async function running(): Promise<void> {
+  await peer.negotiate();
+  await peer.share();
+  for (const queue of [0, 1]) await peer.start(queue);
 }
 
 describe('vhost-user "Protocol features"', () => {
-  it('can be asked for and set before SET_FEATURES', () => {
-    const recording = new Recording();
-    expect(recording.ask('GET_FEATURES')).toBe(offeredFeatures);
-    expect(recording.ask('GET_PROTOCOL_FEATURES')).toBe(offeredProtocolFeatures);
-    recording.tell('SET_PROTOCOL_FEATURES', offeredProtocolFeatures);
-    expect(recording.ask('GET_MAX_MEM_SLOTS')).toBe(509n);
+  test('can be asked for and set before SET_FEATURES', async () => {
+    expect(await peer.ask('GET_FEATURES')).toBe(offer.virtio);
+    expect(await peer.ask('GET_PROTOCOL_FEATURES')).toBe(offer.protocol);
+    await peer.tell('SET_PROTOCOL_FEATURES', offer.protocol);
+    expect(await peer.ask('GET_MAX_MEM_SLOTS')).toBe(509n);
   });
 
-  it('"Multiple queue support": GET_QUEUE_NUM answers with queue pairs', () => {
-    expect(new Recording(4).ask('GET_QUEUE_NUM')).toBe(4n);
+  test('"Multiple queue support": GET_QUEUE_NUM answers with queue pairs', async () => {
+    expect(await peer.ask('GET_QUEUE_NUM')).toBe(BigInt(native().queuePairsMax));
   });
 });
 
 describe('vhost-user VHOST_USER_SET_FEATURES', () => {
-  it('tells which features were agreed, by name, and the header length they mean', () => {
-    const recording = new Recording();
-    const { VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX } = virtioFeatures;
-    recording.tell('SET_FEATURES', VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX);
-    expect(recording.events.at(0)?.type).toBe('ring-enabled');
-    expect(recording.events.at(-1)).toEqual({
-      type: 'features-agreed',
+  test('tells which features were agreed, by name, and the header length they mean', async () => {
+    await peer.tell('SET_FEATURES', VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX);
+    expect(await peer.network.event('features-agreed')).toMatchObject({
       features: VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX,
       names: ['VIRTIO_F_EVENT_IDX', 'VIRTIO_F_VERSION_1'],
       netHeaderBytes: 12,
     });
-    expect(recording.session.features).toBe(VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX);
   });
 
-  it('repeating the same choice while rings run changes nothing', () => {
-    const recording = running();
-    recording.tell('SET_FEATURES', offeredFeatures);
-    expect(recording.open).toBe(true);
-    expect(recording.backend.callsOf('setFeatures')).toEqual([[offeredFeatures]]);
+  test('repeating the same choice while rings run changes nothing', async () => {
+    await running();
+    await peer.tell('SET_FEATURES', usualFeatures);
+    await peer.settled();
+    expect(peer.ring(0)).toMatchObject({ state: 'started' });
+    expect(peer.network.eventsOf('features-agreed')).toHaveLength(1);
   });
 
-  it('changing a bit while a ring runs is refused, and the sentence names the bit', () => {
-    const recording = running();
-    recording.tell('SET_FEATURES', offeredFeatures & ~virtioFeatures.VIRTIO_F_EVENT_IDX);
-    expect(recording.refusal).toBe('WRONG_ORDER');
-    expect(recording.sentence).toBe(
-      'port web1: SET_FEATURES: changes VIRTIO_F_EVENT_IDX while queue 0 runs',
+  test('changing a bit while a ring runs is refused, and the sentence names the bit', async () => {
+    await running();
+    await peer.tell('SET_FEATURES', withoutEventIdx);
+    expect(await peer.refusal()).toBe(
+      'WRONG_ORDER port p0: SET_FEATURES: changes VIRTIO_F_EVENT_IDX while queue 0 runs',
     );
   });
 
-  it('changing a bit between stop and start is fine', () => {
-    const recording = running();
-    recording.vring('GET_VRING_BASE', 0, 0);
-    recording.vring('GET_VRING_BASE', 1, 0);
-    const fewer = offeredFeatures & ~virtioFeatures.VIRTIO_F_EVENT_IDX;
-    recording.tell('SET_FEATURES', fewer);
-    expect(recording.backend.callsOf('setFeatures').at(-1)).toEqual([fewer]);
+  test('changing a bit between stop and start is fine', async () => {
+    await running();
+    for (const queue of [0, 1]) await peer.base(queue);
+    await peer.tell('SET_FEATURES', withoutEventIdx);
+    await peer.settled();
+    expect(peer.status?.features).not.toContain('VIRTIO_F_EVENT_IDX');
   });
 
-  it('MQ and GUEST_ANNOUNCE pass without CTRL_VQ, which frontends keep to themselves', () => {
-    const recording = new Recording();
-    recording.tell('SET_FEATURES', offeredFeatures & ~virtioFeatures.VIRTIO_NET_F_CTRL_VQ);
-    expect(recording.open).toBe(true);
+  test('MQ and GUEST_ANNOUNCE pass without CTRL_VQ, which frontends keep to themselves', async () => {
+    await peer.tell('SET_FEATURES', usualFeatures & ~VIRTIO_NET_F_CTRL_VQ);
+    await peer.settled();
+    expect(peer.status?.features).toContain('VIRTIO_NET_F_MQ');
   });
 });
 
 describe('vhost-user VHOST_USER_PROTOCOL_F_REPLY_ACK', () => {
-  const request = { payload: vringStateLayout.encode({ index: 0, num: 256 }), needReply: true };
+  const payload = vringStateLayout.encode({ index: 0, num: 256 });
 
-  it('a request with NEED_REPLY is answered with zero for success', () => {
-    const reply = new Recording().negotiate().send('SET_VRING_NUM', request);
-    expect(reply).toEqual({ request: 8, flags: 0x5, payload: u64Layout.encode(0n) });
+  test('a request with NEED_REPLY is answered with zero for success', async () => {
+    await peer.negotiate();
+    const reply = await peer.send('SET_VRING_NUM', { payload, needReply: true });
+    expect(reply).toMatchObject({ request: 8, flags: 0x5, payload: u64Layout.encode(0n) });
   });
 
-  it('NEED_REPLY without the extension negotiated changes nothing', () => {
-    const recording = new Recording();
-    expect(recording.send('SET_VRING_NUM', request)).toBeUndefined();
-    expect(recording.open).toBe(true);
+  test('NEED_REPLY without the extension negotiated changes nothing', async () => {
+    const needReply = 1 << 3;
+    await peer.frontend.request(8, needReply, payload, [], false);
+    // Had there been an answer, it would be taken for the one to this.
+    expect(await peer.ask('GET_FEATURES')).toBe(offer.virtio);
   });
 
-  it('a request with a reply of its own gets just that', () => {
-    const recording = new Recording().negotiate();
-    recording.send('GET_FEATURES', { needReply: true });
-    expect(recording.replies.map(({ payload }) => u64Layout.decode(payload))).toEqual([
-      offeredFeatures,
-    ]);
+  test('a request with a reply of its own gets just that', async () => {
+    await peer.negotiate();
+    const reply = await peer.send('GET_FEATURES', { needReply: true });
+    expect(u64Layout.decode(reply!.payload)).toBe(offer.virtio);
+    expect(await peer.ask('GET_PROTOCOL_FEATURES')).toBe(offer.protocol);
   });
 
-  it('an unknown request whose sender waits is answered with failure, and the session goes on', () => {
-    const recording = new Recording().negotiate();
-    const payload = new Uint8Array(268);
-    const reply = recording.send(unknownRequest, {
-      payload,
-      fds: recording.fds(1),
-      needReply: true,
+  test('an unknown request whose sender waits is answered with failure, and the session goes on', async () => {
+    await peer.negotiate();
+    const unknown = { payload: new Uint8Array(268), fds: [peer.memory.fd] };
+    expect(await peer.acknowledged(unknownRequest, unknown)).toBe(1n);
+    expect(await peer.network.event('request-refused')).toMatchObject({
+      sentence: 'port p0: request 33: this backend does not serve it',
     });
-    expect(u64Layout.decode(reply!.payload)).toBe(1n);
-    expect(recording.open).toBe(true);
-    expect(recording.settled).toEqual([1]);
-    expect(recording.events.at(-1)).toEqual({
-      type: 'request-refused',
-      sentence: 'port web1: request 33: this backend does not serve it',
-    });
+    await peer.settled();
   });
 
-  it('an unknown request nobody waits for closes the session', () => {
-    const recording = new Recording().negotiate();
-    recording.send(unknownRequest, { fds: recording.fds(1) });
-    expect(recording.refusal).toBe('UNKNOWN_REQUEST');
-    expect(recording.settled).toEqual([1]);
-    const unnegotiated = new Recording();
-    unnegotiated.negotiate(
-      offeredFeatures,
-      offeredProtocolFeatures & ~VHOST_USER_PROTOCOL_F_REPLY_ACK,
-    );
-    unnegotiated.send(unknownRequest, { needReply: true });
-    expect(unnegotiated.refusal).toBe('UNKNOWN_REQUEST');
+  test.each([
+    ['nobody waits for', offer.protocol],
+    [
+      'somebody waits for without having agreed on answers',
+      offer.protocol &
+        ~protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK &
+        ~protocolFeatures.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS,
+    ],
+  ])('an unknown request that %s closes the session', async (_, protocol) => {
+    await peer.negotiate(usualFeatures, protocol);
+    await peer.send(unknownRequest, { fds: [peer.memory.fd] });
+    expect(await peer.refusal()).toMatch(/^UNKNOWN_REQUEST /);
   });
 });
 
 describe('virtio 1.2 §2.1 device status, as SET_STATUS and GET_STATUS carry it', () => {
-  it('reads back what was set', () => {
-    const recording = new Recording().negotiate();
-    recording.tell('SET_STATUS', 0x0fn);
-    expect(recording.ask('GET_STATUS')).toBe(0x0fn);
+  test('reads back what was set', async () => {
+    await peer.negotiate();
+    await peer.tell('SET_STATUS', 0x0fn);
+    expect(await peer.ask('GET_STATUS')).toBe(0x0fn);
   });
 
-  it('FEATURES_OK reads back clear while no features are agreed', () => {
-    const recording = new Recording();
-    recording.tell('SET_PROTOCOL_FEATURES', offeredProtocolFeatures);
-    recording.tell('SET_STATUS', 0x0bn);
-    expect(recording.ask('GET_STATUS')).toBe(0x03n);
+  test('FEATURES_OK reads back clear while no features are agreed', async () => {
+    await peer.tell('SET_PROTOCOL_FEATURES', offer.protocol);
+    await peer.tell('SET_STATUS', 0x0bn);
+    expect(await peer.ask('GET_STATUS')).toBe(0x03n);
   });
 });
 
 describe.each([
-  ['SET_STATUS 0', (recording: Recording) => recording.tell('SET_STATUS', 0n)],
-  ['VHOST_USER_RESET_DEVICE', (recording: Recording) => recording.send('RESET_DEVICE')],
+  ['SET_STATUS 0', () => peer.tell('SET_STATUS', 0n)],
+  ['VHOST_USER_RESET_DEVICE', () => peer.send('RESET_DEVICE')],
 ] as const)('%s', (_, reset) => {
-  function afterReset(): Recording {
-    const recording = running();
-    recording.eventfd('SET_VRING_CALL', 0);
-    recording.vring('SET_VRING_ENABLE', 0, 1);
-    recording.tell('SET_STATUS', 0x0fn);
-    reset(recording);
-    return recording;
-  }
-
-  it('stops and disables all rings', () => {
-    const recording = afterReset();
-    expect(recording.backend.running.size).toBe(0);
-    expect(recording.backend.callsOf('enableQueue').at(-1)).toEqual([0, false]);
+  test('stops all rings, and disables them', async () => {
+    await running();
+    await peer.vring('SET_VRING_ENABLE', 0, 1);
+    await reset();
+    await peer.settled();
+    expect(peer.status?.rings).toEqual([]);
+    await peer.tell('SET_FEATURES', usualFeatures);
+    await peer.start(0);
+    expect(peer.ring(0)).toMatchObject({ state: 'started', enabled: false });
   });
 
-  it('forgets features, status and the configuration of rings', () => {
-    const recording = afterReset();
-    expect(recording.session.features).toBeUndefined();
-    expect(recording.ask('GET_STATUS')).toBe(0n);
-    recording.tell('SET_FEATURES', offeredFeatures);
-    recording.eventfd('SET_VRING_KICK', 0);
-    expect(recording.refusal).toBe('WRONG_ORDER');
-    expect(recording.sentence).toContain('SET_VRING_NUM');
+  test('forgets features, status and the configuration of rings', async () => {
+    await running();
+    await peer.tell('SET_STATUS', 0x0fn);
+    await reset();
+    expect(await peer.ask('GET_STATUS')).toBe(0n);
+    expect(peer.status?.features).toBeUndefined();
+    await peer.tell('SET_FEATURES', usualFeatures);
+    await peer.eventfd('SET_VRING_KICK', 0);
+    expect(await peer.refusal()).toMatch(/^WRONG_ORDER .*SET_VRING_NUM/);
   });
 
-  it('keeps the base: QEMU 7.2 asks for it after it has reset the status', () => {
-    const recording = running();
-    recording.backend.nextAvail = 4711;
-    reset(recording);
-    expect(recording.vring('GET_VRING_BASE', 0, 0)).toBe(4711);
-    expect(recording.vring('GET_VRING_BASE', 1, 0)).toBe(4711);
+  test('keeps the base: QEMU 7.2 asks for it after it has reset the status', async () => {
+    await peer.negotiate();
+    await peer.share();
+    const ring = peer.splitRing();
+    ring.availIndex = 4711;
+    await peer.start(0, ring, 4711);
+    await reset();
+    expect(await peer.base(0)).toBe(4711);
   });
 
-  it('keeps memory, protocol features and call eventfds: the device starts again without them', () => {
-    const recording = afterReset();
-    const before = recording.backend.calls.length;
-    recording.tell('SET_FEATURES', offeredFeatures);
-    recording.startRing(0);
-    expect(recording.backend.running.has(0)).toBe(true);
-    const since = recording.backend.calls.slice(before).map(([method]) => method);
-    expect(since).toEqual(['setFeatures', 'startQueue']);
-    expect(recording.backend.callsOf('setCall').length).toBe(1);
+  test('keeps memory, and the device starts again without it being told', async () => {
+    await running();
+    await reset();
+    await peer.tell('SET_FEATURES', usualFeatures);
+    await peer.start(0);
+    expect(peer.ring(0)).toMatchObject({ state: 'started' });
+    expect(peer.status?.memory.regions).toBe(1);
+  });
+
+  test('keeps call eventfds: what is used afterwards rings them', async () => {
+    await running();
+    const callFd = await peer.eventfd('SET_VRING_CALL', 1);
+    await reset();
+    await peer.tell('SET_FEATURES', usualFeatures & ~VIRTIO_F_EVENT_IDX);
+    await peer.settled();
+    native().eventfdDrain(callFd);
+    const ring = peer.splitRing();
+    ring.writeDescriptor(0, {
+      ...{ address: peer.memory.guestAddress(peer.memory.allocate(100, 64)), lengthBytes: 100 },
+      ...{ flags: 0, next: 0 },
+    });
+    ring.setAvailEntry(0, 0);
+    ring.availIndex = 1;
+    await peer.start(1, ring, 0);
+    await expect.poll(() => ring.usedIndex).toBe(1);
+    await expect.poll(() => native().eventfdDrain(callFd)).toBeGreaterThan(0);
   });
 });

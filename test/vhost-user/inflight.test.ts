@@ -1,12 +1,12 @@
 /**
- * vhost-user "Inflight I/O tracking".
+ * vhost-user "Inflight I/O tracking": the file that is made, and what becomes of every fd.
  */
 
 import { describe, expect, it } from 'vitest';
 import { servable } from '../../src/vhost-user/features.ts';
 import { inflightBytes } from '../../src/vhost-user/inflight.ts';
 import { type InflightArea, inflightAreaLayout } from '../../src/vhost-user/message.ts';
-import { everything, Recording } from '../vhost-user/recording.ts';
+import { everything, Recording } from './recording.ts';
 
 const wanted = { sizeBytes: 0n, offsetBytes: 0n, queues: 2, queueSize: 256, wireBytes: 24 };
 /** 16 bytes of head and 16 for each descriptor, up to the next multiple of 64. */
