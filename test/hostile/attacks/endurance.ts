@@ -9,10 +9,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { native } from '../../../src/native.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
+import { VIRTQ_DESC_F_AVAIL } from '../../../src/testing/packed-ring.ts';
+import { writeDescriptorAt } from '../../../src/testing/split-ring.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
-import { vringFdLayout } from '../../../src/vhost-user/message.ts';
+import { u64Layout, vringFdLayout } from '../../../src/vhost-user/message.ts';
 import { ethernetFrame, macOf } from '../../support/ethernet.ts';
-import { type Format, featuresOf, formats, packet, RawQueue, transmitq } from '../raw-queue.ts';
+import {
+  type Format,
+  featuresOf,
+  formats,
+  packet,
+  RawQueue,
+  receiveq,
+  transmitq,
+} from '../raw-queue.ts';
 import { attackerNumber, fromAttacker, peerNumber, type Stage, toAttacker } from '../stage.ts';
 import type { Attack } from './attack.ts';
 
@@ -26,6 +36,8 @@ export const framesNeverTaken = 2000;
 export const addresses = 10_000;
 const connections = 100;
 const burstFrames = 100;
+/** More than a ring of the attacker takes up, from its descriptors on. */
+const ringBytes = 1024;
 const kicksPerBurst = 1000;
 
 function patientGuest(stage: Stage, format: Format, receiveBuffers: number): Promise<TestGuest> {
@@ -49,6 +61,72 @@ const neverTakesFrames: Ordeal = {
       await stage.goOn();
     }
     await stage.peer.flush();
+  },
+};
+
+const oneBuffer: Ordeal = {
+  class: 20,
+  name: 'a guest that takes one frame at a time',
+  async strike(stage, format) {
+    const guest = await patientGuest(stage, format, 1);
+    await stage.hear(guest);
+    for (let i = 0; i < 10; i++) {
+      await stage.peer.sendAll(Array.from({ length: burstFrames }, () => toAttacker()));
+      await stage.goOn();
+      await guest.receiveAll();
+    }
+    await stage.reach(guest);
+  },
+};
+
+const ringElsewhere: Ordeal = {
+  class: 20,
+  name: 'a ring that comes back after a reset, at another address',
+  async strike(stage, format) {
+    const guest = await patientGuest(stage, format, 8);
+    await stage.hear(guest);
+    const { frontend, memory } = guest;
+    const { size, addresses } = guest.transmitq.driver;
+    const first = addresses.desc;
+    for (const queue of [receiveq, transmitq]) await frontend.stopRing(queue);
+    if (frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_STATUS)) {
+      await frontend.tell('SET_STATUS', u64Layout, 0n);
+      await frontend.tell('SET_FEATURES', u64Layout, guest.features);
+    }
+    // Whoever still looks at the old place finds a ring that is broken in every way.
+    const old = Number(first - memory.userAddress(0));
+    memory.bytes.fill(0xff, old, old + ringBytes);
+    const place = memory.allocateWhole(ringBytes, 4096);
+    const moved = (at: bigint) => at - first + memory.userAddress(place);
+    const callFd = native().eventfdCreate();
+    const kickFd = native().eventfdCreate();
+    try {
+      await frontend.startRing(transmitq, {
+        size,
+        base: format === 'split' ? 0 : 0x8000_8000,
+        addresses: {
+          desc: moved(addresses.desc),
+          avail: moved(addresses.avail),
+          used: moved(addresses.used),
+        },
+        callFd,
+        kickFd,
+      });
+      await frontend.enableRing(transmitq, true);
+      const offsetOf = (at: bigint) => Number(at - first) + place;
+      const descriptor = offsetOf(addresses.desc);
+      const { address, lengthBytes } = new RawQueue(guest, transmitq).buffer(
+        packet(fromAttacker(7)),
+      );
+      writeDescriptorAt(memory, descriptor, { address, lengthBytes, flags: 0, next: 0 });
+      // Where a split ring has the index of its avail ring, a packed one has its flags.
+      if (format === 'split') memory.view.setUint16(offsetOf(addresses.avail) + 2, 1, true);
+      else memory.view.setUint16(descriptor + 14, VIRTQ_DESC_F_AVAIL, true);
+      native().eventfdSignal(kickFd);
+      await stage.arrives(fromAttacker(7));
+    } finally {
+      for (const fd of [callFd, kickFd]) native().closeFd(fd);
+    }
   },
 };
 
@@ -187,6 +265,8 @@ function fill(fd: number): void {
 
 export const ordeals = {
   neverTakesFrames,
+  oneBuffer,
+  ringElsewhere,
   kicksForNothing,
   eventIndexes,
   reconnectStorm,
