@@ -88,21 +88,20 @@ export async function runFuzzers(seconds, names = targets()) {
 async function runFuzzer(name, seconds) {
   const corpus = join(build, 'corpus', name);
   writeSeeds(name, corpus);
-  const { succeeded, output } = await runQuietly(...command(name), [
+  const [program, args] = command(name);
+  const { succeeded, output } = await runQuietly(program, [
+    ...args,
     ...[`-max_total_time=${seconds}`, `-max_len=${inputBytesMax}`, `-timeout=${inputSecondsMax}`],
     // From the same corpus a run goes the same way, for as long as its time lasts.
     ...['-seed=1', '-print_final_stats=1', `-artifact_prefix=${join(build, `${name}-`)}`, corpus],
   ]);
-  if (succeeded) {
-    const runs = /number_of_executed_units: (\d+)/.exec(output)?.[1];
-    const reached = output
-      .match(/\bcov: \d+/g)
-      ?.at(-1)
-      ?.slice(5);
-    console.log(`fuzzers: ${name}: ${runs} inputs, ${reached} branches reached, nothing found`);
-  } else {
+  const runs = /number_of_executed_units: (\d+)/.exec(output)?.[1];
+  if (!succeeded || runs === undefined) {
     console.log(whatWasFound(name, output));
+    return { name, succeeded: false };
   }
+  const reached = output.match(/cov: \d+/g)?.at(-1);
+  console.log(`fuzzers: ${name}: ${runs} inputs, ${reached}, nothing found`);
   return { name, succeeded };
 }
 
