@@ -2,7 +2,8 @@
  * How the TypeScript tests run: one file after the other, each in a process of its own.
  *
  * Many of them start virtual machines or busy programs, and a small machine has two cores; side by
- * side they would only measure each other.
+ * side they would only measure each other. Limits are for what hangs: a machine that is ten times slower,
+ * or busy with something else, does not come near them.
  */
 
 import { defineConfig } from 'vitest/config';
@@ -14,7 +15,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     pool: 'forks',
     fileParallelism: false,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });
