@@ -2,12 +2,15 @@
  * The switch with an addon that has a sanitizer built in, under the hostile suite and under chaos.
  *
  *   npm run sanitized        all of both, with each sanitizer in turn: some ten minutes
+ *   npm run memcheck         the addon's life under valgrind
  *
  * A sanitizer's runtime has to be in a process before anything else, so it is preloaded into a Node that
  * knows nothing of it: into that of the switch only under the hostile suite, since vitest does not bear
  * ThreadSanitizer; into chaos and its switch. A finding ends the process, which either takes for a failure.
  *
- * Not looked for here: leaks, as Node gives nothing back at its end. `npm run memcheck` does that.
+ * Sanitizers do not look for leaks here, since of all that Node still holds at its end they would report
+ * each; memcheck reports what nothing points to any more. It needs no suppressions: without compiled
+ * JavaScript, Node does nothing that it minds.
  */
 
 import { resolve } from 'node:path';
@@ -43,6 +46,15 @@ export async function sanitized() {
     failed += counts.failed;
   }
   return failed === 0 ? 0 : 1;
+}
+
+/** Returns valgrind's exit status: 1 for what it has found. */
+export async function memcheck() {
+  return runInForeground('valgrind', [
+    ...['--quiet', '--error-exitcode=1', '--leak-check=full', '--num-callers=25'],
+    ...['--show-leak-kinds=definite', '--errors-for-leak-kinds=definite'],
+    ...[process.execPath, '--jitless', 'native/sanitizers/lifecycle.mjs'],
+  ]);
 }
 
 /** A part that fits into every test run, with an addon that is built. Each program counts as one test. */

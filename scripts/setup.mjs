@@ -62,6 +62,10 @@ const tasks = {
     const { sanitized } = await import('./sanitized.mjs');
     return sanitized();
   },
+  memcheck: async () => {
+    const { memcheck } = await import('./sanitized.mjs');
+    return memcheck();
+  },
 };
 
 async function main([task, ...args]) {

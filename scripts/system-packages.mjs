@@ -11,7 +11,7 @@ import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
-const all = ['demo', 'test', 'bench', 'survivors', 'chaos', 'fuzz', 'sanitized'];
+const all = ['demo', 'test', 'bench', 'survivors', 'chaos', 'fuzz', 'sanitized', 'memcheck'];
 const guests = ['demo', 'test', 'chaos'];
 
 /** What runs other switches beside this one. */
@@ -21,6 +21,7 @@ const requirements = [
   { program: 'g++', package: 'g++', tasks: all },
   { program: 'make', package: 'make', tasks: all },
   { program: 'cmake', package: 'cmake', tasks: all },
+  { program: 'valgrind', package: 'valgrind', tasks: ['memcheck'] },
   // For node-gyp, which builds npm packages with native code.
   { program: 'python3', package: 'python3', tasks: all },
   // libFuzzer comes with clang, its runtime library does not.

@@ -1,7 +1,7 @@
 /**
- * Runs the native tests (CTest, once under AddressSanitizer and UndefinedBehaviorSanitizer and once
- * under ThreadSanitizer), a hostile and a chaotic network with each of them, every fuzzer for a moment and the TypeScript tests (vitest), and ends with one
- * line that adds them up: `N passed, N failed`.
+ * Runs the native tests (CTest) and hostile and chaotic networks, all of it once under AddressSanitizer
+ * with UndefinedBehaviorSanitizer and once under ThreadSanitizer, every fuzzer for a moment and the
+ * TypeScript tests (vitest), and ends with one line that adds them up: `N passed, N failed`.
  *
  * A run that finds no native test, and a file that fails before its first test, count as failures:
  * nothing passes by not being there.

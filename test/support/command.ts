@@ -2,7 +2,8 @@
  * The command `tsvswitch` as a process of its own, run from dist/ as its users run it.
  *
  * start() returns once it has said of every socket that it listens there. SWITCH_ENVIRONMENT, a JSON
- * object, adds to its environment (scripts/sanitized.mjs). Each process has a time limit, and a test that may fail in between calls killAll() afterwards, so that none outlives it.
+ * object, adds to its environment (scripts/sanitized.mjs). Each process has a time limit, and a test that
+ * may fail in between calls killAll() afterwards, so that none outlives it.
  */
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
@@ -10,7 +11,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 export const script = resolve('dist/cli/main.js');
-const limitMs = 60_000;
+const limitMs = 240_000;
 
 export interface Exit {
   readonly status: number | null;
@@ -23,7 +24,7 @@ export interface CommandOptions {
   /** Run as this user and group, which only root may ask for. */
   readonly uid?: number;
   readonly gid?: number;
-  /** In place of 60 s. */
+  /** In place of 240 s. */
   readonly limitMs?: number;
 }
 
