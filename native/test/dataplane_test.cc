@@ -249,6 +249,20 @@ FACT("a learned address is read back, flushed, and gone with its port; events sa
   CHECK(bridge.plane().ReadFdb(0).empty());
 }
 
+FACT("a port that is bound to a MAC address is announced by that one only, whatever its frontend asks for") {
+  RunningBridge bridge(1);
+  auto bound = bridge.Join(kModern);
+  auto other = bridge.Join(kModern);
+  bridge.plane().BindSources(bound->port, {.macs = {MacOf(bound->port)}, .networks = {}});
+  bridge.plane().Announce(bound->port, MacOf(other->port));
+  bridge.plane().Announce(bound->port, MacOf(bound->port));
+  CHECK_EQ(other->guest.Receive().size(), 1u);
+  CHECK_EQ(bridge.Count(*bound, 1, kDropsSpoofedMac), 1u);
+  const std::vector<FdbRecord> records = bridge.plane().ReadFdb(0);
+  CHECK_EQ(records.size(), 1u);
+  CHECK_EQ(records[0].mac, MacOf(bound->port));
+}
+
 FACT("a truncated memory file costs its own port, and is reported") {
   RunningBridge bridge(1);
   auto truncated = bridge.Join(kModern);

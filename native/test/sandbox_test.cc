@@ -113,10 +113,6 @@ void ExpectNothingOfOthers(Child& child) {
   child.ExpectDenied(Call(SYS_fork), "fork");
   constexpr long kX32 = 0x40000000;
   child.ExpectDenied(Call(kX32 | SYS_getpid), "a call of x32");
-  // As a program of 32 bits asks for getpid; the answer is -EPERM in place of a number.
-  long result = 20;
-  asm volatile("int $0x80" : "+a"(result) : : "memory");
-  child.Expect(result == -EPERM || result == -ENOSYS, "a call of i386");
 #endif
 }
 
@@ -142,6 +138,19 @@ FACT("a confined worker can neither reach other processes, files and networks, n
                  "reading the clock without the help of the C library");
   });
 }
+
+#ifdef __x86_64__
+FACT("calls as programs of 32 bits make them are denied, whatever their numbers") {
+  InChild([](Child& child) {
+    // A kernel without such programs raises this for the first instruction of the call.
+    signal(SIGSEGV, [](int) { _exit(0); });
+    child.Expect(ConfineWorker(), "the worker's filter is accepted");
+    long result = 20;  // getpid there, writev here
+    asm volatile("int $0x80" : "+a"(result) : : "memory");
+    child.Expect(result == -EPERM, "a call of i386");
+  });
+}
+#endif
 
 FACT("a worker's filter is the worker's: other threads of the process go on as before") {
   InChild([](Child& child) {
