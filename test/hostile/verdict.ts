@@ -63,10 +63,10 @@ export class Subject {
 
   /** Attacks it once. Throws if it cannot be started or served without an attack. */
   async judge(attack: Attack): Promise<Verdict> {
-    const up = await this.#start();
-    const verdict = await this.#judge(attack, up.stage);
-    if (verdict.kind === 'leaked') up.idle = up.stage.holdings();
-    else if (!isSurvival(verdict)) await this.stop();
+    const { stage } = await this.#start();
+    const verdict = await this.#judge(attack, stage);
+    // A leak spoils nothing: what is held now is what the next attack finds.
+    if (!isSurvival(verdict) && verdict.kind !== 'leaked') await this.stop();
     return verdict;
   }
 
@@ -81,12 +81,14 @@ export class Subject {
   async #start(): Promise<Up> {
     for (let attempt = 1; this.#up === undefined; attempt++) {
       const running = await this.target.start();
+      let stage: Stage | undefined;
       try {
-        const stage = new Stage(running, await connectMachines(running));
+        stage = new Stage(running, await connectMachines(running));
         await serve(stage);
         stage.dismiss();
         this.#up = { running, stage, idle: await settled(stage) };
       } catch (error) {
+        stage?.disperse();
         await running.stop();
         if (attempt === startsMax) throw error;
       }
