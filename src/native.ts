@@ -8,6 +8,7 @@
  */
 
 import { createRequire } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
 import { TsvswitchError } from './errors.ts';
 
 /** One memory region as the frontend described it; all four numbers are bytes. */
@@ -321,16 +322,23 @@ export interface UnixDgram {
 let loaded: Native | undefined;
 let loadedDgram: UnixDgram | undefined;
 
-/** unix-dgram, loaded at the first call, as it does not load in a worker thread. Throws NATIVE_UNAVAILABLE. */
+/** unix-dgram, loaded at the first call. Throws NATIVE_UNAVAILABLE, always in a worker thread. */
 export function unixDgram(): UnixDgram {
+  if (!isMainThread) {
+    // It loads there, if it is the first, and then takes the process along when the thread ends.
+    throw new TsvswitchError(
+      'NATIVE_UNAVAILABLE',
+      'the package unix-dgram works in a main thread only; add dgram ports to a switch of that thread',
+    );
+  }
   try {
     loadedDgram ??= createRequire(import.meta.url)('unix-dgram') as UnixDgram;
     return loadedDgram;
   } catch (cause) {
     throw new TsvswitchError(
       'NATIVE_UNAVAILABLE',
-      'the package unix-dgram cannot be loaded: it works in a main thread only, and `npm rebuild ' +
-        `unix-dgram\` compiles it anew (${(cause as Error).message})`,
+      'the package unix-dgram cannot be loaded; `npm rebuild unix-dgram` compiles it anew ' +
+        `(${(cause as Error).message})`,
       { cause },
     );
   }

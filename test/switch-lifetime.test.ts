@@ -99,3 +99,21 @@ test('worker threads have switches of their own, and one that is ended takes its
     mine.close();`);
   expect(output.split('\n')).toEqual(['1', '1', '1', '1', '1', '1']);
 });
+
+test('a port over datagrams belongs into the main thread, and says so elsewhere', async () => {
+  const output = await run(`
+    import { Worker } from 'node:worker_threads';
+    const source = \`
+      import { parentPort } from 'node:worker_threads';
+      import { Switch } from ${JSON.stringify(packageUrl)};
+      const vswitch = Switch.open();
+      try {
+        vswitch.addPort({ dgram: '/tmp/never-bound.sock', peer: '/tmp/nobody.sock' });
+      } catch (error) {
+        parentPort.postMessage(error.code);
+      }
+      vswitch.close();\`;
+    const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(source)));
+    worker.once('message', (code) => console.log(code));`);
+  expect(output).toBe('NATIVE_UNAVAILABLE');
+});
