@@ -5,7 +5,7 @@
  * `flush()` of a sender proves that all its frames were delivered and counted (test/support/network.ts).
  */
 
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { native } from '../../src/native.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { VIRTQ_DESC_F_WRITE } from '../../src/testing/split-ring.ts';
@@ -98,7 +98,7 @@ describe('virtio 1.2 §2.7.8.2 the used ring', () => {
     a.kick('transmitq');
     await b.receive();
     const { ring } = a.transmitq.driver;
-    await vi.waitFor(() => expect(ring.usedIndex).toBe(1));
+    await expect.poll(() => ring.usedIndex).toBe(1);
     expect(ring.usedElement(0).lengthBytes).toBe(0);
     expect(a.memory.bytes.includes(Buffer.from(frame))).toBe(true);
   });

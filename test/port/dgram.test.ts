@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Switch } from '../../src/index.ts';
 import { tinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
 import { type UnixDgramSocket, unixDgram } from '../../src/native.ts';
@@ -60,7 +60,7 @@ describe('a dgram port', () => {
       expect(await host.receive()).toEqual([Buffer.from(frame)]);
     }
     host.send(frameBetween(0, 1, 7));
-    await vi.waitFor(() => expect(received).toEqual([Buffer.from(frameBetween(0, 1, 7))]));
+    await expect.poll(() => received).toEqual([Buffer.from(frameBetween(0, 1, 7))]);
     expect(port).toMatchObject({ kind: 'dgram', name: 'switch', bridge: 'default' });
     expect(port.counters.fromGuest.frames).toBe(3);
     expect(port.counters.toGuest.frames).toBe(1);
@@ -72,14 +72,14 @@ describe('a dgram port', () => {
     const count = 2000;
     for (let i = 0; i < count; i++)
       host.send(ethernetFrame({ from: macOf(0), to: broadcast, number: i }));
-    await vi.waitFor(() => expect(received).toHaveLength(count), { timeout: 20_000 });
+    await expect.poll(() => received.length).toBe(count);
     expect(received.map(numberOf)).toEqual(Array.from({ length: count }, (_, i) => i));
   });
 
   test('counts what finds nobody, and what is no frame', async () => {
     const port = vswitch.addPort({ dgram: path('switch'), peer: path('machine') });
     host.send(frameBetween(0, 1));
-    await vi.waitFor(() => expect(port.counters.drops.notReady).toBe(1));
+    await expect.poll(() => port.counters.drops.notReady).toBe(1);
     const { socket } = bind('other');
     send(socket, new Uint8Array(13));
     send(socket, new Uint8Array(0));

@@ -265,6 +265,7 @@ describe('expect()', () => {
   test('says what came instead', async () => {
     const [a, b] = [await network.connect(0), await network.connect(1)];
     await a.send(request);
+    await expect.poll(() => b.pendingFrames).toBe(1);
     const expecting = b.expect(
       { arp: { operation: 'request', targetIp: '10.0.0.9' } },
       { within: 50 },
