@@ -3,7 +3,7 @@
 // Both drivers write anything into rings and memory, and the rings lie in the same memory as the buffers,
 // so that a delivered frame may land on a descriptor or on a used ring. So that frames get through the first
 // checks, the sender also offers packets as a stack makes them, with bytes changed. Formats, features, the
-// receiver's MTU and a dirty log are the input's choice.
+// receiver's MTU, a dirty log and a rule for the sender's sources are the input's choice.
 //
 // What must hold after every round: nothing of the sender's memory is written but its rings, and every frame
 // taken is counted once at the sender.
@@ -175,6 +175,11 @@ void Run(Input& input) {
   receiver.port().dirty_log = log;
   receiver.port().logging = input.Flag();
   receiver.queue().addresses.used_log = 0;
+  if (input.Flag()) {
+    SourceRule rule;
+    rule.networks.push_back({.ipv6 = input.Flag(), .prefix_bits = 1, .address = {}});
+    sender.port().sources = std::make_unique<Sources>(std::move(rule));
+  }
 
   while (!input.Done() && sender.queue().Served()) {
     switch (input.Below(8)) {
