@@ -284,6 +284,8 @@ export interface Native {
   confineProcess(): void;
 
   memfdCreate(name: string, sizeBytes: number): number;
+  /** Whether a file is of memfd_create, tmpfs or hugetlbfs. */
+  isMemoryFile(fd: number): boolean;
   eventfdCreate(): number;
   /** Adds one; false if the counter is full. */
   eventfdSignal(fd: number): boolean;

@@ -2,6 +2,7 @@
 // Also closeFd, because fds that arrive over a socket are plain numbers in JavaScript.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,6 +29,12 @@ Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
                       error);
   }
   return Napi::Number::New(info.Env(), fd);
+}
+
+// Of memfd_create, tmpfs or hugetlbfs: only their files have seals, and the kernel tells without asking any
+// file system.
+Napi::Value IsMemoryFile(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), fcntl(FdArgument(info, 0), F_GET_SEALS) >= 0);
 }
 
 Napi::Value EventfdCreate(const Napi::CallbackInfo& info) {
@@ -68,6 +75,7 @@ Napi::Value CloseFd(const Napi::CallbackInfo& info) {
 
 void ExportGuestFiles(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "memfdCreate", MemfdCreate);
+  ExportFunction(env, exports, "isMemoryFile", IsMemoryFile);
   ExportFunction(env, exports, "eventfdCreate", EventfdCreate);
   ExportFunction(env, exports, "eventfdSignal", EventfdSignal);
   ExportFunction(env, exports, "eventfdDrain", EventfdDrain);

@@ -29,6 +29,7 @@ import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
+import { isOfThisHost } from './memory-file.ts';
 import { offer } from './offer.ts';
 import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 import { isMappedPrivately } from './private-mapping.ts';
@@ -309,12 +310,14 @@ export class VhostUserPort implements Port {
     const inBand = this.#inBand;
     return {
       setMemory(regions) {
+        refuseForeign(regions);
         refusePrivate(pid, regions);
         hugePages.clear();
         for (const region of regions) hugePages.added(region);
         dataplane.setMemory(port, regions);
       },
       addMemoryRegion(region) {
+        refuseForeign([region]);
         refusePrivate(pid, [region]);
         hugePages.added(region);
         dataplane.addMemoryRegion(port, region);
@@ -340,7 +343,10 @@ export class VhostUserPort implements Port {
         dataplane.setCall(port, queue, fd);
       },
       setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
-      setLog: (log) => dataplane.setLog(port, log),
+      setLog(log) {
+        if (log !== undefined) refuseForeign([log]);
+        dataplane.setLog(port, log);
+      },
       setLogging: (enabled) => dataplane.setLogging(port, enabled),
       announce: (mac) => dataplane.announce(port, mac),
       createEventfd: () => inBand.createKickFd(),
@@ -382,6 +388,16 @@ function createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): nu
     throw error;
   }
   return fd;
+}
+
+/** Throws MEMORY_UNMAPPABLE, having closed the fds, if one of these files is not of this host. */
+function refuseForeign(files: readonly { readonly fd: number }[]): void {
+  if (files.every(({ fd }) => isOfThisHost(fd))) return;
+  for (const { fd } of files) native().closeFd(fd);
+  throw new TsvswitchError(
+    'MEMORY_UNMAPPABLE',
+    'its file lies neither in memory nor on a disk of this host, and could hold up the switch',
+  );
 }
 
 /** Throws MEMORY_UNMAPPABLE, having closed the fds, if process `pid` keeps a region to itself. */
