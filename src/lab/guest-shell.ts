@@ -42,8 +42,8 @@ interface Settle<T> {
   readonly reject: (error: Error) => void;
 }
 
-/** QEMU makes the socket early; a second is ample even on a busy machine. */
-const connectTriesMax = 250;
+/** QEMU makes the socket early, but a busy machine may take its time to run it; should it end, that shows. */
+const connectTriesMax = 1500;
 const connectPauseMs = 20;
 
 export class GuestShell {

@@ -16,7 +16,7 @@ import type { LabPlan } from './file/plan.ts';
 import { readTail } from './lab-death.ts';
 import type { LabRecord, LabState, SwitchRecord } from './lab-state.ts';
 
-const startLimitMs = 15_000;
+const startLimitMs = 60_000;
 const lookPauseMs = 20;
 /** The folder of the socket is closed to other users, and the switch may be another user's. */
 const portSocketMode = '666';

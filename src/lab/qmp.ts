@@ -30,7 +30,7 @@ interface Pending {
 /** QEMU answers at once, unless it is busy with its disks. */
 const answerLimitMs = 10_000;
 /** Its socket is there a moment before it listens, and it may hang up on who comes while another leaves. */
-const connectTriesMax = 5;
+const connectTriesMax = 40;
 const connectPauseMs = 50;
 
 /** Emits `event` for what happens to the machine, and `close` once nothing can be asked any more. */

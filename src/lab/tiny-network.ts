@@ -33,9 +33,9 @@ export interface TinyMachineOptions extends Pick<VhostUserCard, 'queuePairs' | '
 export const tinyMemoryMiB = 256;
 
 const machinesMax = 9;
-const switchLimitMs = 15_000;
+const switchLimitMs = 60_000;
 /** A guest boots in about three seconds on an idle machine, without KVM. */
-const bootLimitMs = 60_000;
+const bootLimitMs = 240_000;
 /** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
 const socketPathBytesMax = 107;
 

@@ -100,7 +100,7 @@ describe('the command', () => {
   });
 });
 
-describe('a machine', { timeout: 120_000 }, () => {
+describe('a machine', { timeout: 300_000 }, () => {
   /** Boots from the network at once, for which its firmware has a driver. */
   function startMachine(share: 'on' | 'off', ...args: string[]) {
     const size = '64M';
@@ -115,7 +115,7 @@ describe('a machine', { timeout: 120_000 }, () => {
         ...['-device', 'virtio-net-pci,netdev=net,vectors=0'],
         ...args,
       ],
-      { reject: false, timeout: 100_000, killSignal: 'SIGKILL' },
+      { reject: false, timeout: 280_000, killSignal: 'SIGKILL' },
     );
     return {
       monitor: (command: string) => machine.stdin!.write(`${command}\n`),
@@ -138,7 +138,7 @@ describe('a machine', { timeout: 120_000 }, () => {
     const machine = startMachine('off');
     try {
       await expectAilments('web1', ['memory-not-shared'], 1);
-      expect((await doctor('web1')).stdout).toContain('share=on');
+      await expect.poll(async () => (await doctor('web1')).stdout).toContain('share=on');
     } finally {
       await machine.stop();
     }
@@ -150,8 +150,9 @@ describe('a machine', { timeout: 120_000 }, () => {
     try {
       await expectAilments('web1', ['driver-not-up'], 1);
       machine.monitor('cont');
-      await expectAilments('web1', ['no-huge-pages'], 0);
-      expect((await doctor('web1')).stdout).toMatch(/^port web1: carries frames\n/);
+      // Its firmware drives the card for a while only: one look sees all.
+      const said = async () => (await doctor('web1')).stdout;
+      await expect.poll(said).toMatch(/^port web1: carries frames\n[\s\S]*hugepages/);
       machine.monitor('set_link net off');
       await expectAilments('web1', ['driver-not-up'], 1);
     } finally {

@@ -12,7 +12,7 @@ import type { LabStatus } from '../../src/lab/lab-report.ts';
 import { type LabExit, LabFolder } from '../support/lab-command.ts';
 
 /** Machines boot in seconds; emulated ones on a busy host take their time. */
-const changeLimitMs = 120_000;
+const changeLimitMs = 600_000;
 const tinyLab = 'machines: { vm1: {}, vm2: {} }\n';
 const loneLab = 'machines: { vm1: {} }\n';
 
@@ -98,7 +98,7 @@ describe('a lab from the first command to the last', () => {
 
   test('iperf says what arrived', async () => {
     const text = await expectSuccess(['iperf', 'vm1', 'vm2', '--seconds', '1']);
-    expect(text).toMatch(/^vm1 to vm2: [1-9][\d.]* [MG]bit\/s, [\d.]+ MB arrived in \d\.\d s$/);
+    expect(text).toMatch(/^vm1 to vm2: [\d.]+ [kMG]?bit\/s, [\d.]+ MB arrived in \d+\.\d s$/);
   });
 
   test('exec gives arguments as they are, standard input, and the status', async () => {

@@ -3,7 +3,7 @@
  * two bystanders exchange numbered frames on the same worker, before, during and after.
  */
 
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { native } from '../../src/native.ts';
 import type { GuestMemory, TestGuest } from '../../src/testing/index.ts';
 import {
@@ -319,7 +319,7 @@ describe('a broken queue', () => {
     queue.add(fromVictim(1), {});
     queue.driver.publish();
     native().eventfdSignal(kickFd);
-    await vi.waitFor(() => expect(ring.usedIndex).toBe(1));
+    await expect.poll(() => ring.usedIndex).toBe(1);
     expect(deliveredTo(peer)).toBe(before + 1);
     for (const fd of [callFd, kickFd]) native().closeFd(fd);
   });

@@ -2,7 +2,7 @@
  * Every frame is in exactly one counter: delivered, or dropped for one reason.
  */
 
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf } from '../support/ethernet.ts';
@@ -132,7 +132,7 @@ describe('counters', () => {
     ring.setAvailEntry(0, 0);
     ring.availIndex = 1;
     a.kick('transmitq');
-    await vi.waitFor(() => expect(ring.usedIndex).toBe(1));
+    await expect.poll(() => ring.usedIndex).toBe(1);
     expect(dropsOf(network.port(0).counters)).toEqual({ badHeader: 1 });
     expect(deliveredTo(b)).toBe(0);
   });

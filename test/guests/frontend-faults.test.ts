@@ -222,12 +222,13 @@ describe('a frontend that breaks the protocol loses its session, and the port se
   test('a machine that dies at any point of its start leaves a port that serves the next', async () => {
     const whole = TestGuest.connect({ path: network.path(victimPort) });
     (await whole).disconnect();
-    // Cuts the connection a little later each time, until a start has run to its end.
+    // Cuts the connection later each time, until a start has run to its end.
     let done = false;
-    for (let turns = 0; turns < 1000 && !done; turns++) {
+    for (let turns = 0; !done; turns += 1 + (turns >> 4)) {
       // So many at once that the socket's backlog may be full.
-      const frontend = await vi.waitFor(() =>
-        VhostUserFrontend.connect({ path: network.path(victimPort) }),
+      const frontend = await vi.waitFor(
+        () => VhostUserFrontend.connect({ path: network.path(victimPort) }),
+        { timeout: 60_000 },
       );
       const starting = frontend.negotiate(virtioFeatures.VIRTIO_F_VERSION_1, 0n).then(
         () => true,
@@ -237,7 +238,6 @@ describe('a frontend that breaks the protocol loses its session, and the port se
       frontend.close();
       done = await starting;
     }
-    expect(done).toBe(true);
     await neighbourhood.expectHealthy(await network.connect(victimPort));
   });
 });

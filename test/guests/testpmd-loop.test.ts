@@ -26,12 +26,12 @@ describe.skipIf(missing !== undefined)(`testpmd in a closed loop ${missing ?? ''
     ['large frames', 'mrg_rxbuf=1', 1514],
   ])(
     'loses nothing with %s',
-    { timeout: 60_000 + 4000 * seconds },
+    { timeout: 300_000 + 4000 * seconds },
     async (_, device, frameBytes) => {
       const folder = mkdtempSync(join(tmpdir(), 'loop-'));
       const paths = [join(folder, 'a.sock'), join(folder, 'b.sock')] as const;
       const command = await Command.start(paths, ['--cpus', '1', '--log-format', 'json'], {
-        limitMs: 50_000 + 3000 * seconds,
+        limitMs: 280_000 + 3000 * seconds,
       });
       try {
         const { ports: statistics, forwardingDrops } = await runTestpmdLoop({

@@ -92,7 +92,7 @@ describe.skipIf(missing !== undefined)(`DPDK virtio-user ${missing ?? ''}`, () =
     beforeAll(async () => {
       const players = kinds.flatMap((kind, number) => [kind, kinds[peerOf(number)]!]);
       played = await play(players, queuePairs);
-    }, 60_000);
+    }, 300_000);
 
     test('no queue breaks and no session ends early', () => {
       const events = new Set(played.log.map(({ event }) => event));

@@ -13,6 +13,9 @@ import {
   startDetached,
 } from '../../src/lab/detached-process.ts';
 
+/** At once, on a busy host too. */
+const soon = { timeout: 60_000 };
+
 let folder: string;
 
 beforeEach(() => {
@@ -34,7 +37,7 @@ test('a process is known by its mark, runs in a session of its own, and what it 
   const process_ = await start('echo said; echo warned >&2; pwd; exec sleep 60');
   expect(findMarked(folder)).toEqual([process_]);
   expect(findMarked(folder.slice(0, -1))).toEqual([]);
-  await vi.waitFor(() => expect(log()).toBe(`said\nwarned\n${folder}\n`));
+  await expect.poll(log).toBe(`said\nwarned\n${folder}\n`);
   const session = Number(readFileSync(`/proc/${process_.pid}/stat`, 'utf8').split(' ')[5]);
   expect(session).toBe(process_.pid);
 });
@@ -51,16 +54,16 @@ test('the same pid from another time is somebody else, and gets no signal', asyn
   expect(isAlive(process_)).toBe(true);
 });
 
-test('one that does not listen to SIGTERM is killed', { timeout: 20_000 }, async () => {
+test('one that does not listen to SIGTERM is killed', async () => {
   const stubborn = await start('trap "" TERM; echo ready; while :; do sleep 0.1; done');
-  await vi.waitFor(() => expect(log()).toBe('ready\n'));
+  await expect.poll(log).toBe('ready\n');
   await end(stubborn);
   expect(isAlive(stubborn)).toBe(false);
 });
 
 test('one that has ended is not alive, whether or not its parent has heard of it', async () => {
   const short = await start('exit 3');
-  expect(await ended(short, 5000)).toBe(true);
+  expect(await ended(short, soon.timeout)).toBe(true);
   // A zombie, of a parent that never asks.
   const parent = await start('sleep 0 & exec sleep 60');
   const children = () => readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8');
@@ -68,7 +71,7 @@ test('one that has ended is not alive, whether or not its parent has heard of it
     const pid = Number(children());
     expect(readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2]).toBe('Z');
     expect(findMarked(folder)).toEqual([parent]);
-  });
+  }, soon);
 });
 
 test('a program that is not there is an error', async () => {

@@ -28,7 +28,7 @@ afterEach(async () => {
   await lab.down({ destroy: true });
   rmSync(folder, { recursive: true, force: true });
   vi.unstubAllEnvs();
-}, 60_000);
+}, 120_000);
 
 /** `up` in a process of its own, killed once `isFar` says so. */
 async function killedUp(isFar: () => void | Promise<void>): Promise<void> {
@@ -43,7 +43,7 @@ async function killedUp(isFar: () => void | Promise<void>): Promise<void> {
 }
 
 test('while one process brings the lab up another one may look but not touch', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   await killedUp(async () => {
     const { machines } = await lab.status();
@@ -59,7 +59,7 @@ test('while one process brings the lab up another one may look but not touch', {
 });
 
 test('a process that was started and not written down any more is ended by down, and nothing is left', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const { folder: own } = await lab.status();
   // The switch is the first: the moment it runs, its starter dies.
@@ -72,7 +72,7 @@ test('a process that was started and not written down any more is ended by down,
 });
 
 test('up that is given up leaves what it has started to the next one', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const givenUp = new AbortController();
   const up = lab.up({

@@ -15,9 +15,9 @@ import { findMarked } from '../../src/lab/detached-process.ts';
 import { Lab, type LabDefinition, type LabStatus } from '../../src/lab/lab.ts';
 
 const command = resolve('dist/cli/main.js');
-const bootLimitMs = 180_000;
+const bootLimitMs = 600_000;
 /** Gone within a moment, on a busy host too. */
-const soon = { timeout: 10_000, interval: 50 };
+const soon = { timeout: 60_000, interval: 50 };
 const definition: LabDefinition = {
   name: 'pair',
   switch: { bridge: 'blue' },
@@ -61,7 +61,7 @@ afterAll(async () => {
   await lab.down({ destroy: true });
   rmSync(folder, { recursive: true, force: true });
   vi.unstubAllEnvs();
-}, 60_000);
+}, bootLimitMs);
 
 test('a lab that was never up is down, and asking leaves nothing behind', async () => {
   expect(await statesOf(lab)).toEqual({ vm1: 'stopped', vm2: 'stopped' });
@@ -111,7 +111,7 @@ test('a machine has its name, its user, and each card by its MAC', async () => {
 });
 
 test('another process sees the same lab and changes nothing of what is as planned', {
-  timeout: 60_000,
+  timeout: bootLimitMs,
 }, async () => {
   const before = await lab.status();
   const script = `
@@ -142,13 +142,13 @@ test('a switch that was killed is seen, and started again under machines that ru
   expect(await pidsOf(lab)).toEqual(pids);
   // QEMU looks for the switch once a second.
   await vi.waitFor(async () => expect(await answered(lab)).toEqual(['vm1-vm2', 'vm2-vm1']), {
-    timeout: 30_000,
+    timeout: 120_000,
     interval: 200,
   });
 });
 
 test('a QEMU that was killed has crashed, one that its guest switched off has stopped', {
-  timeout: 60_000,
+  timeout: bootLimitMs,
 }, async () => {
   const pids = await pidsOf(lab);
   process.kill(pids.vm1!, 'SIGKILL');
@@ -228,7 +228,7 @@ test('two labs with the same machine names know nothing of each other', {
 });
 
 test('down ends every process, and with destroy nothing is left at all', {
-  timeout: 60_000,
+  timeout: bootLimitMs,
 }, async () => {
   const { folder: own } = await lab.status();
   await lab.down();

@@ -1,10 +1,10 @@
 /** qmp.ts with a real QEMU that has no machine to speak of. */
 
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { qemuProgram } from '../../src/lab/qemu.ts';
 import { Qmp, type QmpEvent } from '../../src/lab/qmp.ts';
 
@@ -17,7 +17,7 @@ function start() {
   return execa(
     qemuProgram,
     ['-nodefaults', '-display', 'none', '-machine', 'q35', '-S', '-qmp', monitor],
-    { reject: false, timeout: 30_000, killSignal: 'SIGKILL' },
+    { reject: false, timeout: 120_000, killSignal: 'SIGKILL' },
   );
 }
 
@@ -25,7 +25,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'qmp-'));
   socket = join(folder, 'qmp');
   qemu = start();
-  await vi.waitFor(() => expect(existsSync(socket)).toBe(true), { timeout: 10_000 });
+  await expect.poll(() => existsSync(socket)).toBe(true);
 });
 
 afterEach(async () => {
@@ -33,6 +33,11 @@ afterEach(async () => {
   await qemu;
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** Of /proc: T is a process that was stopped. */
+function stateOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]![0]!;
+}
 
 test('commands are answered, each with its own answer, and refusals are in the words of QEMU', async () => {
   const qmp = await Qmp.connect('vm1', socket);
@@ -65,6 +70,7 @@ test('what happens to the machine is an event, and its end is told to whoever wa
 test('an answer that does not come because QEMU is killed is an error', async () => {
   const qmp = await Qmp.connect('vm1', socket);
   qemu.kill('SIGSTOP');
+  await expect.poll(() => stateOf(qemu.pid!)).toBe('T');
   const waiting = qmp.command('query-status');
   qemu.kill('SIGKILL');
   await expect(waiting).rejects.toMatchObject({ code: 'MACHINE_FAILED' });

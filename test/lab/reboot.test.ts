@@ -7,8 +7,8 @@ import { probeKvm } from '../../src/lab/kvm.ts';
 import { tinyGuest } from '../../src/lab/tiny-guest.ts';
 import { TinyNetwork, tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
 
-const bootLimitMs = 120_000;
-const commandLimitMs = 60_000;
+const bootLimitMs = 300_000;
+const commandLimitMs = 120_000;
 let network: TinyNetwork;
 
 beforeAll(async () => {
@@ -40,7 +40,7 @@ for (const [rebooting, pinging] of [
     /** Returns once that many pings were answered, or fails after a while. */
     const untilAnswered = (count: number) =>
       shell.check(
-        `timeout 40 sh -c 'until [ $(grep -c seq= ${log}) -ge ${count} ]; do sleep 0.2; done'`,
+        `timeout 100 sh -c 'until [ $(grep -c seq= ${log}) -ge ${count} ]; do sleep 0.2; done'`,
         commandLimitMs,
       );
     const seen = async () => answered(await shell.check(`cat ${log}`, commandLimitMs));
@@ -51,16 +51,16 @@ for (const [rebooting, pinging] of [
       commandLimitMs,
     );
     await untilAnswered(2);
+    const bootId = () => other.check('cat /proc/sys/kernel/random/boot_id', commandLimitMs);
+    const firstBoot = await bootId();
     await other.reboot(bootLimitMs);
+    expect(await bootId()).not.toBe(firstBoot);
     const before = await seen();
     // Replies that come only now, on the same ping.
     await untilAnswered(before.length + 5);
     await shell.check(`kill $(cat ${log}.pid)`, commandLimitMs);
 
     const all = await seen();
-    const gap = Math.max(...all.map((sequence, index) => sequence - (all[index - 1] ?? sequence)));
-    // Some were lost while the guest was away: it really was.
-    expect(gap).toBeGreaterThan(1);
     expect(all.length).toBeGreaterThanOrEqual(before.length + 5);
     expect(network.switch!.pid).toBe(pidOfSwitch);
     expect(network.switch!.messages('ring-broken')).toEqual([]);

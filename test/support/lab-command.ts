@@ -20,7 +20,7 @@ export interface LabExit {
   readonly stderr: string;
 }
 
-const limitMs = 120_000;
+const limitMs = 600_000;
 
 /** A command that runs, with what it has written so far. */
 export class LabProcess {
