@@ -15,6 +15,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -58,11 +59,9 @@ class FuzzedMemory {
   const std::shared_ptr<const GuestMemory>& memory() const { return memory_; }
   uint8_t* data(size_t region) const { return data_[region]; }
 
-  // Inputs write into the first bytes of regions only; what the device wrote elsewhere does not matter.
+  // So that an input finds nothing of an earlier one.
   void Wipe() {
-    for (size_t i = 0; i < kRegions.size(); ++i) {
-      std::memset(data_[i], 0, std::min<uint64_t>(kRegions[i].bytes, 0x1000));
-    }
+    for (size_t i = 0; i < kRegions.size(); ++i) std::memset(data_[i], 0, kRegions[i].bytes);
   }
 
   // Where the byte at a guest address is, and how many follow it there; none if it is nowhere.
@@ -87,13 +86,6 @@ class FuzzedMemory {
       const Span at = Find(address + i);
       if (at.bytes != 0) *at.data = from[i];
     }
-  }
-  bool Holds(const uint8_t* data, uint64_t bytes) const {
-    for (size_t i = 0; i < kRegions.size(); ++i) {
-      const auto offset = static_cast<uint64_t>(data - data_[i]);
-      if (offset < kRegions[i].bytes && bytes <= kRegions[i].bytes - offset) return true;
-    }
-    return false;
   }
 
  private:

@@ -12,8 +12,9 @@
 
 #pragma once
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "reference_walk.h"
