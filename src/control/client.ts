@@ -109,7 +109,12 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       const outgoing = request({ socketPath: this.path, method, path, agent });
       outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
-      outgoing.on('error', (cause) => reject(this.#unreachable(cause)));
+      outgoing.on('error', (cause: NodeJS.ErrnoException) => {
+        // The switch closed the connection, which had been idle, before it read this: on a new one it will.
+        const wasIdle = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(cause.code ?? '');
+        if (wasIdle) resolve(this.#exchange(method, path, body, agent));
+        else reject(this.#unreachable(cause));
+      });
       outgoing.once('response', resolve);
       outgoing.end(body === undefined ? undefined : JSON.stringify(body));
     });

@@ -46,3 +46,18 @@ test.for<[string, RequestListener, RegExp]>([
     message: expect.stringMatching(words),
   });
 });
+
+test('a connection that was closed while it was idle is made anew', async () => {
+  const path = join(folder, 'control');
+  const served = new WeakSet<object>();
+  server = createServer((request, response) => {
+    // As if its time were up at the very moment of the second request.
+    if (served.has(request.socket)) request.socket.destroy();
+    else response.end('{}');
+    served.add(request.socket);
+  }).listen(path);
+  await once(server, 'listening');
+  const client = await ControlClient.connect(path);
+  for (let i = 0; i < 3; i++) expect(await client.status()).toEqual({});
+  client.close();
+});
