@@ -35,6 +35,14 @@ export interface Tally {
   readonly holdings: Holdings;
 }
 
+/** What the switch holds at one moment. */
+export interface Sample {
+  readonly fds: number;
+  readonly threads: number;
+  readonly guestMappings: number;
+  readonly ownBytes: number;
+}
+
 /** What Node's heap may have grown by, which is given back when it likes. */
 const ownGrowthBytesMax = 64 << 20;
 
@@ -102,6 +110,26 @@ export class ChaosNetwork {
     await this.#life?.end('SIGTERM');
     this.#removeFolder();
     process.off('exit', this.#removeFolder);
+  }
+
+  get framesArrived(): number {
+    return this.#traffic.arrived;
+  }
+
+  async sample(): Promise<Sample> {
+    const { files, threads, guestMappings } = await this.#switch.holdings();
+    return { fds: files.length, threads, guestMappings, ownBytes: this.#switch.ownBytes };
+  }
+
+  /** Adds a port that nothing happens to, and returns its socket; to be removed before finish(). */
+  async addPort(name: string, bridge: string): Promise<string> {
+    const path = join(this.#folder, `${name}.sock`);
+    await this.#switch.control.addPort({ path, bridge });
+    return path;
+  }
+
+  async removePort(name: string): Promise<void> {
+    await this.#switch.control.removePort(name);
   }
 
   /** Changes links without telling the flows, and waits until they have gone on, or failed by it. */

@@ -35,7 +35,7 @@ const payloadBytes = 64;
 /** Between pings to a machine that does not answer yet. */
 const pauseMs = 200;
 /** A guest boots in seconds, and in many of them on a busy machine without KVM. */
-const bootLimitMs = 180_000;
+const bootLimitMs = 600_000;
 
 export class PingedMachine {
   readonly flow = new Flow('pings', windowFrames);

@@ -107,16 +107,6 @@ export class SwitchLife {
     return 1024 * Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]);
   }
 
-  /** CPU time of all its threads so far. */
-  get cpuSeconds(): number {
-    const stat = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8');
-    const [user, system] = stat
-      .slice(stat.lastIndexOf(')') + 2)
-      .split(' ')
-      .slice(11, 13);
-    return (Number(user) + Number(system)) / 100;
-  }
-
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     this.#isToEnd = true;
     this.control.close();

@@ -58,6 +58,12 @@ const tasks = {
     await buildChaos();
     return runInForeground(process.execPath, ['build/chaos/main.js', ...args]);
   },
+  soak: async (args) => {
+    const { buildChaos } = await import('./build.mjs');
+    const { runInForeground } = await import('./processes.mjs');
+    await buildChaos();
+    return runInForeground(process.execPath, ['build/chaos/soak.js', ...args]);
+  },
   sanitized: async () => {
     const { sanitized } = await import('./sanitized.mjs');
     return sanitized();

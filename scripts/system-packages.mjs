@@ -11,7 +11,17 @@ import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
-const all = ['demo', 'test', 'bench', 'survivors', 'chaos', 'fuzz', 'sanitized', 'memcheck'];
+const all = [
+  'demo',
+  'test',
+  'bench',
+  'survivors',
+  'chaos',
+  'fuzz',
+  'sanitized',
+  'memcheck',
+  'soak',
+];
 const guests = ['demo', 'test', 'chaos'];
 
 /** What runs other switches beside this one. */
