@@ -11,9 +11,11 @@ export type { ListenOptions } from './fd-socket.ts';
 export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
 export type { Link, NetworkChange, PortName } from './impairment/network-change.ts';
 export type { Schedule, ScheduleStep } from './impairment/schedule.ts';
+export type { Peer } from './port/allow.ts';
 export type { DgramPort, DgramSocket } from './port/dgram.ts';
 export type { HostPort, HostWaitOptions } from './port/host.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
+export type { SourceOptions } from './port/sources.ts';
 export type {
   FrontendStatus,
   MemoryStatus,

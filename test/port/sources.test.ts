@@ -4,8 +4,7 @@
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type PortOptions, Switch } from '../../src/index.ts';
-import type { SourceOptions } from '../../src/port/sources.ts';
+import { type PortOptions, type SourceOptions, Switch } from '../../src/index.ts';
 import { arp, describe as wordsOf } from '../../src/testing/index.ts';
 import { ethernetFrame, frameBetween, macOf } from '../support/ethernet.ts';
 import { dropsOf, SwitchNetwork } from '../support/network.ts';
