@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util';
 import { runInForeground, runOrExplain, runQuietly, SetupError, say } from './processes.mjs';
 
 const build = resolve('build', 'fuzz');
-/** Longer inputs find nothing that shorter ones do not, more slowly. */
+/** Room for a hundred operations. */
 const inputBytesMax = 1024;
 const secondsDefault = 60;
 /** An input that takes longer is a finding. */
