@@ -12,7 +12,8 @@
  * eventfds keep the event loop alive.
  *
  * It has no config space and no control queue: features that need one are negotiated if asked for, and
- * enablePairs() does what a driver would do through MQ's.
+ * enablePairs() does what a driver would do through MQ's. It keeps no inflight region: on reconnecting it
+ * goes on behind the last buffer that was used, which is all that a network device needs.
  */
 
 import { TsvswitchError } from '../errors.ts';
