@@ -15,7 +15,7 @@ const server = { mac: '52:54:00:00:00:01', ip: '192.168.7.1' };
 /** What udhcpc calls when it was given an address. */
 const script = '#!/bin/sh\n[ "$1" = bound ] && ip addr add "$ip/$mask" dev "$interface"\n';
 
-test('a machine is given its address', { timeout: 120_000 }, async ({ vswitch, guest, lab }) => {
+test('a machine is given its address', { timeout: 300_000 }, async ({ vswitch, guest, lab }) => {
   const leases = new Map([[client.mac, client.ip]]);
   const port = vswitch.addPort({ host: 'dhcp' });
   const serving = serveDhcp(port, { ...server, leases });

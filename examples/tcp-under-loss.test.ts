@@ -9,7 +9,7 @@ import { test } from 'tsvswitch/testing/vitest';
 import { expect } from 'vitest';
 
 test('a file arrives whole though one frame in twenty is lost', {
-  timeout: 180_000,
+  timeout: 300_000,
 }, async ({ vswitch, lab }) => {
   const machines = await lab({
     server: { addresses: ['192.168.0.1/24'] },
