@@ -60,7 +60,7 @@ export interface LoopResult {
   readonly receivedByQueue: readonly (readonly number[])[];
   /** Frames that each port has flooded to all others beforehand; not in the statistics. */
   readonly introductions: number;
-  /** What forwarding itself dropped because a transmitq was full. */
+  /** What forwarding itself dropped because a transmitq stayed full. */
   readonly forwardingDrops: number;
 }
 
@@ -177,7 +177,9 @@ export async function runTestpmdLoop(options: LoopOptions): Promise<LoopResult> 
     await prompt.answer();
     await prompt.tell(`set txpkts ${options.frameBytes}`);
     const introductions = options.paths.length > 2 ? await introduce(prompt, options) : 0;
-    await prompt.tell('set fwd mac');
+    // A switch that is held up leaves transmitqs full for a while; they are waited for, up to a second.
+    await prompt.tell('set fwd mac retry');
+    await prompt.tell('set burst tx delay 100 retry 10000');
     for (const port of options.paths.keys()) {
       await prompt.tell(`set eth-peer ${port} ${macOf(port ^ 1)}`);
     }
