@@ -8,9 +8,9 @@ namespace {
 
 // A batch of each of some queues: what is due must not keep a worker from its transmitqs.
 constexpr uint32_t kReleasedPerRoundMax = 4 * kBatchFramesMax;
-// A frame that is judged, held and released costs up to four times what another one does: so many of them
+// A frame that is judged, held and released costs up to eight times what another one does: so many of them
 // at a time, and transmitqs without impaired links are visited as often as if there were none.
-constexpr uint32_t kLinkBatchFrames = kBatchFramesMax / 4;
+constexpr uint32_t kLinkBatchFrames = kBatchFramesMax / 8;
 
 }  // namespace
 
