@@ -34,8 +34,8 @@ namespace tsvswitch::bench {
 
 namespace {
 
-// Longer than a round that empties full queues; with taps, whose bridge works inside the client's system calls, no
-// stretch of time is only the client's.
+// Longer than a round that empties full queues; with taps, whose bridge works inside the client's system
+// calls, no stretch of time is only the client's.
 constexpr double kOwnStallS = 100e-6;
 
 void Run(const Options& options, MemoryKind memory, const Clock& clock, const Ports& ports) {
