@@ -43,7 +43,7 @@ export async function sanitized() {
     // Sanitizers keep what was freed: memory does not stay flat.
     const hostile = ['test/hostile', '--exclude', 'test/hostile/cycles.test.ts'];
     const counts = await runSanitized(preset, hostile, ['--seconds', '60']);
-    failed += counts.failed;
+    failed += counts.failed.length;
   }
   return failed === 0 ? 0 : 1;
 }
@@ -78,8 +78,10 @@ async function runSanitized(preset, hostileTests, chaosArguments) {
     ['build/chaos/main.js', ...seed, ...chaosArguments],
     environment,
   );
-  const failed = [hostile, chaos].filter((status) => status !== 0).length;
-  return { passed: 2 - failed, failed, skipped: 0 };
+  const failed = Object.entries({ hostile, chaos })
+    .filter(([, status]) => status !== 0)
+    .map(([name]) => `${preset}: ${name}`);
+  return { passed: 2 - failed.length, failed, skipped: 0 };
 }
 
 /** What puts the sanitizer into a process of Node. Throws SetupError if its runtime is not there. */

@@ -1,7 +1,8 @@
 /**
  * Runs the native tests (CTest) and hostile and chaotic networks, all of it once under AddressSanitizer
  * with UndefinedBehaviorSanitizer and once under ThreadSanitizer, every fuzzer for a moment and the
- * TypeScript tests (vitest), and ends with one line that adds them up: `N passed, N failed`.
+ * TypeScript tests (vitest), and ends with the name of each that failed and one line that adds them up:
+ * `N passed, N failed`.
  *
  * A run that finds no native test, and a file that fails before its first test, count as failures:
  * nothing passes by not being there.
@@ -31,10 +32,11 @@ export async function runTests(args) {
   results.push(await orFailure(fuzzALittle));
   results.push(await runVitest(args));
   const sum = (count) => results.reduce((total, result) => total + result[count], 0);
-  const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
-  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
-  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
-  return total.failed === 0 ? 0 : 1;
+  const failed = results.flatMap((result) => result.failed);
+  for (const name of failed) console.log(`failed: ${name}`);
+  const skipped = sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : '';
+  console.log(`${sum('passed')} passed, ${failed.length} failed${skipped}`);
+  return failed.length === 0 ? 0 : 1;
 }
 
 /** Tests that do not compile fail; the others are worth running nevertheless. */
@@ -44,7 +46,7 @@ async function orFailure(run) {
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.log(error.message);
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { passed: 0, failed: [error.message.split('\n').at(-1)], skipped: 0 };
   }
 }
 
@@ -60,23 +62,23 @@ async function runNativeTests(preset) {
     ...['--test-dir', build, '--output-on-failure', '--output-junit', report],
   ]);
   if (!succeeded) console.log(output);
-  const [tests = 0, failed = 0, skipped = 0] = ['tests', 'failures', 'skipped'].map((name) =>
-    Number(new RegExp(`<testsuite[^>]*\\s${name}="(\\d+)"`).exec(textOf(report))?.[1] ?? 0),
-  );
-  if (tests === 0) console.log(`no native test was run under ${preset}`);
-  return {
-    passed: tests - failed - skipped,
-    failed: succeeded && tests > 0 ? failed : Math.max(failed, 1),
-    skipped,
-  };
+  const tests = textOf(report).matchAll(/<testcase name="([^"]+)"[^>]*\sstatus="(\w+)"/g);
+  const outcomes = Array.from(tests, ([, name, status]) => ({ name, status }));
+  const failed = outcomes
+    .filter(({ status }) => status === 'fail')
+    .map(({ name }) => `${preset}: ${name}`);
+  const passed = outcomes.filter(({ status }) => status === 'run').length;
+  // Nothing passes by not being there.
+  if (failed.length === 0 && (!succeeded || passed === 0)) failed.push(`${preset}: ctest`);
+  return { passed, failed, skipped: outcomes.length - passed - failed.length };
 }
 
 /** Each target counts as one test. */
 async function fuzzALittle() {
   await buildFuzzers();
   const results = await runFuzzers(secondsPerFuzzer);
-  const passed = results.filter(({ succeeded }) => succeeded).length;
-  return { passed, failed: results.length - passed, skipped: 0 };
+  const failed = results.filter(({ succeeded }) => !succeeded).map(({ name }) => `fuzzer ${name}`);
+  return { passed: results.length - failed.length, failed, skipped: 0 };
 }
 
 /**
@@ -104,7 +106,7 @@ function countsOf(files) {
   const sum = (count) => files.reduce((total, file) => total + count(file), 0);
   return {
     passed: sum(({ passed }) => passed),
-    failed: sum(({ failed }) => failed.length),
+    failed: files.flatMap(({ file, failed }) => failed.map((name) => `${file}: ${name}`)),
     skipped: sum(({ skipped }) => skipped),
   };
 }

@@ -72,6 +72,8 @@ function freeHugePages(): number {
 /** A prompt to write commands to; the answer is everything up to the next prompt. */
 class Prompt {
   #output = '';
+  /** Apart from the output, or they would stand in the middle of a prompt. */
+  #errors = '';
   #onOutput: () => void = () => {};
   readonly #process: ReturnType<typeof spawn>;
   readonly exited: Promise<void>;
@@ -82,12 +84,13 @@ class Prompt {
     const command = ['-oL', program, ...args];
     this.#process = spawn('stdbuf', command, { stdio: ['pipe', 'pipe', 'pipe'] });
     const limit = setTimeout(() => this.#process.kill('SIGKILL'), limitMs);
-    for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.#output += text;
-        this.#onOutput();
-      });
-    }
+    this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#output += text;
+      this.#onOutput();
+    });
+    this.#process.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#errors += text;
+    });
     this.exited = new Promise((resolve, reject) => {
       this.#process.once('error', reject);
       this.#process.once('close', () => {
@@ -103,7 +106,7 @@ class Prompt {
   async answer(): Promise<string> {
     const prompt = 'testpmd> ';
     while (!this.#output.includes(prompt)) {
-      if (this.#ended) throw new Error(`testpmd ended:\n${this.#output}`);
+      if (this.#ended) throw new Error(`testpmd ended:\n${this.#output}${this.#errors}`);
       await new Promise<void>((resolve) => {
         this.#onOutput = resolve;
       });
