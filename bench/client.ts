@@ -37,6 +37,7 @@ export interface Traffic {
   readonly touch?: Touch;
   readonly ring?: Ring;
   readonly queueSize?: number;
+  readonly transmitQueueSize?: number;
   /** Frames of a flow that are under way at most. */
   readonly window?: number;
 }
@@ -183,12 +184,16 @@ function command(to: Attachment, args: readonly string[]): [program: string, arg
   return [program, [...enter, floodProgram, ...args, ...taps]];
 }
 
-function trafficArguments({ frame, touch, ring, queueSize, window }: Traffic): string[] {
+function trafficArguments(traffic: Traffic): string[] {
+  const { frame, touch, ring, queueSize, transmitQueueSize, window } = traffic;
   return [
     ...(typeof frame === 'number' ? ['--frame', String(frame)] : [`--${frame}`]),
     ...(touch === undefined ? [] : ['--touch', touch]),
     ...(ring === undefined ? [] : ['--ring', ring]),
     ...(queueSize === undefined ? [] : ['--queue-size', String(queueSize)]),
+    ...(transmitQueueSize === undefined
+      ? []
+      : ['--transmit-queue-size', String(transmitQueueSize)]),
     ...(window === undefined ? [] : ['--window', String(window)]),
   ];
 }

@@ -52,6 +52,8 @@ const sizes = [64, 128, 256, 512, 1024, 1500, 9000, 'imix'] as const;
 export const fullPlan: Plan = {
   drivers: [tsvswitch, testpmd, ovs, vpp, vppWithGso, linuxBridge],
   trials: [
+    // Next to each other, since they are held against each other.
+    floodTrial({ frame: 64, touch: 'headers', checks: 'none' }),
     ...sizes.map((frame) => sizeTrial(frame, 'headers')),
     ...sizes.map((frame) => sizeTrial(frame, 'bytes')),
     ...[4, 8, 16].map(portsTrial),

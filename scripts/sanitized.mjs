@@ -6,7 +6,8 @@
  *
  * A sanitizer's runtime has to be in a process before anything else, so it is preloaded into a Node that
  * knows nothing of it: into that of the switch only under the hostile suite, since vitest does not bear
- * ThreadSanitizer; into chaos and its switch. A finding ends the process, which either takes for a failure.
+ * ThreadSanitizer; into chaos and its switch. A finding ends the process, which either takes for a failure;
+ * what they said is shown then.
  *
  * Sanitizers do not look for leaks here, since of all that Node still holds at its end they would report
  * each; memcheck reports what nothing points to any more. It needs no suppressions: without compiled
@@ -15,7 +16,14 @@
 
 import { resolve } from 'node:path';
 import { buildChaos } from './build.mjs';
-import { outputOf, runInForeground, runOrExplain, SetupError, say } from './processes.mjs';
+import {
+  outputOf,
+  runInForeground,
+  runOrExplain,
+  runQuietly,
+  SetupError,
+  say,
+} from './processes.mjs';
 
 /** By preset of native/CMakePresets.json. */
 const sanitizers = {
@@ -42,8 +50,8 @@ export async function sanitized() {
     await runOrExplain('cmake', ['--build', resolve('build', preset), '--target', 'tsvswitch']);
     // Sanitizers keep what was freed: memory does not stay flat.
     const hostile = ['test/hostile', '--exclude', 'test/hostile/cycles.test.ts'];
-    const counts = await runSanitized(preset, hostile, ['--seconds', '60']);
-    failed += counts.failed.length;
+    const outcomes = await runSanitized(preset, hostile, ['--seconds', '60']);
+    failed += outcomes.filter(({ succeeded }) => !succeeded).length;
   }
   return failed === 0 ? 0 : 1;
 }
@@ -57,7 +65,7 @@ export async function memcheck() {
   ]);
 }
 
-/** A part that fits into every test run, with an addon that is built. Each program counts as one test. */
+/** A part that fits into every test run, with an addon that is built: what became of each program. */
 export async function runSanitizedPart(preset) {
   return runSanitized(preset, ['test/hostile/broken-rings.test.ts'], ['--events', '0-29']);
 }
@@ -65,23 +73,30 @@ export async function runSanitizedPart(preset) {
 async function runSanitized(preset, hostileTests, chaosArguments) {
   await buildChaos();
   const environment = environmentOf(preset);
-  say(`hostile guests, ${preset} ...`);
-  const hostile = await runInForeground(
-    process.execPath,
+  const hostile = await runShown(
+    `${preset}: hostile guests`,
     ['node_modules/vitest/vitest.mjs', 'run', ...hostileTests],
     { SWITCH_ENVIRONMENT: JSON.stringify(environment) },
   );
-  say(`chaos, ${preset} ...`);
   const seed = ['--seed', String(chaosSeed), '--without-machine'];
-  const chaos = await runInForeground(
-    process.execPath,
+  const chaos = await runShown(
+    `${preset}: chaos`,
     ['build/chaos/main.js', ...seed, ...chaosArguments],
     environment,
   );
-  const failed = Object.entries({ hostile, chaos })
-    .filter(([, status]) => status !== 0)
-    .map(([name]) => `${preset}: ${name}`);
-  return { passed: 2 - failed.length, failed, skipped: 0 };
+  return [hostile, chaos];
+}
+
+async function runShown(name, args, environment) {
+  say(`${name} ...`);
+  const { succeeded, output } = await runQuietly(process.execPath, args, environment);
+  if (!succeeded) console.log(output);
+  return { name, succeeded, output };
+}
+
+/** Whether a program that failed was ended by a sanitizer. */
+export function hasFinding(output) {
+  return /(Address|Thread|UndefinedBehavior)Sanitizer|runtime error:/.test(output);
 }
 
 /** What puts the sanitizer into a process of Node. Throws SetupError if its runtime is not there. */

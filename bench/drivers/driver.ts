@@ -24,7 +24,9 @@ export type Need =
   /** TCP frames of 64 KiB from guest to guest, uncut. */
   | 'segmentation'
   /** A second worker, on the client's CPU. */
-  | 'second worker';
+  | 'second worker'
+  /** A build that trusts its guests. */
+  | 'no checks';
 
 export interface StartOptions {
   /** Where the switch finds its sockets' places and may write; empty, and removed afterwards. */

@@ -31,6 +31,7 @@ export const linuxBridge: Driver = {
     sockets: 'tap devices only',
     packed: 'tap devices only',
     'second worker': 'tap devices only',
+    'no checks': 'tap devices only',
   },
 
   unavailable: () => {

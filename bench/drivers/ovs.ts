@@ -52,6 +52,7 @@ export const ovs: Driver = {
     // Even with userspace-tso-enable: for ports of this type it is switched off again.
     segmentation: 'dpdkvhostuser ports offer none',
     'second worker': 'measured with one worker only',
+    'no checks': 'not built here',
   },
 
   unavailable: () => {

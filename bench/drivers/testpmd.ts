@@ -15,7 +15,7 @@ export const testpmd: Driver = {
   name: 'testpmd io',
   // Debian's RTE_MAX_ETHPORTS.
   portsMax: 32,
-  lacks: { 'second worker': 'measured with one worker only' },
+  lacks: { 'second worker': 'measured with one worker only', 'no checks': 'not built here' },
 
   unavailable: () =>
     findProgram(program) === undefined ? `${program} not found` : missingHugePages(),

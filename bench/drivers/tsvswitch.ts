@@ -7,6 +7,7 @@ import { type Driver, launch, listening } from './driver.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const command = join(root, 'dist/cli/main.js');
+const uncheckedAddon = join(root, 'build/bench-native/Release/tsvswitch.node');
 
 export const tsvswitch: Driver = {
   name: 'tsvswitch',
@@ -20,6 +21,7 @@ export const tsvswitch: Driver = {
 
   start: ({ folder, sockets, mainCpu, workerCpu, needs }) => {
     const cpus = needs.includes('second worker') ? [workerCpu, mainCpu] : [workerCpu];
+    const env = needs.includes('no checks') ? { TSVSWITCH_ADDON: uncheckedAddon } : {};
     return launch(async (children) => {
       const child = children.start(
         process.execPath,
@@ -28,7 +30,7 @@ export const tsvswitch: Driver = {
           ...sockets.flatMap((socket) => ['--socket', socket]),
           ...['--workers', String(cpus.length), '--cpus', cpus.join(), '--log-level', 'error'],
         ],
-        { logFile: join(folder, 'tsvswitch.log') },
+        { logFile: join(folder, 'tsvswitch.log'), env },
       );
       return listening(child, sockets);
     });

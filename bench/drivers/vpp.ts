@@ -48,6 +48,7 @@ function vppDriver(name: string, interfaceOptions: readonly string[]): Driver {
     name,
     lacks: {
       'second worker': 'measured with one worker only',
+      'no checks': 'not built here',
       ...(interfaceOptions.includes('gso') ? {} : { segmentation: 'off as installed' }),
     },
 

@@ -10,6 +10,7 @@ export interface FloodShape {
   readonly ports?: number;
   readonly ring?: Ring;
   readonly workers?: 1 | 2;
+  readonly checks?: 'none';
   readonly charts?: readonly ChartPlace[];
 }
 
@@ -21,18 +22,20 @@ function sizeName(frame: FloodShape['frame']): string {
 }
 
 export function floodTrial(shape: FloodShape): Trial {
-  const { frame, touch, ports = 2, ring, workers, charts = [] } = shape;
+  const { frame, touch, ports = 2, ring, workers, checks, charts = [] } = shape;
   const name = [
     `flood ${sizeName(frame)}`,
     `client touches ${touch}`,
     ...(ports === 2 ? [] : [`${ports} ports`]),
     ...(ring === undefined ? [] : [`${ring} rings`]),
     ...(workers === undefined ? [] : [`${workers} worker${workers === 1 ? '' : 's'}`]),
+    ...(checks === undefined ? [] : ['without checks']),
   ].join(', ');
   const needs: Need[] = [
     ...(frame !== 'imix' && frame > ordinaryFrameBytesMax ? (['jumbo'] as const) : []),
     ...(ring === 'packed' ? (['packed'] as const) : []),
     ...(workers === 2 ? (['second worker'] as const) : []),
+    ...(checks === 'none' ? (['no checks'] as const) : []),
   ];
   return {
     name,

@@ -10,7 +10,8 @@ import { flood, offerLoad, type Traffic } from '../client.ts';
 import { latencyMeasures, latencyValues } from './latency.ts';
 import type { Sample, Trial, TrialContext } from './trial.ts';
 
-const traffic: Traffic = { frame: 64 };
+/** A receiveq has room for all that gathers in a transmitq while a switch does not run for a moment. */
+const traffic: Traffic = { frame: 64, transmitQueueSize: 256 };
 const floodS = 0.5;
 
 async function ownRateMpps({ subject, warmupS, memory }: TrialContext): Promise<number> {

@@ -98,7 +98,7 @@ void RunOverRings(const Options& options, const Traffic& traffic, const Clock& c
 // As many copies under way as frames would be.
 void RunCopy(const Options& options, const Traffic& traffic, const Clock& clock) {
   const size_t slots =
-      options.port_count() * traffic.TransmitShape().Count(traffic.queue_size);
+      options.port_count() * traffic.TransmitShape().Count(traffic.transmit_queue_size);
   Report(options, traffic.memory,
          CopyBetweenCores(clock, *options.self_test_cpu, traffic.memory,
                           options.frames.frame_bytes, slots, options.warmup_s, options.measure_s));
@@ -118,7 +118,8 @@ void Main(int argc, char** argv) {
       .frames = options.frames,
       .touch = options.touch,
       .format = options.format,
-      .queue_size = options.queue_size,
+      .receive_queue_size = options.queue_size,
+      .transmit_queue_size = options.transmit_queue_size,
       .buffer_bytes = options.buffer_bytes,
       .memory = MemoryKind::kMemfd,
   };

@@ -41,6 +41,7 @@ A vhost-user frontend with one port per socket. Port 0 sends to port 1 and back,
   --window FRAMES        flood: how many frames of a flow are under way at most (what the queues hold)
   --ring split|packed    format of the queues (split)
   --queue-size N         descriptors per queue, a power of two up to 32768 (1024)
+  --transmit-queue-size N  other than that of receiveqs
   --buffer BYTES         size of a receive buffer (2048, or the frame if that is more)
   --memory hugetlbfs|memfd
                          what the ports share (hugetlbfs if enough huge pages are free)
@@ -67,6 +68,7 @@ enum OptionId : int {
   kWindow,
   kRing,
   kQueueSize,
+  kTransmitQueueSize,
   kBuffer,
   kMemory,
   kWarmup,
@@ -92,6 +94,7 @@ constexpr option kLongOptions[] = {
     {"window", required_argument, nullptr, kWindow},
     {"ring", required_argument, nullptr, kRing},
     {"queue-size", required_argument, nullptr, kQueueSize},
+    {"transmit-queue-size", required_argument, nullptr, kTransmitQueueSize},
     {"buffer", required_argument, nullptr, kBuffer},
     {"memory", required_argument, nullptr, kMemory},
     {"warmup", required_argument, nullptr, kWarmup},
@@ -123,6 +126,12 @@ size_t ParseInteger(const char* name, const char* text, size_t min, size_t max) 
     Fail("--%s %s: expected a whole number from %zu to %zu", name, text, min, max);
   }
   return value;
+}
+
+uint16_t ParseQueueSize(const char* name, const char* text) {
+  const size_t size = ParseInteger(name, text, 2, SplitRing::kSizeMax);
+  if ((size & (size - 1)) != 0) Fail("--%s %s: expected a power of two", name, text);
+  return static_cast<uint16_t>(size);
 }
 
 double ParseNumber(const char* name, const char* text, double max) {
@@ -174,10 +183,8 @@ void Apply(Options& options, int id, const char* name, const char* text) {
       options.format = ParseName(name, text, {RingFormat::kSplit, RingFormat::kPacked});
       break;
     case kTouch: options.touch = ParseName(name, text, {Touch::kHeaders, Touch::kBytes}); break;
-    case kQueueSize:
-      options.queue_size =
-          static_cast<uint16_t>(ParseInteger(name, text, 2, SplitRing::kSizeMax));
-      break;
+    case kQueueSize: options.queue_size = ParseQueueSize(name, text); break;
+    case kTransmitQueueSize: options.transmit_queue_size = ParseQueueSize(name, text); break;
     case kBuffer: options.buffer_bytes = ParseInteger(name, text, 128, kBufferBytesMax); break;
     case kMemory:
       options.memory = ParseName(name, text, {MemoryKind::kHugetlbfs, MemoryKind::kMemfd});
@@ -220,9 +227,7 @@ void CheckTogether(Options& options) {
     Fail("%zu ports were given; an even number of --socket PATH from 2 to %zu is needed", ports,
          kPortsMax);
   }
-  if ((options.queue_size & (options.queue_size - 1)) != 0) {
-    Fail("--queue-size %u: expected a power of two", options.queue_size);
-  }
+  if (options.transmit_queue_size == 0) options.transmit_queue_size = options.queue_size;
   if ((options.mode == Mode::kLoad) != (options.offered_pps > 0)) {
     Fail("--mode load and --rate above 0 go together");
   }

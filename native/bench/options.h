@@ -25,6 +25,7 @@ struct Options {
   RingFormat format = RingFormat::kSplit;
   size_t buffer_bytes = 0;          // 0: 2 KiB or the frame with its header, whichever is more.
   uint16_t queue_size = 1024;
+  uint16_t transmit_queue_size = 0;  // 0: as large as receiveqs.
   double offered_pps = 0;           // Of Mode::kLoad.
   double pause_s = 1e-3;            // Of Mode::kWake.
   size_t window = 0;                // Frames of a flow under way at a time; 0: what fits.

@@ -27,8 +27,8 @@ class TypedRingPort final : public RingPort {
  public:
   TypedRingPort(size_t index, const Traffic& traffic)
       : RingPort(index, traffic),
-        receiveq_(memory_, traffic.queue_size, receive_buffers_),
-        transmitq_(memory_, traffic.queue_size, transmit_buffers_),
+        receiveq_(memory_, traffic.receive_queue_size, receive_buffers_),
+        transmitq_(memory_, traffic.transmit_queue_size, transmit_buffers_),
         worthwhile_(std::clamp(static_cast<uint16_t>(transmit_buffers_.count() / kWorthwhileShare),
                                uint16_t{1}, kWorthwhileMax)),
         pieces_(receive_buffers_.count()) {
@@ -171,9 +171,9 @@ std::unique_ptr<RingPort> MakeWith(size_t index, const Traffic& traffic) {
   return std::make_unique<TypedRingPort<Ring, Touch::kHeaders>>(index, traffic);
 }
 
-size_t RingBytes(const Traffic& traffic) {
-  return traffic.format == RingFormat::kPacked ? PackedRing::MemoryBytes(traffic.queue_size)
-                                               : SplitRing::MemoryBytes(traffic.queue_size);
+size_t RingBytes(RingFormat format, uint16_t queue_size) {
+  return format == RingFormat::kPacked ? PackedRing::MemoryBytes(queue_size)
+                                       : SplitRing::MemoryBytes(queue_size);
 }
 
 }  // namespace
@@ -192,9 +192,10 @@ BufferShape Traffic::ReceiveShape() const {
 }
 
 size_t RingPort::MemoryBytes(const Traffic& traffic) {
-  return 2 * RingBytes(traffic) +
-         Buffers::MemoryBytes(traffic.ReceiveShape(), traffic.queue_size) +
-         Buffers::MemoryBytes(traffic.TransmitShape(), traffic.queue_size);
+  return RingBytes(traffic.format, traffic.receive_queue_size) +
+         RingBytes(traffic.format, traffic.transmit_queue_size) +
+         Buffers::MemoryBytes(traffic.ReceiveShape(), traffic.receive_queue_size) +
+         Buffers::MemoryBytes(traffic.TransmitShape(), traffic.transmit_queue_size);
 }
 
 std::unique_ptr<RingPort> RingPort::Make(size_t index, const Traffic& traffic) {
@@ -206,8 +207,8 @@ RingPort::RingPort(size_t index, const Traffic& traffic)
     : Port(index, traffic.frames),
       traffic_(traffic),
       memory_(traffic.memory, MemoryBytes(traffic)),
-      receive_buffers_(memory_, traffic.ReceiveShape(), traffic.queue_size),
-      transmit_buffers_(memory_, traffic.TransmitShape(), traffic.queue_size) {
+      receive_buffers_(memory_, traffic.ReceiveShape(), traffic.receive_queue_size),
+      transmit_buffers_(memory_, traffic.TransmitShape(), traffic.transmit_queue_size) {
   for (uint32_t id = 0; id < transmit_buffers_.count(); ++id) {
     outgoing_.Prepare(transmit_buffers_.At(id), id);
     transmit_buffers_.SetPostedBytes(id, kVirtioHeaderBytes + traffic.frames.BytesOf(id));

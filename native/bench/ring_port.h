@@ -26,7 +26,8 @@ struct Traffic {
   FrameShape frames;
   Touch touch;
   RingFormat format;
-  uint16_t queue_size;
+  uint16_t receive_queue_size;
+  uint16_t transmit_queue_size;
   size_t buffer_bytes;  // Of the receiveq; those of the transmitq hold a whole frame in any case.
   MemoryKind memory;
 

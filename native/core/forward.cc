@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "checks.h"
 #include "flow_hash.h"
 #include "notify.h"
 
@@ -89,8 +90,8 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
     return false;
   };
   const uint32_t start_bytes = header_bytes + kFrameBytesMin;
-  if (chain.bytes < start_bytes) [[unlikely]] return drop(kDropsTooShort);
-  if (chain.bytes > header_bytes + kFrameBytesMax) [[unlikely]] return drop(kDropsTooLong);
+  if (!Holds(chain.bytes >= start_bytes)) [[unlikely]] return drop(kDropsTooShort);
+  if (!Holds(chain.bytes <= header_bytes + kFrameBytesMax)) [[unlikely]] return drop(kDropsTooLong);
   const Piece* first = sources_.at(chain.first_piece);
   frame.body = {first, 0, chain.bytes};
   uint8_t gathered[sizeof(VirtioNetHdr) + kFrameBytesMin];

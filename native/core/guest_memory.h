@@ -17,6 +17,7 @@
 #include <memory>
 #include <vector>
 
+#include "checks.h"
 #include "sigbus.h"
 
 namespace tsvswitch {
@@ -121,7 +122,7 @@ class Translator {
       if (entry_.bytes == 0) return {nullptr, 0};
     }
     const uint64_t left = entry_.bytes - offset;
-    return {entry_.data + offset, bytes < left ? bytes : left};
+    return {entry_.data + offset, !kChecks || bytes < left ? bytes : left};
   }
 
   // Copies `bytes` from guest memory, over region borders if need be; false if not all is mapped.

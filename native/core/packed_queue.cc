@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cassert>
 
+#include "checks.h"
 #include "prefetch.h"
 #include "shared_word.h"
 
@@ -153,9 +154,9 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
     Chain& chain = chains[count];
     chain.first_piece = pieces.used();
     // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
-    if ((d.flags & kMeaningFlags) == available && d.len - 1 < kChainBytesMax) [[likely]] {
+    if ((d.flags & kMeaningFlags) == available && Holds(d.len - 1 < kChainBytesMax)) [[likely]] {
       const Span span = translate(d.addr, d.len);
-      if (span.bytes == d.len) [[likely]] {
+      if (Holds(span.bytes == d.len)) [[likely]] {
         PrefetchToRead(span.data);
         PrefetchToRead(span.data + 64);
         pieces.Append(span.data, d.len);
@@ -238,7 +239,7 @@ uint32_t PackedQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, ui
     const Span span = translate(d.addr, wanted);
     Landing& landing = landings[decided];
     if ((d.flags & kMeaningFlags) == (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) &&
-        d.len >= wanted && span.bytes == wanted) [[likely]] {
+        d.len >= wanted && Holds(span.bytes == wanted)) [[likely]] {
       PrefetchToWrite(span.data);
       PrefetchToWrite(span.data + 64);
       landing = {span.data, 0, 0, 1};

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <bit>
 
+#include "checks.h"
 #include "prefetch.h"
 #include "shared_word.h"
 
@@ -50,7 +51,7 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   offered = static_cast<uint16_t>(index - next_avail_);
   // What is claimed and not published yet still has its place in the ring.
   const uint16_t held = static_cast<uint16_t>(next_avail_ - published_used_);
-  if (offered > size_ - held) [[unlikely]] {
+  if (!Holds(offered <= size_ - held)) [[unlikely]] {
     *broken = BreakReason::kAvailIndexJump;
     return 0;
   }
@@ -100,7 +101,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   // First all heads, so that the descriptors are on their way when the second loop reads them.
   for (uint32_t i = 0; i < count; ++i) {
     const uint16_t head = HeadAt(static_cast<uint16_t>(next_avail_ + i));
-    if (head >= size_) [[unlikely]] {
+    if (!Holds(head < size_)) [[unlikely]] {
       *broken = BreakReason::kHeadOutOfRange;
       count = i;
       break;
@@ -116,7 +117,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
     const Span span = translate(d.addr, d.len);
     constexpr uint16_t kNotPlain = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE;
     // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
-    if ((d.flags & kNotPlain) == 0 && span.bytes == d.len && d.len - 1 < kChainBytesMax)
+    if ((d.flags & kNotPlain) == 0 && Holds(span.bytes == d.len && d.len - 1 < kChainBytesMax))
         [[likely]] {
       PrefetchToRead(span.data);
       PrefetchToRead(span.data + 64);
@@ -185,8 +186,8 @@ uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uin
       const uint16_t head = HeadAt(next_avail_);
       const VirtqDesc d = DescAt(head & mask_);
       const Span span = translate(d.addr, bytes[i]);
-      if (head < size_ && d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes[i] &&
-          span.bytes == bytes[i]) [[likely]] {
+      if (Holds(head < size_) && d.flags == VIRTQ_DESC_F_WRITE && d.len >= bytes[i] &&
+          Holds(span.bytes == bytes[i])) [[likely]] {
         PrefetchToWrite(span.data);
         PrefetchToWrite(span.data + 64);
         landing = {span.data, 0, 0, 1};

@@ -136,6 +136,7 @@ export class Arena extends Stage {
       const exit = await this.#command.stop(signal);
       rmSync(this.#folder, { recursive: true });
       if (signal === 'SIGTERM') expect(exit).toMatchObject({ status: 0, stderr: '' });
+      else console.error(`the switch said:\n${exit.stderr}`);
     }
   }
 
