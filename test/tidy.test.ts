@@ -59,7 +59,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
-  ['dataplane_network', 'dataplane_capture'],
+  ['dataplane_workers', 'dataplane_network', 'dataplane_capture'],
   ['dataplane'],
   ['worker'],
   ['forward_links'],

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -27,11 +26,6 @@ int Unblocking(int fd) {
   return fd;
 }
 
-// Far from that of every other worker, in the 16 bits of IPv4 too: a golden ratio apart.
-uint32_t FragmentId(uint32_t first, size_t worker) {
-  return first + static_cast<uint32_t>(worker) * 0x9e3779b9u;
-}
-
 std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
   if ((features & VIRTIO_F_RING_PACKED) != 0) return std::make_unique<PackedQueue>();
   return std::make_unique<SplitQueue>();
@@ -39,35 +33,16 @@ std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
 
 }  // namespace
 
-Dataplane::Dataplane(const Options& options)
-    : clock_(options.manual) {
+Dataplane::Dataplane(const Options& options) : options_(options), clock_(options.manual) {
   assert(!options.manual || options.worker_cpus.size() == 1);
   const bool shared = options.worker_cpus.size() > 1;
-  for (const int cpu : options.worker_cpus) {
-    const Worker::Options worker = {.cpu = cpu,
-                                    .idle_us = options.idle_us,
-                                    .shared = shared,
-                                    .sweeps = workers_.empty(),
-                                    .sandbox = options.sandbox,
-                                    .fragment_id = FragmentId(options.fragment_id, workers_.size()),
-                                    .notify = options.notify,
-                                    .notify_context = options.notify_context};
-    workers_.push_back(std::make_unique<Worker>(worker, clock_, bridges_));
-  }
+  for (const int cpu : options.worker_cpus) workers_.push_back(MakeWorker(cpu, shared));
 }
 
 Dataplane::~Dataplane() {
   for (uint16_t port = 0; port < kPortsMax; ++port) {
     if (HasPort(port)) RemovePort(port);
   }
-}
-
-bool Dataplane::Start() {
-  if (clock_.manual()) return true;
-  for (auto& worker : workers_) {
-    if (!worker->Start()) return false;
-  }
-  return true;
 }
 
 Port& Dataplane::PortAt(uint16_t port) {
@@ -226,37 +201,6 @@ RingResult Dataplane::TranslateRings(const Port& port, const Virtqueue& ring,
   return misaligned(rings->desc, 16) || misaligned(rings->avail, layout.avail_alignment) || misaligned(rings->used, 4)
              ? RingResult::kMisaligned
              : RingResult::kOk;
-}
-
-Worker& Dataplane::LeastLoadedWorker() {
-  return **std::min_element(workers_.begin(), workers_.end(), [](const auto& a, const auto& b) {
-    return a->polled_count() < b->polled_count();
-  });
-}
-
-void Dataplane::Assign(Queue& transmitq, Worker& worker) {
-  for (auto& other : workers_) {
-    if (other.get() == &worker || other->wire() == nullptr) continue;
-    const uint32_t lost = other->wire()->held().GiveTo(worker.wire()->held(), transmitq);
-    transmitq.counters->Add(kDropsHeldOverflow, lost);
-  }
-  worker.Poll(transmitq);
-}
-
-uint32_t Dataplane::WorkerOf(uint16_t port, uint32_t transmitq) {
-  const Queue& queue = QueueAt(port, transmitq);
-  assert(queue.started && queue.is_transmitq());
-  uint32_t worker = 0;
-  while (!workers_[worker]->Polls(queue)) ++worker;
-  return worker;
-}
-
-void Dataplane::AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker) {
-  Queue& queue = QueueAt(port, transmitq);
-  const uint32_t old = WorkerOf(port, transmitq);
-  const PauseAll pause(*this);
-  workers_[old]->Unpoll(queue);
-  Assign(queue, *workers_[worker]);
 }
 
 RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart& start) {

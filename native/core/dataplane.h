@@ -37,7 +37,7 @@ enum class RingResult { kOk, kUnmapped, kMisaligned, kUnacceptable };
 class Dataplane {
  public:
   struct Options {
-    std::vector<int> worker_cpus;  // one worker each; -1: anywhere
+    std::vector<int> worker_cpus;  // one worker each at first; -1: anywhere
     uint32_t idle_us;
     // No threads, and a clock that only Advance moves; for one worker.
     bool manual = false;
@@ -52,6 +52,10 @@ class Dataplane {
   ~Dataplane();
   // False if a worker cannot run; errno says why.
   bool Start();
+  // One worker more, on this CPU or on any with -1, which takes over its share of the transmitqs that are
+  // started: every flow goes on in order. False, and all is as before, if it cannot run; errno says why.
+  // Not with a manual clock.
+  bool AddWorker(int cpu);
 
   // With a manual clock: up to `rounds` rounds, fewer if one moves nothing; how many frames were moved.
   uint64_t Step(uint32_t rounds);
@@ -177,6 +181,7 @@ class Dataplane {
   Queue& QueueAt(uint16_t port, uint32_t queue);
   void ReplaceFd(int& place, int fd);
   uint32_t NewCapture(uint32_t snap_bytes, int call_fd);
+  std::unique_ptr<Worker> MakeWorker(int cpu, bool shared) const;
   Worker& LeastLoadedWorker();
   // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
   void Assign(Queue& transmitq, Worker& worker);
@@ -189,6 +194,7 @@ class Dataplane {
                                    const RingAddresses& addresses, uint32_t size,
                                    Virtqueue::Rings* rings);
 
+  const Options options_;
   Clock clock_;
   std::vector<std::unique_ptr<Capture>> captures_;  // by number
   Bridges bridges_;

@@ -27,6 +27,8 @@ class Deliverer {
  public:
   // `shared`: other workers may fill the same receiveqs. `fragment_id`: as Segmenter's.
   Deliverer(EventRing& events, bool shared, uint32_t fragment_id);
+  // From now on others may. Between two batches.
+  void Share() { shared_ = true; }
 
   // Delivers or counts every frame of the list.
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);
@@ -48,7 +50,7 @@ class Deliverer {
   void LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes);
 
   EventRing& events_;
-  const bool shared_;
+  bool shared_;
   Segmenter segmenter_;
 
   PieceStore landing_pieces_;

@@ -37,6 +37,12 @@ class Forwarder {
   Forwarder(EventRing& events, bool shared, uint32_t fragment_id)
       : events_(events), shared_(shared), deliverer_(events, shared, fragment_id) {}
 
+  // From now on others may. Between two rounds.
+  void Share() {
+    shared_ = true;
+    deliverer_.Share();
+  }
+
   // Moves at most one batch; returns how many frames were taken.
   uint32_t Run(Queue& transmitq, uint32_t now_s);
 
@@ -65,13 +71,13 @@ class Forwarder {
   uint32_t Guard(Queue& from, uint32_t frames);
   uint32_t PassFromGuest(Queue& from, uint32_t frames);
   void PassToPort(Queue& from_queue, Port& to, FrameList* list);
-  void PassToGuest(Port& to, FrameList* list);
+  void PassToGuest(Queue* from, Port& to, FrameList* list);
   std::unique_lock<Spinlock> LockLinks(Port& port);
   void ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t now_s);
   void Spread(Port& to, const FrameList& list);
 
   EventRing& events_;
-  const bool shared_;
+  bool shared_;
   Deliverer deliverer_;
   std::unique_ptr<Wire> wire_;
   std::unique_ptr<SourceGuard> guard_;  // from the first frame that needs it on

@@ -59,16 +59,16 @@ void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
   }
   const auto between = impairment.from_port.find(from.number);
   if (between != impairment.from_port.end()) {
-    const Way way = {.stage = Way::Stage::kBetween, .from = nullptr, .to = &to};
+    const Way way = {.stage = Way::Stage::kBetween, .from = &from_queue, .to = &to};
     wire_->Enter(*between->second, frames_, list, way, counters);
   }
-  PassToGuest(to, list);
+  PassToGuest(&from_queue, to, list);
 }
 
 // Under the lock of the links of `to`.
-void Forwarder::PassToGuest(Port& to, FrameList* list) {
+void Forwarder::PassToGuest(Queue* from, Port& to, FrameList* list) {
   if (to.impairment == nullptr || to.impairment->to_guest == nullptr) return;
-  const Way way = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &to};
+  const Way way = {.stage = Way::Stage::kToGuest, .from = from, .to = &to};
   wire_->Enter(*to.impairment->to_guest, frames_, list, way, *to.queues[0].counters);
 }
 
@@ -106,7 +106,7 @@ void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t no
       break;
     case Way::Stage::kBetween: {
       const auto lock = LockLinks(*way.to);
-      PassToGuest(*way.to, &list);
+      PassToGuest(way.from, *way.to, &list);
     }
       [[fallthrough]];
     case Way::Stage::kToGuest:

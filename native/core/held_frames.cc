@@ -133,7 +133,8 @@ void HeldFrames::Remove(Unwanted unwanted) {
 
 void HeldFrames::Forget(const Port& port) {
   Remove([&port](const HeldFrame& frame) {
-    return frame.way.to == &port || (frame.way.from != nullptr && frame.way.from->port == &port);
+    return frame.way.stage == Way::Stage::kFromGuest ? frame.way.from->port == &port
+                                                     : frame.way.to == &port;
   });
 }
 
@@ -145,7 +146,7 @@ uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue& transmitq) {
     pieces.Clear();
     Parcel parcel;
     PassFrame({}, Body(frame, pieces), &parcel);
-    if (!other.Hold(parcel, kNoBit, frame.due_ns, frame.way)) ++lost;
+    if (!other.Hold(parcel, kNoBit, frame.due_ns, frame.way, frame.verdict)) ++lost;
     return true;
   });
   return lost;

@@ -19,7 +19,7 @@ namespace tsvswitch {
 struct Port;
 struct Queue;
 
-// Where a held frame is on its way: exactly one of the two is there.
+// Where a held frame is on its way.
 struct Way {
   enum class Stage : uint8_t {
     kFromGuest,  // of `from`: next it is switched
@@ -27,8 +27,9 @@ struct Way {
     kToGuest,    // of `to`: next it is delivered
   };
   Stage stage;
+  // Its transmitq, by which GiveTo finds it. Only in the first stage it is certain to be there.
   Queue* from;
-  Port* to;
+  Port* to;  // nullptr in the first stage
 
   bool operator==(const Way&) const = default;
 };
@@ -69,7 +70,7 @@ class HeldFrames {
   Slice Body(const HeldFrame& frame, PieceStore& pieces);
   void Free(const HeldFrame& frame);
 
-  // Forgets the frames that come from or go to a port.
+  // Forgets the frames that go to a port, and those of its guest that are not switched yet.
   void Forget(const Port& port);
   // Hands over the frames that came from a transmitq; returns how many `other` had no room for.
   uint32_t GiveTo(HeldFrames& other, const Queue& transmitq);

@@ -34,6 +34,9 @@ class Wire {
 
   // Takes up to kBatchFramesMax frames that are due and go the same way; returns how many.
   uint32_t TakeDue(HeldFrame* batch);
+  // Hands over what came from a transmitq that another worker polls from now on, so that what comes behind
+  // it there does not pass it; returns how many frames `other` had no room for.
+  uint32_t GiveTo(Wire& other, const Queue& transmitq);
   HeldFrames& held() { return held_; }
   const HeldFrames& held() const { return held_; }
 

@@ -58,7 +58,8 @@ class Worker {
     Worker& worker_;
   };
 
-  // All five under a Pause.
+  // All six under a Pause.
+  void Share() { forwarder_.Share(); }  // from now on other workers exist
   void Poll(Queue& transmitq);
   void Unpoll(Queue& transmitq);
   bool Polls(const Queue& transmitq) const;
@@ -74,6 +75,7 @@ class Worker {
   // When the next frame is due that a link holds back; HeldFrames::kNever if there is none.
   uint64_t next_due_ns() { return wire() == nullptr ? HeldFrames::kNever : wire()->held().next_due_ns(); }
   size_t polled_count() const { return polled_.size(); }
+  const Queue& last_polled() const { return *polled_.back(); }
 
   EventRing& events() { return events_; }
 
