@@ -90,6 +90,12 @@ export const ailments = {
       'give all guests the same MTU, with -device virtio-net-pci,host_mtu=..., or in libvirt ' +
       "<mtu size='...'/>, and leave mrg_rxbuf=on",
   },
+  'source-spoofed': {
+    effect: 'loses',
+    remedy: () =>
+      'give the guest the addresses that its port is bound to, or bind the port to those it has: ' +
+      'mac=... and address=... behind its --socket',
+  },
   'mac-elsewhere': {
     effect: 'loses',
     remedy: () =>

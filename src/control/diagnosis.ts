@@ -174,10 +174,21 @@ function frameFindings({ session, bridge }: MachinePortStatus, { ports }: Switch
   if (session?.framesFromGuest === 0) {
     found.push(['silent', 'the guest has sent nothing since its machine connected', '']);
   }
-  const { bufferTooSmall = 0, overMtu = 0 } = session?.drops ?? {};
+  const {
+    bufferTooSmall = 0,
+    overMtu = 0,
+    spoofedMac = 0,
+    spoofedAddress = 0,
+  } = session?.drops ?? {};
   if (bufferTooSmall + overMtu > 0) {
     const why = `${bufferTooSmall + overMtu} frames were longer than the guest receives`;
     found.push(['frame-too-long', why, '']);
+  }
+  if (spoofedMac + spoofedAddress > 0) {
+    const why =
+      `${spoofedMac + spoofedAddress} frames were dropped for their source, ${spoofedMac} for a MAC ` +
+      `address and ${spoofedAddress} for an IP address or protocol that the port is not bound to`;
+    found.push(['source-spoofed', why, '']);
   }
   return found;
 }

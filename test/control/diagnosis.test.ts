@@ -270,6 +270,18 @@ describe('a machine is connected', () => {
     expect(findings[0]!.sentence).toContain('MTU');
   });
 
+  test('and sends from what its port is not bound to: those frames are counted', () => {
+    const drops = { spoofedMac: 2, spoofedAddress: 3 };
+    const { findings, carries } = found({ ...runningPort, session: { ...session, drops } });
+    expect(carries).toBe(false);
+    expect(findings).toHaveLength(1);
+    expect(findings[0]).toMatchObject({ code: 'source-spoofed', effect: 'loses' });
+    expect(findings[0]!.sentence).toMatch(
+      /^port web1: 5 frames .* 2 for .* 3 for .*; give the guest/,
+    );
+    expect(findings[0]!.sentence).toContain('mac=... and address=...');
+  });
+
   test('on ordinary pages: a note, and it carries', () => {
     const memory = { regions: 1, bytes: 1 << 30 };
     const { findings, carries } = found({ ...runningPort, frontend: { ...frontend, memory } });

@@ -205,6 +205,14 @@ describe('with a frontend', () => {
     expect(findings[0]!.sentence).toContain('1 frames were longer');
   });
 
+  test('source-spoofed', async () => {
+    network.vswitch.addPort({ path: network.path(2), source: { macs: [macOf(2)] } });
+    await speak(await network.connect(2), 7);
+    const [finding] = (await examined('p2')).findings;
+    expect(finding).toMatchObject({ code: 'source-spoofed', effect: 'loses' });
+    expect(finding!.sentence).toContain('1 for a MAC address and 0 for');
+  });
+
   test('mac-elsewhere, at both ports, until one of them leaves', async () => {
     const guest = await network.connect(0);
     await speak(guest, 1);
