@@ -72,10 +72,6 @@ FACT("a region made after another was unmapped raises its own flag") {
   CHECK_EQ(second_lost.load(), 1u);
 }
 
-// Not for ThreadSanitizer, to whom a mapping replaced under another thread's access is a race; that is
-// what the handler is for.
-__attribute__((no_sanitize("thread"))) void WriteUnwatched(uint8_t* at) { *Volatile(at) = 1; }
-
 FACT("two threads that hit the same truncated memory both go on") {
   GuestRam ram({{kBase, 8 * kPage}});
   std::atomic<uint32_t> lost{0};
@@ -87,7 +83,7 @@ FACT("two threads that hit the same truncated memory both go on") {
     ++ready;
     while (ready < 2) {
     }
-    WriteUnwatched(data + at);
+    *Volatile(data + at) = 1;
   };
   std::thread other(touch, 4 * kPage);
   touch(0);
