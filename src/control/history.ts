@@ -2,11 +2,11 @@
  * Remembers, for every port of a switch, the little of its past that explains its present (PortHistory
  * in protocol.ts), by listening to the switch's events.
  *
- * What belongs to a session is forgotten with it, and the rest is replaced by what happens next, so
- * nothing grows but the list of lost addresses, which has a bound.
+ * What belongs to a session is forgotten with it, what belongs to a port with the port, and the rest is
+ * replaced by what happens next, so nothing grows but the list of lost addresses, which has a bound.
  */
 
-import type { CloseReason, PortCounters, Switch, SwitchEvent } from '../index.ts';
+import type { CloseReason, PortCounters, Switch, SwitchEvent, SwitchPort } from '../index.ts';
 import type { PortHistory, SessionEnd, SessionHistory } from './protocol.ts';
 
 /** A guest that invents addresses can lose any number; a few are enough to see what is going on. */
@@ -29,7 +29,8 @@ interface Past {
 
 export class History {
   readonly #switch: Switch;
-  readonly #pasts = new Map<string, Past>();
+  /** A port that is added under the same name later begins anew. */
+  readonly #pasts = new WeakMap<SwitchPort, Past>();
   readonly #listener = (event: SwitchEvent) => this.#note(event);
 
   constructor(vswitch: Switch) {
@@ -38,7 +39,7 @@ export class History {
   }
 
   /** `counters` are those of the port now. */
-  of(port: string, counters: PortCounters): PortHistory {
+  of(port: SwitchPort, counters: PortCounters): PortHistory {
     const { session, lastEnd, waiting } = this.#past(port);
     return {
       ...(session === undefined ? {} : { session: describe(session, counters) }),
@@ -47,26 +48,21 @@ export class History {
     };
   }
 
-  /** A port that is added under the same name later begins anew. */
-  forget(port: string): void {
-    this.#pasts.delete(port);
-  }
-
   close(): void {
     this.#switch.off('event', this.#listener);
   }
 
   #note(event: SwitchEvent): void {
-    const past = this.#past(event.port);
+    const port = this.#switch.port(event.port);
+    // The end of a session of a port that was removed.
+    if (port === undefined) return;
+    const past = this.#past(port);
     const at = new Date().toISOString();
     switch (event.type) {
-      case 'frontend-connected': {
-        const port = this.#switch.ports.find(({ name }) => name === event.port);
-        if (port === undefined) return;
+      case 'frontend-connected':
         past.session = { since: at, before: port.counters, macsLost: new Map() };
         past.waiting = undefined;
         break;
-      }
       case 'frontend-left':
         past.session = undefined;
         // Its owner closed it for a reason that was told before: the memory was lost.
@@ -88,14 +84,15 @@ export class History {
         break;
       case 'mac-moved': {
         past.session?.macsLost.delete(event.mac);
-        const lost = this.#past(event.fromPort).session?.macsLost;
+        const from = this.#switch.port(event.fromPort);
+        const lost = from === undefined ? undefined : this.#past(from).session?.macsLost;
         if (lost !== undefined && lost.size < macsLostMax) lost.set(event.mac, event.port);
         break;
       }
     }
   }
 
-  #past(port: string): Past {
+  #past(port: SwitchPort): Past {
     const past = this.#pasts.get(port) ?? {};
     this.#pasts.set(port, past);
     return past;

@@ -163,7 +163,7 @@ export class ControlServer {
       const macs = macsOf.get(name)!;
       if (kind !== 'vhost-user') return { name, kind, bridge, counters: port.counters, macs };
       const { status } = port;
-      return { ...status, ...this.#history.of(name, status.counters), macs };
+      return { ...status, ...this.#history.of(port, status.counters), macs };
     });
   }
 
@@ -187,7 +187,6 @@ export class ControlServer {
       throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${name}; ${names}`);
     }
     this.#switch.removePort(port);
-    this.#history.forget(name);
   }
 
   #stream(response: ServerResponse): void {

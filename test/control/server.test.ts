@@ -222,11 +222,14 @@ describe('ports', () => {
     expect((await client.status()).ports.map(({ name }) => name)).toEqual(['web2']);
   });
 
-  test('of a name that was used before begin anew', async () => {
+  test.each([
+    ['over this socket', () => client.removePort('web')],
+    ['by the program itself', () => vswitch.removePort(vswitch.port('web')!)],
+  ])('that were removed %s begin anew under the same name', async (_, remove) => {
     await client.addPort({ name: 'web', path: at('web.sock') });
     await (await TestGuest.connect({ path: at('web.sock') })).close();
     await expect.poll(async () => (await firstPort()).lastEnd?.kind).toBeDefined();
-    await client.removePort('web');
+    await remove();
     expect(await client.addPort({ name: 'web', path: at('web.sock') })).not.toHaveProperty(
       'lastEnd',
     );
