@@ -184,6 +184,10 @@ FACT("a transmitq that is disabled under traffic is emptied, and every frame arr
       right->guest.Receive();
       right->guest.Post();
     }
+    // However late the worker was every time: it is enabled now.
+    CHECK(RunningBridge::Send(*left, frame));
+    ++sent;
+    CHECK(ComesTrue([&] { return left->guest.Sending() == 0; }));
     const uint64_t discarded = bridge.Count(*left, 1, kDropsDisabled);
     const uint64_t delivered = bridge.Count(*right, 0, kFrames);
     CHECK(discarded != 0);

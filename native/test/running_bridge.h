@@ -1,7 +1,8 @@
 // Guests on a data plane with its worker threads, and traffic that loses nothing unless core does.
 //
 // The test's thread is driver of every guest and the control thread at once; control calls are made
-// while the workers still have up to 64 frames to move. Workers are confined, as the command's are. Waiting is for a condition, with a deadline.
+// while the workers still have up to 64 frames to move. Workers are confined, as the command's are. Waiting
+// is for a condition, with a deadline.
 
 #pragma once
 
@@ -23,7 +24,7 @@ namespace tsvswitch {
 // Whether `condition` came true before a deadline that only a defect reaches.
 template <class Condition>
 bool ComesTrue(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(120);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::yield();
