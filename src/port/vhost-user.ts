@@ -364,6 +364,7 @@ export class VhostUserPort implements Port {
   #openChannel(fd: number, reader: ChannelReader): BackendChannel {
     const socket = new FdSocket(fd);
     try {
+      requireSocket(socket);
       socket.onReadable(() => this.#read(socket, reader));
     } catch (error) {
       socket.close();
@@ -374,6 +375,15 @@ export class VhostUserPort implements Port {
 
   #emit(event: Unnamed<PortEvent>): void {
     this.#onEvent({ port: this.name, ...event } as PortEvent);
+  }
+}
+
+/** Throws BAD_SOCKET. Only a socket has a peer, and no file system is asked, which could take its time. */
+function requireSocket(socket: FdSocket): void {
+  try {
+    void socket.peer;
+  } catch (cause) {
+    throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
   }
 }
 

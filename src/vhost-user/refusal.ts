@@ -10,6 +10,7 @@ export const refusalCodes = {
   BAD_SIZE: 'a payload of the wrong size',
   BAD_FDS: 'the wrong number of file descriptors',
   BAD_EVENTFD: 'a file descriptor that is no eventfd, or an eventfd that somebody had to wait for',
+  BAD_SOCKET: 'a file descriptor that is no socket',
   BAD_REPLY: 'a wrong answer to a request of this backend',
   TRUNCATED: 'the stream ended within a message',
   UNKNOWN_REQUEST: 'a request this backend does not serve',

@@ -351,6 +351,7 @@ function refusalOfBackend(error: unknown): Refusal | undefined {
       return new Refusal('MEMORY_UNMAPPABLE', `${error.message}; ${memoryRemedy}`);
     case 'RING_UNMAPPED':
     case 'BAD_EVENTFD':
+    case 'BAD_SOCKET':
       return new Refusal(error.code, error.message);
     default:
       return undefined;

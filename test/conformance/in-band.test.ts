@@ -4,7 +4,7 @@
  * description says.
  */
 
-import { mkdtempSync, readSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -128,6 +128,32 @@ test('a frontend without eventfds exchanges frames with an ordinary guest', asyn
   frontend.close();
   channel.close();
   memory.close();
+});
+
+test.each([
+  ['an eventfd', () => native().eventfdCreate()],
+  ['a file', () => native().memfdCreate('no-socket', 4096)],
+])('a backend channel that is %s is refused with a sentence, and closed', async (_, create) => {
+  const fdCount = () => readdirSync('/proc/self/fd').length;
+  const before = fdCount();
+  const frontend = VhostUserFrontend.connect({ path: network.path(1) });
+  await frontend.negotiate(
+    virtioFeatures.VIRTIO_F_VERSION_1,
+    protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK |
+      protocolFeatures.VHOST_USER_PROTOCOL_F_BACKEND_REQ,
+  );
+  const fd = create();
+  await expect(
+    frontend.tell('SET_BACKEND_REQ_FD', emptyLayout, undefined as never, [fd]),
+  ).rejects.toMatchObject({ code: 'REFUSED' });
+  native().closeFd(fd);
+  const { reason } = await network.event('frontend-left');
+  expect(reason).toMatchObject({
+    code: 'BAD_SOCKET',
+    sentence: 'port p1: SET_BACKEND_REQ_FD: what was passed is no socket',
+  });
+  frontend.close();
+  await expect.poll(fdCount).toBe(before);
 });
 
 test('an inflight region is a file of the size and with the heads it is said to have', async () => {
