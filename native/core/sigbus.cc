@@ -49,6 +49,8 @@ void OnSigbus(int signal, siginfo_t* info, void* context) {
     const long patched = syscall(SYS_mmap, begin, bytes, PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
     if (patched == -1) break;
+    // What is written there from now on is still a guest's, and belongs in no core file.
+    syscall(SYS_madvise, begin, bytes, MADV_DONTDUMP);
     node->lost.load(std::memory_order_relaxed)->fetch_add(1, std::memory_order_release);
     return;
   }

@@ -11,6 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "check.h"
@@ -29,6 +33,23 @@ uint8_t* DataAt(const GuestMemory& memory, uint64_t guest) {
   return span.data;
 }
 
+// Whether the kernel leaves the mapping at this address out of core files (proc_pid_smaps(5), "dd").
+bool IsLeftOutOfCores(const void* address) {
+  const auto wanted = reinterpret_cast<uintptr_t>(address);
+  std::ifstream smaps("/proc/self/smaps");
+  bool is_here = false;
+  for (std::string line; std::getline(smaps, line);) {
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " ", &begin, &end) == 2) {
+      is_here = wanted >= begin && wanted < end;
+    } else if (is_here && line.starts_with("VmFlags:")) {
+      return line.find(" dd") != std::string::npos;
+    }
+  }
+  return false;
+}
+
 volatile uint8_t* Volatile(uint8_t* data) { return data; }
 
 FACT("access to truncated memory continues and raises the flag") {
@@ -43,6 +64,19 @@ FACT("access to truncated memory continues and raises the flag") {
   *Volatile(DataAt(*memory, kBase + 7 * kPage)) = 0x22;
   CHECK_EQ(*Volatile(DataAt(*memory, kBase + 7 * kPage)), 0x22);
   CHECK_EQ(lost.load(), 1u);
+}
+
+FACT("what is put over truncated memory is left out of core files as the memory was") {
+  GuestRam ram({{kBase, kPage}});
+  std::atomic<uint32_t> lost{0};
+  const auto memory = ram.Map(&lost);
+  uint8_t* const data = DataAt(*memory, kBase);
+  CHECK(IsLeftOutOfCores(data));
+  ram.TruncateFile(0, 0);
+  *Volatile(data) = 1;
+  CHECK_EQ(lost.load(), 1u);
+  CHECK(IsLeftOutOfCores(data));
+  CHECK(!IsLeftOutOfCores(ram.At(kBase, 1)));
 }
 
 FACT("truncation of one memory leaves another's bytes and flag alone") {
