@@ -43,7 +43,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   balance: { values: [] },
   clock: { values: [] },
   events: { values: [], types: ['port'] },
-  impairment: { values: ['clock', 'errors'], types: ['native', 'port'] },
+  impairment: { values: ['clock', 'option-checks', 'errors'], types: ['native', 'port'] },
   bridge: { values: ['native', 'errors'] },
   capture: { values: ['clock', 'native', 'errors'], types: ['bridge', 'port'] },
   port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },

@@ -6,8 +6,8 @@
  */
 
 import { nanoseconds } from '../clock.ts';
-import { TsvswitchError } from '../errors.ts';
 import type { LinkSettings } from '../native.ts';
+import { bad, fields } from '../option-checks.ts';
 
 /**
  * All that is wrong with a link at a time; what is left out is not. Probabilities are 0 to 1 for each
@@ -67,8 +67,6 @@ const ethernetHeaderBytes = 14;
 /** RFC 791: what every link must carry. */
 const mtuBytesMin = 68;
 const mtuBytesMax = 65_536;
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** What the data plane is told, or undefined where nothing is wrong. Throws BAD_OPTION. */
 export function linkSettings(impairment: Impairment, seed: bigint): LinkSettings | undefined {
@@ -137,21 +135,6 @@ function reorderSettings(reorder: unknown) {
   };
 }
 
-/** An object that has no other fields than these. */
-export function fields(name: string, value: unknown, names: readonly string[]): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw bad(name, value, `an object with ${names.join(', ')}`);
-  }
-  const unknown = Object.keys(value).find((key) => !names.includes(key));
-  if (unknown !== undefined) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `${name}: there is no ${unknown}; there are ${names.join(', ')}`,
-    );
-  }
-  return value as Fields;
-}
-
 export function number(name: string, value: unknown, min: number, max: number): number {
   // Also false for NaN.
   if (typeof value === 'number' && value >= min && value <= max) return value;
@@ -165,8 +148,4 @@ function whole(name: string, value: unknown, min: number, max: number): number {
 
 function probability(name: string, value: unknown): number {
   return number(name, value, 0, 1);
-}
-
-export function bad(name: string, value: unknown, expected: string): TsvswitchError {
-  return new TsvswitchError('BAD_OPTION', `${name}: ${String(value)} is not ${expected}`);
 }

@@ -12,8 +12,9 @@
 import { createHash } from 'node:crypto';
 import { TsvswitchError } from '../errors.ts';
 import type { Dataplane } from '../native.ts';
+import { bad, fields } from '../option-checks.ts';
 import type { Port } from '../port/port.ts';
-import { bad, fields, type Impairment, linkSettings } from './impairment.ts';
+import { type Impairment, linkSettings } from './impairment.ts';
 
 /** A port, or its name. */
 export type PortName = string | Port;

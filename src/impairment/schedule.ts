@@ -6,7 +6,8 @@
  */
 
 import type { Cancel, Clock } from '../clock.ts';
-import { bad, number } from './impairment.ts';
+import { bad } from '../option-checks.ts';
+import { number } from './impairment.ts';
 import type { Network, NetworkChange } from './network-change.ts';
 
 /** A change and when it is made. */

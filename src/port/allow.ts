@@ -29,8 +29,9 @@ export class AllowList {
       );
     }
     for (const peer of peers as readonly unknown[]) {
-      const [, colon, name] = /^(:?)([^\p{C}:]+)$/u.exec(String(peer)) ?? [];
-      if (name === undefined || (typeof peer !== 'string' && typeof peer !== 'number')) {
+      const text = typeof peer === 'string' || typeof peer === 'number' ? String(peer) : '';
+      const [, colon, name] = /^(:?)([^\p{C}:]+)$/u.exec(text) ?? [];
+      if (name === undefined) {
         throw new TsvswitchError(
           'BAD_OPTION',
           `${subject}: allow names ${JSON.stringify(peer)}; a user such as qemu or 1000 was expected, ` +

@@ -72,12 +72,13 @@ function macNumber(mac: unknown): number {
 }
 
 function network(text: unknown): SourceRule['networks'][number] {
-  const [, address, length] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(String(text)) ?? [];
+  const [, address, length] =
+    /^([^/]+)(?:\/(\d{1,3}))?$/.exec(typeof text === 'string' ? text : '') ?? [];
   const isV4 = address !== undefined && ipaddr.IPv4.isValidFourPartDecimal(address);
   const isV6 = address !== undefined && ipaddr.IPv6.isValid(address) && !address.includes('%');
   const lengthMax = isV4 ? 32 : 128;
   const prefixLength = Number(length ?? lengthMax);
-  if (typeof text !== 'string' || !(isV4 || isV6) || prefixLength > lengthMax) {
+  if (!(isV4 || isV6) || prefixLength > lengthMax) {
     throw bad(
       `${JSON.stringify(text)} is not an IP address or network, such as 10.0.0.1, fd00::1 or 10.0.0.0/24`,
     );

@@ -68,6 +68,7 @@ test.each([
   ['nothing', {}, 'BAD_OPTION'],
   ['no object', 7, 'BAD_OPTION'],
   ['null', null, 'BAD_OPTION'],
+  ['what has no text', { toString: 1, valueOf: 1 }, 'BAD_OPTION'],
   ['what no link has', { link: { from: 'a', to: 'b' }, impairment: { los: 1 } }, 'BAD_OPTION'],
   ['a port that is not there', { partition: [['a'], ['c']] }, 'NO_SUCH_PORT'],
 ])('a change of %s is refused and changes nothing', async (_, change, code) => {
