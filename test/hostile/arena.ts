@@ -23,15 +23,15 @@ import {
   type Holdings,
   isGreeting,
   type Machines,
+  patienceMs,
   peerNumber,
   portNames,
   Stage,
 } from './stage.ts';
 
 /** More than all cases of a file take. */
-const limitMs = 600_000;
-/** For what has to become true, on the slowest machine. */
-export const patience = { timeout: 10_000, interval: 5 };
+const limitMs = 3_600_000;
+export const patience = { timeout: patienceMs, interval: 5 };
 
 export class Arena extends Stage {
   readonly control: ControlClient;
@@ -48,7 +48,7 @@ export class Arena extends Stage {
     control: ControlClient,
     machines: Machines,
   ) {
-    super({ pid: command.pid, paths }, machines);
+    super({ pid: command.pid, paths, patienceMs }, machines);
     this.#command = command;
     this.#folder = folder;
     this.control = control;
@@ -63,7 +63,7 @@ export class Arena extends Stage {
     const command = await Command.start(paths, options, { limitMs });
     await command.said(`taking requests on ${controlPath}`);
     const control = await ControlClient.connect(controlPath);
-    const machines = await connectMachines({ pid: command.pid, paths });
+    const machines = await connectMachines({ pid: command.pid, paths, patienceMs });
     return new Arena(command, folder, paths, control, machines);
   }
 

@@ -18,7 +18,7 @@ const queueSize = 256;
 const guestBase = 0x1_0000_0000n;
 const userBase = 0x7f00_0000_0000n;
 const dialsMax = 10_000;
-const settleLimitMs = 10_000;
+const settleLimitMs = 60_000;
 const pollMs = 10;
 
 /** What a machine has done when it is killed, in this order. */

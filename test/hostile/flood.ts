@@ -1,7 +1,7 @@
 /**
  * Two bystanders that flood each other with numbered frames all along, in bursts both ways at once, and
  * what became of the frames: each arrives in its turn, or it is counted as lost. A burst of which nothing
- * has arrived for `silenceMs` is a silence: whoever goes on learns of it.
+ * has arrived for as long as they are patient is a silence: whoever goes on learns of it.
  *
  * What others flood to everybody is passed over. Frames that arrive after they were given up, or again,
  * are strays.
@@ -12,7 +12,6 @@ import type { TestGuest } from '../../src/testing/index.ts';
 import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
 
 const burstFrames = 32;
-const silenceMs = 5000;
 /** The number in frames by which machines find out whether a port is served; no burst has it. */
 export const greetingNumber = 0xffff_ffff;
 
@@ -31,13 +30,14 @@ export interface Damage {
 
 /** Nothing arrived any more. */
 export class Silence extends Error {
-  constructor() {
-    super(`no frame between the bystanders for ${silenceMs} ms`);
+  constructor(patienceMs: number) {
+    super(`no frame between the bystanders for ${patienceMs} ms`);
   }
 }
 
 export class Flood {
   readonly #run: Promise<void>;
+  readonly #patienceMs: number;
   readonly #waiting: (() => void)[] = [];
   #bursts = 0;
   #silent = false;
@@ -46,7 +46,8 @@ export class Flood {
   #damaged = 0;
   #strays = 0;
 
-  constructor(one: Machine, other: Machine) {
+  constructor(one: Machine, other: Machine, patienceMs: number) {
+    this.#patienceMs = patienceMs;
     this.#run = this.#exchange(one, other);
     // Whoever looks learns of a failure; until then it is nobody's unhandled rejection.
     this.#run.catch(() => {});
@@ -66,7 +67,7 @@ export class Flood {
     while (this.#bursts < goal) {
       if (this.#stopping) throw new Error('the bystanders were stopped');
       await Promise.race([this.#run, new Promise<void>((resolve) => this.#waiting.push(resolve))]);
-      if (this.#silent) throw new Silence();
+      if (this.#silent) throw new Silence(this.#patienceMs);
     }
   }
 
@@ -101,7 +102,7 @@ export class Flood {
     try {
       await from.guest.sendAll(frames);
       while (next < burstFrames) {
-        const frame = await to.guest.receive({ timeoutMs: silenceMs });
+        const frame = await to.guest.receive({ timeoutMs: this.#patienceMs });
         if (destinationOf(frame) !== destination || numberOf(frame) === greetingNumber) continue;
         const place = numberOf(frame) - first;
         if (place < next) {

@@ -20,11 +20,10 @@ export const portNames = ['attacked', 'peer', 'bystander1', 'bystander2'] as con
 export const attackerNumber = 0;
 export const peerNumber = 1;
 const [oneNumber, otherNumber] = [2, 3];
-/** A backend may take its time to bring a port up. */
-const greetingsMax = 100;
+/** A frame that is sent before a port is up is lost: another one is, after this long. */
 const greetingMs = 100;
-/** How long a frame may take that has to arrive. */
-export const arrivalMs = 5000;
+/** For what has to happen, on the slowest machine. */
+export const patienceMs = 60_000;
 const dialsMax = 100;
 
 export type AttackerOptions = Omit<TestGuestOptions, 'path' | 'features'> & {
@@ -35,6 +34,11 @@ export type AttackerOptions = Omit<TestGuestOptions, 'path' | 'features'> & {
 export interface Backend {
   readonly pid: number;
   readonly paths: readonly string[];
+}
+
+/** A backend, and how long it may take for what has to happen. */
+export interface Patient extends Backend {
+  readonly patienceMs: number;
 }
 
 /** What the process holds. */
@@ -50,15 +54,16 @@ export interface Machines {
 }
 
 /** All but the attackers, each heard by the others. */
-export async function connectMachines({ paths }: Backend): Promise<Machines> {
+export async function connectMachines({ paths, patienceMs }: Patient): Promise<Machines> {
   const guests: TestGuest[] = [];
   try {
     for (const path of paths.slice(1)) {
-      guests.push(await TestGuest.connect({ path, memorySizeBytes: 4 << 20 }));
+      const memorySizeBytes = 4 << 20;
+      guests.push(await TestGuest.connect({ path, memorySizeBytes, timeoutMs: patienceMs }));
     }
     const [peer, one, other] = guests as [TestGuest, TestGuest, TestGuest];
-    await greet(one, oneNumber, other, otherNumber);
-    await greet(other, otherNumber, one, oneNumber);
+    await greet(one, oneNumber, other, otherNumber, patienceMs);
+    await greet(other, otherNumber, one, oneNumber, patienceMs);
     // To itself, which a switch learns it from and hands to nobody.
     await peer.send(frameBetween(peerNumber, peerNumber));
     await peer.flush();
@@ -70,14 +75,14 @@ export async function connectMachines({ paths }: Backend): Promise<Machines> {
 }
 
 export class Stage {
-  readonly backend: Backend;
+  readonly backend: Patient;
   readonly peer: TestGuest;
   readonly flood: Flood;
   readonly #machines: Machines;
   readonly #attackers: TestGuest[] = [];
   readonly #frontends: VhostUserFrontend[] = [];
 
-  constructor(backend: Backend, machines: Machines) {
+  constructor(backend: Patient, machines: Machines) {
     this.backend = backend;
     this.#machines = machines;
     this.peer = machines.peer;
@@ -85,6 +90,7 @@ export class Stage {
     this.flood = new Flood(
       { guest: one, number: oneNumber },
       { guest: other, number: otherNumber },
+      backend.patienceMs,
     );
   }
 
@@ -98,6 +104,7 @@ export class Stage {
       path: this.path,
       memorySizeBytes: 2 << 20,
       queueSize: 16,
+      timeoutMs: this.backend.patienceMs,
       ...options,
     });
     this.#attackers.push(guest);
@@ -116,7 +123,8 @@ export class Stage {
   async dial(): Promise<VhostUserFrontend> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const frontend = VhostUserFrontend.connect({ path: this.path });
+        const timeoutMs = this.backend.patienceMs;
+        const frontend = VhostUserFrontend.connect({ path: this.path, timeoutMs });
         this.#frontends.push(frontend);
         return frontend;
       } catch (error) {
@@ -129,18 +137,18 @@ export class Stage {
 
   /** Returns once frames of this attacker arrive at the peer. */
   hear(guest: TestGuest): Promise<void> {
-    return greet(guest, attackerNumber, this.peer, peerNumber);
+    return greet(guest, attackerNumber, this.peer, peerNumber, this.backend.patienceMs);
   }
 
   /** Returns once frames of the peer arrive at this attacker. */
   reach(guest: TestGuest): Promise<void> {
-    return greet(this.peer, peerNumber, guest, attackerNumber);
+    return greet(this.peer, peerNumber, guest, attackerNumber, this.backend.patienceMs);
   }
 
   /** Waits for this frame at the peer, whatever comes before it; throws NotForwarded. */
   async arrives(frame: Uint8Array): Promise<void> {
     const wanted = (received: Uint8Array) => Buffer.compare(received, frame) === 0;
-    if (!(await found(this.peer, wanted, arrivalMs))) throw new NotForwarded();
+    if (!(await found(this.peer, wanted, this.backend.patienceMs))) throw new NotForwarded();
   }
 
   /**
@@ -201,13 +209,15 @@ async function greet(
   fromNumber: number,
   to: TestGuest,
   toNumber: number,
+  limitMs: number,
 ): Promise<void> {
+  const deadlineMs = performance.now() + limitMs;
   const greeting = frameBetween(fromNumber, toNumber, greetingNumber);
   const wanted = (frame: Uint8Array) => Buffer.compare(frame, greeting) === 0;
-  for (let attempt = 0; attempt < greetingsMax; attempt++) {
+  do {
     await from.send(greeting);
     if (await found(to, wanted, greetingMs)) return;
-  }
+  } while (performance.now() < deadlineMs);
   throw new NotForwarded();
 }
 

@@ -13,6 +13,8 @@ import { type Target, targets } from './targets.ts';
 import { isSurvival, Subject } from './verdict.ts';
 
 const samples = 10;
+/** With backends that may never answer. */
+const patienceMs = 10_000;
 const names = targets.map(({ name }) => name).join('|');
 
 const help = `usage: npm run survivors -- [options]
@@ -73,7 +75,7 @@ function whole(name: string, text: string, max: number): number {
 }
 
 async function judgeAll(target: Target, chosen: typeof attacks): Promise<readonly Judged[]> {
-  const subject = new Subject(target);
+  const subject = new Subject(target, patienceMs);
   const judged: Judged[] = [];
   try {
     for (const [i, attack] of chosen.entries()) {

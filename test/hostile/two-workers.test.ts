@@ -4,7 +4,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { Arena } from './arena.ts';
+import { Arena, patience } from './arena.ts';
 import { ordeals } from './attacks/endurance.ts';
 import { discoveries, truncate } from './attacks/frontends.ts';
 import { formats } from './raw-queue.ts';
@@ -52,5 +52,5 @@ test('class 24: an eventfd that blocks is waited for once, and costs the session
     expect(await arena.warning()).toMatch(
       /made an eventfd blocking and filled it.*session closed$/,
     );
-    await vi.waitFor(() => arena.connect(), { timeout: 20_000, interval: 100 });
+    await vi.waitFor(() => arena.connect(), { ...patience, interval: 100 });
   }));

@@ -13,7 +13,7 @@ import type { Exit } from '../../bench/process.ts';
 import { TsvswitchError } from '../../src/errors.ts';
 import { type Attack, NotForwarded, NotOffered } from './attacks/attack.ts';
 import { type Damage, Silence } from './flood.ts';
-import { connectMachines, type Holdings, Stage } from './stage.ts';
+import { connectMachines, type Holdings, patienceMs, Stage } from './stage.ts';
 import type { RunningTarget, Target } from './targets.ts';
 
 export type Verdict =
@@ -45,9 +45,6 @@ interface Up {
 }
 
 const startsMax = 3;
-const exitLimitMs = 3000;
-const settleLimitMs = 10_000;
-const servedLimitMs = 10_000;
 const pollMs = 10;
 /** What is held is believed once it stayed the same for so many looks. */
 const sameLooks = 5;
@@ -55,10 +52,13 @@ const sameLooks = 5;
 /** A target with the machines around it; started when it is first needed, and again when it is spoilt. */
 export class Subject {
   readonly target: Target;
+  readonly #patienceMs: number;
   #up: Up | undefined;
 
-  constructor(target: Target) {
+  /** What has to happen, may take `patience`: a verdict that it does not takes as long. */
+  constructor(target: Target, patience = patienceMs) {
     this.target = target;
+    this.#patienceMs = patience;
   }
 
   /** Attacks it once. Throws if it cannot be started or served without an attack. */
@@ -83,7 +83,8 @@ export class Subject {
       const running = await this.target.start();
       let stage: Stage | undefined;
       try {
-        stage = new Stage(running, await connectMachines(running));
+        const backend = { ...running, patienceMs: this.#patienceMs };
+        stage = new Stage(backend, await connectMachines(backend));
         await serve(stage);
         stage.dismiss();
         this.#up = { running, stage, idle: await settled(stage) };
@@ -131,7 +132,7 @@ export class Subject {
   /** What is to be said when the bystanders could not go on. */
   async #ruin(error: unknown, before: Damage): Promise<Verdict> {
     const { running, stage } = this.#up!;
-    const deadlineMs = performance.now() + exitLimitMs;
+    const deadlineMs = performance.now() + this.#patienceMs;
     const isSilent = error instanceof Silence;
     while (running.exit() === undefined && !isSilent && performance.now() < deadlineMs) {
       await sleep(pollMs);
@@ -176,7 +177,7 @@ async function serve(stage: Stage): Promise<void> {
 
 /** Whether a machine is served in time; a port may have been closed for a while after what happened. */
 async function isServed(stage: Stage): Promise<boolean> {
-  const deadlineMs = performance.now() + servedLimitMs;
+  const deadlineMs = performance.now() + stage.backend.patienceMs;
   do {
     try {
       await serve(stage);
@@ -194,7 +195,7 @@ async function isServed(stage: Stage): Promise<boolean> {
 
 /** What is held when nobody is on the attacked port: `expected` as soon as it is that, or what stays. */
 async function settled(stage: Stage, expected?: Holdings): Promise<Holdings> {
-  const deadlineMs = performance.now() + settleLimitMs;
+  const deadlineMs = performance.now() + stage.backend.patienceMs;
   let last = stage.holdings();
   for (let same = 0; performance.now() < deadlineMs; ) {
     if (isDeepStrictEqual(last, expected)) break;

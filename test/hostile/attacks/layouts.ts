@@ -15,7 +15,7 @@ import {
   receiveq,
   transmitq,
 } from '../raw-queue.ts';
-import { type AttackerOptions, arrivalMs, fromAttacker, type Stage, toAttacker } from '../stage.ts';
+import { type AttackerOptions, fromAttacker, type Stage, toAttacker } from '../stage.ts';
 import { type Attack, NotForwarded } from './attack.ts';
 
 /** More than the longest chain here. */
@@ -111,7 +111,7 @@ export async function move(
     return ring;
   }
   await stage.peer.send(toAttacker(5));
-  const deadlineMs = performance.now() + arrivalMs;
+  const deadlineMs = performance.now() + stage.backend.patienceMs;
   while (!ring.isDrained && performance.now() < deadlineMs) await stage.goOn();
   const received = Buffer.concat(chain.map((link) => ring.bytesOf(link)));
   const isWhole = Buffer.compare(received.subarray(headerBytes), sent.subarray(headerBytes)) === 0;
