@@ -31,6 +31,7 @@ export const errorCodes = {
   /** What was passed as the channel of the backend's own requests is something else than a socket. */
   BAD_SOCKET: 'a file descriptor is no socket',
   TOO_MANY_PORTS: 'no more ports can be added',
+  TOO_MANY_WORKERS: 'no more workers can be added',
   NO_SUCH_PORT: 'the switch has no port of this name',
   /** No switch listens on the control socket. */
   CONTROL_UNREACHABLE: 'no switch answers on the control socket',

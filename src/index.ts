@@ -33,3 +33,4 @@ export {
 } from './switch.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';
+export type { WorkerOptions, WorkerStatus } from './workers.ts';

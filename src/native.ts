@@ -189,6 +189,11 @@ export interface Dataplane {
     port: number,
     queue: number,
   ): { readonly base: number; readonly offered: number; readonly broken?: string };
+  /**
+   * Starts one worker more, on a CPU or with -1 on any, which takes over its share of the started transmitqs.
+   * Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.
+   */
+  addWorker(cpu: number): void;
   /** The worker, from 0, that polls a started transmitq. */
   workerOf(port: number, transmitq: number): number;
   /** Gives a started transmitq to another worker; no flow is reordered. */

@@ -15,7 +15,6 @@
 import { randomInt } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';
-import { chooseMove, type TransmitqLoad } from './balance.ts';
 import { Bridge, formatMac } from './bridge.ts';
 import type { Capture, CaptureOptions } from './capture/capture.ts';
 import { type CaptureTarget, Recordings, type ReplayOptions } from './capture/recordings.ts';
@@ -38,10 +37,11 @@ import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
 import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
+import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
 
 /** How a switch is opened. */
 export interface SwitchOptions {
-  /** Polling threads; 1 unless given. */
+  /** Polling threads to begin with; 1 unless given. */
   readonly workers?: number;
   /** CPU of each worker in turn; fewer than workers leaves the rest to the scheduler. */
   readonly cpus?: readonly number[];
@@ -86,7 +86,6 @@ export type DgramPortOptions = DgramSocket & PlaceOptions;
 /** A port of any kind; `kind` tells which. */
 export type SwitchPort = VhostUserPort | HostPort | DgramPort;
 
-const balanceIntervalMs = 1000;
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
 const int32Max = 2 ** 31 - 1;
@@ -101,7 +100,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** The bridge of ports that name none. */
   readonly bridge: Bridge;
   readonly #dataplane: Dataplane;
-  readonly workers: number;
+  readonly #workers: Workers;
   /** With the same seed, the same frames meet the same fate on every link. */
   readonly seed: number;
   readonly #network: Network;
@@ -111,22 +110,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   readonly #ports = new Map<number, SwitchPort>();
   readonly #ageingSeconds: number;
   readonly #clock: ManualClock | undefined;
-  /** Frames that each transmitq had moved at the last look, by port and queue. */
-  readonly #framesSeen = new Map<string, number>();
-  #balancing: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(options: SwitchOptions) {
     super();
-    const workers = integer('workers', options.workers ?? 1, 1, 64);
-    const cpus = options.cpus ?? [];
-    for (const cpu of cpus) integer('cpus', cpu, 0, 1023);
-    if (cpus.length > workers) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `cpus: ${cpus.length} CPUs for ${workers} workers; give at most one each`,
-      );
-    }
+    const cpus = cpusOf(options.workers ?? 1, options.cpus ?? []);
     const idleUs = integer('idleUs', options.idleUs ?? idleUsDefault, 0, int32Max);
     const ageingSeconds = options.ageingSeconds ?? ageingSecondsDefault;
     this.#ageingSeconds = integer('ageingSeconds', ageingSeconds, 0, int32Max);
@@ -136,7 +124,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     }
     const manual = clock === 'manual';
     const sandbox = options.sandbox === true;
-    if (manual && (workers > 1 || cpus.length > 0 || sandbox)) {
+    if (manual && (cpus.length > 1 || cpus[0] !== undefined || sandbox)) {
       throw new TsvswitchError(
         'BAD_OPTION',
         'clock: a switch whose clock is manual has no threads; leave workers, cpus and sandbox out',
@@ -145,18 +133,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.seed = integer('seed', options.seed ?? randomInt(seedMax), 0, Number.MAX_SAFE_INTEGER);
     this.#clock = manual ? new ManualClock() : undefined;
     this.#dataplane = native().openDataplane({
-      workers,
-      cpus,
+      workers: cpus.length,
+      cpus: cpus.filter((cpu) => cpu !== undefined),
       idleUs,
       manual,
       sandbox,
       fragmentId: this.seed % 2 ** 32,
       onEvent: (event) => this.#onDataplaneEvent(event),
     });
-    this.workers = workers;
-    if (options.balance === true && workers > 1) {
-      this.#balancing = setInterval(() => this.#balance(), balanceIntervalMs).unref();
-    }
+    this.#workers = new Workers(this.#dataplane, cpus, () => this.ports);
+    if (options.balance === true) this.#workers.balance();
     this.bridge = this.#bridgeNamed(defaultBridge);
     this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
     this.#network = new Network(this.#dataplane, this.seed, (name) => this.port(name));
@@ -165,6 +151,25 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
   static open(options: SwitchOptions = {}): Switch {
     return new Switch(options);
+  }
+
+  /** All workers, in the order in which they were started. */
+  get workers(): readonly WorkerStatus[] {
+    return this.#workers.status;
+  }
+
+  /**
+   * Starts a worker more, which takes over its share of the queues without a frame being lost or passing
+   * another one. It stays until the switch is closed. Throws BAD_OPTION, also for a CPU that has a worker,
+   * SYSTEM for one that is not there, TOO_MANY_WORKERS, CLOSED.
+   */
+  addWorker(options: WorkerOptions = {}): WorkerStatus {
+    this.#checkOpen();
+    if (this.#clock === undefined) return this.#workers.add(options);
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      'a switch whose clock is manual has no threads; open it without a clock to add workers',
+    );
   }
 
   /** All ports, in the order of their numbers' first use. */
@@ -297,7 +302,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#balancing);
+    this.#workers.close();
     for (const schedule of this.#schedules) schedule.end();
     this.#recordings.end();
     for (const port of this.ports) this.removePort(port);
@@ -384,22 +389,6 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   #checkOpen(): void {
     if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
-  }
-
-  #balance(): void {
-    const loads: TransmitqLoad[] = [];
-    for (const port of this.ports) {
-      for (const { queue, frames } of port.transmitqs) {
-        const key = `${port.number}/${queue}`;
-        const before = this.#framesSeen.get(key) ?? 0;
-        this.#framesSeen.set(key, frames);
-        const worker = this.#dataplane.workerOf(port.number, queue);
-        // A port that was removed and added again counts from zero.
-        loads.push({ port: port.number, queue, worker, frames: Math.max(0, frames - before) });
-      }
-    }
-    const move = chooseMove(loads, this.workers);
-    if (move !== undefined) this.#dataplane.assignWorker(move.port, move.queue, move.worker);
   }
 
   #onDataplaneEvent(event: DataplaneEvent): void {

@@ -38,6 +38,7 @@ describe('options', () => {
     ['half a worker', { workers: 1.5 }],
     ['workers as text', { workers: '2' as unknown as number }],
     ['more CPUs than workers', { workers: 1, cpus: [0, 1] }],
+    ['two workers on one CPU', { workers: 2, cpus: [0, 0] }],
     ['a negative CPU', { cpus: [-1] }],
     ['a negative idle time', { idleUs: -1 }],
     ['an endless idle time', { idleUs: Number.POSITIVE_INFINITY }],

@@ -23,11 +23,10 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
-    types: ['events', 'impairment', 'native', 'fd-socket', 'vhost-user'],
+    types: ['events', 'impairment', 'native', 'fd-socket', 'vhost-user', 'workers'],
   },
   switch: {
     values: [
-      'balance',
       'bridge',
       'capture',
       'clock',
@@ -36,10 +35,12 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
       'option-checks',
       'port',
       'native',
+      'workers',
       'errors',
     ],
     types: ['fd-socket', 'vhost-user'],
   },
+  workers: { values: ['balance', 'option-checks', 'errors'], types: ['native', 'port'] },
   balance: { values: [] },
   clock: { values: [] },
   events: { values: [], types: ['port'] },

@@ -286,6 +286,22 @@ uint32_t DataplaneObject::StartedTransmitqArgument(const Napi::CallbackInfo& inf
   return queue;
 }
 
+void DataplaneObject::AddWorker(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Dataplane& dataplane = Open(env);
+  const auto cpu = static_cast<int>(IntegerArgument(info, 0, "cpu", -1, CPU_SETSIZE - 1));
+  if (dataplane.manual()) {
+    throw CodedError(env, "BAD_OPTION", "a data plane whose clock is manual has no worker threads");
+  }
+  if (dataplane.worker_count() == kWorkersMax) {
+    throw CodedError(env, "TOO_MANY_WORKERS",
+                     "a switch has at most " + std::to_string(kWorkersMax) + " workers");
+  }
+  if (!dataplane.AddWorker(cpu)) {
+    throw SystemError(env, "pthread_create", AddedWorkerCannotRun(cpu), errno);
+  }
+}
+
 Napi::Value DataplaneObject::WorkerOf(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
   const uint32_t queue = StartedTransmitqArgument(info, port);
@@ -350,6 +366,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
        InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
        InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),
+       InstanceMethod<&DataplaneObject::AddWorker>("addWorker"),
        InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
        InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
        InstanceMethod<&DataplaneObject::SetCall>("setCall"),

@@ -50,6 +50,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   Napi::Value StopQueue(const Napi::CallbackInfo& info);
   void EnableQueue(const Napi::CallbackInfo& info);
   Napi::Value ReadQueue(const Napi::CallbackInfo& info);
+  void AddWorker(const Napi::CallbackInfo& info);
   Napi::Value WorkerOf(const Napi::CallbackInfo& info);
   void AssignWorker(const Napi::CallbackInfo& info);
   void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }

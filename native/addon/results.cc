@@ -2,6 +2,8 @@
 
 #include "addon/results.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -47,6 +49,12 @@ std::string WorkersCannotRun(const std::vector<int>& cpus) {
   }
   if (list.empty()) return "the workers cannot be started";
   return "the workers cannot run on CPUs " + list + " (`taskset -cp $$` lists those allowed)";
+}
+
+std::string AddedWorkerCannotRun(int cpu) {
+  if (cpu < 0) return "the worker cannot be started";
+  return "the worker cannot run on CPU " + std::to_string(cpu) + " (`taskset -cp " +
+         std::to_string(getpid()) + "` lists those allowed)";
 }
 
 }  // namespace tsvswitch

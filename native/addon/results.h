@@ -18,6 +18,8 @@ void ThrowUnlessMapped(Napi::Env env, MapResult result);
 void ThrowUnlessTranslated(Napi::Env env, RingResult result);
 // The sentence for workers that cannot be started on these CPUs.
 std::string WorkersCannotRun(const std::vector<int>& cpus);
+// The same for one that a running switch was to be given.
+std::string AddedWorkerCannotRun(int cpu);
 
 }  // namespace tsvswitch
 

@@ -16,6 +16,10 @@ interface Subcommand {
 }
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  'add-worker': {
+    summary: 'one more polling thread for a running switch',
+    load: () => import('./add-worker.ts'),
+  },
   doctor: {
     summary: 'why a port of a running switch carries nothing',
     load: () => import('./doctor.ts'),

@@ -10,7 +10,13 @@
 
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
-import { type NetworkChange, type SwitchEvent, TsvswitchError } from '../index.ts';
+import {
+  type NetworkChange,
+  type SwitchEvent,
+  TsvswitchError,
+  type WorkerOptions,
+  type WorkerStatus,
+} from '../index.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -67,6 +73,11 @@ export class ControlClient {
   /** Returns once links and partitions are as said. Throws what Switch.schedule throws. */
   async change(change: NetworkChange): Promise<void> {
     await this.#ask('POST', '/v1/network', change);
+  }
+
+  /** Returns once it polls its share of the queues. Throws what Switch.addWorker throws. */
+  addWorker(worker: WorkerOptions = {}): Promise<WorkerStatus> {
+    return this.#ask('POST', '/v1/workers', worker) as Promise<WorkerStatus>;
   }
 
   /** What happens on the switch from now on, until it ends or the caller has seen enough. */

@@ -7,6 +7,7 @@
  *     POST   /v1/ports        NewPort, answered with its PortStatus
  *     DELETE /v1/ports/NAME
  *     POST   /v1/network      NetworkChange
+ *     POST   /v1/workers      WorkerOptions, answered with its WorkerStatus
  *
  * A request that cannot be served is answered with a status of 400 or more and a Refused.
  */
@@ -19,6 +20,7 @@ import type {
   PortCounters,
   PortOptions,
   VhostUserPortStatus,
+  WorkerStatus,
 } from '../index.ts';
 
 /** A switch and its ports, as they are now. */
@@ -26,7 +28,7 @@ export interface SwitchStatus {
   readonly version: string;
   readonly pid: number;
   readonly uptimeSeconds: number;
-  readonly workers: number;
+  readonly workers: readonly WorkerStatus[];
   readonly ports: readonly PortStatus[];
 }
 

@@ -22,6 +22,7 @@ import {
   type SwitchEvent,
   type SwitchPort,
   TsvswitchError,
+  type WorkerOptions,
 } from '../index.ts';
 import { version } from '../version.ts';
 import { History } from './history.ts';
@@ -56,6 +57,7 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   SOCKET_DUPLICATE: 409,
   SOCKET_IN_USE: 409,
   TOO_MANY_PORTS: 409,
+  TOO_MANY_WORKERS: 409,
   CONTROL_BODY_TOO_LONG: 413,
   SYSTEM: 500,
   CLOSED: 503,
@@ -134,6 +136,10 @@ export class ControlServer {
       case 'POST /v1/network':
         await this.#change(await bodyOf(request));
         return { status: 204 };
+      case 'POST /v1/workers': {
+        const worker = this.#switch.addWorker((await bodyOf(request)) as WorkerOptions);
+        return { status: 201, body: worker };
+      }
       case 'DELETE /v1/ports/NAME':
         this.#removePort(nameOf(name!));
         return { status: 204 };

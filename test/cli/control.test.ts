@@ -1,10 +1,10 @@
 /** `tsvswitch --control`: a switch that can be talked to, from its start to its end. */
 
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
 import { Command } from '../support/command.ts';
 
@@ -72,4 +72,53 @@ test.each([
   expect(exit.stderr).toMatch(sentence);
   expect(exit.stderr.trimEnd().split('\n')).toHaveLength(1);
   expect(readdirSync(folder).sort()).toEqual(['control', 'file']);
+});
+
+describe('add-worker', () => {
+  const addWorker = (...args: string[]) =>
+    Command.run(['add-worker', '--control', control, ...args]);
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const cpu = Number(/^Cpus_allowed_list:\s*(\d+)/m.exec(status)![1]);
+
+  test('gives a running switch one more worker, on a CPU if one is named', async () => {
+    await start('--balance');
+    expect(await addWorker()).toMatchObject({ status: 0, stdout: 'worker 1 runs\n', stderr: '' });
+    expect(await addWorker('--cpu', `${cpu}`)).toMatchObject({
+      status: 0,
+      stdout: `worker 2 runs on CPU ${cpu}\n`,
+      stderr: '',
+    });
+    await using client = await ControlClient.connect(control);
+    expect((await client.status()).workers).toEqual([
+      { number: 0, transmitqs: 0 },
+      { number: 1, transmitqs: 0 },
+      { number: 2, cpu, transmitqs: 0 },
+    ]);
+  });
+
+  test('says in one sentence what is wrong', async () => {
+    expect(await addWorker()).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringContaining(`start one with \`tsvswitch --control ${control}\``),
+    });
+    const { pid } = await start('--cpus', `${cpu}`);
+    const taken = `tsvswitch: cpu: worker 0 is pinned to CPU ${cpu} already; give each worker a CPU of its own\n`;
+    expect(await addWorker('--cpu', `${cpu}`)).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: taken,
+    });
+    const missing = `tsvswitch: the worker cannot run on CPU 1000 (\`taskset -cp ${pid}\` lists those allowed): Invalid argument\n`;
+    expect(await addWorker('--cpu', '1000')).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: missing,
+    });
+  });
+
+  test('with a wrong command line ends with 2', async () => {
+    expect((await addWorker('--cpu', 'first')).status).toBe(2);
+    expect((await addWorker('1')).status).toBe(2);
+  });
 });

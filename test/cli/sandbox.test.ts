@@ -51,10 +51,14 @@ async function expectFrames(from: TestGuest, to: TestGuest, count: number): Prom
 }
 
 test('an ordinary user without any capability joins two guests, on filtered threads', async () => {
-  const command = await Command.start([socket('a'), socket('b')], ['--workers', '2'], user);
+  const control = join(folder, 'control');
+  const command = await Command.start([socket('a'), socket('b')], ['--control', control], user);
+  await command.said(`taking requests on ${control}`);
   await using a = await TestGuest.connect({ path: socket('a') });
   await using b = await TestGuest.connect({ path: socket('b') });
   await expectFrames(a, b, 20);
+  await using client = await ControlClient.connect(control);
+  await client.addWorker();
   await expectFrames(b, a, 20);
   const threads = threadsOf(command.pid);
   const workers = threads.filter(({ name }) => name === 'tsvswitch-work');

@@ -47,7 +47,7 @@ const runningPort: MachinePortStatus = { ...waitingPort, frontend, session };
 const peer: MachinePortStatus = { ...runningPort, name: 'peer', path: '/run/vsw/peer.sock' };
 
 function statusOf(...ports: PortStatus[]): SwitchStatus {
-  return { version: '0.1.0', pid: 1, uptimeSeconds: 60, workers: 1, ports };
+  return { version: '0.1.0', pid: 1, uptimeSeconds: 60, workers: [], ports };
 }
 
 /** What is found at `port`, beside a healthy one. */
