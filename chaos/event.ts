@@ -35,6 +35,8 @@ export type Action =
       readonly awayMs: number;
     }
   | { readonly kind: 'partition'; readonly sides: readonly (readonly number[])[] }
+  /** The switch is given another worker, unless it has many. */
+  | { readonly kind: 'add-worker' }
   /** The switch is killed or asked to end, and started again with other settings. */
   | {
       readonly kind: 'restart';
@@ -74,6 +76,7 @@ const kinds: Record<Kind, { readonly weight: number; readonly takes: number }> =
   partition: { weight: 3, takes: guests },
   restart: { weight: 3, takes: guests },
   // Not at the same time as a restart, for which alone they take a guest.
+  'add-worker': { weight: 3, takes: 1 },
   'reset-machine': { weight: 1, takes: 1 },
   'kill-machine': { weight: 1, takes: 1 },
 };
@@ -147,6 +150,7 @@ function actionOf(kind: Kind, taken: readonly number[], draw: Draw): Action {
           idleUs: draw.oneOf([0, 50, 200]),
         },
       };
+    case 'add-worker':
     case 'reset-machine':
     case 'kill-machine':
       return { kind };

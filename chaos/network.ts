@@ -46,6 +46,11 @@ export interface Sample {
 /** What Node's heap may have grown by, which is given back when it likes. */
 const ownGrowthBytesMax = 64 << 20;
 
+/** Of one life of the switch, in which none goes away. */
+const workersMax = 6;
+/** What each of them sleeps on. */
+const workerFiles = ['anon_inode:[eventpoll]', 'anon_inode:[eventfd]'];
+
 export class ChaosNetwork {
   readonly #folder = mkdtempSync(join(tmpdir(), 'chaos-'));
   readonly #traffic = new Traffic(this.#folder);
@@ -213,6 +218,8 @@ export class ChaosNetwork {
         return this.#lose(action.from, action.to, action.loss, action.awayMs);
       case 'partition':
         return this.#partition(action.sides);
+      case 'add-worker':
+        return this.#addWorker();
       case 'restart':
         return this.#restart(action.signal, action.settings);
       case 'reset-machine':
@@ -274,6 +281,18 @@ export class ChaosNetwork {
     await this.#switch.control.change({ heal: true });
     for (const flow of traffic.flows) flow.resume();
     traffic.wake();
+  }
+
+  async #addWorker(): Promise<void> {
+    const { workers } = await this.#switch.control.status();
+    if (workers.length >= workersMax) return;
+    await this.#switch.control.addWorker();
+    const { files, threads, guestMappings } = this.#held!;
+    this.#held = {
+      files: [...files, ...workerFiles].sort(),
+      threads: threads + 1,
+      guestMappings,
+    };
   }
 
   async #restart(signal: 'SIGKILL' | 'SIGTERM', settings: Settings): Promise<void> {

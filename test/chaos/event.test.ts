@@ -17,6 +17,7 @@ function guestsOf(action: Action): number[] {
       return action.sides.flat();
     case 'restart':
       return Array.from({ length: guests }, (_, guest) => guest);
+    case 'add-worker':
     case 'reset-machine':
     case 'kill-machine':
       return [];
@@ -65,6 +66,6 @@ test('everything happens to who waits long enough, and nothing to a machine that
     );
   const machine = ['kill-machine', 'reset-machine'];
   const simulated = [...kindsOf(false)].toSorted();
-  expect(simulated).toHaveLength(10);
+  expect(simulated).toHaveLength(11);
   expect([...kindsOf(true)].toSorted()).toEqual([...simulated, ...machine].toSorted());
 });

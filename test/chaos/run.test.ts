@@ -11,13 +11,14 @@ import { run } from '../../chaos/run.ts';
 const limitMs = 300_000;
 const seed = 2;
 
-test('guests, ports, settings and the switch come and go under flood, and every invariant holds', {
+test('guests, ports, workers, settings and the switch come and go under flood, and every invariant holds', {
   timeout: limitMs,
 }, async () => {
   const events = Array.from({ length: 50 }, (_, number) => eventOf(seed, number, false));
   const restarts = events.flatMap(({ actions }) =>
     actions.flatMap((action) => (action.kind === 'restart' ? [action.signal] : [])),
   );
+  expect(events.flatMap(({ actions }) => actions)).toContainEqual({ kind: 'add-worker' });
   expect(restarts).toContain('SIGKILL');
   expect(restarts).toContain('SIGTERM');
   const outcome = await run(events, { withMachine: false });
