@@ -40,6 +40,8 @@ export interface StartRequest {
 }
 
 const lookPauseMs = 20;
+/** Its first act, before it makes memory or disks: all that takes longer is a host that stands still. */
+const monitorLimitMs = 60_000;
 
 /** Returns once QEMU runs the guest. Throws MACHINE_FAILED with QEMU's words, LAB_PORT_TAKEN. */
 export async function startMachine(
@@ -122,16 +124,32 @@ async function running(
   files: MachineFiles,
   process: ProcessRecord,
 ): Promise<void> {
-  // Bounded by QEMU: it opens the monitor first of all, or ends.
-  while (!existsSync(files.qmpSocket)) {
-    failIfDead(machine.name, files, process);
-    await sleep(lookPauseMs);
-  }
+  await monitorOpen(machine.name, files, process, monitorLimitMs);
   try {
     (await Qmp.connect(machine.name, files.qmpSocket)).close();
   } catch (error) {
     failIfDead(machine.name, files, process);
     throw error;
+  }
+}
+
+/** Returns once QEMU has opened its monitor. Throws as failIfDead does, and MACHINE_FAILED if it takes too long. */
+export async function monitorOpen(
+  name: string,
+  files: MachineFiles,
+  process: ProcessRecord,
+  limitMs: number,
+): Promise<void> {
+  const giveUpMs = performance.now() + limitMs;
+  while (!existsSync(files.qmpSocket)) {
+    failIfDead(name, files, process);
+    if (performance.now() >= giveUpMs) {
+      const sentence =
+        `${name}: QEMU, process ${process.pid}, has not opened its monitor within ${limitMs / 1000} s; ` +
+        `look into ${files.qemuLog}, then \`tsvswitch lab restart ${name}\``;
+      throw new TsvswitchError('MACHINE_FAILED', sentence);
+    }
+    await sleep(lookPauseMs);
   }
 }
 
