@@ -10,6 +10,7 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { type ChaosEvent, eventOf } from './event.ts';
+import { runProgram, UsageError, whole } from './program.ts';
 import { type Outcome, run } from './run.ts';
 import { shortest } from './shortest.ts';
 
@@ -21,14 +22,11 @@ const help = `usage: npm run chaos -- [options]
   --without-machine   no real machine beside the simulated guests
   --help`;
 
-const secondsDefault = 60;
 const secondsMax = 86_400;
 const seedMax = 2 ** 31;
 const eventsMax = 1_000_000;
 /** Runs of parts of a series, to find a short one. */
 const triesMax = 60;
-
-class UsageError extends Error {}
 
 type Task =
   | { readonly kind: 'help' }
@@ -42,7 +40,7 @@ type Task =
 function parse(): Task {
   const { values } = parseArgs({
     options: {
-      seconds: { type: 'string' },
+      seconds: { type: 'string', default: '60' },
       seed: { type: 'string' },
       events: { type: 'string' },
       'without-machine': { type: 'boolean', default: false },
@@ -53,21 +51,13 @@ function parse(): Task {
   const { seconds, seed, events } = values;
   return {
     kind: 'run',
-    seed: seed === undefined ? randomInt(seedMax) : whole('seed', seed, seedMax - 1),
+    seed: seed === undefined ? randomInt(seedMax) : whole('seed', seed, 0, seedMax - 1),
     withMachine: !values['without-machine'],
     length:
       events === undefined
-        ? {
-            seconds: seconds === undefined ? secondsDefault : whole('seconds', seconds, secondsMax),
-          }
+        ? { seconds: whole('seconds', seconds, 0, secondsMax) }
         : { numbers: numbersOf(events) },
   };
-}
-
-function whole(name: string, text: string, max: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0 && value <= max) return value;
-  throw new UsageError(`--${name} ${text}: expected a whole number from 0 to ${max}`);
 }
 
 /** The numbers of a list such as 3,17,40-52. */
@@ -155,18 +145,4 @@ async function main(): Promise<number> {
   return 1;
 }
 
-for (const [signal, status] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, () => process.exit(status));
-}
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const isUsage =
-    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
-  if (!isUsage) throw error;
-  console.error((error as Error).message);
-  process.exitCode = 2;
-}
+await runProgram(main);

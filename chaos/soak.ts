@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { BulkPair } from './bulk-pair.ts';
 import { eventOf } from './event.ts';
 import { ChaosNetwork, type Sample } from './network.ts';
+import { runProgram, whole } from './program.ts';
 import { grows, type Trend, trendOf } from './trend.ts';
 
 const help = `usage: npm run soak -- [options]
@@ -19,7 +20,6 @@ const help = `usage: npm run soak -- [options]
   --seed N      what happens; 1 unless given
   --help`;
 
-const minutesDefault = 30;
 const minutesMax = 10_000;
 const secondsPerSample = 10;
 const seedMax = 2 ** 31 - 1;
@@ -46,14 +46,6 @@ const measures: readonly {
   { name: 'MiB', of: ({ ownBytes }) => ownBytes / 2 ** 20, digits: 1, allowed: () => 16 },
   { name: 'latency, ms', of: ({ latencyMs }) => latencyMs, digits: 2, allowed: (mean) => mean / 2 },
 ];
-
-class UsageError extends Error {}
-
-function whole(name: string, text: string | undefined, otherwise: number, max: number): number {
-  const value = text === undefined ? otherwise : Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new UsageError(`--${name} ${text}: expected a whole number from 1 to ${max}`);
-}
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
@@ -120,8 +112,8 @@ function judge(rows: readonly Row[]): boolean {
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      minutes: { type: 'string' },
-      seed: { type: 'string' },
+      minutes: { type: 'string', default: '30' },
+      seed: { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -129,7 +121,7 @@ async function main(): Promise<number> {
     console.log(help);
     return 0;
   }
-  const minutes = whole('minutes', values.minutes, minutesDefault, minutesMax);
+  const minutes = whole('minutes', values.minutes, 1, minutesMax);
   const seed = whole('seed', values.seed, 1, seedMax);
   const network = await ChaosNetwork.open(false);
   try {
@@ -150,17 +142,4 @@ async function main(): Promise<number> {
   }
 }
 
-for (const [signal, status] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, () => process.exit(status));
-}
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const isUsage =
-    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
-  console.error((error as Error).message);
-  process.exitCode = isUsage ? 2 : 1;
-}
+await runProgram(main);
