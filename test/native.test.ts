@@ -124,7 +124,7 @@ describe('watchReadable', () => {
       process.on('uncaughtException', (error) => { console.log(error.message); addon.closeFd(fd); });
       addon.watchReadable(fd, () => { addon.eventfdDrain(fd); throw new Error('thrown on purpose'); });
       addon.eventfdSignal(fd);`;
-    const { stdout } = await execa(process.execPath, ['-e', script], { timeout: 10_000 });
+    const { stdout } = await execa(process.execPath, ['-e', script], { timeout: 60_000 });
     expect(stdout).toBe('thrown on purpose');
   });
 
@@ -135,7 +135,7 @@ describe('watchReadable', () => {
       addon.watchReadable(fd, () => { console.log('called'); addon.unwatchReadable(fd); });
       setTimeout(() => addon.eventfdSignal(fd), 20).unref();
       process.on('exit', () => console.log('exit'));`;
-    const { stdout } = await execa(process.execPath, ['-e', script], { timeout: 10_000 });
+    const { stdout } = await execa(process.execPath, ['-e', script], { timeout: 60_000 });
     expect(stdout).toBe('called\nexit');
   });
 

@@ -30,12 +30,15 @@ afterEach(async () => {
   vi.unstubAllEnvs();
 }, 120_000);
 
-/** `up` in a process of its own, killed once `isFar` says so. */
+/** `up` in a process of its own, which stops itself when the machine boots; killed once `isFar` says so. */
 async function killedUp(isFar: () => void | Promise<void>): Promise<void> {
   const script = `
     const { Lab } = await import(${JSON.stringify(resolve('dist/lab/lab.js'))});
     const origin = ${JSON.stringify(join(folder, 'cut.yaml'))};
-    await (await Lab.open(${JSON.stringify(definition)}, { origin })).up();`;
+    const progress = ({ stage, state }) => {
+      if (stage === 'boot' && state === 'running') process.kill(process.pid, 'SIGSTOP');
+    };
+    await (await Lab.open(${JSON.stringify(definition)}, { origin })).up({ progress });`;
   const up = execa(process.execPath, ['--input-type=module', '-e', script], { reject: false });
   await vi.waitFor(isFar, soon);
   up.kill('SIGKILL');

@@ -126,7 +126,7 @@ describe('a dgram port', () => {
 });
 
 test('a guest of QEMU -netdev dgram answers ARP and ping from the same bridge', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   vswitch.addPort({ dgram: path('switch'), peer: path('machine'), name: 'vm' });
   const { kernel, initrd, commandLine } = tinyGuestBoot(await tinyGuest(), 'vm', '10.0.0.2/24');
@@ -139,13 +139,13 @@ test('a guest of QEMU -netdev dgram answers ARP and ping from the same bridge', 
       ...['-netdev', `dgram,id=net1,local.type=unix,remote.type=unix,${ends}`],
       ...['-device', `virtio-net-pci,netdev=net1,mac=${macOf(1)}`],
     ],
-    { timeout: 110_000, reject: false, all: true },
+    { timeout: 280_000, reject: false, all: true },
   );
   try {
     const [us, guest] = [macOf(0), macOf(1)];
     const answerTo = async (question: Uint8Array, isAnswer: (frame: ParsedFrame) => boolean) => {
       // The guest boots meanwhile.
-      for (let tries = 0; tries < 200 && qemu.exitCode === null; tries++) {
+      for (let tries = 0; tries < 500 && qemu.exitCode === null; tries++) {
         host.send(question);
         const frames = await host.receive({ timeoutMs: 500 }).catch(() => []);
         const answer = frames.map((frame) => parse(frame)).find(isAnswer);

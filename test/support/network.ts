@@ -23,8 +23,8 @@ import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/te
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { broadcast, ethernetFrame, macOf } from './ethernet.ts';
 
-/** Of what is under way already; a busy machine takes its time. */
-const eventLimitMs = 60_000;
+/** For what is under way already; a busy machine takes its time. */
+const limitMs = 60_000;
 
 type EventOf<Type extends SwitchEvent['type']> = Extract<SwitchEvent, { type: Type }>;
 
@@ -61,7 +61,11 @@ export class SwitchNetwork {
 
   /** A guest that runs on a port; it is closed with the network at the latest. */
   async connect(port: number, options: Omit<TestGuestOptions, 'path'> = {}): Promise<TestGuest> {
-    const guest = await TestGuest.connect({ path: this.path(port), ...options });
+    const guest = await TestGuest.connect({
+      path: this.path(port),
+      timeoutMs: limitMs,
+      ...options,
+    });
     this.#guests.push(guest);
     // Without REPLY_ACK nothing says that the last request was served; an answer to another does.
     await guest.frontend.ask('GET_FEATURES', emptyLayout, undefined, u64Layout);
@@ -89,7 +93,7 @@ export class SwitchNetwork {
         const seen = () => this.events.map((event) => event.type).join(', ');
         limit = setTimeout(
           () => reject(new Error(`no ${type} number ${count}; there were: ${seen()}`)),
-          eventLimitMs,
+          limitMs,
         );
         this.vswitch.on('event', look);
         look();

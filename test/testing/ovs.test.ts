@@ -18,7 +18,7 @@ import { type Ovs, ovsMissing, startOvs } from './ovs.ts';
 const missing = ovsMissing();
 const queuePairsOffered = 4;
 /** It looks for a listening guest once a second, and then brings the port up in its own time. */
-const attemptsMax = 100;
+const attemptsMax = 600;
 const attemptMs = 100;
 
 describe.skipIf(missing !== undefined)(`two guests through OVS-DPDK ${missing ?? ''}`, () => {
@@ -27,7 +27,7 @@ describe.skipIf(missing !== undefined)(`two guests through OVS-DPDK ${missing ??
 
   beforeAll(async () => {
     ovs = await startOvs(queuePairsOffered);
-  }, 30_000);
+  }, 300_000);
 
   afterEach(async () => {
     for (const guest of guests) await guest.close();

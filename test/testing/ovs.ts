@@ -13,8 +13,8 @@ import { join } from 'node:path';
 
 const daemon = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
 const schema = '/usr/share/openvswitch/vswitch.ovsschema';
-const limitMs = 40_000;
-const startLimitMs = 15_000;
+const limitMs = 600_000;
+const startLimitMs = 120_000;
 const bridge = 'ovs-test';
 
 /** Why it cannot run here, or undefined if it can. */

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const program = 'dpdk-testpmd';
-const limitMs = 40_000;
+const limitMs = 600_000;
 
 /** Why testpmd cannot run here, or undefined if it can. */
 export function testpmdMissing(): string | undefined {
@@ -50,16 +50,19 @@ export async function startTestpmd(queuePairs = 1): Promise<Testpmd> {
   const limit = setTimeout(() => testpmd.kill('SIGKILL'), limitMs);
   const exited = new Promise<void>((resolve) => testpmd.once('exit', () => resolve()));
   let output = '';
+  // Apart from the output, or they would stand in the middle of the prompt.
+  let errors = '';
   const prompted = new Promise<void>((resolve, reject) => {
-    const read = (chunk: Buffer) => {
+    testpmd.stdout.on('data', (chunk: Buffer) => {
       output += chunk;
       // The prompt comes once both ports listen and forwarding has started.
       if (output.includes('testpmd> ')) resolve();
-    };
-    testpmd.stdout.on('data', read);
-    testpmd.stderr.on('data', read);
+    });
+    testpmd.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk;
+    });
     testpmd.once('error', reject);
-    testpmd.once('exit', () => reject(new Error(`testpmd did not start:\n${output}`)));
+    testpmd.once('exit', () => reject(new Error(`testpmd did not start:\n${output}${errors}`)));
   });
   const stop = async () => {
     // Asked politely it removes its sockets; the limit ends it in any case.

@@ -20,6 +20,7 @@ const checksum: Checksum = { algorithm: 'sha256', sum };
 const half = content.length / 2;
 /** Attempts follow each other at once. */
 const pauseMs = 1;
+const soon = { timeout: 60_000 };
 const isRoot = process.getuid?.() === 0;
 
 /** `count` is 1 at the first request. */
@@ -130,7 +131,7 @@ test('one that breaks off is gone on with where it stopped', async () => {
   expect(statuses()).toEqual([200, 206]);
 });
 
-test('one whose process was killed is gone on with by the next', { timeout: 60_000 }, async () => {
+test('one whose process was killed is gone on with by the next', async () => {
   const url = await serve((request, response, count) => {
     if (count > 1) return answer(request, response, count);
     response.writeHead(200, { etag: '"one"', 'content-length': content.length });
@@ -142,11 +143,14 @@ test('one whose process was killed is gone on with by the next', { timeout: 60_0
   `;
   child = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: 'inherit' });
   const part = join(cache, `image-${sum}.partial`, 'disk');
-  await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), { timeout: 30_000 });
+  await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), soon);
   const waiting = vi.fn();
   const second = downloadedImage(url, checksum, { progress: ({ phase }) => waiting(phase) });
   // The killed one has the lock until it is gone.
-  await vi.waitFor(() => expect(waiting).toHaveBeenCalledWith(expect.stringMatching(/^waiting/)));
+  await vi.waitFor(
+    () => expect(waiting).toHaveBeenCalledWith(expect.stringMatching(/^waiting/)),
+    soon,
+  );
   expect(requests).toHaveLength(1);
   child.kill('SIGKILL');
   expectContent(await second);
@@ -163,7 +167,7 @@ test('one that was broken off by its caller is gone on with by the next call', a
   });
   const first = downloadedImage(url, checksum, { signal: stop.signal });
   const part = join(cache, `image-${sum}.partial`, 'disk');
-  await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), { timeout: 10_000 });
+  await vi.waitFor(() => expect(readFileSync(part)).toHaveLength(half), soon);
   stop.abort(new Error('enough'));
   await expect(first).rejects.toThrow('enough');
   expectContent(await downloadedImage(url, checksum));
