@@ -31,6 +31,18 @@ class Spoilable {
   const int fd_;
 };
 
+// A frontend that is about to make a worker wait, and two guests that go on.
+struct Attacked {
+  explicit Attacked(uint32_t workers) : bridge(workers) {}
+  Dataplane& plane() { return bridge.plane(); }
+
+  RunningBridge bridge;
+  std::unique_ptr<RunningBridge::Member> hostile = bridge.Join(kModern);
+  std::unique_ptr<RunningBridge::Member> from = bridge.Join(kModern);
+  std::unique_ptr<RunningBridge::Member> to = bridge.Join(kModern);
+  Stream stream{*from, *to};
+};
+
 // The events but those of addresses, until one of this type; how many came before it.
 uint32_t EventsBefore(RunningBridge& bridge, Event::Type type, const RunningBridge::Member& member) {
   uint32_t before = 0;
@@ -56,81 +68,66 @@ void CheckGivenUp(RunningBridge& bridge, const RunningBridge::Member& member) {
 
 FACT("a full call eventfd of a transmitq costs its own port, and is reported once") {
   for (const uint32_t workers : {1u, 2u}) {
-    RunningBridge bridge(workers);
-    auto hostile = bridge.Join(kModern);
-    auto from = bridge.Join(kModern);
-    auto to = bridge.Join(kModern);
+    Attacked at(workers);
     Spoilable call;
-    bridge.plane().SetCall(hostile->port, 1, call.Pass());
-    Stream stream(*from, *to);
-    stream.Pass(100);
+    at.plane().SetCall(at.hostile->port, 1, call.Pass());
+    at.stream.Pass(100);
     call.Spoil();
-    CHECK(RunningBridge::Send(*hostile, MakeFrame(kBroadcast, MacOf(hostile->port), 60)));
-    stream.Pass(1000);
-    CHECK_EQ(EventsBefore(bridge, Event::Type::kMadeWait, *hostile), 0u);
-    CheckGivenUp(bridge, *hostile);
-    stream.Pass(1000);
-    CheckNothingHappens(bridge);
+    CHECK(RunningBridge::Send(*at.hostile, MakeFrame(kBroadcast, MacOf(at.hostile->port), 60)));
+    at.stream.Pass(1000);
+    CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+    CheckGivenUp(at.bridge, *at.hostile);
+    at.stream.Pass(1000);
+    CheckNothingHappens(at.bridge);
   }
 }
 
 FACT("a full call eventfd of a receiveq that several workers fill costs its own port") {
-  RunningBridge bridge(2);
-  auto hostile = bridge.Join(kModern);
-  auto from = bridge.Join(kModern);
-  auto to = bridge.Join(kModern);
-  CHECK(bridge.plane().WorkerOf(from->port, 1) != bridge.plane().WorkerOf(to->port, 1));
+  Attacked at(2);
+  CHECK(at.plane().WorkerOf(at.from->port, 1) != at.plane().WorkerOf(at.to->port, 1));
   Spoilable call;
-  bridge.plane().SetCall(hostile->port, 0, call.Pass());
-  Stream there(*from, *to);
-  Stream back(*to, *from);
-  there.Pass(100);
+  at.plane().SetCall(at.hostile->port, 0, call.Pass());
+  Stream back(*at.to, *at.from);
+  at.stream.Pass(100);
   back.Pass(100);
   call.Spoil();
-  for (auto* member : {from.get(), to.get()}) {
+  for (auto* member : {at.from.get(), at.to.get()}) {
     // From an address of its own, which streams leave out.
-    CHECK(RunningBridge::Send(*member, MakeFrame(MacOf(hostile->port), MacOf(100u + member->port), 60)));
+    const uint64_t source = MacOf(100u + member->port);
+    CHECK(RunningBridge::Send(*member, MakeFrame(MacOf(at.hostile->port), source, 60)));
   }
-  there.Pass(1000);
+  at.stream.Pass(1000);
   back.Pass(1000);
-  CHECK_EQ(EventsBefore(bridge, Event::Type::kMadeWait, *hostile), 0u);
-  CheckGivenUp(bridge, *hostile);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+  CheckGivenUp(at.bridge, *at.hostile);
 }
 
 FACT("a full err eventfd costs its own port as well, after the queue that broke") {
-  RunningBridge bridge(1);
-  auto hostile = bridge.Join(kModern);
-  auto from = bridge.Join(kModern);
-  auto to = bridge.Join(kModern);
+  Attacked at(1);
   Spoilable err;
-  bridge.plane().SetErr(hostile->port, 1, err.Pass());
-  Stream stream(*from, *to);
-  stream.Pass(100);
+  at.plane().SetErr(at.hostile->port, 1, err.Pass());
+  at.stream.Pass(100);
   err.Spoil();
-  hostile->guest.transmitq().PublishIndex(1000);
-  eventfd_write(hostile->kick_fds[1], 1);
-  CHECK_EQ(EventsBefore(bridge, Event::Type::kMadeWait, *hostile), 1u);
-  CheckGivenUp(bridge, *hostile);
-  stream.Pass(1000);
+  at.hostile->guest.transmitq().PublishIndex(1000);
+  eventfd_write(at.hostile->kick_fds[1], 1);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 1u);
+  CheckGivenUp(at.bridge, *at.hostile);
+  at.stream.Pass(1000);
 }
 
 FACT("lost memory whose frontend fills its err eventfds is waited for once, and reported once") {
-  RunningBridge bridge(1);
-  auto hostile = bridge.Join(kModern);
-  auto from = bridge.Join(kModern);
-  auto to = bridge.Join(kModern);
+  Attacked at(1);
   Spoilable err;
   for (uint32_t queue = 0; queue < 2; ++queue) {
-    bridge.plane().SetErr(hostile->port, queue, err.Pass());
+    at.plane().SetErr(at.hostile->port, queue, err.Pass());
   }
-  Stream stream(*from, *to);
-  stream.Pass(100);
+  at.stream.Pass(100);
   err.Spoil();
-  hostile->guest.ram().TruncateFile(0, 0);
-  eventfd_write(hostile->kick_fds[1], 1);
-  CHECK_EQ(EventsBefore(bridge, Event::Type::kMadeWait, *hostile), 0u);
-  CheckGivenUp(bridge, *hostile);
-  stream.Pass(1000);
+  at.hostile->guest.ram().TruncateFile(0, 0);
+  eventfd_write(at.hostile->kick_fds[1], 1);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+  CheckGivenUp(at.bridge, *at.hostile);
+  at.stream.Pass(1000);
 }
 
 FACT("the next frontend of a port that was given up is served") {
