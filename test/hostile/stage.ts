@@ -194,8 +194,10 @@ export function holdingsOf(pid: number): Holdings {
     }
   });
   const maps = readFileSync(`${folder}/maps`, 'utf8').split('\n');
+  // Sanitizers have a look at the process and its code now and then.
+  const code = maps.flatMap((line) => / r-xp .* (\/.*)$/.exec(line)?.[1] ?? []);
   return {
-    files: files.sort(),
+    files: files.filter((file) => !file.startsWith('/proc/') && !code.includes(file)).sort(),
     // Names that TestGuest and the attacks give to memory.
     guestMappings: maps.filter((line) => /tsvswitch-(?:test-)?guest|memfd:hostile/.test(line))
       .length,
