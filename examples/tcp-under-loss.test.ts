@@ -21,7 +21,7 @@ test('a file arrives whole though one frame in twenty is lost', {
 
   const ports = [`${machines.plan.id}-server`, `${machines.plan.id}-client`] as const;
   vswitch.impair({ between: ports }, { loss: 0.05 });
-  await client.check('wget -q -O /tmp/file http://192.168.0.1/file', { limitMs: 60_000 });
+  await client.check('wget -q -O /tmp/file http://192.168.0.1/file', { limitMs: 240_000 });
 
   const checksum = async (machine: typeof server, file: string) =>
     (await machine.check(['md5sum', file])).split(' ')[0];
