@@ -120,7 +120,7 @@ describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', 
     await daemon;
     await Command.killAll();
     await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  }, 300_000);
 
   /** The document's domain as machine `number`, emulated and booted from memory. */
   async function domainXml(number: 1 | 2): Promise<string> {
