@@ -75,7 +75,17 @@ const coreLayers = [
   ['slice', 'frame_ring'],
   ['dirty_log', 'chain'],
   ['guest_memory', 'copy', 'counters', 'flow_hash'],
-  ['virtio_spec', 'clock', 'sigbus', 'eventfd', 'sandbox', 'spinlock', 'prefetch', 'shared_word'],
+  [
+    'virtio_spec',
+    'clock',
+    'sigbus',
+    'eventfd',
+    'sandbox',
+    'spinlock',
+    'prefetch',
+    'shared_word',
+    'checks',
+  ],
 ];
 
 /** What each folder of native/ may include from the others. */
