@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <utility>
 
 #include "dataplane.h"
@@ -49,7 +50,12 @@ bool Dataplane::AddWorker(int cpu) {
   if (workers_.front()->wire() != nullptr) {
     added->SetWire(std::make_unique<Wire>(clock_, FragmentId(options_.fragment_id, workers_.size())));
   }
-  if (!added->Start()) return false;
+  if (!added->Start()) {
+    const int why = errno;
+    added.reset();
+    errno = why;
+    return false;
+  }
   {
     // It may have been the only one, and has to take locks before another one polls anything.
     const Worker::Pause pause(*workers_.front());

@@ -70,6 +70,8 @@ test('options have the values they may have, and no others', () => {
     vswitch.partition(['a'], ['b', 'c']);
     // @ts-expect-error: a misspelt impairment
     vswitch.impair({ port: 'a' }, { los: 0.1 });
+    // @ts-expect-error: a worker has one CPU
+    vswitch.addWorker({ cpus: [1] });
     // @ts-expect-error: a link has two ends
     vswitch.impair({ between: ['a'] }, {});
   });
