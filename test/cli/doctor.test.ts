@@ -101,13 +101,14 @@ describe('the command', () => {
 });
 
 describe('a machine', { timeout: 300_000 }, () => {
-  /** Boots from the network at once, for which its firmware has a driver. */
+  /** Boots from the network, for which its firmware has a driver, again and again. */
   function startMachine(share: 'on' | 'off', ...args: string[]) {
     const size = '64M';
     const machine = execa(
       qemuProgram,
       [
         ...['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'stdio'],
+        ...['-boot', 'reboot-timeout=1'],
         ...['-machine', 'q35,memory-backend=mem', '-accel', 'tcg', '-m', size],
         ...['-object', `memory-backend-memfd,id=mem,size=${size},share=${share}`],
         ...['-chardev', `socket,id=port,path=${socket('web1')},reconnect=1`],

@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Lab, type LabDefinition } from '../../src/lab/lab.ts';
 
-const limitMs = 120_000;
+const limitMs = 600_000;
 let folder: string;
 
 beforeEach(() => {
