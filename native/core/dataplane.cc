@@ -226,6 +226,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.stalled = false;
   started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
+  LogRing(started);  // that kicks are not wanted
   FindReceivers(at);
   if (started.is_transmitq()) Assign(started, LeastLoadedWorker());
   return RingResult::kOk;

@@ -150,6 +150,27 @@ FACT("StopQueue answers with the base, also again, and a queue starts there anew
   stream.Pass(1000);
 }
 
+FACT("what starting a queue writes into its ring is logged for a guest that migrates") {
+  for (const uint64_t features : {kModern, kModern | VIRTIO_F_RING_PACKED}) {
+    RunningBridge bridge(1);
+    Dataplane& plane = bridge.plane();
+    NetGuest guest(kModern);
+    const uint16_t port = plane.AddPort(1, 0);
+    plane.SetFeatures(port, features);
+    CHECK_EQ(plane.SetMemory(port, guest.ram().Share()), MapResult::kOk);
+    const SharedFile log(4096);
+    CHECK_EQ(plane.SetLog(port, log.NewFd(), log.bytes(), 0), MapResult::kOk);
+    plane.SetLogging(port, true);
+    // A receiveq, since no worker looks at one to which nothing is sent.
+    RingAddresses rings = guest.receiveq().addresses();
+    rings.used_log = static_cast<uint64_t>(rings.used) - GuestRam::kUserOffset;
+    CHECK_EQ(plane.StartQueue(port, 0, {.rings = rings, .size = 256, .base = 0, .kick_fd = -1}),
+             RingResult::kOk);
+    const uint64_t page = rings.used_log / 4096;
+    CHECK_EQ(log.data()[page / 8] >> page % 8 & 1, 1);
+  }
+}
+
 FACT("a queue that starts anew does not trust the source it knew") {
   RunningBridge bridge(1);
   auto from = bridge.Join(kModern);
