@@ -1,14 +1,17 @@
 /**
- * Where the bytes of a capture go: a file, or memory up to a limit.
+ * Where the bytes of a capture go: a file, whoever reads a stream, or memory up to a limit.
  *
  * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and the
  * pieces, of 256 KiB at most, go to the page cache.
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 import { TsvswitchError } from '../errors.ts';
 
 export interface CaptureSink {
+  /** Takes all the same what is appended, but had better be given nothing. */
+  readonly isBehind: boolean;
   /** Copies; false if there is no room: then nothing is taken, nor any more. Throws SYSTEM. */
   append(bytes: Uint8Array): boolean;
   read(): Buffer;
@@ -19,6 +22,7 @@ export interface CaptureSink {
 export const memoryBytesMax = 1 << 28;
 
 export class MemorySink implements CaptureSink {
+  readonly isBehind = false;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
   #full = false;
@@ -41,6 +45,7 @@ export class MemorySink implements CaptureSink {
 }
 
 export class FileSink implements CaptureSink {
+  readonly isBehind = false;
   readonly #path: string;
   readonly #fd: number;
 
@@ -73,5 +78,30 @@ export class FileSink implements CaptureSink {
       const said = `the capture ${this.#path} cannot be ${what}: ${message}`;
       throw new TsvswitchError('SYSTEM', said, { cause });
     }
+  }
+}
+
+export class StreamSink implements CaptureSink {
+  readonly #stream: Writable;
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  get isBehind(): boolean {
+    return this.#stream.destroyed || this.#stream.writableNeedDrain;
+  }
+
+  append(bytes: Uint8Array): boolean {
+    this.#stream.write(bytes.slice());
+    return true;
+  }
+
+  read(): Buffer {
+    throw new TsvswitchError('BAD_OPTION', 'a capture that goes to a stream is read there only');
+  }
+
+  close(): void {
+    this.#stream.end();
   }
 }

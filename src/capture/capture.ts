@@ -1,7 +1,7 @@
 /**
  * A capture: everything that goes over a port, or over the ports of a bridge, as pcapng.
  *
- *     worker ──► ring (native/core/capture.h) ──► drain(), woken by an eventfd ──► file or memory
+ *     worker ──► ring (native/core/capture.h) ──► drain(), woken by an eventfd ──► file, stream or memory
  *
  * Each frame is recorded once for each port and direction: from a guest when the switch has decided
  * where it goes, to a guest when it was delivered or dropped, and on an impaired link when the link lets
@@ -10,12 +10,14 @@
  * the device not filled in.
  *
  * Recording never slows a worker by waiting: what this thread does not fetch in time is not recorded,
- * counted, and marked in the file as lost. An open capture keeps the process alive, as a socket does.
+ * counted, and marked in the file as lost. Nothing is fetched while the reader of a stream is behind. An open
+ * capture keeps the process alive, as a socket does.
  */
 
+import type { Writable } from 'node:stream';
 import { TsvswitchError } from '../errors.ts';
 import { type Dataplane, native } from '../native.ts';
-import { type CaptureSink, FileSink, MemorySink } from './capture-sink.ts';
+import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import { PacketBlocks } from './packet-blocks.ts';
 import {
   type CapturedPacket,
@@ -26,8 +28,11 @@ import {
 
 /** What is recorded, and where it goes. */
 export interface CaptureOptions {
-  /** File to write, anew; without it the capture stays in memory, up to 256 MiB. */
-  readonly to?: string;
+  /**
+   * File to write, anew, or a stream, whose end is that of the capture; without it the capture stays in
+   * memory, up to 256 MiB.
+   */
+  readonly to?: string | Writable;
   /** How much of each frame is kept, 14 to 65550; all unless given. */
   readonly snapBytes?: number;
 }
@@ -74,7 +79,7 @@ export class Capture {
     }
     this.#source = source;
     this.#snapBytes = snapBytes;
-    this.#sink = to === undefined ? new MemorySink() : new FileSink(to);
+    this.#sink = this.#sinkFor(to);
     try {
       this.#sink.append(encodeSectionHeader());
     } catch (error) {
@@ -117,6 +122,7 @@ export class Capture {
     if (this.#closed) return;
     try {
       while (this.#readRecords());
+      if (this.#sink.isBehind) return;
       this.#source.dataplane.captureRequestCall(this.#number);
       while (this.#readRecords());
     } catch (error) {
@@ -153,8 +159,17 @@ export class Capture {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** False if there were none. */
+  #sinkFor(to: string | Writable | undefined): CaptureSink {
+    if (to === undefined) return new MemorySink();
+    if (typeof to === 'string') return new FileSink(to);
+    to.on('drain', () => this.drain());
+    to.once('close', () => this.end());
+    return new StreamSink(to);
+  }
+
+  /** False if there were none, or none are wanted now. */
   #readRecords(): boolean {
+    if (this.#sink.isBehind) return false;
     const bytes = this.#source.dataplane.captureRead(this.#number, this.#blocks.records);
     if (bytes === 0) return false;
     this.#blocks.encode(bytes);

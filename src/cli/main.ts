@@ -20,6 +20,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'one more polling thread for a running switch',
     load: () => import('./add-worker.ts'),
   },
+  capture: {
+    summary: 'what goes over a port of a running switch, for tcpdump and Wireshark',
+    load: () => import('./capture.ts'),
+  },
   doctor: {
     summary: 'why a port of a running switch carries nothing',
     load: () => import('./doctor.ts'),

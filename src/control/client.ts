@@ -10,6 +10,7 @@
 
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import {
   type NetworkChange,
   type SwitchEvent,
@@ -91,6 +92,20 @@ export class ControlClient {
     } finally {
       response.destroy();
     }
+  }
+
+  /**
+   * What goes over a port, or over all ports of bridge `default`, from now on, as the bytes of a pcapng file,
+   * which is whole once `signal` has ended it. Throws NO_SUCH_PORT.
+   */
+  async capture(port?: string, signal?: AbortSignal): Promise<Readable> {
+    const path = port === undefined ? '/v1/capture' : `/v1/capture/${encodeURIComponent(port)}`;
+    const response = await this.#send('GET', path, undefined, new Agent());
+    response.setTimeout(0);
+    const stop = () => response.socket.end();
+    if (signal?.aborted) stop();
+    else signal?.addEventListener('abort', stop, { once: true });
+    return response;
   }
 
   /** Ends the connection. Idempotent. */

@@ -1,9 +1,12 @@
 /**
- * What goes over the control socket: HTTP/1.1 with JSON bodies. Types only, shared by server and client.
+ * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only, shared by
+ * server and client.
  *
  *     GET    /v1/status       SwitchStatus
  *     GET    /v1/fdb          LearnedAddress[], of all bridges
  *     GET    /v1/events       SwitchEvent, one a line, as they happen
+ *     GET    /v1/capture      a pcapng file of bridge `default`, until the client closes its side
+ *     GET    /v1/capture/NAME the same of one port
  *     POST   /v1/ports        NewPort, answered with its PortStatus
  *     DELETE /v1/ports/NAME
  *     POST   /v1/network      NetworkChange

@@ -110,6 +110,11 @@ export class ControlServer {
         this.#stream(response);
         return;
       }
+      const captured = /^\/v1\/capture(?:\/([^/]+))?$/.exec(path);
+      if (request.method === 'GET' && captured !== null) {
+        this.#capture(response, captured[1]);
+        return;
+      }
       const { status, body } = await this.#answer(request, path);
       send(response, status, body);
     } catch (error) {
@@ -186,13 +191,27 @@ export class ControlServer {
   }
 
   #removePort(name: string): void {
-    const port = this.#switch.ports.find((candidate) => candidate.name === name);
-    if (port === undefined) {
-      const list = this.#switch.ports.map((candidate) => candidate.name).join(', ');
-      const names = list === '' ? 'the switch has none' : `there are ${list}`;
-      throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${name}; ${names}`);
-    }
-    this.#switch.removePort(port);
+    this.#switch.removePort(this.#portNamed(name));
+  }
+
+  #portNamed(name: string): SwitchPort {
+    const port = this.#switch.port(name);
+    if (port !== undefined) return port;
+    const list = this.#switch.ports.map((candidate) => candidate.name).join(', ');
+    const names = list === '' ? 'the switch has none' : `there are ${list}`;
+    throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${name}; ${names}`);
+  }
+
+  /**
+   * Of a port, or all of the default bridge, until the client closes its side of the connection. A file of the
+   * switch's would have to be somebody's, somewhere, and ended by somebody; an answer that goes on is none.
+   */
+  #capture(response: ServerResponse, name: string | undefined): void {
+    const target = name === undefined ? {} : { port: this.#portNamed(nameOf(name)) };
+    response.setHeader('content-type', 'application/x-pcapng');
+    const capture = this.#switch.capture({ ...target, to: response });
+    // Before node:http closes the connection for it: the client gets the last packets to their end.
+    response.socket!.prependOnceListener('end', () => capture.close());
   }
 
   #stream(response: ServerResponse): void {

@@ -3,9 +3,11 @@
  */
 
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CapturedPacket, decodeCapture, type HostPort, Switch } from '../../src/index.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf } from '../support/ethernet.ts';
@@ -69,6 +71,45 @@ describe('with a manual clock, a capture', () => {
     a.send(frameBetween(0, 1));
     vswitch.step();
     expect(capture.packets().map(inWords)).toEqual(['b toGuest', 'b toGuest']);
+  });
+
+  test('into a stream waits for its reader, and ends it', async () => {
+    const chunks: Buffer[] = [];
+    let isRead = false;
+    let read = () => {};
+    const stream = new Writable({
+      highWaterMark: 1,
+      write(chunk, _, done) {
+        chunks.push(chunk);
+        if (isRead) done();
+        else read = done;
+      },
+    });
+    const capture = vswitch.capture({ port: 'b', to: stream });
+    a.send([frameBetween(0, 1), frameBetween(0, 1)]);
+    vswitch.step();
+    expect(chunks).toHaveLength(1);
+    isRead = true;
+    read();
+    await expect.poll(() => decodeCapture(Buffer.concat(chunks)).length).toBe(2);
+    a.send(frameBetween(0, 1));
+    vswitch.step();
+    expect(() => capture.packets()).toThrow(codeOf('BAD_OPTION'));
+    const finished = once(stream, 'finish');
+    capture.close();
+    await finished;
+    expect(decodeCapture(Buffer.concat(chunks)).map(inWords)).toEqual(Array(3).fill('b toGuest'));
+  });
+
+  test('ends with the stream it goes into', async () => {
+    const stream = new Writable({ write: (_chunk, _encoding, done) => done() });
+    const capture = vswitch.capture({ to: stream });
+    const closed = once(stream, 'close');
+    stream.destroy();
+    await closed;
+    a.send(frameBetween(0, 1));
+    vswitch.step();
+    expect(capture.dropped).toBe(0);
   });
 
   test('says why the switch dropped a frame', () => {

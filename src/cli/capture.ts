@@ -1,0 +1,50 @@
+/**
+ * `tsvswitch capture`: records what goes over a running switch, as pcapng, into a file or a program behind a
+ * pipe, until it is interrupted or that program ends.
+ */
+
+import { createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { ControlClient } from '../control/client.ts';
+import { defaultControlPath } from '../control/default-path.ts';
+import { TsvswitchError } from '../errors.ts';
+import { newCommand } from './command.ts';
+
+interface Options {
+  readonly to?: string;
+  readonly control: string;
+}
+
+/** Guests' frames are for whoever recorded them. */
+const fileMode = 0o600;
+
+export async function run(args: readonly string[]): Promise<void> {
+  const command = newCommand('tsvswitch capture')
+    .description('Records what goes over a running switch, as pcapng, until it is interrupted.')
+    .argument('[port]', 'record this one only')
+    .option('--to <file>', 'write here, anew; to standard output unless given')
+    .option('--control <path>', 'control socket of the switch', defaultControlPath())
+    .parse(args, { from: 'user' });
+  const { to, control } = command.opts<Options>();
+  if (to === undefined && process.stdout.isTTY) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      'a capture is nothing to read in a terminal; give --to FILE, or pipe it into `tcpdump -r -`',
+    );
+  }
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => interrupted.abort());
+  }
+  await using client = await ControlClient.connect(control);
+  const packets = await client.capture(command.args[0], interrupted.signal);
+  const output = to === undefined ? process.stdout : createWriteStream(to, { mode: fileMode });
+  try {
+    await pipeline(packets, output);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    // The program behind the pipe has seen enough.
+    if (to === undefined && code === 'EPIPE') return;
+    throw new TsvswitchError('SYSTEM', `the capture is not complete: ${message}`, { cause });
+  }
+}
