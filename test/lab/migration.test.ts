@@ -2,16 +2,16 @@
  * Live migration of running guests between QEMUs, on one switch and from one switch to another: what they
  * receive on the way is all there afterwards, and frames find them. And migrations that come to nothing.
  *
- * The tests are stages of one journey: two guests boot once, and are wherever the last one left them. One
- * has split rings and leaves it to SEND_RARP to say where it is; the other has two pairs of packed rings
- * and says so itself. Both switches run in this process.
+ * The tests are stages of one journey: two guests boot once, and are wherever the last one left them; where
+ * one fails, the journey ends. One guest has split rings and leaves it to SEND_RARP to say where it is; the
+ * other has two pairs of packed rings and says so itself. Both switches run in this process.
  */
 
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
 import { probeKvm } from '../../src/lab/kvm.ts';
 import { tinyGuest } from '../../src/lab/tiny-guest.ts';
@@ -19,17 +19,12 @@ import { differingPages, type MigratingGuest, MigrationQemu, Road } from '../sup
 import { PingingHost } from '../support/pinging-host.ts';
 
 const bootLimitMs = 300_000;
-const commandLimitMs = 60_000;
-const testLimitMs = 240_000;
-const waitLimit = { timeout: 60_000 };
+const commandLimitMs = 180_000;
+const testLimitMs = 600_000;
+const waitLimit = { timeout: 180_000 };
 const mebibyte = 1 << 20;
 /** Fewer than a receiveq offers buffers for. */
 const frames = 64;
-/**
- * QEMU 7.2 without KVM was seen to lose what an idle guest's kernel writes while it migrates, in pages that
- * no switch touches. It does not where processes take turns, which makes it look up addresses anew.
- */
-const switching = '(while :; do sleep 0.1; done)';
 /** Names that QEMU gives to what it shares with a switch. */
 const memoryFile = 'memory-backend-memfd';
 const logFile = 'vhost-log';
@@ -52,6 +47,7 @@ let memoriesOfTwo: number;
 const events: SwitchEvent[] = [];
 const qemus: MigrationQemu[] = [];
 const hosts: PingingHost[] = [];
+let isStranded = false;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'migration-'));
@@ -78,7 +74,6 @@ beforeAll(async () => {
     const traveller = { ...guest, port, qemu: await startQemu(guest, port) };
     await traveller.qemu.machine.shell.ready(bootLimitMs);
     await run(traveller, 'dd if=/dev/urandom of=/tmp/data bs=1M count=4');
-    await run(traveller, `${switching} >/dev/null 2>&1 &`);
     return traveller;
   };
   [vm1, vm2] = await Promise.all([
@@ -88,7 +83,10 @@ beforeAll(async () => {
   memoriesOfTwo = mappings(memoryFile);
 }, 2 * bootLimitMs);
 
-afterEach(() => {
+beforeEach(({ skip }) => skip(isStranded, 'an earlier stage failed'));
+
+afterEach(({ task }) => {
+  isStranded ||= task.result?.state === 'fail';
   for (const host of hosts.splice(0)) host.close();
 });
 
@@ -330,7 +328,6 @@ describe('a guest migrates', () => {
     await Promise.all([source.reached('completed'), destination.reached('completed')]);
     Object.assign(vm2, { qemu: destination, port: 'e' });
     await host.reached();
-    expect(host.longestSilenceMs).toBeLessThan(30_000);
     expect([portOf(vm2), portOf(vm2, otherSwitch)]).toEqual(['near', 'e']);
     await vi.waitFor(() => expect(host.announcements.arp).toBeGreaterThan(0), waitLimit);
     await delivered('e', 100);
@@ -339,7 +336,9 @@ describe('a guest migrates', () => {
     expect(received).toBe(sent);
   });
 
-  test('and no log or memory of where it was is left, nor a broken queue', async () => {
+  test('and no log or memory of where it was is left, nor a broken queue', {
+    timeout: testLimitMs,
+  }, async () => {
     await vi.waitFor(() => expect(mappings(logFile)).toBe(0), waitLimit);
     expect(mappings(memoryFile)).toBe(memoriesOfTwo);
     expect(events.map(({ type }) => type)).not.toContain('ring-broken');

@@ -1,6 +1,5 @@
 /**
- * This process as a host on a bridge: it pings one guest, and so knows whether the guest can be reached and
- * how long it could not be.
+ * This process as a host on a bridge: it pings one guest, and so knows whether the guest can be reached.
  */
 
 import { EventEmitter, once } from 'node:events';
@@ -30,8 +29,6 @@ export class PingingHost {
   /** Pings are counted; on the wire is what remains modulo 2^16. */
   #sent = 0;
   #lastAnswered = -1;
-  #answeredAtMs = performance.now();
-  #longestSilenceMs = 0;
   /** How often all were told, asked by nobody, where the guest is: by itself, and for it (SEND_RARP). */
   readonly announcements = { arp: 0, rarp: 0 };
 
@@ -61,11 +58,6 @@ export class PingingHost {
   async reached(): Promise<void> {
     const first = this.#sent;
     while (this.#lastAnswered < first) await once(this.#notice, 'answer');
-  }
-
-  /** The longest time between two answers so far. */
-  get longestSilenceMs(): number {
-    return this.#longestSilenceMs;
   }
 
   close(): void {
@@ -101,9 +93,6 @@ export class PingingHost {
   #answered(sequence: number): void {
     const last = this.#sent - 1;
     this.#lastAnswered = last - ((last - sequence + sequences) % sequences);
-    const nowMs = performance.now();
-    this.#longestSilenceMs = Math.max(this.#longestSilenceMs, nowMs - this.#answeredAtMs);
-    this.#answeredAtMs = nowMs;
     this.#notice.emit('answer');
   }
 
