@@ -10,6 +10,7 @@
  * switch holds is measured at the begin of each of its lives, and has to be the same before its end.
  */
 
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,6 +136,21 @@ export class ChaosNetwork {
 
   async removePort(name: string): Promise<void> {
     await this.#switch.control.removePort(name);
+  }
+
+  /** Records what goes over the port of a guest while something is done; how many bytes it came to. */
+  async recorded(guest: number, act: () => Promise<void>): Promise<number> {
+    const ending = new AbortController();
+    const packets = await this.#switch.control.capture(nameOf(guest), ending.signal);
+    let bytes = 0;
+    packets.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
+    const ended = once(packets, 'end');
+    await act();
+    ending.abort();
+    await ended;
+    return bytes;
   }
 
   /** Changes links without telling the flows, and waits until they have gone on, or failed by it. */

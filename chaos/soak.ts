@@ -1,7 +1,8 @@
 /**
  * `npm run soak`: a switch under mixed load for a long time, which has to stay as it is. Frames of all
- * lengths flood, packets of 60 KB pass whole and cut, guests come and go, links get bad and good again,
- * memory is plugged: all that chaos does but what ends the switch or lets it hold more.
+ * lengths flood, packets of 60 KB pass whole and cut, one port after the other is recorded, guests come and
+ * go, links get bad and good again, memory is plugged: all that chaos does but what ends the switch or lets
+ * it hold more.
  *
  * Samples are taken where all is settled. The first fifth of them is left out, in which Node's heap finds
  * its size; through the others goes a line (trend.ts), and the verdict is whether it rises.
@@ -9,7 +10,7 @@
 
 import { parseArgs } from 'node:util';
 import { BulkPair } from './bulk-pair.ts';
-import { eventOf } from './event.ts';
+import { eventOf, guests } from './event.ts';
 import { ChaosNetwork, type Sample } from './network.ts';
 import { runProgram, whole } from './program.ts';
 import { grows, type Trend, trendOf } from './trend.ts';
@@ -64,6 +65,7 @@ function tell(row: Row): void {
 async function soak(network: ChaosNetwork, pair: BulkPair, seed: number, minutes: number) {
   const rows: Row[] = [];
   const latenciesMs: number[] = [];
+  let recordedBytes = 0;
   const beganMs = performance.now();
   const endMs = beganMs + minutes * 60_000;
   let last = { atMs: beganMs, frames: network.framesArrived };
@@ -71,7 +73,9 @@ async function soak(network: ChaosNetwork, pair: BulkPair, seed: number, minutes
     const event = eventOf(seed, number, false);
     const actions = event.actions.filter(({ kind }) => !['restart', 'add-worker'].includes(kind));
     await network.perform({ ...event, actions });
-    for (let i = 0; i < exchanges; i++) latenciesMs.push(...(await pair.exchange()));
+    recordedBytes += await network.recorded(number % guests, async () => {
+      for (let i = 0; i < exchanges; i++) latenciesMs.push(...(await pair.exchange()));
+    });
     const nowMs = performance.now();
     if (nowMs - last.atMs < secondsPerSample * 1000) continue;
     const frames = network.framesArrived;
@@ -85,6 +89,7 @@ async function soak(network: ChaosNetwork, pair: BulkPair, seed: number, minutes
     rows.push(row);
     tell(row);
   }
+  console.log(`captures of ${Math.round(recordedBytes / 2 ** 20)} MiB`);
   return rows;
 }
 
