@@ -191,7 +191,7 @@ describe('TypeScript', () => {
     expect(targets.filter((target) => !/^(node:|\.\/)/.test(target))).toEqual([]);
   });
 
-  test('tests and sources agree with the type checker', { timeout: 120_000 }, async () => {
+  test('tests and sources agree with the type checker', { timeout: 600_000 }, async () => {
     const check = await execa('tsc', ['-p', 'test'], { preferLocal: true, reject: false });
     expect(check.stdout).toBe('');
     expect(check.exitCode).toBe(0);
@@ -278,7 +278,7 @@ describe('every file', () => {
     ).toEqual([]);
   });
 
-  test('is formatted and without a finding of the linter', { timeout: 60_000 }, async () => {
+  test('is formatted and without a finding of the linter', { timeout: 300_000 }, async () => {
     const check = await execa('biome', ['check', '--error-on-warnings', '.'], {
       preferLocal: true,
       reject: false,

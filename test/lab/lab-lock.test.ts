@@ -52,9 +52,7 @@ test('locks of processes that are gone, of a pid used again and of an earlier bo
   expect(readdirSync(root)).toEqual([]);
 });
 
-test('of many processes that come at once no two are in it together', {
-  timeout: 60_000,
-}, async () => {
+test('of many processes that come at once no two are in it together', async () => {
   const script = `
     const { withLock } = await import(${JSON.stringify(resolve('dist/lab/lab-lock.js'))});
     const { mkdirSync, rmdirSync } = await import('node:fs');

@@ -18,7 +18,7 @@ test('the reference is made of every entry point of the package', () => {
   expect([...entryPoints].sort()).toEqual(sources.sort());
 });
 
-test('everything public says what it is', { timeout: 120_000 }, async () => {
+test('everything public says what it is', { timeout: 300_000 }, async () => {
   const check = await execa('typedoc', ['--emit', 'none'], {
     preferLocal: true,
     reject: false,
