@@ -15,7 +15,7 @@ import { type CpioEntry, cpioArchive } from './cpio.ts';
 import type { MachinePlan } from './file/plan.ts';
 import type { DirectBoot } from './qemu.ts';
 import { shellWord } from './ssh.ts';
-import { programEntries, type TinyGuest } from './tiny-guest.ts';
+import { programEntries, type TinyGuest, tinyKernelOptions } from './tiny-guest.ts';
 
 /**
  * Writes the initrd of a machine to `path` and returns how QEMU boots it; `authorizedKeys` are let in
@@ -37,7 +37,7 @@ export async function tinyLabBoot(
   return {
     kernel: guest.kernel.image,
     initrd: path,
-    commandLine: `console=ttyS0 quiet loglevel=3 guest.hostname=${machine.name}`,
+    commandLine: `${tinyKernelOptions} guest.hostname=${machine.name}`,
   };
 }
 
