@@ -1,7 +1,7 @@
 /**
  * A load below the limit: how long frames take under it, and whether all of them arrive.
  *
- * The load is a share of what the very same process of the switch just delivered when flooded, so that
+ * Each load is a share of what the very same process of the switch just delivered when flooded, so that
  * each switch is loaded alike. Frames are sent evenly in time; the time that counts is from when a
  * frame was due.
  */
@@ -33,18 +33,19 @@ export function loadTrial(percents: readonly number[]): Trial {
     run: async (context) => {
       const { subject, quiet, memory, warmupS, seconds } = context;
       const span = { memory, warmupS, seconds };
-      const rateMpps = await ownRateMpps(context);
       const samples: Sample[] = [];
       for (const percent of percents) {
+        const rateMpps = await ownRateMpps(context);
         const { result, ...verdict } = await quiet.measure(subject.pid, () =>
           offerLoad(subject.attachment, traffic, (rateMpps * percent) / 100, span),
         );
-        samples.push({ values: latencyValues(result), details: result, ...verdict });
+        const details = { floodMpps: rateMpps, ...result };
+        samples.push({ values: latencyValues(result), details, ...verdict });
       }
       const disturbed = samples.find((sample) => sample.disturbed !== undefined)?.disturbed;
       return {
         values: samples.flatMap(({ values }) => values),
-        details: { floodMpps: rateMpps, loads: samples.map(({ details }) => details) },
+        details: samples.map(({ details }) => details),
         ...(disturbed === undefined ? {} : { disturbed }),
       };
     },
