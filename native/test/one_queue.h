@@ -1,9 +1,13 @@
-// One split queue of core over one driver, in one memory and without threads: for facts about queues.
+// One queue of core over one driver, in one memory and without threads: for facts about queues. Here also
+// with a split ring; packed_guest.h has the packed one.
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "core/split_queue.h"
@@ -11,13 +15,11 @@
 
 namespace tsvswitch {
 
-struct OneQueue {
-  OneQueue(GuestRam memory_of_guest, uint32_t size, uint64_t features, uint16_t index = 0)
-      : ram(std::move(memory_of_guest)), driver(ram, size, index), memory(ram.Map(&lost)) {
-    queue.Start(driver.RingsIn(*memory), size, index, features);
-  }
-  OneQueue(uint32_t size, uint64_t features, uint16_t index = 0)
-      : OneQueue(GuestRam::OfBytes(4 << 20), size, features, index) {}
+template <class Driver, class Ring>
+struct QueueAlone {
+  template <class Start>
+  QueueAlone(GuestRam memory_of_guest, uint32_t size, Start start)
+      : ram(std::move(memory_of_guest)), driver(ram, size, start), memory(ram.Map(&lost)) {}
 
   Buffer NewBuffer(uint32_t bytes) { return {ram.Allocate(bytes), bytes}; }
   // A buffer with bytes of its own in it.
@@ -64,13 +66,22 @@ struct OneQueue {
 
   std::atomic<uint32_t> lost{0};
   GuestRam ram;
-  SplitDriver driver;
+  Driver driver;
   std::shared_ptr<const GuestMemory> memory;
-  SplitQueue queue;
+  Ring queue;
   PieceStore pieces;
   BreakReason broken = BreakReason::kNone;
   Chain chains[kBatchFramesMax];
   Landing landings[kBatchFramesMax];
+};
+
+struct OneQueue : QueueAlone<SplitDriver, SplitQueue> {
+  OneQueue(GuestRam memory_of_guest, uint32_t size, uint64_t features, uint16_t index = 0)
+      : QueueAlone(std::move(memory_of_guest), size, index) {
+    queue.Start(driver.RingsIn(*memory), size, index, features);
+  }
+  OneQueue(uint32_t size, uint64_t features, uint16_t index = 0)
+      : OneQueue(GuestRam::OfBytes(4 << 20), size, features, index) {}
 };
 
 }  // namespace tsvswitch

@@ -13,12 +13,12 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
-#include <numeric>
 #include <vector>
 
 #include "check.h"
 #include "core/packed_queue.h"
 #include "guest.h"
+#include "one_queue.h"
 
 namespace tsvswitch {
 
@@ -179,17 +179,14 @@ class PackedDriver {
   std::map<uint16_t, uint32_t> list_length_;
 };
 
-struct OnePackedQueue {
+struct OnePackedQueue : QueueAlone<PackedDriver, PackedQueue> {
   static constexpr uint64_t kModern =
       VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC;
   static constexpr PackedDriver::Place kBegin = {0, true};
 
   OnePackedQueue(GuestRam memory_of_guest, uint32_t size_of_queue, uint64_t features = kModern,
                  PackedDriver::Place start = kBegin)
-      : size(size_of_queue),
-        ram(std::move(memory_of_guest)),
-        driver(ram, size, start),
-        memory(ram.Map(&lost)) {
+      : QueueAlone(std::move(memory_of_guest), size_of_queue, start), size(size_of_queue) {
     queue.Start(driver.RingsIn(*memory), size, start.Word() | uint32_t{start.Word()} << 16,
                 features);
   }
@@ -197,43 +194,6 @@ struct OnePackedQueue {
                           PackedDriver::Place start = kBegin)
       : OnePackedQueue(GuestRam::OfBytes(8 << 20), size_of_queue, features, start) {}
 
-  Buffer NewBuffer(uint32_t bytes) { return {ram.Allocate(bytes), bytes}; }
-  Buffer NewFilledBuffer(uint32_t bytes) {
-    const Buffer buffer = NewBuffer(bytes);
-    std::vector<uint8_t> filling(bytes);
-    std::iota(filling.begin(), filling.end(), static_cast<uint8_t>(buffer.guest * 7));
-    ram.Write(buffer.guest, filling);
-    return buffer;
-  }
-  std::vector<uint8_t> BytesOf(const std::vector<Buffer>& buffers) const {
-    std::vector<uint8_t> bytes;
-    for (const Buffer& buffer : buffers) {
-      const std::vector<uint8_t> part = ram.Read(buffer.guest, buffer.bytes);
-      bytes.insert(bytes.end(), part.begin(), part.end());
-    }
-    return bytes;
-  }
-  std::vector<uint8_t> BytesOf(const Chain& chain) const {
-    std::vector<uint8_t> bytes;
-    for (uint32_t i = 0; i < chain.piece_count; ++i) {
-      const Piece& piece = *pieces.at(chain.first_piece + i);
-      bytes.insert(bytes.end(), piece.data, piece.data + piece.bytes);
-    }
-    return bytes;
-  }
-
-  uint32_t Take(uint32_t max = kBatchFramesMax) {
-    pieces.Clear();
-    broken = BreakReason::kNone;
-    return queue.Take(*memory, max, chains, pieces, &broken);
-  }
-  // For how many frames of these sizes, header included, landings[] is decided.
-  uint32_t Claim(const std::vector<uint32_t>& bytes) {
-    pieces.Clear();
-    broken = BreakReason::kNone;
-    return queue.Claim(*memory, bytes.data(), static_cast<uint32_t>(bytes.size()), landings, pieces,
-                       &broken);
-  }
   // The next used element, which must be there.
   PackedUsed Used() {
     PackedUsed used = {};
@@ -246,15 +206,6 @@ struct OnePackedQueue {
   }
 
   const uint32_t size;
-  std::atomic<uint32_t> lost{0};
-  GuestRam ram;
-  PackedDriver driver;
-  std::shared_ptr<const GuestMemory> memory;
-  PackedQueue queue;
-  PieceStore pieces;
-  BreakReason broken = BreakReason::kNone;
-  Chain chains[kBatchFramesMax];
-  Landing landings[kBatchFramesMax];
 };
 
 }  // namespace tsvswitch
