@@ -10,8 +10,9 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { type ChaosEvent, eventOf } from './event.ts';
+import { ownGrowthMiBDefault } from './network.ts';
 import { runProgram, UsageError, whole } from './program.ts';
-import { type Outcome, run } from './run.ts';
+import { type Outcome, type RunOptions, run } from './run.ts';
 import { shortest } from './shortest.ts';
 
 const help = `usage: npm run chaos -- [options]
@@ -20,11 +21,13 @@ const help = `usage: npm run chaos -- [options]
   --seed N            what happens; drawn unless given
   --events LIST       only these events of the seed, such as 3,17,40-52; no matter how long they take
   --without-machine   no real machine beside the simulated guests
+  --growth MIB        what a switch may add to its own memory in a life; ${ownGrowthMiBDefault} unless given
   --help`;
 
 const secondsMax = 86_400;
 const seedMax = 2 ** 31;
 const eventsMax = 1_000_000;
+const growthMiBMax = 2 ** 20;
 /** Runs of parts of a series, to find a short one. */
 const triesMax = 60;
 
@@ -34,6 +37,7 @@ type Task =
       readonly kind: 'run';
       readonly seed: number;
       readonly withMachine: boolean;
+      readonly ownGrowthMiBMax: number;
       readonly length: { readonly seconds: number } | { readonly numbers: readonly number[] };
     };
 
@@ -44,15 +48,17 @@ function parse(): Task {
       seed: { type: 'string' },
       events: { type: 'string' },
       'without-machine': { type: 'boolean', default: false },
+      growth: { type: 'string', default: String(ownGrowthMiBDefault) },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return { kind: 'help' };
-  const { seconds, seed, events } = values;
+  const { seconds, seed, events, growth } = values;
   return {
     kind: 'run',
     seed: seed === undefined ? randomInt(seedMax) : whole('seed', seed, 0, seedMax - 1),
     withMachine: !values['without-machine'],
+    ownGrowthMiBMax: whole('growth', growth, 1, growthMiBMax),
     length:
       events === undefined
         ? { seconds: whole('seconds', seconds, 0, secondsMax) }
@@ -101,12 +107,12 @@ function report(outcome: Outcome & { readonly kind: 'held' }): void {
 async function minimise(
   events: readonly ChaosEvent[],
   seed: number,
-  withMachine: boolean,
+  { withMachine, ownGrowthMiBMax }: RunOptions,
 ): Promise<void> {
   console.log(`looking for a shorter series in at most ${triesMax} runs ...`);
   let tries = 0;
   const fails = async (part: readonly ChaosEvent[]) => {
-    const outcome = await run(part, { withMachine });
+    const outcome = await run(part, { withMachine, ownGrowthMiBMax });
     const told = outcome.kind === 'held' ? 'held' : (outcome.error.message.split('\n')[0] ?? '');
     console.log(`  ${++tries}: ${part.length} events: ${told}`);
     return outcome.kind === 'violated';
@@ -123,7 +129,7 @@ async function main(): Promise<number> {
     console.log(help);
     return 0;
   }
-  const { seed, withMachine, length } = task;
+  const { seed, withMachine, ownGrowthMiBMax, length } = task;
   console.log(`seed ${seed}`);
   const endMs = 'seconds' in length ? performance.now() + length.seconds * 1000 : undefined;
   function* series(): Iterable<ChaosEvent> {
@@ -135,13 +141,13 @@ async function main(): Promise<number> {
       }
     }
   }
-  const outcome = await run(series(), { withMachine, say: console.log });
+  const outcome = await run(series(), { withMachine, ownGrowthMiBMax, say: console.log });
   if (outcome.kind === 'held') {
     report(outcome);
     return 0;
   }
   console.error(outcome.error.message);
-  await minimise(outcome.events, seed, withMachine);
+  await minimise(outcome.events, seed, { withMachine, ownGrowthMiBMax });
   return 1;
 }
 

@@ -44,8 +44,8 @@ export interface Sample {
   readonly ownBytes: number;
 }
 
-/** What Node's heap may have grown by, which is given back when it likes. */
-const ownGrowthBytesMax = 64 << 20;
+/** What the switch may add to its own memory in one life; Node gives its heap back when it likes. */
+export const ownGrowthMiBDefault = 64;
 
 /** Of one life of the switch, in which none goes away. */
 const workersMax = 6;
@@ -63,13 +63,19 @@ export class ChaosNetwork {
   /** Whoever ends this process takes its children along; this is for what lies in the file system. */
   readonly #removeFolder = () => rmSync(this.#folder, { recursive: true, force: true });
 
-  private constructor() {
+  readonly #ownGrowthMiBMax: number;
+
+  private constructor(ownGrowthMiBMax: number) {
+    this.#ownGrowthMiBMax = ownGrowthMiBMax;
     process.once('exit', this.#removeFolder);
   }
 
   /** Returns when frames flow both ways between all guests. */
-  static async open(withMachine: boolean): Promise<ChaosNetwork> {
-    const network = new ChaosNetwork();
+  static async open(
+    withMachine: boolean,
+    ownGrowthMiBMax = ownGrowthMiBDefault,
+  ): Promise<ChaosNetwork> {
+    const network = new ChaosNetwork(ownGrowthMiBMax);
     try {
       await network.#start(withMachine);
       return network;
@@ -363,9 +369,9 @@ export class ChaosNetwork {
       await sleep(10);
       holdings = await this.#switch.holdings();
     }
-    const grown = this.#switch.ownBytes - this.#ownBytesFirst;
-    if (grown > ownGrowthBytesMax) {
-      throw new Violation(`the switch has grown by ${Math.round(grown / 2 ** 20)} MiB`);
+    const grownMiB = (this.#switch.ownBytes - this.#ownBytesFirst) / 2 ** 20;
+    if (grownMiB > this.#ownGrowthMiBMax) {
+      throw new Violation(`the switch has grown by ${Math.round(grownMiB)} MiB`);
     }
     const [complaint] = this.#switch.complaints;
     if (complaint !== undefined) throw new Violation(`the switch complains: ${complaint}`);

@@ -18,6 +18,7 @@ export type Outcome =
 
 export interface RunOptions {
   readonly withMachine: boolean;
+  readonly ownGrowthMiBMax?: number | undefined;
   /** Called before each event, with one line about it. */
   readonly say?: (line: string) => void;
 }
@@ -26,7 +27,7 @@ export async function run(events: Iterable<ChaosEvent>, options: RunOptions): Pr
   const begun: ChaosEvent[] = [];
   let network: ChaosNetwork | undefined;
   try {
-    network = await ChaosNetwork.open(options.withMachine);
+    network = await ChaosNetwork.open(options.withMachine, options.ownGrowthMiBMax);
     for (const event of events) {
       options.say?.(describe(event));
       begun.push(event);
