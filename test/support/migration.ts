@@ -40,7 +40,7 @@ export interface QemuPlace {
 }
 
 /**
- * QEMU before 9.0 without KVM loses writes of the guest: it clears its bitmap of them 64 pages at a time, and
+ * QEMU 7.2 without KVM loses writes of the guest: it clears its bitmap of them 64 pages at a time, and
  * lets translations that write without marking a page stand. Of memory that is no multiple of 64 pages it
  * clears the bits one by one, and does so right. 256 MiB arrived with wrong pages 4 times in 14, 8 KiB more
  * never, of QEMU 7.2 with a guest that counted in a loop.
