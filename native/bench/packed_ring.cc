@@ -19,10 +19,23 @@ size_t PackedRing::MemoryBytes(uint16_t size) {
 }
 
 PackedRing::PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers)
-    : buffers_(buffers),
+    : completed_(buffers.count()),
       size_(size),
-      pieces_(buffers.pieces()),
-      direction_(buffers.device_writes() ? VIRTQ_DESC_F_WRITE : 0) {
+      buffers_(buffers.count()),
+      pieces_(buffers.pieces()) {
+  const auto direction = static_cast<uint16_t>(buffers.device_writes() ? VIRTQ_DESC_F_WRITE : 0);
+  for (uint16_t id = 0; id < buffers_; ++id) {
+    for (uint16_t piece = 0; piece < pieces_; ++piece) {
+      const Buffers::Piece bytes = buffers.PieceOf(id, piece);
+      const bool is_last = piece + 1 == pieces_;
+      offers_.push_back({
+          .addr = bytes.guest_address,
+          .len = bytes.bytes,
+          .id = id,
+          .flags = static_cast<uint16_t>(direction | (is_last ? 0 : VIRTQ_DESC_F_NEXT)),
+      });
+    }
+  }
   desc_ = reinterpret_cast<pvirtq_desc*>(memory.Allocate(size * sizeof(pvirtq_desc), kPageBytes));
   const auto allocate_event = [&memory] {
     return reinterpret_cast<pvirtq_event_suppress*>(
@@ -33,8 +46,8 @@ PackedRing::PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers
   driver_event_->flags = RING_EVENT_FLAGS_DISABLE;
 }
 
-void PackedRing::FailOnId(uint16_t id) const {
-  Fail("the backend returned buffer %u of a packed queue of %u buffers", id, buffers_.count());
+void PackedRing::FailOnId(uint32_t id) const {
+  Fail("the backend returned buffer %u of a packed queue of %u buffers", id, buffers_);
 }
 
 }  // namespace tsvswitch::bench

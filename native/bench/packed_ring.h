@@ -15,8 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vector>
+
 #include "buffers.h"
 #include "port_memory.h"
+#include "prefetch.h"
 #include "queue.h"
 #include "virtio.h"
 
@@ -26,51 +29,46 @@ class PackedRing {
  public:
   static size_t MemoryBytes(uint16_t size);
 
-  // The ring reads of `buffers` what it posts; they outlive it.
   PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers);
 
   QueueLayout layout() const { return {size_, desc_, driver_event_, device_event_}; }
 
-  uint16_t Completed(uint16_t limit) const {
-    if (limit > buffers_.count()) limit = buffers_.count();
+  // How many used slots wait to be taken, as far as `limit`; each is read once, for Peek().
+  uint16_t Completed(uint16_t limit) {
+    if (limit > buffers_) limit = buffers_;
     Position at = next_used_;
     for (uint16_t waiting = 0; waiting < limit; ++waiting) {
+      pvirtq_desc& entry = desc_[at.slot];
+      // It will be written soon; beyond the ring's end this is only a hint.
+      if (at.slot % kSlotsPerLine == 0) PrefetchForWrite(&entry + 2 * kSlotsPerLine);
       // Before the id and length beside them, and before the frame.
-      const uint16_t flags = __atomic_load_n(&desc_[at.slot].flags, __ATOMIC_ACQUIRE);
+      const uint16_t flags = __atomic_load_n(&entry.flags, __ATOMIC_ACQUIRE);
       if ((flags & kBothBits) != (at.wrap ? kBothBits : 0)) return waiting;
+      completed_[waiting] = {entry.id, entry.len};
+      if (completed_[waiting].id >= buffers_) [[unlikely]] FailOnId(completed_[waiting].id);
       Advance(at, pieces_);
     }
     return limit;
   }
 
-  UsedBuffer Peek(uint16_t ahead) const {
-    Position at = next_used_;
-    Advance(at, static_cast<uint32_t>(ahead) * pieces_);
-    const pvirtq_desc& entry = desc_[at.slot];
-    const uint16_t id = entry.id;
-    if (id >= buffers_.count()) [[unlikely]] FailOnId(id);
-    return {id, entry.len};
-  }
+  // What the last Completed() found `ahead` of the next one.
+  UsedBuffer Peek(uint16_t ahead) const { return completed_[ahead]; }
 
   void Take(uint16_t count) { Advance(next_used_, static_cast<uint32_t>(count) * pieces_); }
 
   void Post(uint32_t id) {
-    for (uint16_t piece = 0; piece < pieces_; ++piece) {
+    const pvirtq_desc* offer = &offers_[id * pieces_];
+    const uint16_t owner = next_avail_.wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
+    for (uint16_t piece = 0; piece < pieces_; ++piece, ++offer) {
       pvirtq_desc& entry = desc_[next_avail_.slot];
-      const Buffers::Piece bytes = buffers_.PieceOf(id, piece);
-      entry.addr = bytes.guest_address;
-      entry.len = bytes.bytes;
-      entry.id = static_cast<uint16_t>(id);
-      const bool is_last = piece + 1 == pieces_;
-      const auto flags = static_cast<uint16_t>(
-          direction_ | (is_last ? 0 : VIRTQ_DESC_F_NEXT) |
-          (next_avail_.wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED));
+      pvirtq_desc written = *offer;
+      written.flags |= owner;
       if (first_unpublished_ == nullptr) {
         first_unpublished_ = &entry;
-        first_flags_ = flags;
-      } else {
-        entry.flags = flags;
+        first_flags_ = written.flags;
+        written.flags = entry.flags;
       }
+      entry = written;
       Advance(next_avail_, 1);
     }
   }
@@ -92,6 +90,7 @@ class PackedRing {
   }
 
  private:
+  static constexpr uint16_t kSlotsPerLine = 64 / sizeof(pvirtq_desc);
   static constexpr uint16_t kBothBits = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 
   struct Position {
@@ -107,15 +106,16 @@ class PackedRing {
     at.wrap ^= wraps;
   }
 
-  [[noreturn]] void FailOnId(uint16_t id) const;
+  [[noreturn]] void FailOnId(uint32_t id) const;
 
-  const Buffers& buffers_;
+  std::vector<pvirtq_desc> offers_;  // the descriptors of each buffer, but for AVAIL and USED
+  std::vector<UsedBuffer> completed_;
   pvirtq_desc* desc_;
   pvirtq_event_suppress* driver_event_;
   pvirtq_event_suppress* device_event_;
   uint16_t size_;
+  uint16_t buffers_;
   uint16_t pieces_;
-  uint16_t direction_;
   Position next_avail_;
   Position next_used_;
   pvirtq_desc* first_unpublished_ = nullptr;

@@ -13,7 +13,10 @@ namespace tsvswitch::bench {
 
 inline void PrefetchForRead(const uint8_t* line) { __builtin_prefetch(line, 0); }
 
-inline void PrefetchForWrite(uint8_t* line) { asm volatile("prefetchw %0" : : "m"(*line)); }
+template <typename Line>
+inline void PrefetchForWrite(Line* line) {
+  asm volatile("prefetchw %0" : : "m"(*line));
+}
 
 }  // namespace tsvswitch::bench
 

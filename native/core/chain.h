@@ -76,6 +76,8 @@ class PieceStore {
   // Forgets every piece from `used` on: a chain that turned out not to be wanted.
   void ShrinkTo(uint32_t used) { used_ = used; }
   void Append(uint8_t* data, uint32_t bytes) { pieces_[used_++] = {data, bytes}; }
+  // Keeps pieces that were written behind the last, under the same rule.
+  void Grow(uint32_t pieces) { used_ += pieces; }
   Piece* at(uint32_t index) { return &pieces_[index]; }
   const Piece* at(uint32_t index) const { return &pieces_[index]; }
 

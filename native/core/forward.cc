@@ -104,13 +104,19 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
     TakeFront(&frame.body, header_bytes);
     start = gathered;
   }
-  VirtioNetHdr header = {};
-  std::memcpy(&header, start, offsetof(VirtioNetHdr, num_buffers));
   frame.offload = {};
   frame.verdict = 0;
-  if (!IsPlain(header) && CheckOffload(header, from.port->features, frame.body, &frame.offload) !=
-                              OffloadVerdict::kOk) [[unlikely]] {
-    return drop(kDropsBadHeader);
+  // Judged in a register: a header put together in memory would be read back before its stores are done.
+  uint64_t front;
+  std::memcpy(&front, start, sizeof(front));
+  if (!IsPlain(front)) [[unlikely]] {
+    VirtioNetHdr header = {};
+    std::memcpy(&header, &front, sizeof(front));
+    std::memcpy(&header.csum_offset, start + sizeof(front), sizeof(header.csum_offset));
+    if (CheckOffload(header, from.port->features, frame.body, &frame.offload) !=
+        OffloadVerdict::kOk) {
+      return drop(kDropsBadHeader);
+    }
   }
   frame.destination = LoadMac(start + header_bytes);
   frame.source = LoadMac(start + header_bytes + 6);

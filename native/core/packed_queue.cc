@@ -3,7 +3,9 @@
 #include "packed_queue.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 #include <cassert>
 
 #include "checks.h"
@@ -19,9 +21,12 @@ constexpr uint16_t kOwnerFlags = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 constexpr uint16_t kMeaningFlags =
     kOwnerFlags | VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT;
 
-// Two cache lines: far enough for the line to be there in time, near enough not to take lines away
-// from a driver that is still filling them.
-constexpr uint32_t kPrefetchDescriptors = 8;
+// Takes the line of descriptors two ahead away from the driver: far enough for it to be there in time, near
+// enough not to take lines that the driver is still filling. Beyond the ring's end it is only a hint.
+void FetchAhead(PvirtqDesc* desc, uint32_t position) {
+  constexpr uint32_t kPerLine = 64 / sizeof(PvirtqDesc);
+  if (position % kPerLine == 0) PrefetchToWrite(desc + position + 2 * kPerLine);
+}
 
 }  // namespace
 
@@ -33,12 +38,12 @@ bool PackedQueue::Accepts(uint32_t size, uint32_t base) const {
 
 void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64_t features) {
   assert(Accepts(size, base));
-  size_ = size;
+  ring_.size = size;
   next_avail_ = Cursor::Of(static_cast<uint16_t>(base));
   next_used_ = Cursor::Of(static_cast<uint16_t>(base >> 16));
   // Frontends that leave the upper half empty (DPDK's) mean that nothing is in flight. It then reads as
   // a whole ring or more in flight, in which there would be nothing to take either.
-  if (Distance(next_used_, next_avail_) >= size_) next_used_ = next_avail_;
+  if (Distance(next_used_, next_avail_) >= ring_.size) next_used_ = next_avail_;
   called_used_ = next_used_;
   pending_count_ = 0;
   pending_.reset(new Element[size]);
@@ -49,26 +54,32 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
 
 void PackedQueue::Move(const Rings& rings) {
   // Alignment (§2.8.10.1: 16, 4, 4) was checked when the addresses were accepted.
-  desc_ = reinterpret_cast<PvirtqDesc*>(rings.desc);
+  ring_.desc = reinterpret_cast<PvirtqDesc*>(rings.desc);
   driver_ = reinterpret_cast<PvirtqEventSuppress*>(rings.avail);
   device_ = reinterpret_cast<PvirtqEventSuppress*>(rings.used);
 }
 
 uint32_t PackedQueue::Distance(const Cursor& from, const Cursor& to) const {
-  const uint32_t begin = from.position + (from.wrap ? 0 : size_);
-  const uint32_t end = to.position + (to.wrap ? 0 : size_);
-  return end >= begin ? end - begin : end + 2 * size_ - begin;
+  const uint32_t begin = from.position + (from.wrap ? 0 : ring_.size);
+  const uint32_t end = to.position + (to.wrap ? 0 : ring_.size);
+  return end >= begin ? end - begin : end + 2 * ring_.size - begin;
 }
 
-PvirtqDesc PackedQueue::Read(uint32_t position) const {
-  PvirtqDesc& at = desc_[position];
-  PvirtqDesc d;
-  // Acquire: the rest of the descriptor, and of its chain, is read after the flags (§2.8.21.1).
-  d.flags = Load(at.flags, std::memory_order_acquire);
-  d.id = Load(at.id, std::memory_order_relaxed);
-  d.len = Load(at.len, std::memory_order_relaxed);
-  d.addr = Load(at.addr, std::memory_order_relaxed);
-  return d;
+// Two loads: the word with the flags first and with acquire, as the address, and the rest of the chain, are
+// read after them (§2.8.21.1).
+PvirtqDesc PackedQueue::Ring::Read(uint32_t position) const {
+  auto* words = reinterpret_cast<uint64_t*>(&desc[position]);
+  const uint64_t back = Load(words[1], std::memory_order_acquire);
+  return std::bit_cast<PvirtqDesc>(
+      std::array<uint64_t, 2>{Load(words[0], std::memory_order_relaxed), back});
+}
+
+// Length, id and flags in one store.
+void PackedQueue::Ring::Write(uint32_t position, const Element& used, uint16_t flags,
+                        std::memory_order order) const {
+  const PvirtqDesc d = {0, used.bytes, used.id, flags};
+  auto* words = reinterpret_cast<uint64_t*>(&desc[position]);
+  Store(words[1], std::bit_cast<std::array<uint64_t, 2>>(d)[1], order);
 }
 
 uint32_t PackedQueue::Offered(uint32_t wanted, BreakReason*) {
@@ -77,12 +88,12 @@ uint32_t PackedQueue::Offered(uint32_t wanted, BreakReason*) {
   bool at_head = true;
   // Every turn passes one descriptor, so the room bounds the loop.
   for (uint32_t left = Room(); left > 0; --left) {
-    const uint16_t flags = Load(desc_[at.position].flags, std::memory_order_acquire);
+    const uint16_t flags = Load(ring_.desc[at.position].flags, std::memory_order_acquire);
     if ((flags & kOwnerFlags) != at.AvailableFlags()) break;
     // A chain counts from its head on: whatever is wrong with the rest, Take has something to do.
     if (at_head && ++chains == wanted) break;
     at_head = (flags & VIRTQ_DESC_F_NEXT) == 0;
-    at.Advance(1, size_);
+    at.Advance(1, ring_.size);
   }
   return chains;
 }
@@ -92,7 +103,7 @@ BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& tabl
                                    PieceStore& pieces, uint32_t* bytes) const {
   if (!indirect_) return BreakReason::kIndirectNotNegotiated;
   const uint32_t entries = table.len / sizeof(PvirtqDesc);
-  if (entries == 0 || table.len % sizeof(PvirtqDesc) != 0 || entries > size_) {
+  if (entries == 0 || table.len % sizeof(PvirtqDesc) != 0 || entries > ring_.size) {
     return BreakReason::kIndirectBadTable;
   }
   for (uint32_t i = 0; i < entries; ++i) {
@@ -131,8 +142,8 @@ BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t ro
       return BreakReason::kNone;
     }
     if (walked == room) break;
-    at.Advance(1, size_);
-    d = Read(at.position);
+    at.Advance(1, ring_.size);
+    d = ring_.Read(at.position);
     // §2.8.17: the head is made available last, so the rest must be by now.
     if ((d.flags & kOwnerFlags) != at.AvailableFlags()) return BreakReason::kChainIncomplete;
   }
@@ -142,72 +153,83 @@ BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t ro
 uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,
                            PieceStore& pieces, BreakReason* broken) {
   Translator translate(memory);
-  Cursor at = next_avail_;
-  uint32_t room = Room();
   uint32_t count = 0;
-  // Every turn takes a descriptor, so the room bounds the loop as well as `max`.
-  while (count < max && room > 0) {
-    // Read soon and written when the batch is returned; beyond the ring's end it is only a hint.
-    PrefetchToWrite(desc_ + at.position + kPrefetchDescriptors);
-    const PvirtqDesc d = Read(at.position);
-    const uint16_t available = at.AvailableFlags();
+  for (;;) {
+    count += TakePlain(translate, chains + count, max - count, pieces);
+    const uint32_t room = Room();
+    if (count == max || room == 0) break;
+    const PvirtqDesc head = ring_.Read(next_avail_.position);
+    if ((head.flags & kOwnerFlags) != next_avail_.AvailableFlags()) break;
+    if (!pieces.HasRoomForChain()) break;
     Chain& chain = chains[count];
     chain.first_piece = pieces.used();
-    // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
-    if ((d.flags & kMeaningFlags) == available && Holds(d.len - 1 < kChainBytesMax)) [[likely]] {
-      const Span span = translate(d.addr, d.len);
-      if (Holds(span.bytes == d.len)) [[likely]] {
-        PrefetchToRead(span.data);
-        PrefetchToRead(span.data + 64);
-        pieces.Append(span.data, d.len);
-        chain.bytes = d.len;
-        chain.piece_count = 1;
-        chain.id = d.id;
-        chain.descriptors = 1;
-        at.Advance(1, size_);
-        --room;
-        ++count;
-        continue;
-      }
-    }
-    if ((d.flags & kOwnerFlags) != available || !pieces.HasRoomForChain()) break;
     Element walked;
-    *broken = WalkChain(translate, at, room, d, Access::kDeviceReads, pieces, &walked);
+    *broken = WalkChain(translate, next_avail_, room, head, Access::kDeviceReads, pieces, &walked);
     if (*broken != BreakReason::kNone) break;
     chain.bytes = walked.bytes;
     chain.id = walked.id;
     chain.descriptors = walked.descriptors;
     chain.piece_count = pieces.used() - chain.first_piece;
     if (chain.piece_count != 0) PrefetchToRead(pieces.at(chain.first_piece)->data);
-    at.Advance(walked.descriptors, size_);
-    room -= walked.descriptors;
+    next_avail_.Advance(walked.descriptors, ring_.size);
     ++count;
   }
-  next_avail_ = at;
   return count;
+}
+
+// From the front, as many chains as are one plain descriptor each. Every turn takes a descriptor, so the
+// room bounds the loop as well as `count`.
+uint32_t PackedQueue::TakePlain(Translator& translate, Chain* chains, uint32_t count,
+                                PieceStore& pieces) {
+  const Ring ring = ring_;
+  Cursor at = next_avail_;
+  const uint32_t first = pieces.used();
+  Piece* const piece = pieces.at(first);
+  count = std::min(count, Room());
+  uint32_t taken = 0;
+  for (; taken < count; ++taken) {
+    // Read soon and written when the batch is returned.
+    FetchAhead(ring.desc, at.position);
+    const PvirtqDesc d = ring.Read(at.position);
+    const Span span = translate(d.addr, d.len);
+    // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
+    if ((d.flags & kMeaningFlags) != at.AvailableFlags() ||
+        !Holds(span.bytes == d.len && d.len - 1 < kChainBytesMax)) [[unlikely]] {
+      break;
+    }
+    PrefetchToRead(span.data);
+    PrefetchToRead(span.data + 64);
+    piece[taken] = {span.data, d.len};
+    chains[taken] = {.first_piece = first + taken,
+                     .piece_count = 1,
+                     .bytes = d.len,
+                     .id = d.id,
+                     .descriptors = 1};
+    at.Advance(1, ring.size);
+  }
+  next_avail_ = at;
+  pieces.Grow(taken);
+  return taken;
 }
 
 // Writes `count` used elements, at least one, with `flags` besides those of the lap: the first one's
 // flags last, since that is where the driver looks.
 template <class ElementAt>
 void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at) {
+  const Ring ring = ring_;
   const Element first = element_at(0);
   Cursor at = next_used_;
-  at.Advance(first.descriptors, size_);
+  at.Advance(first.descriptors, ring.size);
   for (uint32_t i = 1; i < count; ++i) {
     const Element used = element_at(i);
-    PvirtqDesc& d = desc_[at.position];
     // Element by element the order does not matter: the driver looks at none before the first.
-    Store(d.len, used.bytes, std::memory_order_relaxed);
-    Store(d.id, used.id, std::memory_order_relaxed);
-    Store(d.flags, static_cast<uint16_t>(at.UsedFlags() | flags), std::memory_order_relaxed);
-    at.Advance(used.descriptors, size_);
+    ring.Write(at.position, used, static_cast<uint16_t>(at.UsedFlags() | flags),
+          std::memory_order_relaxed);
+    at.Advance(used.descriptors, ring.size);
   }
-  PvirtqDesc& d = desc_[next_used_.position];
-  Store(d.len, first.bytes, std::memory_order_relaxed);
-  Store(d.id, first.id, std::memory_order_relaxed);
   // Release: the elements, and the frames they speak of, are written before these flags (§2.8.22).
-  Store(d.flags, static_cast<uint16_t>(next_used_.UsedFlags() | flags), std::memory_order_release);
+  ring.Write(next_used_.position, first, static_cast<uint16_t>(next_used_.UsedFlags() | flags),
+        std::memory_order_release);
   next_used_ = at;
 }
 
@@ -229,34 +251,44 @@ void PackedQueue::Return(const Chain* chains, uint32_t count) {
 uint32_t PackedQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                             Landing* landings, PieceStore& pieces, BreakReason* broken) {
   Translator translate(memory);
-  Cursor at = next_avail_;
-  uint32_t room = Room();
-  uint32_t decided = 0;
-  while (decided < count && room > 0) {
-    PrefetchToWrite(desc_ + at.position + kPrefetchDescriptors);
-    const PvirtqDesc d = Read(at.position);
-    const uint32_t wanted = bytes[decided];
-    const Span span = translate(d.addr, wanted);
-    Landing& landing = landings[decided];
-    if ((d.flags & kMeaningFlags) == (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) &&
-        d.len >= wanted && Holds(span.bytes == wanted)) [[likely]] {
-      PrefetchToWrite(span.data);
-      PrefetchToWrite(span.data + 64);
-      landing = {span.data, 0, 0, 1};
-      pending_[pending_count_++] = {wanted, d.id, 1};
-      at.Advance(1, size_);
-      --room;
-      ++decided;
-      continue;
+  uint32_t done = 0;
+  for (;;) {
+    done += ClaimPlain(translate, bytes + done, count - done, landings + done);
+    if (done == count || Room() == 0) return done;
+    if (ClaimScattered(translate, bytes[done], landings[done], pieces, broken) !=
+        ClaimResult::kDecided) {
+      return done;
     }
-    next_avail_ = at;
-    if (ClaimScattered(translate, wanted, landing, pieces, broken) != ClaimResult::kDecided) break;
-    at = next_avail_;
-    room = Room();
-    ++decided;
+    ++done;
+  }
+}
+
+// From the front, as many frames as fit one plain descriptor each.
+uint32_t PackedQueue::ClaimPlain(Translator& translate, const uint32_t* bytes, uint32_t count,
+                                 Landing* landings) {
+  const Ring ring = ring_;
+  Cursor at = next_avail_;
+  Element* const pending = &pending_[pending_count_];
+  count = std::min(count, Room());
+  uint32_t claimed = 0;
+  for (; claimed < count; ++claimed) {
+    FetchAhead(ring.desc, at.position);
+    const PvirtqDesc d = ring.Read(at.position);
+    const uint32_t wanted = bytes[claimed];
+    const Span span = translate(d.addr, wanted);
+    if ((d.flags & kMeaningFlags) != (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) ||
+        d.len < wanted || !Holds(span.bytes == wanted)) [[unlikely]] {
+      break;
+    }
+    PrefetchToWrite(span.data);
+    PrefetchToWrite(span.data + 64);
+    landings[claimed] = {span.data, 0, 0, 1};
+    pending[claimed] = {wanted, d.id, 1};
+    at.Advance(1, ring.size);
   }
   next_avail_ = at;
-  return decided;
+  pending_count_ += claimed;
+  return claimed;
 }
 
 // The general case: one chain after another until the frame fits. Nothing is kept of a claim that
@@ -273,11 +305,11 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
   uint32_t pending = pending_count_;
   uint32_t found = 0;
   uint32_t room = Room();
-  const bool nothing_taken = room == size_;
+  const bool nothing_taken = room == ring_.size;
   // Every turn takes a descriptor, so the room bounds the loop.
   while (room > 0) {
     if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
-    const PvirtqDesc head = Read(at.position);
+    const PvirtqDesc head = ring_.Read(at.position);
     if ((head.flags & kOwnerFlags) != at.AvailableFlags()) return give_up(ClaimResult::kNoBuffer);
     Element chain;
     *broken = WalkChain(translate, at, room, head, Access::kDeviceWrites, pieces, &chain);
@@ -287,7 +319,7 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
     if (*broken != BreakReason::kNone) return give_up(ClaimResult::kBroken);
     const uint32_t filled = std::min(chain.bytes, bytes - found);
     pending_[pending++] = {filled, chain.id, chain.descriptors};
-    at.Advance(chain.descriptors, size_);
+    at.Advance(chain.descriptors, ring_.size);
     room -= chain.descriptors;
     found += filled;
     if (found == bytes) {
@@ -322,7 +354,7 @@ bool PackedQueue::CallWanted() {
   // What is reserved, or was not negotiated, cannot mean that the driver wants to sleep for ever.
   if (flags != RING_EVENT_FLAGS_DESC || !event_idx_) return true;
   const Cursor event = Cursor::Of(Load(driver_->desc, std::memory_order_relaxed));
-  return event.position >= size_ || Distance(before, event) < Distance(before, next_used_);
+  return event.position >= ring_.size || Distance(before, event) < Distance(before, next_used_);
 }
 
 void PackedQueue::EnableKicks() {

@@ -26,6 +26,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -54,7 +55,7 @@ class PackedQueue final : public Virtqueue {
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
   void Publish() override;
 
-  const void* WrittenDescriptors() const override { return desc_; }
+  const void* WrittenDescriptors() const override { return ring_.desc; }
   bool CallWanted() override;
   void EnableKicks() override;
   void DisableKicks() override;
@@ -89,11 +90,23 @@ class PackedQueue final : public Virtqueue {
     uint16_t descriptors;
   };
 
+  // The descriptors. Loops work on a copy of their own, as those of SplitQueue do.
+  struct Ring {
+    PvirtqDesc Read(uint32_t position) const;
+    void Write(uint32_t position, const Element& used, uint16_t flags,
+               std::memory_order order) const;
+
+    PvirtqDesc* desc = nullptr;
+    uint32_t size = 0;
+  };
+
   // How many descriptors `to` is ahead of `from`; two laps are told apart.
   uint32_t Distance(const Cursor& from, const Cursor& to) const;
   // How many descriptors are not the device's yet.
-  uint32_t Room() const { return size_ - Distance(next_used_, next_avail_); }
-  PvirtqDesc Read(uint32_t position) const;
+  uint32_t Room() const { return ring_.size - Distance(next_used_, next_avail_); }
+  uint32_t TakePlain(Translator& translate, Chain* chains, uint32_t count, PieceStore& pieces);
+  uint32_t ClaimPlain(Translator& translate, const uint32_t* bytes, uint32_t count,
+                      Landing* landings);
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
   BreakReason WalkChain(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
@@ -103,15 +116,14 @@ class PackedQueue final : public Virtqueue {
   template <class ElementAt>
   void WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at);
 
-  PvirtqDesc* desc_ = nullptr;
+  Ring ring_;
   PvirtqEventSuppress* driver_ = nullptr;  // the driver's wishes for calls
   PvirtqEventSuppress* device_ = nullptr;  // ours for kicks
-  uint32_t size_ = 0;
   Cursor next_avail_;
   Cursor next_used_;
   Cursor called_used_;  // next_used_ when the driver was last asked about a call
   uint32_t pending_count_ = 0;
-  // size_ of them. Left uninitialised: pages that are never used are never touched.
+  // ring_.size of them. Left uninitialised: pages that are never used are never touched.
   std::unique_ptr<Element[]> pending_;
 };
 

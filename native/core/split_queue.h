@@ -1,8 +1,8 @@
 // A split virtqueue: descriptor table, avail ring and used ring. What it does is in virtqueue.h.
 //
 // Invariants:
-//   1. size_ is a power of two, 1..32768; desc_, avail_, used_ are mapped for that many entries.
-//   2. next_avail_ - (used index published) = chains taken and not yet returned, at most size_.
+//   1. ring_.size is a power of two, 1..32768; desc, avail, used are mapped for that many entries.
+//   2. next_avail_ - (used index published) = chains taken and not yet returned, at most ring_.size.
 //   3. used entries are written before the used index.
 //
 // With IN_ORDER the chains of a Return share one used entry, that of the last. Receive buffers do not:
@@ -50,21 +50,33 @@ class SplitQueue final : public Virtqueue {
   void DisableKicks() override;
 
  private:
+  // Where the three parts are. Loops work on a copy of their own, which stays in registers: members
+  // would be read again after every write to memory that could be theirs.
+  struct Ring {
+    uint16_t HeadAt(uint32_t position) const;
+    VirtqDesc DescAt(uint32_t index) const;
+    void WriteUsed(uint32_t position, uint32_t id, uint32_t bytes) const;
+
+    VirtqDesc* desc = nullptr;
+    VirtqAvail* avail = nullptr;
+    VirtqUsed* used = nullptr;
+    uint32_t size = 0;
+    uint32_t mask = 0;
+  };
+
+  uint32_t TakeHeads(uint32_t count, Chain* chains, BreakReason* broken) const;
+  uint32_t TakePlain(Translator& translate, Chain* chains, uint32_t count,
+                     PieceStore& pieces) const;
+  uint32_t ClaimPlain(Translator& translate, const uint32_t* bytes, uint32_t count,
+                      Landing* landings);
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
   BreakReason WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                         PieceStore& pieces, uint32_t* bytes);
-  uint16_t HeadAt(uint16_t position) const;
-  VirtqDesc DescAt(uint32_t index) const;
-  void WriteUsed(uint16_t position, uint32_t id, uint32_t bytes);
-  uint16_t* used_event() const { return &avail_->ring[size_]; }
+  uint16_t* used_event() const { return &ring_.avail->ring[ring_.size]; }
   uint16_t* avail_event() const;
 
-  VirtqDesc* desc_ = nullptr;
-  VirtqAvail* avail_ = nullptr;
-  VirtqUsed* used_ = nullptr;
-  uint32_t size_ = 0;
-  uint16_t mask_ = 0;
+  Ring ring_;
   uint16_t next_avail_ = 0;   // position in the avail ring to take next
   uint16_t seen_avail_ = 0;   // the driver's avail index as last read
   uint16_t next_used_ = 0;    // position in the used ring to write next

@@ -4,6 +4,7 @@
 // §5.1.6.4 (mergeable buffers), §2.7.8 (used ring).
 
 #include <functional>
+#include <iterator>
 
 #include "check.h"
 #include "one_queue.h"
@@ -214,6 +215,28 @@ FACT("queues of 1, 2, 256 and 32768 wrap while buffers go round") {
       CHECK_EQ(used.bytes, 72u);
       guest.driver.Offer(offered++ % static_cast<uint16_t>(size));
     }
+  }
+}
+
+FACT("a used element that differs from that of the last lap in its length or its id alone is written") {
+  OneQueue guest(1, kModern);
+  OneQueue other(2, kModern);
+  const Buffer buffer = guest.NewBuffer(2048);
+  guest.driver.WriteDescriptor(0, buffer, kWrite);
+  const uint32_t lengths[] = {72, 72, 1512, 72, 73};
+  for (uint16_t lap = 0; lap < std::size(lengths); ++lap) {
+    guest.driver.Offer(0);
+    CHECK_EQ(guest.Claim({lengths[lap]}), 1u);
+    guest.queue.Publish();
+    CHECK_EQ(guest.driver.used(lap).bytes, lengths[lap]);
+  }
+  for (uint32_t i = 0; i < 2; ++i) other.driver.WriteDescriptor(i, other.NewBuffer(100), kWrite);
+  const uint16_t heads[] = {0, 1, 1, 0, 1, 1};
+  for (uint16_t turn = 0; turn < std::size(heads); ++turn) {
+    other.driver.Offer(heads[turn]);
+    CHECK_EQ(other.Claim({72}), 1u);
+    other.queue.Publish();
+    CHECK_EQ(other.driver.used(turn).id, heads[turn]);
   }
 }
 
