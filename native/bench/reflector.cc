@@ -32,8 +32,10 @@ class DeviceRing {
     return reinterpret_cast<uint8_t*>(desc_[head].addr + offset_);
   }
   uint32_t Length(uint16_t head) const { return desc_[head].len; }
+  // As the driver does with avail entries: one that is right already is left alone.
   void Return(uint16_t ahead, uint16_t head, uint32_t bytes) {
-    used_->ring()[(next_ + ahead) & mask_] = {.id = head, .len = bytes};
+    virtq_used_elem& entry = used_->ring()[(next_ + ahead) & mask_];
+    if (entry.id != head || entry.len != bytes) entry = {.id = head, .len = bytes};
   }
   void Publish(uint16_t count) {
     next_ = static_cast<uint16_t>(next_ + count);

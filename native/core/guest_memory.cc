@@ -108,6 +108,9 @@ MapResult GuestMemory::Build(std::vector<std::shared_ptr<const MappedRegion>> re
   }
   std::sort(built->table_.begin(), built->table_.end(),
             [](const Entry& a, const Entry& b) { return a.guest < b.guest; });
+  for (const Entry& entry : built->table_) {
+    if (entry.bytes > built->largest_.bytes) built->largest_ = entry;
+  }
   built->regions_ = std::move(regions);
   *memory = std::move(built);
   return MapResult::kOk;

@@ -104,14 +104,15 @@ class GuestMemory {
   Entry Find(uint64_t address) const;
 
   std::vector<Entry> table_;  // sorted by guest address, no overlaps
+  Entry largest_ = {0, 0, nullptr};
   std::vector<std::shared_ptr<const MappedRegion>> regions_;
 };
 
 // Translates guest addresses for one batch. Remembers the region used last, in registers where the
-// compiler can, since buffers of one guest mostly lie in one region.
+// compiler can, since buffers of one guest mostly lie in one region: at first the largest.
 class Translator {
  public:
-  explicit Translator(const GuestMemory& memory) : memory_(memory) {}
+  explicit Translator(const GuestMemory& memory) : memory_(memory), entry_(memory.largest_) {}
 
   // What lies contiguous from `address` on, at most `bytes`.
   Span operator()(uint64_t address, uint64_t bytes) {
@@ -130,7 +131,7 @@ class Translator {
 
  private:
   const GuestMemory& memory_;
-  GuestMemory::Entry entry_ = {0, 0, nullptr};
+  GuestMemory::Entry entry_;
 };
 
 }  // namespace tsvswitch

@@ -26,6 +26,8 @@ constexpr uint32_t kSweepBuckets = Fdb::kBuckets / 256;
 // How long a frame may wait in a queue whose frontend gave no kick fd while the worker sleeps.
 constexpr uint64_t kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
+// How often an idle worker looks at its queues between two looks at the clock, which take as long.
+constexpr uint32_t kLooksPerClock = 8;
 
 }  // namespace
 
@@ -113,6 +115,7 @@ void Worker::Main() {
   std::unique_lock<std::mutex> round(round_);
   const uint64_t idle_ns = uint64_t{options_.idle_us} * 1000;
   uint64_t idle_since_ns = 0;  // 0: the last round moved something
+  uint32_t looks = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
     if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]] YieldToControl(round);
     if (Round() != 0) {
@@ -120,6 +123,7 @@ void Worker::Main() {
       continue;
     }
     CpuRelax();
+    if (++looks % kLooksPerClock != 0) continue;
     const uint64_t now_ns = clock_.NowNs();
     if (idle_since_ns == 0) idle_since_ns = now_ns;
     if (now_ns - idle_since_ns < idle_ns) continue;
