@@ -3,7 +3,8 @@
  *
  * Each load is a share of what the very same process of the switch just delivered when flooded, so that
  * each switch is loaded alike. Frames are sent evenly in time; the time that counts is from when a
- * frame was due.
+ * frame was due. They are of 1500 B, since of small ones the client cannot offer evenly what the fastest
+ * switches take.
  */
 
 import { flood, offerLoad, type Traffic } from '../client.ts';
@@ -11,7 +12,8 @@ import { latencyMeasures, latencyValues } from './latency.ts';
 import type { Sample, Trial, TrialContext } from './trial.ts';
 
 /** A receiveq has room for all that gathers in a transmitq while a switch does not run for a moment. */
-const traffic: Traffic = { frame: 64, transmitQueueSize: 256 };
+const frame = 1500;
+const traffic: Traffic = { frame, transmitQueueSize: 256 };
 const floodS = 0.5;
 
 async function ownRateMpps({ subject, warmupS, memory }: TrialContext): Promise<number> {
@@ -22,10 +24,10 @@ async function ownRateMpps({ subject, warmupS, memory }: TrialContext): Promise<
 /** Latency at several shares, in percent, of the switch's own rate. */
 export function loadTrial(percents: readonly number[]): Trial {
   return {
-    name: `latency under load, 64 B`,
+    name: `latency under load, ${frame} B`,
     ports: 2,
     measures: percents.flatMap((percent) =>
-      latencyMeasures(`64 B at ${percent} % load`, {
+      latencyMeasures(`${frame} B at ${percent} % load`, {
         id: 'latency',
         category: `${percent} % load`,
       }),
@@ -54,7 +56,7 @@ export function loadTrial(percents: readonly number[]): Trial {
 
 /** How many frames of a steady load are lost. */
 export function lossTrial(percent: number, seconds: number): Trial {
-  const name = `frames lost in ${seconds} s at ${percent} % load, 64 B`;
+  const name = `frames lost in ${seconds} s at ${percent} % load, ${frame} B`;
   return {
     name,
     ports: 2,

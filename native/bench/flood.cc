@@ -36,7 +36,7 @@ namespace {
 
 // Longer than a round that empties full queues; with taps, whose bridge works inside the client's system
 // calls, no stretch of time is only the client's.
-constexpr double kOwnStallS = 100e-6;
+constexpr double kOwnStallS = 30e-6;
 
 void Run(const Options& options, MemoryKind memory, const Clock& clock, const Ports& ports) {
   const double warmup_s = options.warmup_s;

@@ -4,7 +4,8 @@
 // Sequence numbers count up from 0, so a gap is a loss and a step back is reordering. An outgoing flow
 // may have a schedule: then frame k after its start is due k intervals later, whether or not there was
 // room to send it, and that time goes into the frame. Latency is counted from there, so a backend that
-// stops taking frames cannot hide it.
+// stops taking frames cannot hide it. One frame in kFramesPerStamp bears a stamp and is counted: more would
+// cost the client so much that it could not offer what a switch can take.
 //
 // Single threaded. Touch decides at compile time whether payloads are written and read.
 
@@ -38,6 +39,10 @@ struct Counters {
 Counters operator+(const Counters& one, const Counters& other);
 Counters operator-(const Counters& later, const Counters& earlier);
 
+// A prime, so that frames at every place of a batch are among them.
+constexpr uint64_t kFramesPerStamp = 7;
+inline bool IsStamped(uint64_t sequence) { return sequence % kFramesPerStamp == 0; }
+
 class OutgoingFlow {
  public:
   OutgoingFlow(size_t from_port, size_t to_port, const FrameShape& shape)
@@ -56,7 +61,9 @@ class OutgoingFlow {
     uint8_t* frame = buffer + kVirtioHeaderBytes;
     const uint64_t sequence = next_sequence_++;
     StoreU64(frame + SequenceOffset(shape_.transport), sequence);
-    if (interval_ticks_ > 0) StoreU64(frame + StampOffset(shape_.transport), NextDue());
+    if (interval_ticks_ > 0 && IsStamped(sequence)) {
+      StoreU64(frame + StampOffset(shape_.transport), NextDue());
+    }
     if constexpr (touch == Touch::kBytes) {
       const size_t offset = PayloadOffset(shape_.transport);
       WritePayload(frame + offset, shape_.BytesOf(id) - offset, sequence);
@@ -155,7 +162,7 @@ class IncomingFlow {
     counters.delivered_bytes += frame_bytes;
     counters.lost += sequence - expected_sequence_;
     expected_sequence_ = sequence + 1;
-    if (latencies_ != nullptr) CountLatency(frame, now);
+    if (latencies_ != nullptr && IsStamped(sequence)) CountLatency(frame, now);
   }
 
  private:

@@ -24,6 +24,7 @@ constexpr double kDrainSilenceS = 0.1;
 constexpr double kDrainLimitS = 2;
 constexpr double kWindowPatienceS = 0.01;
 constexpr int kReceiveBatchesMax = 8;
+constexpr double kRecoveryS = 200e-6;
 
 std::vector<Counters> Snapshot(const Ports& ports) {
   std::vector<Counters> counters;
@@ -179,11 +180,15 @@ size_t FloodRound(const Ports& ports, Windows& windows) {
 
 // Takes out of a load the moments in which this thread did not run, as a hypervisor or another program
 // may have it: no frame is due then, or all of them would come in a burst that no receiveq holds; and how
-// late those arrived that were under way says nothing about the switch.
+// late those arrived that were under way says nothing about the switch. Nor do those that come next, while
+// a switch wakes up that fell asleep over it: waking has a trial of its own.
 class OwnStalls {
  public:
   OwnStalls(const Clock& clock, const Ports& ports, double limit_s)
-      : ports_(ports), limit_(clock.FromSeconds(limit_s)), last_(Clock::Ticks()) {}
+      : ports_(ports),
+        limit_(clock.FromSeconds(limit_s)),
+        recovery_(clock.FromSeconds(kRecoveryS)),
+        last_(Clock::Ticks()) {}
 
   void Look() {
     const uint64_t now = Clock::Ticks();
@@ -191,7 +196,7 @@ class OwnStalls {
       stalled_ += now - last_;
       for (const auto& port : ports_) {
         port->outgoing().Postpone(now - last_);
-        port->incoming().IgnoreLatenciesBefore(now);
+        port->incoming().IgnoreLatenciesBefore(now + recovery_);
       }
     }
     last_ = now;
@@ -201,6 +206,7 @@ class OwnStalls {
  private:
   const Ports& ports_;
   const uint64_t limit_;
+  const uint64_t recovery_;
   uint64_t last_;
   uint64_t stalled_ = 0;
 };

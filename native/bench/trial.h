@@ -36,7 +36,7 @@ struct FloodResult {
 struct LoadResult {
   double seconds;  // Of sending, warm-up included.
   // Share of that time in which this thread did not run, in stretches above own_stall_s: nothing was due
-  // then, and frames that were under way are not among the latencies.
+  // then, and frames that were under way, or due in the moment after, are not among the latencies.
   double stalled_share;
   double offered_pps;
   // From the moment a frame was due to the moment its arrival was seen, of frames that arrived after
