@@ -287,6 +287,8 @@ export interface Native {
 
   /** Confines all threads of this process for good (native/core/sandbox.h). Throws SYSTEM. */
   confineProcess(): void;
+  /** Moves all threads of this process off these CPUs (native/core/cpus.h). */
+  leaveCpus(cpus: readonly number[]): void;
 
   memfdCreate(name: string, sizeBytes: number): number;
   /** Whether a file is of memfd_create, tmpfs or hugetlbfs. */

@@ -21,3 +21,11 @@ export function confineProcess(): void {
     );
   }
 }
+
+/**
+ * Leaves these CPUs to the workers that are pinned to them from now on: no other thread of this process runs
+ * there any more, where it has others to run on. For a process that is a switch and nothing else, too.
+ */
+export function leaveCpus(cpus: readonly number[]): void {
+  native().leaveCpus(cpus);
+}

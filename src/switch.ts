@@ -45,7 +45,10 @@ export interface SwitchOptions {
   readonly workers?: number;
   /** CPU of each worker in turn; fewer than workers leaves the rest to the scheduler. */
   readonly cpus?: readonly number[];
-  /** How long a worker polls without work before it sleeps, in microseconds; 50 unless given. */
+  /**
+   * How long a worker polls without work before it sleeps, in microseconds; 50 unless given. After much
+   * work it is up to 20 times as long.
+   */
   readonly idleUs?: number;
   /** Moves transmitqs between workers while their load is uneven; off unless given. */
   readonly balance?: boolean;

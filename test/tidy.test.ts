@@ -78,6 +78,7 @@ const coreLayers = [
   [
     'virtio_spec',
     'clock',
+    'cpus',
     'sigbus',
     'eventfd',
     'sandbox',

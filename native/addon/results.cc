@@ -2,8 +2,6 @@
 
 #include "addon/results.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 
@@ -53,8 +51,7 @@ std::string WorkersCannotRun(const std::vector<int>& cpus) {
 
 std::string AddedWorkerCannotRun(int cpu) {
   if (cpu < 0) return "the worker cannot be started";
-  return "the worker cannot run on CPU " + std::to_string(cpu) + " (`taskset -cp " +
-         std::to_string(getpid()) + "` lists those allowed)";
+  return "the worker cannot run on CPU " + std::to_string(cpu) + " (`taskset -cp $$` lists those allowed)";
 }
 
 }  // namespace tsvswitch

@@ -1,10 +1,13 @@
-// Confining this process (core/sandbox.h).
+// What this process does without: system calls (core/sandbox.h) and the CPUs of its workers (core/cpus.h).
 
 #include "core/sandbox.h"
 
 #include <errno.h>
 
+#include <vector>
+
 #include "addon/addon.h"
+#include "core/cpus.h"
 
 namespace tsvswitch {
 
@@ -17,10 +20,21 @@ Napi::Value ConfineProcessHere(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value LeaveCpusHere(const Napi::CallbackInfo& info) {
+  const auto list = info[0].As<Napi::Array>();
+  std::vector<int> cpus;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    cpus.push_back(list.Get(i).ToNumber().Int32Value());
+  }
+  LeaveCpus(cpus);
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void ExportSandbox(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "confineProcess", ConfineProcessHere);
+  ExportFunction(env, exports, "leaveCpus", LeaveCpusHere);
 }
 
 }  // namespace tsvswitch

@@ -28,6 +28,9 @@ constexpr uint64_t kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
 // How often an idle worker looks at its queues between two looks at the clock, which take as long.
 constexpr uint32_t kLooksPerClock = 8;
+// For how many frames moved since it last slept a worker waits another idle_us, up to so many in all.
+constexpr uint64_t kFramesPerPatience = 256;
+constexpr uint64_t kPatienceMax = 20;
 
 }  // namespace
 
@@ -116,9 +119,11 @@ void Worker::Main() {
   const uint64_t idle_ns = uint64_t{options_.idle_us} * 1000;
   uint64_t idle_since_ns = 0;  // 0: the last round moved something
   uint32_t looks = 0;
+  uint64_t moved_awake = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
     if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]] YieldToControl(round);
-    if (Round() != 0) {
+    if (const uint32_t moved = Round(); moved != 0) {
+      moved_awake += moved;
       idle_since_ns = 0;
       continue;
     }
@@ -126,9 +131,11 @@ void Worker::Main() {
     if (++looks % kLooksPerClock != 0) continue;
     const uint64_t now_ns = clock_.NowNs();
     if (idle_since_ns == 0) idle_since_ns = now_ns;
-    if (now_ns - idle_since_ns < idle_ns) continue;
+    const uint64_t patience = std::min(1 + moved_awake / kFramesPerPatience, kPatienceMax);
+    if (now_ns - idle_since_ns < patience * idle_ns) continue;
     Sleep(round);
     idle_since_ns = 0;
+    moved_awake = 0;
   }
 }
 

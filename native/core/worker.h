@@ -7,7 +7,9 @@
 // Idle: after idle_us without a frame the worker asks every driver for kicks, looks once more, gives up
 // `round_` and sleeps in epoll on the kick eventfds. They are watched edge-triggered, so a kick costs
 // one wake-up and nothing has to be read from fds that the frontend chose. A queue without a kick fd
-// (the frontend asked for polling) bounds the sleep instead.
+// (the frontend asked for polling) bounds the sleep instead. A worker that has moved much since it last
+// slept waits longer, up to 20 times as long: a sender that stops for a moment is soon back, and waking
+// up costs each frame that waits for it.
 //
 // With a manual clock there is no thread: control runs the rounds itself.
 //

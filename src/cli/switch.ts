@@ -9,7 +9,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch } from '../index.ts';
-import { confineProcess } from '../sandbox.ts';
+import { confineProcess, leaveCpus } from '../sandbox.ts';
 import { version } from '../version.ts';
 import { newCommand, wholeNumber } from './command.ts';
 import { EventLog, type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
@@ -74,7 +74,11 @@ function parse(args: readonly string[], subcommands: string): Options {
       [],
     )
     .option('--workers <n>', 'polling threads', wholeNumber, 1)
-    .option('--cpus <list>', 'pin the workers to these CPUs, such as 1,3 or 2-5', cpuList)
+    .option(
+      '--cpus <list>',
+      'pin the workers to these CPUs, and leave them those, such as 1,3 or 2-5',
+      cpuList,
+    )
     .option('--balance', 'move queues between workers while their load is uneven', false)
     .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
     .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
@@ -129,6 +133,7 @@ function describeCounters(counters: PortCounters): string {
 /** `subcommands` is what --help says of them. */
 export function run(args: readonly string[], subcommands: string): void {
   const options = parse(args, subcommands);
+  leaveCpus(options.cpus ?? []);
   if (options.sandbox) confineProcess();
   // A network does not end because nobody reads its log any more.
   process.stdout.on('error', () => {});

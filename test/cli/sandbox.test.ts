@@ -81,6 +81,37 @@ test('an ordinary user without any capability joins two guests, on filtered thre
   expect((await command.stop()).status).toBe(0);
 });
 
+const allowedCpus = threadsOf(process.pid)[0]!.status.Cpus_allowed_list!;
+
+test.skipIf(!/[-,]/.test(allowedCpus))(
+  'a pinned worker has its CPU for itself, as far as this process goes (needs two CPUs)',
+  async () => {
+    const control = join(folder, 'control');
+    const cpu = Number.parseInt(allowedCpus, 10);
+    const command = await Command.start(
+      [socket('a'), socket('b')],
+      ['--cpus', `${cpu}`, '--control', control],
+    );
+    await command.said(`taking requests on ${control}`);
+    await using a = await TestGuest.connect({ path: socket('a') });
+    await using b = await TestGuest.connect({ path: socket('b') });
+    await expectFrames(a, b, 20);
+    await using client = await ControlClient.connect(control);
+    await client.addWorker();
+    const threads = threadsOf(command.pid);
+    const [pinned, ...rest] = [
+      ...threads.filter(({ status }) => status.Cpus_allowed_list === `${cpu}`),
+      ...threads.filter(({ status }) => status.Cpus_allowed_list !== `${cpu}`),
+    ];
+    expect(pinned!.name).toBe('tsvswitch-work');
+    expect(rest.length).toBe(threads.length - 1);
+    for (const { status } of rest) {
+      expect(status.Cpus_allowed_list).not.toMatch(new RegExp(`^${cpu}\\b`));
+    }
+    await command.stop();
+  },
+);
+
 test('guest memory is mapped so that no core file has it, and there is no core file', async () => {
   const command = await Command.start([socket('a')], []);
   await using _ = await TestGuest.connect({ path: socket('a') });
