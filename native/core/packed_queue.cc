@@ -224,12 +224,12 @@ void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at
     const Element used = element_at(i);
     // Element by element the order does not matter: the driver looks at none before the first.
     ring.Write(at.position, used, static_cast<uint16_t>(at.UsedFlags() | flags),
-          std::memory_order_relaxed);
+               std::memory_order_relaxed);
     at.Advance(used.descriptors, ring.size);
   }
   // Release: the elements, and the frames they speak of, are written before these flags (§2.8.22).
   ring.Write(next_used_.position, first, static_cast<uint16_t>(next_used_.UsedFlags() | flags),
-        std::memory_order_release);
+             std::memory_order_release);
   next_used_ = at;
 }
 
