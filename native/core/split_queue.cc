@@ -220,8 +220,10 @@ uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uin
     // The next frame may come alone, and would wait for its landing: 280 → 270 ns one way.
     const uint16_t head = ring_.HeadAt(next_avail_);
     const Span landing = translate(ring_.DescAt(head & ring_.mask).addr, 1);
-    PrefetchToWrite(landing.data);
-    PrefetchToWrite(landing.data + 64);
+    if (landing.bytes != 0) {
+      PrefetchToWrite(landing.data);
+      PrefetchToWrite(landing.data + 64);
+    }
   }
   return done;
 }

@@ -183,7 +183,10 @@ describe('memory that goes while frames are under way', () => {
     let sent = 0;
     for (; network.eventsOf('ring-broken').length === 0; sent++) {
       expect(sent).toBeLessThan(framesMax);
-      if (sent === 100) removed = guest.frontend.tell('REM_MEM_REG', memoryRegionLayout, region);
+      if (sent === 100) {
+        await expect.poll(() => network.port(victimPort).counters.fromGuest.frames).toBe(sent);
+        removed = guest.frontend.tell('REM_MEM_REG', memoryRegionLayout, region);
+      }
       await guest.send(fromVictim(sent));
       // A burst at a time: others of this process get their turn in between.
       if (sent % 8 === 7) await new Promise(setImmediate);
