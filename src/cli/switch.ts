@@ -76,7 +76,7 @@ function parse(args: readonly string[], subcommands: string): Options {
     .option('--workers <n>', 'polling threads', wholeNumber, 1)
     .option(
       '--cpus <list>',
-      'pin the workers to these CPUs, and leave them those, such as 1,3 or 2-5',
+      'pin the workers to these CPUs, such as 1,3 or 2-5, and keep off them otherwise',
       cpuList,
     )
     .option('--balance', 'move queues between workers while their load is uneven', false)
@@ -133,7 +133,7 @@ function describeCounters(counters: PortCounters): string {
 /** `subcommands` is what --help says of them. */
 export function run(args: readonly string[], subcommands: string): void {
   const options = parse(args, subcommands);
-  leaveCpus(options.cpus ?? []);
+  if (options.cpus !== undefined) leaveCpus(options.cpus);
   if (options.sandbox) confineProcess();
   // A network does not end because nobody reads its log any more.
   process.stdout.on('error', () => {});

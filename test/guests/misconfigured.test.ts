@@ -184,7 +184,9 @@ describe('memory that goes while frames are under way', () => {
     for (; network.eventsOf('ring-broken').length === 0; sent++) {
       expect(sent).toBeLessThan(framesMax);
       if (sent === 100) {
-        await expect.poll(() => network.port(victimPort).counters.fromGuest.frames).toBe(sent);
+        await expect
+          .poll(() => network.port(victimPort).counters.fromGuest.frames, { timeout: 10_000 })
+          .toBe(sent);
         removed = guest.frontend.tell('REM_MEM_REG', memoryRegionLayout, region);
       }
       await guest.send(fromVictim(sent));
