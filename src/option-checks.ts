@@ -11,6 +11,12 @@ export function integer(name: string, value: unknown, min: number, max: number):
   return value;
 }
 
+/** Throws BAD_OPTION, which names the option. */
+export function flag(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw bad(name, value, 'true or false');
+  return value;
+}
+
 /** A name or path: any text but the empty one. Throws BAD_OPTION, which names the option. */
 export function text(name: string, value: unknown): string {
   if (typeof value !== 'string' || value === '') throw bad(name, value, 'a name');

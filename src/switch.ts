@@ -32,7 +32,7 @@ import type { Impairment } from './impairment/impairment.ts';
 import { type Link, Network, type PortName } from './impairment/network-change.ts';
 import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
-import { integer, text } from './option-checks.ts';
+import { flag, integer, text } from './option-checks.ts';
 import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
@@ -336,6 +336,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       return new DgramPort(this.#dataplane, { ...options, name, bridge });
     }
     const name = this.#nameOfSocket(options.connect ?? options.path, options);
+    if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
     const bridge = this.#bridgeOf(options);
     return new VhostUserPort(this.#dataplane, { ...options, name, bridge }, (event) =>
       this.#emitEvent(event),

@@ -12,10 +12,10 @@ import type { PortOptions } from '../index.ts';
 /** Whether the path is listened on or connected to is said by the option in front of it. */
 export interface PortArgument {
   readonly path: string;
-  readonly rest: Pick<PortOptions, 'allow' | 'source'>;
+  readonly rest: Pick<PortOptions, 'allow' | 'source' | 'ringReset'>;
 }
 
-const optionNames = ['allow', 'mac', 'address'];
+const optionNames = ['allow', 'mac', 'address', 'ring-reset'];
 
 export function collectPort(text: string, ports: readonly PortArgument[]): PortArgument[] {
   return [...ports, portArgument(text)];
@@ -34,12 +34,22 @@ function portArgument(text: string): PortArgument {
   });
   const valuesOf = (name: string) =>
     pairs.filter((pair) => pair.name === name).map(({ value }) => value);
-  const [allow, macs, addresses] = optionNames.map(valuesOf) as [string[], string[], string[]];
+  const [allow, macs, addresses, ringReset] = optionNames.map(valuesOf) as [
+    string[],
+    string[],
+    string[],
+    string[],
+  ];
+  const unclear = ringReset.find((value) => value !== 'on' && value !== 'off');
+  if (unclear !== undefined) {
+    throw new InvalidArgumentError(`ring-reset is on or off, not "${unclear}".`);
+  }
   return {
     path,
     rest: {
       ...(allow.length === 0 ? {} : { allow }),
       ...(macs.length + addresses.length === 0 ? {} : { source: { macs, addresses } }),
+      ...(ringReset.length === 0 ? {} : { ringReset: ringReset.at(-1) === 'on' }),
     },
   };
 }

@@ -37,6 +37,7 @@ Behind a path, for that port alone, each as often as needed:
   ,allow=USER           let in this user's processes only; a group is :GROUP
   ,mac=MAC              drop what the machine sends from other MAC addresses
   ,address=IP[/LENGTH]  drop what it sends from other IP addresses
+  ,ring-reset=on        let it reset single queues; not behind QEMU, which tells nobody
 `;
 
 function nameOrNumber(text: string): string | number {

@@ -1,20 +1,17 @@
 /**
- * The feature bits a vhost-user port offers: what the protocol side can serve (vhost-user/features.ts)
- * without what would not be served to the end. A bit is switched on by taking it out of `withheld`.
+ * The feature bits a vhost-user port offers: what the protocol side can serve (vhost-user/features.ts),
+ * without what most frontends would not serve to the end.
  */
 
 import { type Offer, offerOf, servable } from '../vhost-user/features.ts';
 
-const withheld: Offer = offerOf(
-  [
-    // QEMU passes the bit on to the guest, but resets queues behind kernel vhost only: behind vhost-user
-    // the ring would be used on after the driver has freed it.
-    'VIRTIO_F_RING_RESET',
-  ],
-  [],
-);
+/**
+ * QEMU passes VIRTIO_F_RING_RESET on to the guest, but resets queues behind kernel vhost only: behind
+ * vhost-user the ring would be used on after the driver has freed it.
+ */
+const untoldResets: Offer = offerOf(['VIRTIO_F_RING_RESET'], []);
 
-export const offer: Offer = {
-  virtio: servable.virtio & ~withheld.virtio,
-  protocol: servable.protocol & ~withheld.protocol,
-};
+export const offer: Offer = { ...servable, virtio: servable.virtio & ~untoldResets.virtio };
+
+/** To frontends that stop a ring when their driver resets it. */
+export const offerWithRingReset: Offer = servable;

@@ -21,7 +21,7 @@ import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, type MappedRegion, native, type PeerCredentials } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
-import { featureNames, virtioFeatures } from '../vhost-user/features.ts';
+import { featureNames, type Offer, virtioFeatures } from '../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
 import { AllowList, type Peer } from './allow.ts';
 import { ConnectingSource } from './connecting.ts';
@@ -30,7 +30,7 @@ import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
 import { isOfThisHost } from './memory-file.ts';
-import { offer } from './offer.ts';
+import { offer, offerWithRingReset } from './offer.ts';
 import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 import { isMappedPrivately } from './private-mapping.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
@@ -42,6 +42,11 @@ export type PortSocket = {
    * that the file's permissions let in unless given. Not even root is let in unless listed.
    */
   readonly allow?: readonly Peer[];
+  /**
+   * Offers VIRTIO_F_RING_RESET; false unless given. For frontends that stop a ring (GET_VRING_BASE) when
+   * their driver resets its queue. QEMU does not: its guest would free memory that is still written.
+   */
+  readonly ringReset?: boolean;
 } & (
   | (ListenOptions & { readonly path: string; readonly connect?: undefined })
   | { readonly connect: string; readonly path?: undefined }
@@ -85,6 +90,7 @@ export class VhostUserPort implements Port {
   readonly #counters: BigUint64Array;
   readonly #source: FrontendSource;
   readonly #allow: AllowList | undefined;
+  readonly #offered: Offer;
   /** Who was refused last by the list, and told of: one that tries again and again is told of once. */
   #refusedPid: number | undefined;
   readonly #inBand = new InBandQueues();
@@ -105,6 +111,7 @@ export class VhostUserPort implements Port {
     if (options.allow !== undefined) {
       this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
     }
+    this.#offered = options.ringReset === true ? offerWithRingReset : offer;
     this.#source =
       options.connect === undefined
         ? new ListeningSource(options.path, options)
@@ -245,7 +252,7 @@ export class VhostUserPort implements Port {
     const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
-      offered: offer,
+      offered: this.#offered,
       backend: this.#backend(pid, hugePages, (queue) => session.queueCalled(queue)),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),

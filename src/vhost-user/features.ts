@@ -6,7 +6,7 @@
  * any bit of `servable`. The tables name more bits, so that a refusal can say which was asked for.
  *
  * VIRTIO_F_RING_RESET needs nothing here: a frontend that resets a queue for its driver stops the ring
- * with GET_VRING_BASE and starts it anew.
+ * with GET_VRING_BASE and starts it anew, maybe elsewhere and of another size (virtio 1.2 §2.6.1).
  *
  * Sources: virtio 1.2 §5.1.3 (network), §6 (reserved bits), §6.3 (legacy); vhost-user "Protocol
  * features". Protocol bits above 19 moved between drafts and are therefore not named here.

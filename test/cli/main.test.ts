@@ -100,6 +100,7 @@ describe('a wrong command line ends with 2 and says what is wrong', () => {
       ['--connect', 'x.sock,address=host'],
       /"host" is not an IP address or/,
     ],
+    ['a switch of a port half way', ['--socket', 'x.sock,ring-reset=yes'], /on or off, not "yes"/],
     [
       'an option of a port without a value',
       ['--socket', 'x.sock,allow='],

@@ -3,7 +3,7 @@
  */
 
 import { expect, test } from 'vitest';
-import { offer } from '../../src/port/offer.ts';
+import { offer, offerWithRingReset } from '../../src/port/offer.ts';
 import {
   featureNames,
   protocolFeatures,
@@ -16,6 +16,7 @@ test('everything that can be served is offered, except what would not be served 
   expect(featureNames(virtio & ~offer.virtio, virtioFeatures)).toEqual(['VIRTIO_F_RING_RESET']);
   expect(featureNames(protocol & ~offer.protocol, protocolFeatures)).toEqual([]);
   expect(offer.virtio & ~virtio).toBe(0n);
+  expect(offerWithRingReset).toEqual(servable);
   expect(offer.protocol & ~protocol).toBe(0n);
 });
 

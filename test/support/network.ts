@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import {
   type PortCounters,
+  type PortOptions,
   Switch,
   type SwitchEvent,
   type SwitchOptions,
@@ -47,8 +48,8 @@ export class SwitchNetwork {
     return network;
   }
 
-  addPort(): VhostUserPort {
-    return this.vswitch.addPort({ path: this.path(this.vswitch.ports.length) });
+  addPort(options: Pick<PortOptions, 'ringReset'> = {}): VhostUserPort {
+    return this.vswitch.addPort({ ...options, path: this.path(this.vswitch.ports.length) });
   }
 
   path(port: number): string {
