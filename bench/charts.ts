@@ -44,7 +44,8 @@ const charts = {
     label: rate,
   },
   latency: {
-    title: 'From guest to guest, 64 B, median; load in percent of each switch’s own rate',
+    title:
+      'From guest to guest, median; load in percent of a switch’s own rate, or the same for all',
     unit: 'nanoseconds, logarithmic',
     scale: 'logarithmic',
     label: time,

@@ -1,10 +1,10 @@
 /**
  * A load below the limit: how long frames take under it, and whether all of them arrive.
  *
- * Each load is a share of what the very same process of the switch just delivered when flooded, so that
- * each switch is loaded alike. Frames are sent evenly in time; the time that counts is from when a
- * frame was due. They are of 1500 B, since of small ones the client cannot offer evenly what the fastest
- * switches take.
+ * A load is a share of what the very same process of the switch just delivered when flooded, which for a
+ * fast switch is more than for a slow one, or the same for all. Frames are sent evenly in time; the time
+ * that counts is from when a frame was due. They are of 1500 B, since of small ones the client cannot offer
+ * evenly what the fastest switches take.
  */
 
 import { flood, offerLoad, type Traffic } from '../client.ts';
@@ -21,28 +21,36 @@ async function ownRateMpps({ subject, warmupS, memory }: TrialContext): Promise<
   return (await flood(subject.attachment, traffic, span)).deliveredMpps;
 }
 
-/** Latency at several shares, in percent, of the switch's own rate. */
-export function loadTrial(percents: readonly number[]): Trial {
+/** A share of the switch's own rate, or the same for every switch. */
+type Load = { readonly percent: number } | { readonly mpps: number };
+
+function nameOf(load: Load): string {
+  return 'mpps' in load ? `${load.mpps} Mpps` : `${load.percent} % load`;
+}
+
+/** Latency under several loads. */
+export function loadTrial(loads: readonly Load[]): Trial {
   return {
-    name: `latency under load, ${frame} B`,
+    name: `latency at ${loads.map(nameOf).join(', ')}, ${frame} B`,
     ports: 2,
-    measures: percents.flatMap((percent) =>
-      latencyMeasures(`${frame} B at ${percent} % load`, {
-        id: 'latency',
-        category: `${percent} % load`,
-      }),
+    measures: loads.flatMap((load) =>
+      latencyMeasures(`${frame} B at ${nameOf(load)}`, { id: 'latency', category: nameOf(load) }),
     ),
     run: async (context) => {
       const { subject, quiet, memory, warmupS, seconds } = context;
       const span = { memory, warmupS, seconds };
       const samples: Sample[] = [];
-      for (const percent of percents) {
-        const rateMpps = await ownRateMpps(context);
+      for (const load of loads) {
+        const floodMpps = 'mpps' in load ? undefined : await ownRateMpps(context);
+        const loadMpps = 'mpps' in load ? load.mpps : (floodMpps! * load.percent) / 100;
         const { result, ...verdict } = await quiet.measure(subject.pid, () =>
-          offerLoad(subject.attachment, traffic, (rateMpps * percent) / 100, span),
+          offerLoad(subject.attachment, traffic, loadMpps, span),
         );
-        const details = { floodMpps: rateMpps, ...result };
-        samples.push({ values: latencyValues(result), details, ...verdict });
+        samples.push({
+          values: latencyValues(result),
+          details: { floodMpps, ...result },
+          ...verdict,
+        });
       }
       const disturbed = samples.find((sample) => sample.disturbed !== undefined)?.disturbed;
       return {
