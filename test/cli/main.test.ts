@@ -264,6 +264,19 @@ describe('sockets', () => {
     expect((await command.stop()).stdout).toContain('dropped 1 spoofedMac');
   });
 
+  test('offer the reset of single queues where told to', async () => {
+    const plain = socket('plain');
+    const path = socket('resets');
+    const command = await Command.start([plain], ['--socket', `${path},ring-reset=on`]);
+    await command.said(`listening on ${path}`);
+    const features = ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_RESET'] as const;
+    for (const at of [plain, path]) {
+      await using guest = await TestGuest.connect({ path: at, features });
+      expect(guest.has('VIRTIO_F_RING_RESET')).toBe(at === path);
+    }
+    await command.stop();
+  });
+
   test('a stale socket file is replaced', async () => {
     const first = await Command.start([socket('a')]);
     await first.stop('SIGKILL');
