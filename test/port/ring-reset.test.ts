@@ -31,10 +31,11 @@ async function reset(guest: TestGuest, queue: number, old: DriverQueue): Promise
   await guest.frontend.stopRing(queue);
   const { desc, avail, used } = old.addresses;
   const { bytes } = guest.memory;
-  const parts = [desc, avail, used].map((address) => {
+  const bytesAt = (address: bigint, lengthBytes: number) => {
     const at = Number(address - guest.memory.userAddress(0));
-    return bytes.subarray(at, at + 4);
-  });
+    return bytes.subarray(at, at + lengthBytes);
+  };
+  const parts = [bytesAt(desc, 16), bytesAt(avail, 4), bytesAt(used, 4)];
   for (const part of parts) part.fill(0xee);
   return () => parts.every((part) => part.every((byte) => byte === 0xee));
 }
@@ -111,4 +112,5 @@ test.each([
     newReceiveq.driver.publish();
   }
   expect([oldTransmitqIsIdle(), oldReceiveqIsIdle()]).toEqual([true, true]);
+  expect(network.eventsOf('ring-broken')).toEqual([]);
 });
