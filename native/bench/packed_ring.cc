@@ -30,9 +30,9 @@ PackedRing::PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers
       const bool is_last = piece + 1 == pieces_;
       offers_.push_back({
           .addr = bytes.guest_address,
-          .len = bytes.bytes,
-          .id = id,
-          .flags = static_cast<uint16_t>(direction | (is_last ? 0 : VIRTQ_DESC_F_NEXT)),
+          .back = pvirtq_desc::BackOf(
+              bytes.bytes, id,
+              static_cast<uint16_t>(direction | (is_last ? 0 : VIRTQ_DESC_F_NEXT))),
       });
     }
   }

@@ -41,11 +41,12 @@ class PackedRing {
       pvirtq_desc& entry = desc_[at.slot];
       // It will be written soon; beyond the ring's end this is only a hint.
       if (at.slot % kSlotsPerLine == 0) PrefetchForWrite(&entry + 2 * kSlotsPerLine);
-      // Before the id and length beside them, and before the frame.
-      const uint16_t flags = __atomic_load_n(&entry.flags, __ATOMIC_ACQUIRE);
-      if ((flags & kBothBits) != (at.wrap ? kBothBits : 0)) return waiting;
-      completed_[waiting] = {entry.id, entry.len};
-      if (completed_[waiting].id >= buffers_) [[unlikely]] FailOnId(completed_[waiting].id);
+      // Before the frame.
+      const uint64_t back = __atomic_load_n(&entry.back, __ATOMIC_ACQUIRE);
+      if ((back & kBothBits) != (at.wrap ? kBothBits : 0)) return waiting;
+      const UsedBuffer used = {pvirtq_desc::IdOf(back), pvirtq_desc::LengthOf(back)};
+      if (used.id >= buffers_) [[unlikely]] FailOnId(used.id);
+      completed_[waiting] = used;
       Advance(at, pieces_);
     }
     return limit;
@@ -57,26 +58,18 @@ class PackedRing {
   void Take(uint16_t count) { Advance(next_used_, static_cast<uint32_t>(count) * pieces_); }
 
   void Post(uint32_t id) {
-    const pvirtq_desc* offer = &offers_[id * pieces_];
-    const uint16_t owner = next_avail_.wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
-    for (uint16_t piece = 0; piece < pieces_; ++piece, ++offer) {
-      pvirtq_desc& entry = desc_[next_avail_.slot];
-      pvirtq_desc written = *offer;
-      written.flags |= owner;
-      if (first_unpublished_ == nullptr) {
-        first_unpublished_ = &entry;
-        first_flags_ = written.flags;
-        written.flags = entry.flags;
-      }
-      entry = written;
-      Advance(next_avail_, 1);
-    }
+    Offer(1, [id](uint16_t) { return id; });
+  }
+
+  void Repost(uint16_t count) {
+    Offer(count, [this](uint16_t i) { return completed_[i].id; });
+    Take(count);
   }
 
   void Publish() {
     if (first_unpublished_ == nullptr) return;
     // After all the other slots and the frames.
-    __atomic_store_n(&first_unpublished_->flags, first_flags_, __ATOMIC_RELEASE);
+    __atomic_store_n(&first_unpublished_->back, first_back_, __ATOMIC_RELEASE);
     first_unpublished_ = nullptr;
     unannounced_ = true;
   }
@@ -91,12 +84,41 @@ class PackedRing {
 
  private:
   static constexpr uint16_t kSlotsPerLine = 64 / sizeof(pvirtq_desc);
-  static constexpr uint16_t kBothBits = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
+  static constexpr uint64_t kAvailBit = pvirtq_desc::BackOf(0, 0, VIRTQ_DESC_F_AVAIL);
+  static constexpr uint64_t kUsedBit = pvirtq_desc::BackOf(0, 0, VIRTQ_DESC_F_USED);
+  static constexpr uint64_t kBothBits = kAvailBit | kUsedBit;
 
   struct Position {
     uint16_t slot = 0;
     bool wrap = true;
   };
+
+  template <typename IdAt>
+  void Offer(uint16_t count, IdAt id_at) {
+    // In registers; the stores to the ring would else have members written and read once a slot.
+    pvirtq_desc* const desc = desc_;
+    const pvirtq_desc* const offers = offers_.data();
+    const uint16_t pieces = pieces_;
+    Position at = next_avail_;
+    bool holds_first = first_unpublished_ != nullptr;
+    for (uint16_t i = 0; i < count; ++i) {
+      const pvirtq_desc* offer = &offers[id_at(i) * pieces];
+      for (uint16_t piece = 0; piece < pieces; ++piece, ++offer) {
+        pvirtq_desc& entry = desc[at.slot];
+        const uint64_t back = offer->back | (at.wrap ? kAvailBit : kUsedBit);
+        __atomic_store_n(&entry.addr, offer->addr, __ATOMIC_RELAXED);
+        if (holds_first) [[likely]] {
+          __atomic_store_n(&entry.back, back, __ATOMIC_RELAXED);
+        } else {
+          first_unpublished_ = &entry;
+          first_back_ = back;
+          holds_first = true;
+        }
+        Advance(at, 1);
+      }
+    }
+    next_avail_ = at;
+  }
 
   // `slots` is at most the size of the ring.
   void Advance(Position& at, uint32_t slots) const {
@@ -119,7 +141,7 @@ class PackedRing {
   Position next_avail_;
   Position next_used_;
   pvirtq_desc* first_unpublished_ = nullptr;
-  uint16_t first_flags_ = 0;
+  uint64_t first_back_ = 0;
   bool unannounced_ = false;
 };
 

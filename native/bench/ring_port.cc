@@ -70,16 +70,14 @@ class TypedRingPort final : public RingPort {
     if (sent == 0) {
       sent = transmitq_.Completed(limit);
       if (sent < std::min(worthwhile_, limit)) return 0;
-      uint32_t ids[kSendBatchMax];
       for (uint16_t i = 0; i < sent; ++i) {
-        ids[i] = transmitq_.Peek(i).id;
-        PrefetchForWrite(transmit_buffers_.At(ids[i]));
+        PrefetchForWrite(transmit_buffers_.At(transmitq_.Peek(i).id));
       }
       for (uint16_t i = 0; i < sent; ++i) {
-        outgoing_.Write<touch>(transmit_buffers_.At(ids[i]), ids[i]);
-        transmitq_.Post(ids[i]);
+        const uint32_t id = transmitq_.Peek(i).id;
+        outgoing_.Write<touch>(transmit_buffers_.At(id), id);
       }
-      transmitq_.Take(sent);
+      transmitq_.Repost(sent);
     }
     if (sent > 0) transmitq_.Publish();
     counters_.sent += sent;
@@ -101,17 +99,13 @@ class TypedRingPort final : public RingPort {
       memcpy(&pieces, buffer + offsetof(virtio_net_hdr, num_buffers), sizeof(pieces));
       if (pieces <= 1) [[likely]] {
         incoming_.Check<touch>(buffer, entry.len - kVirtioHeaderBytes, now, counters_);
-        receiveq_.Post(entry.id);
         ++taken;
         continue;
       }
       if (!CheckMergedFrame(taken, pieces, now)) break;
-      for (uint16_t i = 0; i < pieces; ++i) {
-        receiveq_.Post(receiveq_.Peek(static_cast<uint16_t>(taken + i)).id);
-      }
       taken = static_cast<uint16_t>(taken + pieces);
     }
-    receiveq_.Take(taken);
+    receiveq_.Repost(taken);
     if (taken > 0) receiveq_.Publish();
     return taken;
   }

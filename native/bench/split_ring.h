@@ -65,6 +65,12 @@ class SplitRing {
     ++next_avail_;
   }
 
+  // Posts the next `count` used entries again, in their order, and takes them.
+  void Repost(uint16_t count) {
+    for (uint16_t i = 0; i < count; ++i) Post(Peek(i).id);
+    Take(count);
+  }
+
   void Publish() {
     __atomic_store_n(&avail_->idx, next_avail_, __ATOMIC_RELEASE);  // after entries and frames
     unannounced_ = true;

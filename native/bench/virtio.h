@@ -68,11 +68,17 @@ struct virtq_used {
 };
 static_assert(sizeof(virtq_used) == 4);
 
+// The length, the id and the flags are one word here. As members that are set one by one, and then moved
+// together, they would go by way of the stack, where a load cannot be served from several stores.
 struct pvirtq_desc {
   uint64_t addr;
-  uint32_t len;
-  uint16_t id;
-  uint16_t flags;
+  uint64_t back;
+
+  static constexpr uint64_t BackOf(uint32_t len, uint16_t id, uint16_t flags) {
+    return len | uint64_t{id} << 32 | uint64_t{flags} << 48;
+  }
+  static constexpr uint32_t LengthOf(uint64_t back) { return static_cast<uint32_t>(back); }
+  static constexpr uint16_t IdOf(uint64_t back) { return static_cast<uint16_t>(back >> 32); }
 };
 static_assert(sizeof(pvirtq_desc) == 16);
 
