@@ -221,7 +221,14 @@ function checked<Result extends ClientResult>(result: Result): Result {
   return result;
 }
 
+/** No frame came and went while the client itself was running all the time. */
+export class NothingTimed extends Error {
+  constructor() {
+    super('not one frame came and went within the measurement');
+  }
+}
+
 function measured<Result extends LatencyResult>(result: Result): Result {
-  if (result.samples === 0) throw new Error('not one frame came and went within the measurement');
+  if (result.samples === 0) throw new NothingTimed();
   return checked(result);
 }

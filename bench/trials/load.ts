@@ -7,7 +7,7 @@
  * evenly what the fastest switches take.
  */
 
-import { flood, offerLoad, type Traffic } from '../client.ts';
+import { flood, type LoadResult, NothingTimed, offerLoad, type Traffic } from '../client.ts';
 import { latencyMeasures, latencyValues } from './latency.ts';
 import type { Sample, Trial, TrialContext } from './trial.ts';
 
@@ -28,6 +28,33 @@ function nameOf(load: Load): string {
   return 'mpps' in load ? `${load.mpps} Mpps` : `${load.percent} % load`;
 }
 
+interface Offered {
+  readonly floodMpps: number | undefined;
+  readonly result: LoadResult;
+  readonly disturbed?: string;
+}
+
+/**
+ * A machine that slows down after the rate was taken has the client behind its load from start to end; its
+ * rate is taken once more.
+ */
+async function offer(context: TrialContext, load: Load): Promise<Offered> {
+  const { subject, quiet, memory, warmupS, seconds } = context;
+  const attempts = 3;
+  for (let attempt = 1; ; attempt += 1) {
+    const floodMpps = 'mpps' in load ? undefined : await ownRateMpps(context);
+    const loadMpps = 'mpps' in load ? load.mpps : (floodMpps! * load.percent) / 100;
+    try {
+      const measured = await quiet.measure(subject.pid, () =>
+        offerLoad(subject.attachment, traffic, loadMpps, { memory, warmupS, seconds }),
+      );
+      return { floodMpps, ...measured };
+    } catch (error) {
+      if (!(error instanceof NothingTimed) || attempt === attempts) throw error;
+    }
+  }
+}
+
 /** Latency under several loads. */
 export function loadTrial(loads: readonly Load[]): Trial {
   return {
@@ -37,15 +64,9 @@ export function loadTrial(loads: readonly Load[]): Trial {
       latencyMeasures(`${frame} B at ${nameOf(load)}`, { id: 'latency', category: nameOf(load) }),
     ),
     run: async (context) => {
-      const { subject, quiet, memory, warmupS, seconds } = context;
-      const span = { memory, warmupS, seconds };
       const samples: Sample[] = [];
       for (const load of loads) {
-        const floodMpps = 'mpps' in load ? undefined : await ownRateMpps(context);
-        const loadMpps = 'mpps' in load ? load.mpps : (floodMpps! * load.percent) / 100;
-        const { result, ...verdict } = await quiet.measure(subject.pid, () =>
-          offerLoad(subject.attachment, traffic, loadMpps, span),
-        );
+        const { floodMpps, result, ...verdict } = await offer(context, load);
         samples.push({
           values: latencyValues(result),
           details: { floodMpps, ...result },
