@@ -148,7 +148,7 @@ bool SegmentsMatch(const uint8_t* buffer, Transport transport) {
   return header.gso_type == VIRTIO_NET_HDR_GSO_TCPV4 && header.gso_size == kSegmentBytes;
 }
 
-[[gnu::target_clones("avx2", "default")]]
+[[gnu::target_clones("arch=x86-64-v4", "avx2", "default")]]
 void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence) {
   const size_t words = bytes / sizeof(uint64_t);
   UnalignedWord* to = reinterpret_cast<UnalignedWord*>(payload);
@@ -161,7 +161,7 @@ void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence) {
 namespace {
 
 // PayloadMatches where the piece begins with a whole word, as it does where a frame is in one piece.
-[[gnu::target_clones("avx2", "default")]]
+[[gnu::target_clones("arch=x86-64-v4", "avx2", "default")]]
 bool WordsMatch(const uint8_t* piece, size_t bytes, uint64_t word) {
   const size_t words = bytes / sizeof(uint64_t);
   const UnalignedWord* from = reinterpret_cast<const UnalignedWord*>(piece);
