@@ -35,8 +35,8 @@ interface Offered {
 }
 
 /**
- * A machine that slows down after the rate was taken has the client behind its load from start to end; its
- * rate is taken once more.
+ * On a machine that slows down after the rate was taken the client is behind its load from start to end,
+ * and no frame can be timed: the rate is taken, and the load offered, again.
  */
 async function offer(context: TrialContext, load: Load): Promise<Offered> {
   const { subject, quiet, memory, warmupS, seconds } = context;

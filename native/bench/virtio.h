@@ -68,8 +68,7 @@ struct virtq_used {
 };
 static_assert(sizeof(virtq_used) == 4);
 
-// The length, the id and the flags are one word here. As members that are set one by one, and then moved
-// together, they would go by way of the stack, where a load cannot be served from several stores.
+// The length, the id and the flags are one word here, so that a descriptor is read and written by two moves.
 struct pvirtq_desc {
   uint64_t addr;
   uint64_t back;
