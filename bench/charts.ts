@@ -99,7 +99,7 @@ const bottom = plot.top + plot.height;
 const height = bottom + 56;
 const groupGapShare = 0.2;
 /** Distinct in both schemes and for the colour-blind (Okabe and Ito); a switch has one in all charts. */
-const colours = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9'];
+const colours = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9', '#7f7f7f'];
 
 const style = `
     text { font: 12px system-ui, sans-serif; fill: #24292f; }

@@ -176,12 +176,20 @@ async function measure<Result extends LatencyResult | FloodResult = LatencyResul
 
 /** The client's command line; where ports are tap devices it has to enter their network namespace. */
 function command(to: Attachment, args: readonly string[]): [program: string, args: string[]] {
-  if (to.kind === 'sockets') {
-    return [floodProgram, [...args, ...to.paths.flatMap((path) => ['--socket', path])]];
+  switch (to.kind) {
+    case 'sockets':
+      return [floodProgram, [...args, ...to.paths.flatMap((path) => ['--socket', path])]];
+    case 'taps': {
+      const taps = to.names.flatMap((name) => ['--tap', name]);
+      const [program, ...enter] = to.enter;
+      return [program, [...enter, floodProgram, ...args, ...taps]];
+    }
+    case 'reflector': {
+      const { cpu, ports } = to;
+      const reflector = ['--self-test-cpu', String(cpu), '--self-test-ports', String(ports)];
+      return [floodProgram, [...args, ...reflector]];
+    }
   }
-  const taps = to.names.flatMap((name) => ['--tap', name]);
-  const [program, ...enter] = to.enter;
-  return [program, [...enter, floodProgram, ...args, ...taps]];
 }
 
 function trafficArguments(traffic: Traffic): string[] {

@@ -4,6 +4,7 @@ import type { Driver } from './drivers/driver.ts';
 import { inProcess } from './drivers/in-process.ts';
 import { linuxBridge } from './drivers/linux-bridge.ts';
 import { ovs } from './drivers/ovs.ts';
+import { reflector } from './drivers/reflector.ts';
 import { testpmd } from './drivers/testpmd.ts';
 import { tsvswitch } from './drivers/tsvswitch.ts';
 import { vpp, vppWithGso } from './drivers/vpp.ts';
@@ -32,7 +33,7 @@ export const noPatience: Patience = { repeats: 0, nearWaitMs: 0, totalMs: 0 };
 
 /** Under two minutes with four switches. */
 export const quickPlan: Plan = {
-  drivers: [tsvswitch, testpmd, ovs, vpp],
+  drivers: [tsvswitch, testpmd, ovs, vpp, reflector],
   trials: [
     sizeTrial(64, 'headers'),
     sizeTrial(1500, 'headers'),
@@ -50,7 +51,7 @@ export const quickPlan: Plan = {
 const sizes = [64, 128, 256, 512, 1024, 1500, 9000, 'imix'] as const;
 
 export const fullPlan: Plan = {
-  drivers: [tsvswitch, testpmd, ovs, vpp, vppWithGso, linuxBridge],
+  drivers: [tsvswitch, testpmd, ovs, vpp, vppWithGso, linuxBridge, reflector],
   trials: [
     // Next to each other, since they are held against each other.
     floodTrial({ frame: 64, touch: 'headers', checks: 'none' }),

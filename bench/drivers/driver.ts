@@ -47,7 +47,9 @@ export type Attachment =
       readonly names: readonly string[];
       /** The start of a command line that runs a program where these are. */
       readonly enter: readonly [string, ...string[]];
-    };
+    }
+  /** A thread of the client itself, on this CPU, in the place of a switch. */
+  | { readonly kind: 'reflector'; readonly ports: number; readonly cpu: number };
 
 export interface RunningSwitch {
   /** The process that moves the frames; undefined where the kernel does. */
