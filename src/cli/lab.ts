@@ -150,7 +150,8 @@ function addMachineCommands(lab: Command): void {
 function addNetworkCommands(lab: Command): void {
   subcommand(lab, 'ping', 'every machine to every other one, as a matrix').action(
     async (_options, command: Command) => {
-      const matrix = await (await openLab(command)).ping();
+      const lab = await openLab(command);
+      const matrix = await lab.ping();
       if (matrix.pings.length === 0) {
         throw new TsvswitchError(
           'MACHINE_FAILED',
@@ -161,9 +162,10 @@ function addNetworkCommands(lab: Command): void {
       print(pingText(matrix));
       const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
       if (lost.length > 0) {
+        const { control } = (await lab.status()).switch;
         throw new TsvswitchError(
           'MACHINE_FAILED',
-          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor\` looks for the reason`,
+          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor --control ${control}\` looks for the reason`,
         );
       }
     },
@@ -200,7 +202,7 @@ async function change(
 
 /** `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set addresses=[10.0.0.9/24]`. */
 async function definitionOf(settings: readonly string[]): Promise<MachineDefinition> {
-  const { parse } = await import('yaml');
+  const { settingOfText } = await import('../lab/file/lab-file.ts');
   return Object.fromEntries(
     settings.map((setting) => {
       const [, key, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
@@ -211,8 +213,9 @@ async function definitionOf(settings: readonly string[]): Promise<MachineDefinit
         );
       }
       try {
-        return [key, parse(value)];
+        return [key, settingOfText(key, value)];
       } catch (cause) {
+        if (cause instanceof TsvswitchError) throw cause;
         throw new TsvswitchError('BAD_OPTION', `--set ${setting}: the value is not YAML`, {
           cause,
         });

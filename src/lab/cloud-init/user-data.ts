@@ -6,11 +6,18 @@
  * so that `{ packages: [tcpdump], ssh_pwauth: true }` says only what is wanted besides. User-data given
  * as text is passed on as it is.
  *
- * It is written as JSON, which is YAML in which no text can be mistaken for a number or a truth value
- * by a reader of another YAML version, as cloud-init's is. Passwords leave here hashed only. Equal
- * input gives equal text: the seed's instance-id (seed.ts) hangs on it.
+ * The lab's user is cloud-init's default user, in place of the image's. So whatever acts on that one
+ * (`ssh_authorized_keys`, `password`, `ssh_import_id`, `ssh_redirect_user`, `default` among `users`)
+ * acts on it, and `users` in any of its forms takes nothing away from it. Only a file whose `user` has
+ * another name has a default user of its own, beside the lab's.
  *
- * Source: cloud-init documentation, "User data formats" and "Module reference"; crypt(5).
+ * It is written as JSON, which is YAML in which no text can be mistaken for a number or a truth value
+ * by a reader of another YAML version, as cloud-init's is. Passwords leave here hashed only, but those
+ * that the file has for cloud-init. Equal input gives equal text: the seed's instance-id (seed.ts) hangs
+ * on it.
+ *
+ * Source: cloud-init documentation, "User data formats" and "Module reference"; cloud-init ug_util.py,
+ * cc_set_passwords.py; crypt(5).
  */
 
 import { createHash } from 'node:crypto';
@@ -21,25 +28,36 @@ const saltCharacters = 16;
 
 export function userData(machine: MachinePlan, authorizedKeys: readonly string[]): string {
   if (machine.userData?.mode === 'replace') return machine.userData.content;
-  const own = cloudConfig(machine, authorizedKeys);
-  return `#cloud-config\n${json(merged(own, machine.userData?.content ?? {}))}`;
+  const theirs = withUserAsMapping(machine.userData?.content ?? {});
+  const user = {
+    name: machine.user,
+    // Of the image's default user nothing is to be left.
+    gecos: machine.user,
+    groups: '',
+    shell: '/bin/bash',
+    sudo: 'ALL=(ALL) NOPASSWD:ALL',
+    lock_passwd: false,
+    hashed_passwd: passwordHash(machine),
+    ssh_authorized_keys: authorizedKeys,
+  };
+  const { name = machine.user } = (theirs.user ?? {}) as { name?: unknown };
+  const own = cloudConfig(machine, name === machine.user ? { user } : { users: [user] });
+  return `#cloud-config\n${json(merged(own, theirs))}`;
 }
 
-function cloudConfig(machine: MachinePlan, authorizedKeys: readonly string[]): object {
+/** `user: eve` is short for `user: { name: eve }`. */
+function withUserAsMapping(config: Readonly<Record<string, unknown>>) {
+  return typeof config.user === 'string' ? { ...config, user: { name: config.user } } : config;
+}
+
+function cloudConfig(machine: MachinePlan, users: object): object {
   return {
     // sudo wants to resolve the machine's own name.
     manage_etc_hosts: 'localhost',
-    users: [
-      {
-        name: machine.user,
-        shell: '/bin/bash',
-        sudo: 'ALL=(ALL) NOPASSWD:ALL',
-        lock_passwd: false,
-        hashed_passwd: passwordHash(machine),
-        ssh_authorized_keys: authorizedKeys,
-      },
-    ],
+    ...users,
     disable_root: machine.user !== 'root',
+    // Who has to choose a password first is let in by no key either.
+    chpasswd: { expire: false },
     ssh_pwauth: false,
     // One is enough, and RSA takes seconds to make without KVM.
     ssh_genkeytypes: ['ed25519'],
@@ -74,10 +92,17 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** JSON of printable characters only, since YAML takes no others. */
+/**
+ * JSON of printable characters only, since YAML takes no others, and with numbers that YAML 1.1 takes for
+ * numbers: there 1e-7 is a text, and 1.0e-7 is not.
+ */
 export function json(value: unknown): string {
-  const text = JSON.stringify(value, undefined, 2);
-  return `${text.replaceAll(/[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g, escaped)}\n`;
+  const text = JSON.stringify(value, undefined, 2)
+    .replaceAll(/[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g, escaped)
+    .replaceAll(/"(?:[^"\\]|\\.)*"|(?<![.\d])-?\d+(?=e)/g, (part) =>
+      part.startsWith('"') ? part : `${part}.0`,
+    );
+  return `${text}\n`;
 }
 
 function escaped(character: string): string {

@@ -8,6 +8,7 @@
 
 import { addressProblem, canonicalAddress } from './address.ts';
 import { type Finding, isMapping, type Path, shown } from './definition.ts';
+import { userDataFindings } from './user-data.ts';
 
 /** What the tiny guest could make no use of. */
 const diskGuestKeys = ['disk', 'userData'];
@@ -21,6 +22,7 @@ export function conflicts(definition: unknown, tell: (path: Path) => string): Fi
   return [
     ...switchConflicts(mapping(mapping(definition).switch)),
     ...machines.flatMap(({ path, machine }) => tinyConflicts(path, machine)),
+    ...machines.flatMap(({ path, machine }) => userDataFindings(path, machine)),
     ...machines.flatMap(({ path, machine }) => addressFindings(path, machine)),
     ...doubles(machines.flatMap(givenOnce), tell),
   ];

@@ -50,6 +50,9 @@ export type ImageAtUrl = { readonly url: string } & (
   | { readonly sha512: string }
 );
 
+/** What of a machine is for cloud-init. */
+export const userDataKey = 'userData';
+
 /** Keys and indexes from the definition down to a value. */
 export type Path = readonly string[];
 

@@ -5,6 +5,8 @@
  * a moment. YAML's own mistakes are told first, all of them; only what is whole YAML is looked at as
  * a lab. Merge keys (`<<: *other`) work, for what machines have in common.
  *
+ * What stands below `userData` is read once more, as cloud-init would (cloud-init-yaml.ts).
+ *
  * Source: YAML 1.2.2; https://yaml.org/type/merge.html.
  */
 
@@ -19,12 +21,23 @@ import {
   isSeq,
   LineCounter,
   type Node,
+  type ParseOptions,
+  parse,
   parseDocument,
+  type SchemaOptions,
   visit,
   type YAMLError,
 } from 'yaml';
 import { TsvswitchError } from '../../errors.ts';
-import { type Finding, type LabDefinition, type Path, printable } from './definition.ts';
+import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
+import {
+  type Finding,
+  isMapping,
+  type LabDefinition,
+  type Path,
+  printable,
+  userDataKey,
+} from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
 /** YAML readers take time with the square of the keys in a mapping: of this size, a second or two. */
@@ -43,12 +56,7 @@ export async function readLabFile(path: string): Promise<LabPlan> {
 /** `name` is the file as the user called it, and `file` its absolute path. Throws LAB_INVALID. */
 export function planOfText(text: string, { name, file }: { name: string; file: string }): LabPlan {
   const lines = new LineCounter();
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    merge: true,
-    prettyErrors: false,
-    logLevel: 'error',
-  });
+  const document = parsed(text, {}, lines);
   const position = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return { line, column: col };
@@ -72,13 +80,79 @@ export function planOfText(text: string, { name, file }: { name: string; file: s
   ) {
     throw new TsvswitchError('LAB_INVALID', `${name} is empty; ${smallest}`);
   }
-  return planOf(definitionIn(document, name), {
+  const { definition, findings } = withUserData(definitionIn(document, name), () =>
+    definitionIn(parsed(text, cloudInitReading), name),
+  );
+  return planOf(definition, {
     file,
     text: {
       name,
+      findings,
       position: (steps, part) => position(offsetOf(document, aliases, steps, part)),
     },
   });
+}
+
+/**
+ * The value of one key of a machine, written as in the file but for itself. Throws LAB_INVALID, or what
+ * the yaml package throws if it is no YAML.
+ */
+export function settingOfText(key: string, text: string): unknown {
+  if (key !== userDataKey) return parse(text);
+  const value = parse(text, { ...readingOptions, ...cloudInitReading });
+  return handedOn(value, [key], (path, sentence) => {
+    throw new TsvswitchError('LAB_INVALID', `${path.join('.')}: ${sentence}`);
+  });
+}
+
+const readingOptions = {
+  // A key is what is written, were it `on` or 0644.
+  stringKeys: true,
+  // Several mappings may be merged in, one by one.
+  uniqueKeys: (a: unknown, b: unknown) =>
+    isScalar(a) && isScalar(b) && a.value === b.value && a.value !== '<<',
+  merge: true,
+  prettyErrors: false,
+  logLevel: 'error',
+  resolveKnownTags: false,
+} as const;
+
+function parsed(
+  text: string,
+  reading: SchemaOptions & ParseOptions,
+  lineCounter = new LineCounter(),
+): Document.Parsed {
+  return parseDocument(text, { ...readingOptions, ...reading, lineCounter });
+}
+
+/** `definition` with every `userData` as cloud-init would read it, which `read` returns. */
+function withUserData(
+  definition: LabDefinition,
+  read: () => LabDefinition,
+): { readonly definition: LabDefinition; readonly findings: readonly Finding[] } {
+  const findings: Finding[] = [];
+  const hasAny = Object.values(machinesIn(definition)).some((machine) =>
+    isMapping(isMapping(machine) ? machine[userDataKey] : undefined),
+  );
+  if (!hasAny) return { definition, findings };
+  const asRead = machinesIn(read());
+  const machines = Object.entries(machinesIn(definition)).map(([name, machine]) => {
+    const other = asRead[name];
+    if (!isMapping(machine) || !isMapping(other) || !isMapping(machine[userDataKey])) {
+      return [name, machine];
+    }
+    const path = ['machines', name, userDataKey];
+    const userData = handedOn(other[userDataKey], path, (path, sentence) =>
+      findings.push({ path, part: 'value', sentence }),
+    );
+    return [name, { ...machine, [userDataKey]: userData }];
+  });
+  return { definition: { ...definition, machines: Object.fromEntries(machines) }, findings };
+}
+
+function machinesIn(definition: unknown): Record<string, unknown> {
+  const machines = isMapping(definition) ? definition.machines : undefined;
+  return isMapping(machines) ? machines : {};
 }
 
 async function bytesOf(path: string): Promise<Buffer> {
@@ -144,6 +218,14 @@ function mistakeOf({ code, pos, message }: YAMLError, text: string): string {
       return 'a second document begins here; a file declares one lab';
     case 'RESOURCE_EXHAUSTION':
       return 'this is nested too deeply';
+    case 'NON_STRING_KEY':
+      return 'a key is a single word or text, written out';
+    case 'TAG_RESOLVE_FAILED': {
+      const tag = /^Unresolved tag: tag:yaml\.org,2002:(\w+)$/.exec(message)?.[1];
+      if (tag === undefined) return `this is not YAML: ${message}`;
+      const bytes = tag === 'binary' ? '; for bytes in write_files give `encoding: b64`' : '';
+      return `the tag !!${tag} means nothing here; remove it${bytes}`;
+    }
     default:
       return `this is not YAML: ${message}`;
   }

@@ -85,6 +85,8 @@ export interface Origin {
   readonly text?: {
     /** The file as the user called it. */
     readonly name: string;
+    /** What was found while it was read. */
+    readonly findings: readonly Finding[];
     /** Both count from 1. */
     readonly position: (path: Path, part: Finding['part']) => { line: number; column: number };
   };
@@ -108,6 +110,7 @@ export function planOf(
   const checked = check(plain);
   const findings = [
     ...('findings' in checked ? checked.findings : []),
+    ...(origin.text?.findings ?? []),
     ...conflicts(plain, (path) => placeOf(path, 'value', origin.text)),
   ];
   if ('findings' in checked || findings.length > 0) throw refusal(findings, origin.text);

@@ -115,20 +115,21 @@ describe('user-data', () => {
       password: 'only here',
       sshKeys: [`${ownKey}`, 'ssh-rsa AA= x'],
     });
-    const { users } = cloudConfig(plan);
-    expect(users).toMatchObject([
-      { name: 'eve', lock_passwd: false, ssh_authorized_keys: [ownKey, 'ssh-rsa AA= x'] },
-    ]);
+    expect(cloudConfig(plan).user).toMatchObject({
+      name: 'eve',
+      lock_passwd: false,
+      ssh_authorized_keys: [ownKey, 'ssh-rsa AA= x'],
+    });
     expect(JSON.stringify(seedDocuments(plan, [ownKey]))).not.toContain('only here');
   });
 
   test('has the hash that crypt(5) has for the password', async () => {
-    const { users } = cloudConfig(machine({ password: 'pässword, with "quotes"' }));
-    const [, , salt] = users[0].hashed_passwd.split('$');
+    const { user } = cloudConfig(machine({ password: 'pässword, with "quotes"' }));
+    const [, , salt] = user.hashed_passwd.split('$');
     const openssl = await execa('openssl', ['passwd', '-6', '-salt', salt, '-stdin'], {
       input: 'pässword, with "quotes"',
     });
-    expect(users[0].hashed_passwd).toBe(openssl.stdout);
+    expect(user.hashed_passwd).toBe(openssl.stdout);
   });
 
   test('of two machines has different hashes for one password', () => {
@@ -136,7 +137,7 @@ describe('user-data', () => {
       { machines: { vm1: { image: 'builtin:debian' }, vm2: { image: 'builtin:debian' } } },
       { file: '/lab/lab.yaml' },
     );
-    const [one, two] = plan.machines.map((each) => cloudConfig(each).users[0].hashed_passwd);
+    const [one, two] = plan.machines.map((each) => cloudConfig(each).user.hashed_passwd);
     expect(one).not.toBe(two);
   });
 
@@ -146,7 +147,8 @@ describe('user-data', () => {
         userData: {
           packages: ['tcpdump'],
           ssh_pwauth: true,
-          users: ['default'],
+          ssh_genkeytypes: ['rsa'],
+          users: [{ name: 'bob' }],
           manage_etc_hosts: { odd: 1 },
           disable_root: null,
         },
@@ -155,10 +157,38 @@ describe('user-data', () => {
     expect(config).toMatchObject({
       packages: ['tcpdump'],
       ssh_pwauth: true,
-      users: [{ name: 'test' }, 'default'],
+      ssh_genkeytypes: ['ed25519', 'rsa'],
+      users: [{ name: 'bob' }],
       manage_etc_hosts: { odd: 1 },
       disable_root: null,
     });
+  });
+
+  test.for<[string, object]>([
+    ['nothing', {}],
+    ['keys and a password', { ssh_authorized_keys: [ownKey], password: 'x' }],
+    ['users as a list', { users: ['default', { name: 'bob' }] }],
+    ['users as a text', { users: 'bob' }],
+    ['users as a mapping', { users: { bob: true } }],
+    ['users as no list at all', { users: null }],
+    ['more of that user', { user: { groups: 'sudo' } }],
+    ['that user by name', { user: 'test' }],
+  ])("keeps the lab's user the default user, given %s", ([, userData]) => {
+    const { user, ...rest } = cloudConfig(machine({ userData: userData as never }));
+    expect(user).toMatchObject({ name: 'test', ssh_authorized_keys: [ownKey] });
+    const { user: _, ...theirs } = userData as { user?: unknown };
+    expect(rest).toMatchObject({ ...theirs, chpasswd: { expire: false } });
+  });
+
+  test('that names another default user has the lab user beside it', () => {
+    for (const user of ['bob', { name: 'bob' }]) {
+      const config = cloudConfig(machine({ userData: { user, users: [{ name: 'eve' }] } }));
+      expect(config.user).toEqual({ name: 'bob' });
+      expect(config.users).toMatchObject([
+        { name: 'test', ssh_authorized_keys: [ownKey] },
+        { name: 'eve' },
+      ]);
+    }
   });
 
   test('given as a text is passed on as it is', () => {
@@ -201,14 +231,15 @@ describe('user-data', () => {
       '😀',
       '\u0000',
     ];
-    const plan = machine({ userData: { content, odd } });
+    const numbers = [1e-7, -1.5e-9, 1e30, 0.1, 420, -1];
+    const plan = machine({ userData: { content, odd, numbers } });
     const { stdout } = await execa(
       'python3',
       ['-c', 'import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin.read())))'],
       { input: seedDocuments(plan, [ownKey])['user-data'] },
     );
     expect(JSON.parse(stdout)).toEqual(cloudConfig(plan));
-    expect(JSON.parse(stdout)).toMatchObject({ odd });
+    expect(JSON.parse(stdout)).toMatchObject({ odd, numbers });
   });
 });
 
