@@ -12,6 +12,7 @@
  * The frames themselves never come by here: the workers (native/core/worker.h) move them.
  */
 
+import './dispose.ts';
 import { randomInt } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { basename, resolve } from 'node:path';

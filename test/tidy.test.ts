@@ -18,8 +18,8 @@ import { describe, expect, test } from 'vitest';
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
-  control: { values: ['index', 'fd-socket', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'errors'] },
+  control: { values: ['index', 'fd-socket', 'dispose', 'version', 'errors'] },
+  lab: { values: ['control', 'host', 'index', 'dispose', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
@@ -30,6 +30,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
       'bridge',
       'capture',
       'clock',
+      'dispose',
       'events',
       'impairment',
       'option-checks',
@@ -46,13 +47,16 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   events: { values: [], types: ['port'] },
   impairment: { values: ['clock', 'option-checks', 'errors'], types: ['native', 'port'] },
   bridge: { values: ['native', 'errors'] },
-  capture: { values: ['clock', 'native', 'errors'], types: ['bridge', 'port'] },
+  capture: { values: ['clock', 'dispose', 'native', 'errors'], types: ['bridge', 'port'] },
   port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },
-  testing: { values: ['control', 'lab', 'index', 'vhost-user', 'fd-socket', 'native', 'errors'] },
+  testing: {
+    values: ['control', 'lab', 'index', 'vhost-user', 'fd-socket', 'dispose', 'native', 'errors'],
+  },
   'fd-socket': { values: ['native', 'errors'], types: ['vhost-user'] },
   'vhost-user': { values: [], types: ['native'] },
   native: { values: ['errors'] },
   errors: { values: [] },
+  dispose: { values: [] },
   'option-checks': { values: ['errors'] },
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },

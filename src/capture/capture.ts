@@ -14,6 +14,7 @@
  * capture keeps the process alive, as a socket does.
  */
 
+import '../dispose.ts';
 import type { Writable } from 'node:stream';
 import { TsvswitchError } from '../errors.ts';
 import { type Dataplane, native } from '../native.ts';

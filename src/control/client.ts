@@ -8,6 +8,7 @@
  * requests and keeps no process alive by itself.
  */
 
+import '../dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -28,6 +29,8 @@ import type {
 
 /** The switch answers from memory; whatever takes longer hangs. */
 const answerLimitMs = 5000;
+/** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
+const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
@@ -39,7 +42,7 @@ export class ControlClient {
     this.path = path;
   }
 
-  /** Throws CONTROL_UNREACHABLE if no switch answers at `path`. */
+  /** Throws CONTROL_UNREACHABLE if no switch answers at `path`, SOCKET_PATH_TOO_LONG if none can. */
   static async connect(path: string): Promise<ControlClient> {
     const client = new ControlClient(path);
     try {
@@ -158,6 +161,13 @@ export class ControlClient {
   }
 
   #unreachable(cause: Error): TsvswitchError {
+    const bytes = Buffer.byteLength(this.path);
+    if (bytes > socketPathBytesMax) {
+      const sentence =
+        `control socket ${this.path}: the path has ${bytes} bytes, but a unix socket path holds at most ` +
+        `${socketPathBytesMax}; give its switch a shorter one, for example under /run`;
+      return new TsvswitchError('SOCKET_PATH_TOO_LONG', sentence, { cause });
+    }
     const sentence =
       `no switch can be reached at ${this.path} (${cause.message}); ` +
       `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;

@@ -70,6 +70,8 @@ export interface LabStatus {
   readonly file: string;
   /** Where the lab keeps disks, keys and logs. */
   readonly folder: string;
+  /** Whether it has any: false before the first `up`, and after it was destroyed. */
+  readonly exists: boolean;
   readonly switch: LabSwitchStatus;
   readonly machines: readonly MachineStatus[];
 }

@@ -13,6 +13,7 @@
  * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
  */
 
+import '../dispose.ts';
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -143,6 +144,7 @@ export class Lab {
       id: plan.id,
       file: plan.file,
       folder: this.#state.folder,
+      exists: record !== undefined,
       switch: await this.#switchStatus(record),
       machines: [
         ...plan.machines.map((machine) => this.#machineStatus(machine, record)),

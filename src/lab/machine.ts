@@ -9,6 +9,7 @@
  * process that started it.
  */
 
+import '../dispose.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';

@@ -5,6 +5,7 @@
  * listens there. Asked to end, it logs the counters of its ports.
  */
 
+import '../dispose.ts';
 import { createInterface } from 'node:readline';
 import { execa, type ResultPromise } from 'execa';
 import { TsvswitchError } from '../errors.ts';

@@ -6,13 +6,14 @@
  * the folder, in whatever state the network is, and may be called at any time and again.
  */
 
+import '../dispose.ts';
 import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TsvswitchError } from '../errors.ts';
 import { Machine } from './machine.ts';
 import type { Accelerator, MachineMemory, VhostUserCard } from './qemu.ts';
+import { shortTemporaryFolder } from './short-folder.ts';
 import { SwitchProcess } from './switch-process.ts';
 import { type TinyGuest, tinyGuestBoot } from './tiny-guest.ts';
 
@@ -36,8 +37,6 @@ const machinesMax = 9;
 const switchLimitMs = 60_000;
 /** A guest boots in about three seconds on an idle machine, without KVM. */
 const bootLimitMs = 240_000;
-/** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
-const socketPathBytesMax = 107;
 
 export class TinyNetwork {
   readonly folder: string;
@@ -62,7 +61,7 @@ export class TinyNetwork {
         `a tiny network has 1 to ${machinesMax} machines, not ${options.machines}`,
       );
     }
-    return new TinyNetwork(await shortTemporaryFolder(), options);
+    return new TinyNetwork(shortTemporaryFolder('vm1.console'), options);
   }
 
   /** Starts the command whose main script is `script`, with one socket a machine. */
@@ -132,11 +131,4 @@ export class TinyNetwork {
     await rm(this.folder, { recursive: true, force: true });
     process.off('exit', this.#removeFolder);
   }
-}
-
-/** A fresh folder whose path leaves room for the names of sockets. */
-async function shortTemporaryFolder(): Promise<string> {
-  const longest = 'tsvswitch-XXXXXX/vm1.console';
-  const fits = (folder: string) => Buffer.byteLength(join(folder, longest)) <= socketPathBytesMax;
-  return mkdtemp(join(fits(tmpdir()) ? tmpdir() : '/tmp', 'tsvswitch-'));
 }

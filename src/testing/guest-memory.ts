@@ -57,6 +57,7 @@ export class GuestMemory {
   /** The whole of memory. */
   readonly bytes: Buffer;
   readonly view: DataView;
+  readonly #kind: MemoryKind;
   readonly #regions: readonly MappedRegion[];
   readonly #plugged: boolean[];
   /** The same bytes for Atomics. */
@@ -64,7 +65,14 @@ export class GuestMemory {
   #allocatedBytes = 0;
   #closed = false;
 
-  private constructor(fd: number, sizeBytes: number, regionCount: number, pluggedCount: number) {
+  private constructor(
+    kind: MemoryKind,
+    fd: number,
+    sizeBytes: number,
+    regionCount: number,
+    pluggedCount: number,
+  ) {
+    this.#kind = kind;
     this.fd = fd;
     this.bytes = mmap.map(
       sizeBytes,
@@ -107,9 +115,9 @@ export class GuestMemory {
     }
     const fd = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
     try {
-      return new GuestMemory(fd, sizeBytes, regions, pluggedRegions);
+      return new GuestMemory(kind, fd, sizeBytes, regions, pluggedRegions);
     } catch (cause) {
-      closeSync(fd);
+      closeMemoryFile(kind, fd);
       throw new TsvswitchError(
         'MEMORY_UNMAPPABLE',
         `guest memory: ${sizeBytes} bytes of ${kind} cannot be mapped (${(cause as Error).message})`,
@@ -203,7 +211,7 @@ export class GuestMemory {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    closeSync(this.fd);
+    closeMemoryFile(this.#kind, this.fd);
   }
 
   #take(offset: number, lengthBytes: number): number {
@@ -242,4 +250,10 @@ function openMemoryFile(kind: MemoryKind, sizeBytes: number, hugetlbfs: string):
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** By whom it was opened: in a worker thread Node keeps a list of the files it has opened itself. */
+function closeMemoryFile(kind: MemoryKind, fd: number): void {
+  if (kind === 'memfd') native().closeFd(fd);
+  else closeSync(fd);
 }

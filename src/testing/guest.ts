@@ -16,6 +16,7 @@
  * goes on behind the last buffer that was used, which is all that a network device needs.
  */
 
+import '../dispose.ts';
 import { TsvswitchError } from '../errors.ts';
 import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
 import { type ExpectOptions, expectFrame } from './frames/expect.ts';

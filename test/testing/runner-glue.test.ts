@@ -6,10 +6,13 @@
  * looked at by the next one.
  */
 
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { execa } from 'execa';
-import { describe, expect } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import type { Switch } from '../../src/index.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { TestNetwork } from '../../src/testing/test-network.ts';
@@ -66,4 +69,63 @@ test('closing a network again, or one whose port failed to open, does no harm', 
 test('node:test runs with it, by the names of the package, and its process ends', async () => {
   const { stdout } = await execa(process.execPath, ['--test', 'test/testing/node-test.mjs']);
   expect(stdout).toMatch(/^# pass 2$/m);
+});
+
+describe('a project of its own', () => {
+  let project: string;
+
+  beforeAll(() => {
+    project = mkdtempSync(join(tmpdir(), 'project-'));
+    const modules = join(project, 'node_modules');
+    mkdirSync(modules);
+    symlinkSync(resolve('.'), join(modules, 'tsvswitch'));
+    symlinkSync(resolve('node_modules/vitest'), join(modules, 'vitest'));
+    writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+    writeFileSync(
+      join(project, 'two-guests.test.js'),
+      `import { arp } from 'tsvswitch/testing';
+      import { test } from 'tsvswitch/testing/vitest';
+      test('two guests', async ({ guest }) => {
+        const frame = arp({ senderMac: '52:54:00:00:00:01', senderIp: '10.0.0.1', targetIp: '10.0.0.2' });
+        const [a, b] = [await guest(), await guest()];
+        await a.send(frame);
+        await b.expect(frame);
+      });`,
+    );
+  });
+
+  afterAll(() => rmSync(project, { recursive: true }));
+
+  test.for(['threads', 'vmThreads'])('runs its tests with vitest --pool=%s', async (pool) => {
+    const args = ['node_modules/vitest/vitest.mjs', 'run', `--pool=${pool}`];
+    const { stdout, stderr } = await execa(process.execPath, args, { cwd: project });
+    expect(stdout).toContain('1 passed');
+    expect(stderr).toBe('');
+  });
+
+  test('has guests in worker threads that close without a warning', async () => {
+    const script = `
+      import { join } from 'node:path';
+      import { parentPort, workerData } from 'node:worker_threads';
+      import { Switch } from 'tsvswitch';
+      import { TestGuest } from 'tsvswitch/testing';
+      const warnings = [];
+      process.on('warning', ({ message }) => warnings.push(message));
+      const vswitch = Switch.open();
+      for (const kind of ['memfd', 'file']) {
+        const path = join(workerData, kind);
+        vswitch.addPort({ path });
+        const guest = await TestGuest.connect({ path, memory: kind });
+        await guest.close();
+      }
+      vswitch.close();
+      setImmediate(() => parentPort.postMessage(warnings));`;
+    const file = join(project, 'worker.mjs');
+    writeFileSync(file, script);
+    const worker = new Worker(file, { workerData: project });
+    const exited = once(worker, 'exit');
+    const [warnings] = await once(worker, 'message');
+    expect(warnings).toEqual([]);
+    await exited;
+  });
 });
