@@ -106,14 +106,37 @@ export async function end(record: ProcessRecord): Promise<void> {
 
 /** The running processes that were started with this mark, and their children. */
 export function findMarked(mark: string): ProcessRecord[] {
-  const wanted = `${markVariable}=${mark}`;
+  return marked()
+    .filter((found) => found.mark === mark)
+    .map((found) => found.process);
+}
+
+/**
+ * The mark of a running process that was started with another one than `mark`, and with a path below
+ * `folder` in its arguments; undefined if there is none.
+ */
+export function otherMark(mark: string, folder: string): string | undefined {
+  return marked().find((found) => found.mark !== mark && found.words.includes(`${folder}/`))?.mark;
+}
+
+interface Marked {
+  readonly mark: string;
+  /** Its arguments, one string. */
+  readonly words: string;
+  readonly process: ProcessRecord;
+}
+
+function marked(): Marked[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const prefix = `${markVariable}=`;
   return pids.map(Number).flatMap((pid) => {
     try {
       const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      const mark = environment.find((entry) => entry.startsWith(prefix))?.slice(prefix.length);
       const stat = statOf(pid);
-      if (pid === process.pid || stat === undefined || !environment.includes(wanted)) return [];
-      return [{ pid, startTicks: stat.startTicks, bootId: bootId() }];
+      if (pid === process.pid || stat === undefined || mark === undefined) return [];
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      return [{ mark, words, process: { pid, startTicks: stat.startTicks, bootId: bootId() } }];
     } catch {
       // It belongs to somebody else, or has ended.
       return [];

@@ -75,6 +75,7 @@ export async function converge(
   { leaving = [], anew = false }: { readonly leaving?: readonly string[]; readonly anew?: boolean },
 ): Promise<void> {
   const { plan, state, record, command, progress, signal } = change;
+  for (const { name } of machines) state.refuseLongPaths(name);
   const isAsPlanned = (machine: MachinePlan) => {
     const current = record.machines[machine.name];
     return !anew && isRunning(current) && !machineDiffers(current!, machine);

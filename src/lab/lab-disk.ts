@@ -8,7 +8,6 @@
  */
 
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../errors.ts';
@@ -100,8 +99,6 @@ async function openFirst(
   }
   writeFileSync(files.diskOrigin, JSON.stringify(origin), { mode: 0o600 });
   await makeOverlay(image, files.disk, diskBytes);
-  // Another disk is another machine, with other host keys.
-  await rm(files.knownHosts, { force: true });
 }
 
 function originOf(files: MachineFiles): Origin | undefined {

@@ -14,17 +14,20 @@
 
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../errors.ts';
-import { isAlive, type ProcessRecord } from './detached-process.ts';
+import { isAlive, otherMark, type ProcessRecord } from './detached-process.ts';
 import type { LabPlan, MachinePlan, SwitchPlan } from './file/plan.ts';
+import { socketPathBytesMax } from './short-folder.ts';
 
 /** Of what is in state.json; raised when an older one cannot be read any more. */
-const version = 1;
+export const recordVersion = 1;
+/** In the folder of a lab. */
+export const recordFile = 'state.json';
 
 export interface LabRecord {
-  readonly version: typeof version;
+  readonly version: typeof recordVersion;
   readonly name: string;
   readonly file: string;
   readonly runtimeFolder: string;
@@ -61,14 +64,13 @@ export interface MachineFiles {
   readonly initrd: string;
   readonly consoleLog: string;
   readonly qemuLog: string;
-  readonly knownHosts: string;
   readonly consoleSocket: string;
   readonly qmpSocket: string;
   readonly portSocket: string;
 }
 
-/** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
-const socketPathBytesMax = 107;
+/** What a folder for sockets may have to be moved by. */
+const runtimeVariable = 'XDG_RUNTIME_DIR';
 
 export class LabState {
   readonly id: string;
@@ -79,7 +81,7 @@ export class LabState {
   constructor(plan: LabPlan, environment: NodeJS.ProcessEnv = process.env) {
     this.#plan = plan;
     this.id = plan.id;
-    this.folder = join(stateRoot(environment), 'tsvswitch', 'labs', plan.id);
+    this.folder = join(labsFolder(environment), plan.id);
     // A lab that is up has its sockets where it was brought up, perhaps in a session of another kind.
     const recorded = this.load()?.runtimeFolder;
     this.runtimeFolder =
@@ -107,7 +109,6 @@ export class LabState {
       initrd: join(folder, 'initrd'),
       consoleLog: join(folder, 'console.log'),
       qemuLog: join(folder, 'qemu.log'),
-      knownHosts: join(folder, 'known_hosts'),
       consoleSocket: socket('console'),
       qmpSocket: socket('qmp'),
       portSocket: socket('port'),
@@ -116,7 +117,7 @@ export class LabState {
 
   /** undefined if the lab was never up, or was destroyed. */
   load(): LabRecord | undefined {
-    const path = join(this.folder, 'state.json');
+    const path = join(this.folder, recordFile);
     let text: string;
     try {
       text = readFileSync(path, 'utf8');
@@ -126,7 +127,9 @@ export class LabState {
     }
     try {
       const record: LabRecord = JSON.parse(text);
-      if (record.version !== version) throw new Error(`version ${record.version}, not ${version}`);
+      if (record.version !== recordVersion) {
+        throw new Error(`version ${record.version}, not ${recordVersion}`);
+      }
       return record;
     } catch (cause) {
       throw new TsvswitchError(
@@ -137,27 +140,44 @@ export class LabState {
     }
   }
 
-  /** The record to change, of a new lab if there is none; makes the folders. */
+  /** The record to change, of a new lab if there is none; makes the folders. Throws LAB_STATE_UNUSABLE. */
   begin(): LabRecord {
+    this.#refuseOthers();
     ownFolder(this.folder);
     ownFolder(this.runtimeFolder);
-    for (const { name } of this.#plan.machines) {
-      const { consoleSocket } = this.filesOf(name);
-      if (Buffer.byteLength(consoleSocket) > socketPathBytesMax) {
-        throw new TsvswitchError(
-          'SOCKET_PATH_TOO_LONG',
-          `${consoleSocket} is longer than ${socketPathBytesMax} bytes; give the lab or machine ${name} a shorter name`,
-        );
-      }
-    }
     const { name, file } = this.#plan;
     const nothing = { switch: undefined, machines: {} };
     const { runtimeFolder } = this;
-    return { version, ...nothing, ...this.load(), name, file, runtimeFolder };
+    return { version: recordVersion, ...nothing, ...this.load(), name, file, runtimeFolder };
+  }
+
+  /** Throws SOCKET_PATH_TOO_LONG if `machine` cannot have its sockets here. */
+  refuseLongPaths(machine: string): void {
+    const { consoleSocket } = this.filesOf(machine);
+    const excess = Buffer.byteLength(consoleSocket) - socketPathBytesMax;
+    if (excess <= 0) return;
+    // Names have an upper limit that always leaves room below /tmp and /run/user/UID.
+    const root = dirname(dirname(this.runtimeFolder));
+    throw new TsvswitchError(
+      'SOCKET_PATH_TOO_LONG',
+      `a unix socket has a path of at most ${socketPathBytesMax} bytes, and ${consoleSocket} has ${excess} too many; ` +
+        `set ${runtimeVariable} to a folder with a shorter path than ${root}, such as /tmp`,
+    );
+  }
+
+  /** The sockets of a lab that runs from another state folder are not this one's to touch. */
+  #refuseOthers(): void {
+    const other = otherMark(this.folder, this.runtimeFolder);
+    if (other === undefined) return;
+    throw new TsvswitchError(
+      'LAB_STATE_UNUSABLE',
+      `lab ${this.#plan.name} runs with its state in ${other}, and this would be another one in its place, with state in ${this.folder}; ` +
+        'set HOME and XDG_STATE_HOME as they were when it was brought up',
+    );
   }
 
   save(record: LabRecord): void {
-    const path = join(this.folder, 'state.json');
+    const path = join(this.folder, recordFile);
     try {
       writeFileSync(`${path}.new`, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
       renameSync(`${path}.new`, path);
@@ -177,14 +197,18 @@ export function isRunning(record: MachineRecord | undefined): boolean {
   return record?.life.state === 'up' && isAlive(record.life.process);
 }
 
-function stateRoot(environment: NodeJS.ProcessEnv): string {
+/** Of all labs, which have a folder in it each. */
+export function labsFolder(environment: NodeJS.ProcessEnv): string {
   const base = environment.XDG_STATE_HOME;
   // The specification says to ignore a relative value.
-  return base?.startsWith('/') ? base : join(environment.HOME || homedir(), '.local', 'state');
+  const root = base?.startsWith('/')
+    ? base
+    : join(environment.HOME || homedir(), '.local', 'state');
+  return join(root, 'tsvswitch', 'labs');
 }
 
 function runtimeRoot(environment: NodeJS.ProcessEnv): string {
-  const base = environment.XDG_RUNTIME_DIR;
+  const base = environment[runtimeVariable];
   return join(base?.startsWith('/') ? base : '/tmp', `tsvswitch-${process.getuid!()}`);
 }
 

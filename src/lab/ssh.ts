@@ -1,9 +1,10 @@
 /**
  * Commands in a machine, by the ssh client of the system with the lab's own key.
  *
- * The user's ssh configuration and agent are left out of it, so that it is the same for everybody. The
- * machine is new and ours, its address always the same loopback: what host key it shows is written down
- * for this machine alone and not asked about.
+ * The user's ssh configuration and agent are left out of it, so that it is the same for everybody. What
+ * host key a machine shows is neither asked about nor remembered. It would prove nothing: the port leads
+ * into a QEMU that runs, of this user's, and nobody else can listen on it. And machines change their keys
+ * for many reasons: another boot, other user-data, another disk, `cloud-init clean`.
  *
  * Source: ssh(1), ssh_config(5).
  */
@@ -20,7 +21,6 @@ export interface SshTarget {
   readonly port: number;
   readonly user: string;
   readonly privateKeyFile: string;
-  readonly knownHosts: string;
 }
 
 /** How a command is run in a machine. */
@@ -42,7 +42,8 @@ export interface ExecResult {
 
 const execLimitMs = 60_000;
 /** A connection is to the same host: it is there at once, or an emulated guest is busy. */
-const connectLimitS = 20;
+const connectLimitS = 60;
+const aliveIntervalS = 20;
 
 /** Where a machine that runs is logged in to. */
 export async function sshTarget(
@@ -51,7 +52,7 @@ export async function sshTarget(
   port: number,
 ): Promise<SshTarget> {
   const { privateKeyFile } = await labKey(state.folder);
-  return { name, port, user, privateKeyFile, knownHosts: state.filesOf(name).knownHosts };
+  return { name, port, user, privateKeyFile };
 }
 
 /** The arguments of `ssh` up to and with the destination; options may precede them, a command follow. */
@@ -60,18 +61,17 @@ export function sshArguments(target: SshTarget): string[] {
     IdentitiesOnly: 'yes',
     IdentityAgent: 'none',
     StrictHostKeyChecking: 'no',
-    UserKnownHostsFile: target.knownHosts,
+    UserKnownHostsFile: '/dev/null',
     GlobalKnownHostsFile: '/dev/null',
-    HostKeyAlias: target.name,
     ConnectTimeout: connectLimitS,
-    ServerAliveInterval: connectLimitS,
+    ServerAliveInterval: aliveIntervalS,
     LogLevel: 'ERROR',
   };
   return [
     ...['-F', '/dev/null'],
     ...['-i', target.privateKeyFile],
     ...['-p', String(target.port)],
-    ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${quoted(value)}`]),
+    ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
     `${target.user}@127.0.0.1`,
   ];
 }
@@ -113,9 +113,4 @@ export async function runOverSsh(
 /** One word of a POSIX shell, whatever is in it. */
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** A value of ssh_config(5), which may hold spaces. */
-function quoted(value: string | number): string {
-  return /\s/.test(String(value)) ? `"${value}"` : String(value);
 }

@@ -11,10 +11,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { end, startDetached, thisProcess } from '../../src/lab/detached-process.ts';
 import { planOf } from '../../src/lab/file/plan.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { LabState } from '../../src/lab/lab-state.ts';
+import { runningLabs } from '../../src/lab/running-labs.ts';
 
 const definition = { name: 'pair', machines: { vm1: {} } };
 let folder: string;
@@ -93,11 +96,86 @@ test.runIf(process.getuid!() === 0)('a folder of somebody else is not used', () 
   );
 });
 
-test('a socket path that is too long is found before QEMU finds it', () => {
-  vi.stubEnv('XDG_RUNTIME_DIR', join(folder, 'x'.repeat(90)));
-  expect(() => stateOf().begin()).toThrow(
-    expect.objectContaining({ code: 'SOCKET_PATH_TOO_LONG' }),
+test('a socket path that is too long is found before QEMU finds it, with what makes it so', async () => {
+  const runtime = join(folder, 'x'.repeat(90));
+  vi.stubEnv('XDG_RUNTIME_DIR', runtime);
+  const lab = await Lab.open(definition, { origin: join(folder, 'lab.yaml') });
+  await expect(lab.up()).rejects.toMatchObject({
+    code: 'SOCKET_PATH_TOO_LONG',
+    message: expect.stringContaining(
+      `set XDG_RUNTIME_DIR to a folder with a shorter path than ${runtime}, such as /tmp`,
+    ),
+  });
+  await expect(lab.add('vm2', {})).rejects.toMatchObject({ code: 'SOCKET_PATH_TOO_LONG' });
+  await lab.down({ destroy: true });
+});
+
+test('names are never what makes a socket path too long', () => {
+  const longest = 'x'.repeat(24);
+  for (const runtime of ['/tmp', '/run/user/4294967295']) {
+    vi.stubEnv('XDG_RUNTIME_DIR', runtime);
+    expect(() => stateOf(longest).refuseLongPaths(longest)).not.toThrow();
+  }
+});
+
+test('sockets of a lab that runs with another state folder are not touched', async () => {
+  const first = stateOf();
+  first.save(first.begin());
+  const socket = join(first.runtimeFolder, 'vm1.qmp');
+  writeFileSync(socket, '');
+  const log = join(first.folder, 'log');
+  const running = await startDetached('tail', ['-F', socket], {
+    log,
+    folder,
+    mark: first.folder,
+  });
+  vi.stubEnv('XDG_STATE_HOME', join(folder, 'other'));
+  const other = await Lab.open(
+    { name: 'pair', machines: { vm1: {} } },
+    { origin: join(folder, 'lab.yaml') },
   );
+  try {
+    const refused = { code: 'LAB_STATE_UNUSABLE', message: expect.stringContaining(first.folder) };
+    await expect(other.down({ destroy: true })).rejects.toMatchObject(refused);
+    await expect(other.up()).rejects.toMatchObject(refused);
+    expect(existsSync(socket)).toBe(true);
+  } finally {
+    await end(running);
+  }
+  // What nobody uses any more may go.
+  await other.down({ destroy: true });
+  expect(existsSync(socket)).toBe(false);
+});
+
+test('labs with a switch are found by their records, and others are not', async () => {
+  const up = (name: string, file: string, process = thisProcess()) => {
+    const plan = planOf({ ...definition, name }, { file: join(folder, file) });
+    const state = new LabState(plan);
+    state.save({
+      ...state.begin(),
+      switch: { plan: plan.switch, control: state.control, process },
+    });
+    return { name, file: join(folder, file), control: state.control };
+  };
+  const down = stateOf('down');
+  down.save(down.begin());
+  up('gone', 'c.yaml', { ...thisProcess(), startTicks: 1 });
+  const labs = [up('b', 'b.yaml'), up('a', 'a.yaml')];
+  const broken = stateOf('broken');
+  broken.begin();
+  writeFileSync(join(broken.folder, 'state.json'), '{');
+  expect(runningLabs()).toEqual(labs.reverse());
+
+  const asked = await execa(process.execPath, ['dist/cli/main.js', 'doctor'], { reject: false });
+  expect(asked.exitCode).toBe(1);
+  expect(asked.stderr).toMatch(
+    /^tsvswitch: no switch runs at .*, and 2 labs have one each; say which/,
+  );
+  for (const { name, file, control } of labs) {
+    expect(asked.stderr).toContain(
+      `tsvswitch doctor --control ${control}  # lab ${name} of ${file}`,
+    );
+  }
 });
 
 test('down of a lab that was never up leaves nothing', async () => {
