@@ -6,13 +6,13 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { ControlClient } from '../control/client.ts';
-import { defaultControlPath } from '../control/default-path.ts';
 import { TsvswitchError } from '../errors.ts';
 import { newCommand } from './command.ts';
+import { controlDescription, controlPath } from './control-path.ts';
 
 interface Options {
   readonly to?: string;
-  readonly control: string;
+  readonly control?: string;
 }
 
 /** Guests' frames are for whoever recorded them. */
@@ -23,7 +23,7 @@ export async function run(args: readonly string[]): Promise<void> {
     .description('Records what goes over a running switch, as pcapng, until it is interrupted.')
     .argument('[port]', 'record this one only')
     .option('--to <file>', 'write here, anew; to standard output unless given')
-    .option('--control <path>', 'control socket of the switch', defaultControlPath())
+    .option('--control <path>', controlDescription)
     .parse(args, { from: 'user' });
   const { to, control } = command.opts<Options>();
   if (to === undefined && process.stdout.isTTY) {
@@ -36,7 +36,7 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupted.abort());
   }
-  await using client = await ControlClient.connect(control);
+  await using client = await ControlClient.connect(await controlPath(control, 'tsvswitch capture'));
   const packets = await client.capture(command.args[0], interrupted.signal);
   const output = to === undefined ? process.stdout : createWriteStream(to, { mode: fileMode });
   try {

@@ -5,14 +5,14 @@
  */
 
 import { ControlClient } from '../control/client.ts';
-import { defaultControlPath } from '../control/default-path.ts';
 import type { Diagnosis } from '../control/diagnosis.ts';
 import { examine } from '../control/examine.ts';
 import { TsvswitchError } from '../errors.ts';
 import { exitFailure, newCommand } from './command.ts';
+import { controlDescription, controlPath } from './control-path.ts';
 
 interface Options {
-  readonly control: string;
+  readonly control?: string;
   readonly json: boolean;
 }
 
@@ -20,10 +20,11 @@ export async function run(args: readonly string[]): Promise<void> {
   const command = newCommand('tsvswitch doctor')
     .description('Says why a port of a running switch carries nothing, and what mends it.')
     .argument('[port]', 'look at this one only')
-    .option('--control <path>', 'control socket of the switch', defaultControlPath())
+    .option('--control <path>', controlDescription)
     .option('--json', 'for programs', false)
     .parse(args, { from: 'user' });
-  const { control, json } = command.opts<Options>();
+  const { json, ...options } = command.opts<Options>();
+  const control = await controlPath(options.control, 'tsvswitch doctor');
   await using client = await ControlClient.connect(control);
   const ports = select(await examine(client), command.args[0], control);
   process.stdout.write(

@@ -7,8 +7,10 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { LabStatus } from '../../src/lab/lab-report.ts';
+import { script } from '../support/command.ts';
 import { type LabExit, LabFolder } from '../support/lab-command.ts';
 
 /** Machines boot in seconds; emulated ones on a busy host take their time. */
@@ -44,7 +46,9 @@ describe('a lab from the first command to the last', () => {
   afterAll(() => folder.dispose(), changeLimitMs);
 
   test('status of a lab that was never up says so and makes nothing', async () => {
-    expect(await expectSuccess(['status'])).toMatch(/^vm1 +stopped/m);
+    expect(await expectSuccess(['status'])).toMatch(
+      /^lab [a-z0-9-]+: nothing of it is there; `tsvswitch lab up` makes its machines \(vm1, vm2\)$/,
+    );
     expect(folder.leftovers()).toEqual([]);
   });
 
@@ -78,6 +82,18 @@ describe('a lab from the first command to the last', () => {
       expect(row).toMatch(/running for \d+ (s|min) \(process \d+\)/);
       for (const part of [addresses[0], mac, `port ${sshPort}`]) expect(row).toContain(part);
     }
+  });
+
+  test('doctor and add-worker find the switch of the only lab that runs, and status names it', async () => {
+    const { control } = (await status()).switch;
+    expect(await expectSuccess(['status'])).toContain(`, control socket ${control}\n`);
+    const options = { env: folder.environment, cwd: folder.path, reject: false };
+    const said = { stderr: expect.stringMatching(/^tsvswitch: this is the switch of lab /) };
+    const doctor = await execa(process.execPath, [script, 'doctor'], options);
+    expect(doctor).toMatchObject({ exitCode: 0, ...said });
+    expect(doctor.stdout).toBe('port vm1: carries frames\nport vm2: carries frames');
+    const worker = await execa(process.execPath, [script, 'add-worker'], options);
+    expect(worker).toMatchObject({ exitCode: 0, stdout: 'worker 1 runs', ...said });
   });
 
   test('the lab file is named before or behind the command, and the nearer one counts', async () => {
@@ -181,6 +197,7 @@ describe('a lab from the first command to the last', () => {
     expect(folder.leftovers()).not.toEqual([]);
     await expectSuccess(['down', '--destroy']);
     expect(folder.leftovers()).toEqual([]);
+    expect(await expectSuccess(['status'])).toContain('nothing of it is there');
   });
 });
 

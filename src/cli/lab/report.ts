@@ -3,6 +3,7 @@
 import type {
   IperfResult,
   LabStatus,
+  LabSwitchStatus,
   Life,
   MachineStatus,
   PingMatrix,
@@ -10,6 +11,10 @@ import type {
 
 export function statusText(status: LabStatus): string {
   const { machines } = status;
+  if (!status.exists) {
+    const names = machines.map(({ name }) => name).join(', ');
+    return `lab ${status.name}: nothing of it is there; \`tsvswitch lab up\` makes its machines (${names})`;
+  }
   const crashes = [
     ...(status.switch.state === 'crashed'
       ? [`\nthe switch ended unasked; the end of its log:\n${status.switch.log}`]
@@ -18,7 +23,7 @@ export function statusText(status: LabStatus): string {
   ];
   const differing = machines.filter(({ differs }) => differs).map(({ name }) => name);
   return [
-    `lab ${status.name}, switch ${lifeText(status.switch)}`,
+    `lab ${status.name}, switch ${lifeText(status.switch)}${controlText(status.switch)}`,
     table([
       ['MACHINE', 'STATE', 'ADDRESSES', 'MAC', 'SSH'],
       ...machines.map((machine) => [
@@ -48,6 +53,11 @@ function lifeText(life: Life): string {
     case 'crashed':
       return life.state;
   }
+}
+
+/** What `tsvswitch doctor`, `capture` and `add-worker` find by themselves if it is the only one. */
+function controlText({ state, control }: LabSwitchStatus): string {
+  return state === 'running' ? `, control socket ${control}` : '';
 }
 
 function durationText(ms: number): string {
