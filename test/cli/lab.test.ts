@@ -91,7 +91,9 @@ describe('a lab from the first command to the last', () => {
     const said = { stderr: expect.stringMatching(/^tsvswitch: this is the switch of lab /) };
     const doctor = await execa(process.execPath, [script, 'doctor'], options);
     expect(doctor).toMatchObject({ exitCode: 0, ...said });
-    expect(doctor.stdout).toBe('port vm1: carries frames\nport vm2: carries frames');
+    for (const name of ['vm1', 'vm2']) {
+      expect(doctor.stdout.split('\n')).toContain(`port ${name}: carries frames`);
+    }
     const worker = await execa(process.execPath, [script, 'add-worker'], options);
     expect(worker).toMatchObject({ exitCode: 0, stdout: 'worker 1 runs', ...said });
   });
