@@ -267,7 +267,8 @@ function late({ machine, state }: StartRequest, limitMs: number, way: Way): Tsvs
     way.stage === 'cloud-init'
       ? `nobody could log in, or cloud-init was not done, ${limit}: \`tsvswitch lab exec ${name} tail /var/log/cloud-init-output.log\` tells which`
       : `nobody could log in ${limit}`;
-  const restarts = way.restarts === 0 ? '' : `, after ${way.restarts} restarts of its own`;
+  // One restart may reset the machine more than once.
+  const restarts = way.restarts === 0 ? '' : ', having restarted by itself';
   return new TsvswitchError(
     'MACHINE_FAILED',
     `${name}: ${what}; it runs on${restarts}, with a console to look at, which shows:\n${shown}`,
