@@ -11,13 +11,8 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import {
-  type NetworkChange,
-  type SwitchEvent,
-  TsvswitchError,
-  type WorkerOptions,
-  type WorkerStatus,
-} from '../index.ts';
+import { TsvswitchError } from '../errors.ts';
+import type { NetworkChange, SwitchEvent, WorkerOptions, WorkerStatus } from '../index.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -31,6 +26,7 @@ const answerLimitMs = 5000;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
+/** A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own code. */
 export class ControlClient {
   readonly path: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });

@@ -11,6 +11,8 @@
  *
  * How it comes about: lab-change.ts. Where things are kept: lab-state.ts. What only some calls need is
  * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
+ *
+ * @module tsvswitch/lab
  */
 
 import { randomBytes } from 'node:crypto';
