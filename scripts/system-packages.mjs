@@ -68,6 +68,8 @@ const requirements = [
     tasks: [],
     optionalTasks: ['test'],
   },
+  // Checks the XML in the documents.
+  { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },
   { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
   { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },
   {
