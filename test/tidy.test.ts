@@ -19,7 +19,7 @@ import { describe, expect, test } from 'vitest';
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
   control: { values: ['index', 'fd-socket', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'errors'] },
+  lab: { values: ['control', 'host', 'index', 'version', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
