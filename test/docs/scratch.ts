@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { execaSync } from 'execa';
 import { script } from '../support/command.ts';
 
 export interface Ran {
@@ -18,8 +19,10 @@ export interface Ran {
 /** Long enough for a busy machine; a snippet takes a second. */
 const limitMs = 60_000;
 
-/** What this process's own rights are enough for; a user of a namespace of their own is root in it. */
-const namespace = ['unshare', '--mount', ...(process.getuid!() === 0 ? [] : ['--map-root-user'])];
+/** Whether shell lines can be kept away from the host's own files. */
+export const mayHaveNamespaces =
+  execaSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'none', '/run'], { reject: false })
+    .exitCode === 0;
 
 /** $1 is a folder to keep files in; what follows runs afterwards. */
 const enter = `
@@ -68,7 +71,7 @@ export class Scratch {
   /** Runs lines of a shell, which end at the first that fails, away from the host's own /run. */
   runShell(lines: string, cwd: string, until?: string): Promise<Ran> {
     const command = ['sh', '-ec', enter, 'sh', cwd, 'bash', '-eo', 'pipefail', '-c', lines];
-    return this.run([...namespace, ...command], cwd, until);
+    return this.run(['unshare', '--mount', ...command], cwd, until);
   }
 
   /** Runs a program to its end, or until it has printed `until` and is interrupted. */

@@ -10,7 +10,7 @@ import { resolve } from 'node:path';
 import { execa, execaSync } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { planOfText } from '../../src/lab/file/lab-file.ts';
-import { type Ran, Scratch } from './scratch.ts';
+import { mayHaveNamespaces, type Ran, Scratch } from './scratch.ts';
 import { type Snippet, snippetsOf } from './snippets.ts';
 
 const documents = execaSync(
@@ -144,7 +144,7 @@ describe('JavaScript runs on any Node', () => {
   );
 });
 
-describe('shell lines run', () => {
+describe.skipIf(!mayHaveNamespaces)('shell lines run (needs root, for a /run of their own)', () => {
   const running = of('sh').filter(isRun);
 
   test.each(running.map((snippet) => [snippet.place, snippet] as const))(
@@ -163,10 +163,13 @@ describe('shell lines run', () => {
 /** A switch that takes requests, the lines, and the end of the switch. */
 function besides(command: string, lines: string): string {
   return `${command} > beside.log &
-    until grep 'taking requests' beside.log; do kill -0 $!; sleep 0.1; done
+    switch=$!
+    trap 'kill $switch' EXIT
+    until grep 'taking requests' beside.log; do kill -0 $switch; sleep 0.1; done
     ${lines}
-    kill %1
-    wait %1`;
+    trap - EXIT
+    kill $switch
+    wait $switch`;
 }
 
 describe('YAML is a lab', () => {
