@@ -68,6 +68,9 @@ const requirements = [
     tasks: [],
     optionalTasks: ['test'],
   },
+  // What the documents ask a switch with, and what checks their XML.
+  { program: 'curl', package: 'curl', tasks: ['test'] },
+  { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },
   { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
   { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },
   {

@@ -1,4 +1,8 @@
-/** The public API of tsvswitch: re-exports only. */
+/**
+ * The public API of tsvswitch, a switch in this process: re-exports only.
+ *
+ * @module tsvswitch
+ */
 
 export { Bridge, type FdbRecord } from './bridge.ts';
 export type { Capture, CaptureOptions } from './capture/capture.ts';

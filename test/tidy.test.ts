@@ -19,7 +19,7 @@ import { describe, expect, test } from 'vitest';
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
   control: { values: ['index', 'fd-socket', 'dispose', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'dispose', 'errors'] },
+  lab: { values: ['control', 'host', 'index', 'dispose', 'version', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
@@ -61,6 +61,25 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };
+
+/** Commands that ask a switch or the host and end. What they import, not counting import(), is for all runs. */
+const clientCommands = ['main', 'switch-options', 'add-worker', 'capture', 'doctor', 'host', 'lab'];
+/** What a switch is made of, and what speaks to one as a guest. */
+const engineParts = [
+  'index',
+  'switch',
+  'bridge',
+  'capture',
+  'fd-socket',
+  'native',
+  'port',
+  'sandbox',
+  'testing',
+  'vhost-user',
+  'workers',
+];
+/** Each of these takes as long to load as Node itself, or half. */
+const slowPackages = ['ajv', 'execa', 'listr2', 'undici', 'yaml'];
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
@@ -166,6 +185,29 @@ describe('TypeScript', () => {
   test('every part of src/ has its row in the table', () => {
     const parts = new Set(typescript.map(partOf));
     expect([...parts].filter((part) => !(part in importTable))).toEqual([]);
+  });
+
+  test('a command that is no switch loads none: no engine, and no package that takes long', () => {
+    const targetsOf = (file: string) =>
+      imports
+        .filter((entry) => entry.file === file && !entry.isTypeOnly)
+        .map(({ target }) =>
+          target.startsWith('.') ? normalize(join(dirname(file), target)) : target,
+        );
+    for (const name of clientCommands) {
+      const reached = new Set([join('src', 'cli', `${name}.ts`)]);
+      for (const file of reached) for (const target of targetsOf(file)) reached.add(target);
+      expect(reached.size, name).toBeGreaterThan(3);
+      const parts = [...reached].filter((file) => file.startsWith('src')).map(partOf);
+      expect(
+        parts.filter((part) => engineParts.includes(part)),
+        name,
+      ).toEqual([]);
+      expect(
+        [...reached].filter((file) => slowPackages.includes(file)),
+        name,
+      ).toEqual([]);
+    }
   });
 
   test('only native.ts loads the addon', () => {

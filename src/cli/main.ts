@@ -8,7 +8,7 @@
  */
 
 import { type ErrorCode, TsvswitchError } from '../errors.ts';
-import { exitFailure, exitUsage } from './command.ts';
+import { errorPrefix, exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {
   readonly summary: string;
@@ -41,24 +41,20 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
 /** What is wrong with a command line on any machine. */
 const usageCodes: readonly ErrorCode[] = ['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'];
 
-const subcommandsHelp = `
-Commands:
-${Object.entries(subcommands)
-  .map(([name, { summary }]) => `  ${name.padEnd(22)}${summary}`)
-  .join('\n')}
-
-tsvswitch COMMAND --help tells more.`;
-
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...rest] = args;
-  if (Object.hasOwn(subcommands, name)) await (await subcommands[name]!.load()).run(rest);
-  else (await import('./switch.ts')).run(args, subcommandsHelp);
+  if (name === 'help') return main([...rest, '--help']);
+  if (Object.hasOwn(subcommands, name)) return (await subcommands[name]!.load()).run(rest);
+  const { switchOptions } = await import('./switch-options.ts');
+  const summaries = Object.entries(subcommands).map(([of, { summary }]) => [of, summary] as const);
+  const options = await switchOptions(args, Object.fromEntries(summaries));
+  (await import('./switch.ts')).run(options);
 }
 
 try {
   await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;
-  process.stderr.write(`tsvswitch: ${error.message}\n`);
+  process.stderr.write(`${errorPrefix}${error.message}\n`);
   process.exitCode = usageCodes.includes(error.code) ? exitUsage : exitFailure;
 }

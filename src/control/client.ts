@@ -12,13 +12,8 @@ import '../dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import {
-  type NetworkChange,
-  type SwitchEvent,
-  TsvswitchError,
-  type WorkerOptions,
-  type WorkerStatus,
-} from '../index.ts';
+import { TsvswitchError } from '../errors.ts';
+import type { NetworkChange, SwitchEvent, WorkerOptions, WorkerStatus } from '../index.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -34,6 +29,7 @@ const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
+/** A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own code. */
 export class ControlClient {
   readonly path: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
