@@ -12,7 +12,7 @@
 
 import { readFileSync } from 'node:fs';
 
-const oldestNode = [20, 17];
+const oldestNode = [20, 19];
 
 function checkNodeVersion() {
   const [major, minor] = process.versions.node.split('.').map(Number);
