@@ -7,8 +7,9 @@
  * TsvswitchError when it is loaded and throws nothing else.
  */
 
-import { createRequire } from 'node:module';
+import { loadAddon } from './addon-file.ts';
 import { TsvswitchError } from './errors.ts';
+import { checkNodeVersion } from './node-version.ts';
 
 /** One memory region as the frontend described it; all four numbers are bytes. */
 export interface MemoryRegion {
@@ -317,21 +318,13 @@ export interface Native {
 
 let loaded: Native | undefined;
 
-/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE with the way to mend it. */
+/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE or NODE_TOO_OLD with the way to mend it. */
 export function native(): Native {
   if (loaded === undefined) {
-    const path = process.env.TSVSWITCH_ADDON ?? '../build/release/Release/tsvswitch.node';
-    try {
-      const addon = createRequire(import.meta.url)(path) as Native;
-      addon.setErrorConstructor(TsvswitchError);
-      loaded = addon;
-    } catch (cause) {
-      throw new TsvswitchError(
-        'NATIVE_UNAVAILABLE',
-        `the native addon cannot be loaded; run \`npm run build:native\` (${(cause as Error).message})`,
-        { cause },
-      );
-    }
+    checkNodeVersion();
+    const addon = loadAddon() as Native;
+    addon.setErrorConstructor(TsvswitchError);
+    loaded = addon;
   }
   return loaded;
 }

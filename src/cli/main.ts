@@ -8,6 +8,7 @@
  */
 
 import { type ErrorCode, TsvswitchError } from '../errors.ts';
+import { checkNodeVersion } from '../node-version.ts';
 import { exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {
@@ -31,6 +32,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   lab: {
     summary: 'a network of machines, declared in a file',
     load: () => import('./lab.ts'),
+  },
+  demo: {
+    summary: 'two virtual machines on a switch, shown talking to each other',
+    load: () => import('./demo.ts'),
   },
   host: {
     summary: 'what this host has for machines, and huge pages for them',
@@ -56,6 +61,7 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 try {
+  checkNodeVersion();
   await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;
