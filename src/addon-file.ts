@@ -57,12 +57,13 @@ function addonFile(): string {
   throw unavailable(`there is no native addon for ${platform}${others()}; ${howToBuild}`);
 }
 
-function read(file: string): Buffer {
+/** A file that `addon` needs, which is itself unless said. */
+function read(addon: string, file = addon): Buffer {
   try {
     return readFileSync(file);
   } catch (cause) {
     const { message } = cause as Error;
-    throw unavailable(`the native addon cannot be read (${message}); ${remedy(file)}`, cause);
+    throw unavailable(`the native addon cannot be read (${message}); ${remedy(addon)}`, cause);
   }
 }
 
@@ -85,7 +86,7 @@ function foreign(bytes: Buffer): string | undefined {
 /** What of the package differs from what was packed. */
 function mismatch(bytes: Buffer): string | undefined {
   const line = `${createHash('sha256').update(bytes).digest('hex')}  ${platform}-glibc/tsvswitch.node`;
-  return read(checksums).toString().split('\n').includes(line)
+  return read(prebuilt, checksums).toString().split('\n').includes(line)
     ? undefined
     : 'is damaged: its checksum is another';
 }
