@@ -38,6 +38,11 @@ const requirements = [
   { program: 'clang++', package: 'clang', tasks: ['test', 'fuzz'] },
   { packagePattern: 'libclang-rt-dev', tasks: ['test', 'fuzz'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
+  // The package brings the addon for both: the other one is cross compiled, and run.
+  process.arch === 'arm64'
+    ? { program: 'x86_64-linux-gnu-g++', package: 'g++-x86-64-linux-gnu', tasks: ['test'] }
+    : { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu', tasks: ['test'] },
+  { program: 'qemu-aarch64', package: 'qemu-user', tasks: ['test'] },
   { program: 'busybox', package: 'busybox-static', tasks: guests },
   { program: 'iperf3', package: 'iperf3', tasks: guests },
   // Kernel modules come compressed with one or the other, or not at all.

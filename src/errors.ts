@@ -12,6 +12,8 @@ export const errorCodes = {
   CLOSED: 'the object is closed',
   /** The compiled addon is missing or does not load on this machine. */
   NATIVE_UNAVAILABLE: 'the native addon cannot be loaded',
+  /** This Node is older than package.json allows. */
+  NODE_TOO_OLD: 'Node is too old',
   /** A system call failed in a way that has no code of its own here; `cause` has errno. */
   SYSTEM: 'the operating system refused',
   SOCKET_PATH_TOO_LONG: 'a unix socket path holds at most 107 bytes',

@@ -8,6 +8,7 @@
  */
 
 import { type ErrorCode, TsvswitchError } from '../errors.ts';
+import { checkNodeVersion } from '../node-version.ts';
 import { errorPrefix, exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {
@@ -32,6 +33,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'a network of machines, declared in a file',
     load: () => import('./lab.ts'),
   },
+  demo: {
+    summary: 'two virtual machines on a switch, shown talking to each other',
+    load: () => import('./demo.ts'),
+  },
   host: {
     summary: 'what this host has for machines, and huge pages for them',
     load: () => import('./host.ts'),
@@ -52,6 +57,7 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 try {
+  checkNodeVersion();
   await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;

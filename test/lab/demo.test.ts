@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-const demo = resolve('dist/cli/demo.js');
+const script = resolve('dist/cli/main.js');
 const demoLimitMs = 600_000;
 let folder: string;
 
@@ -33,7 +33,7 @@ async function processesLeft(): Promise<string> {
 test('two machines ping each other and move TCP data both ways', {
   timeout: demoLimitMs,
 }, async () => {
-  const { exitCode, all } = await execa(process.execPath, [demo], {
+  const { exitCode, all } = await execa(process.execPath, [script, 'demo'], {
     env: { TMPDIR: folder },
     all: true,
     reject: false,
@@ -54,7 +54,7 @@ test('two machines ping each other and move TCP data both ways', {
 test('ended in the middle of booting it leaves nothing behind', {
   timeout: demoLimitMs,
 }, async () => {
-  const child = spawn(process.execPath, [demo], {
+  const child = spawn(process.execPath, [script, 'demo'], {
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -70,11 +70,23 @@ test('ended in the middle of booting it leaves nothing behind', {
 });
 
 test('an unknown option is refused before anything starts', async () => {
-  const { exitCode, stderr } = await execa(process.execPath, [demo, '--kep'], {
+  const { exitCode, stderr } = await execa(process.execPath, [script, 'demo', '--kep'], {
     env: { TMPDIR: folder },
     reject: false,
   });
-  expect(exitCode).not.toBe(0);
+  expect(exitCode).toBe(2);
   expect(stderr).toContain('--kep');
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('what is not installed is named in one line, with the command that installs it', async () => {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [script, 'demo'], {
+    env: { TMPDIR: folder, PATH: folder },
+    reject: false,
+  });
+  expect(exitCode).toBe(1);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(
+    /^tsvswitch: not installed: qemu-system-x86_64, busybox, iperf3.*; run as root, .*: apt-get update && apt-get install --no-install-recommends qemu-system-x86 busybox-static iperf3\b.*$/,
+  );
 });
