@@ -17,9 +17,11 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
-  control: { values: ['index', 'fd-socket', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'errors'] },
+  cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'wording', 'errors'] },
+  control: {
+    values: ['index', 'fd-socket', 'option-checks', 'version', 'wording', 'errors'],
+  },
+  lab: { values: ['control', 'host', 'index', 'wording', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
@@ -43,17 +45,21 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   workers: { values: ['balance', 'option-checks', 'errors'], types: ['native', 'port'] },
   balance: { values: [] },
   clock: { values: [] },
-  events: { values: [], types: ['port'] },
+  events: { values: [], types: ['impairment', 'port', 'workers'] },
   impairment: { values: ['clock', 'option-checks', 'errors'], types: ['native', 'port'] },
   bridge: { values: ['native', 'errors'] },
   capture: { values: ['clock', 'native', 'errors'], types: ['bridge', 'port'] },
-  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },
+  port: {
+    values: ['vhost-user', 'fd-socket', 'native', 'option-checks', 'errors'],
+    types: ['bridge'],
+  },
   testing: { values: ['control', 'lab', 'index', 'vhost-user', 'fd-socket', 'native', 'errors'] },
   'fd-socket': { values: ['native', 'errors'], types: ['vhost-user'] },
   'vhost-user': { values: [], types: ['native'] },
   native: { values: ['errors'] },
   errors: { values: [] },
-  'option-checks': { values: ['errors'] },
+  'option-checks': { values: ['wording', 'errors'] },
+  wording: { values: [] },
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };

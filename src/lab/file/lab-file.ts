@@ -24,7 +24,8 @@ import {
   type YAMLError,
 } from 'yaml';
 import { TsvswitchError } from '../../errors.ts';
-import { type Finding, type LabDefinition, type Path, printable } from './definition.ts';
+import { printable } from '../../wording.ts';
+import type { Finding, LabDefinition, Path } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
 /** YAML readers take time with the square of the keys in a mapping: of this size, a second or two. */
