@@ -10,10 +10,16 @@ export { type CaptureDirection, type CapturedPacket, decodeCapture } from './cap
 export type { CaptureTarget, ReplayOptions } from './capture/recordings.ts';
 export type { Replay, ReplayTiming } from './capture/replay.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
-export type { EventStreamOptions, EventsLost, SwitchEvent } from './events.ts';
+export type { EventStreamOptions, EventsLost, OperatorEvent, SwitchEvent } from './events.ts';
 export type { ListenOptions } from './fd-socket.ts';
 export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
-export type { Link, NetworkChange, PortName } from './impairment/network-change.ts';
+export type {
+  Link,
+  NamedLink,
+  NetworkChange,
+  NetworkEvent,
+  PortName,
+} from './impairment/network-change.ts';
 export type { Schedule, ScheduleStep } from './impairment/schedule.ts';
 export type { Peer } from './port/allow.ts';
 export type { DgramPort, DgramSocket } from './port/dgram.ts';

@@ -9,7 +9,7 @@
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
  * same calls with the same seed have the same outcome, to the bit.
  *
- * The frames themselves never come by here: the workers (native/core/worker.h) move them.
+ * Frames never come by here: the workers (native/core/worker.h) move them.
  */
 
 import './dispose.ts';
@@ -30,10 +30,15 @@ import {
   streamEvents,
 } from './events.ts';
 import type { Impairment } from './impairment/impairment.ts';
-import { type Link, Network, type PortName } from './impairment/network-change.ts';
+import {
+  type Link,
+  Network,
+  type NetworkChange,
+  type PortName,
+} from './impairment/network-change.ts';
 import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
-import { flag, integer, text } from './option-checks.ts';
+import { name as checkedName, flag, integer, text } from './option-checks.ts';
 import { DgramPort, type DgramSocket } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
 import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
@@ -149,7 +154,12 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (options.balance === true) this.#workers.balance();
     this.bridge = this.#bridgeNamed(defaultBridge);
     this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
-    this.#network = new Network(this.#dataplane, this.seed, (name) => this.port(name));
+    this.#network = new Network(
+      this.#dataplane,
+      this.seed,
+      (name) => this.port(name),
+      (event) => this.#emitEvent(event),
+    );
   }
 
   /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
@@ -169,11 +179,13 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   addWorker(options: WorkerOptions = {}): WorkerStatus {
     this.#checkOpen();
-    if (this.#clock === undefined) return this.#workers.add(options);
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      'a switch whose clock is manual has no threads; open it without a clock to add workers',
-    );
+    if (this.#clock !== undefined) {
+      const why = 'a switch whose clock is manual has no threads, and can be given no workers';
+      throw new TsvswitchError('BAD_OPTION', why);
+    }
+    const worker = this.#workers.add(options);
+    this.#emitEvent({ type: 'worker-added', worker });
+    return worker;
   }
 
   /** All ports, in the order of their numbers' first use. */
@@ -212,7 +224,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.#checkOpen();
     const rule = sourceRule(options?.source);
     const port = this.#open(options);
-    // Before the end of this turn, and so before any frame.
+    // In this turn, and so before any frame.
     if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
     this.#ports.set(port.number, port);
     return port;
@@ -223,8 +235,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    * back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
    */
   impair(link: Link, impairment: Impairment): void {
-    this.#checkOpen();
-    this.#network.prepare({ link, impairment })();
+    this.change({ link, impairment });
   }
 
   /**
@@ -232,14 +243,18 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    * hear all. Frames that are under way beyond their bridge still arrive. Throws as impair() does.
    */
   partition(...sides: readonly (readonly PortName[])[]): void {
-    this.#checkOpen();
-    this.#network.prepare({ partition: sides })();
+    this.change({ partition: sides });
   }
 
   /** Ends the partition. */
   heal(): void {
+    this.change({ heal: true });
+  }
+
+  /** Makes one change, whichever it is. Throws as impair() does. */
+  change(change: NetworkChange): void {
     this.#checkOpen();
-    this.#network.prepare({ heal: true })();
+    this.#network.prepare(change)();
   }
 
   /**
@@ -298,8 +313,10 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Closes a port and forgets it; the others go on. */
   removePort(port: SwitchPort): void {
     this.#recordings.drain();
-    if (this.#ports.get(port.number) === port) this.#ports.delete(port.number);
+    const isOurs = this.#ports.get(port.number) === port;
+    if (isOurs) this.#ports.delete(port.number);
     port.close();
+    if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
   }
 
   /** Closes all ports and ends the workers. Idempotent. */
@@ -362,14 +379,14 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #newName(name: string): string {
-    if (this.port(text('name', name)) !== undefined) {
+    if (this.port(checkedName('name', name)) !== undefined) {
       throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
     }
     return name;
   }
 
   #bridgeNamed(name: string): Bridge {
-    let bridge = this.#bridges.get(text('bridge', name));
+    let bridge = this.#bridges.get(checkedName('bridge', name));
     if (bridge === undefined) {
       const portName = (number: number) => this.#ports.get(number)?.name;
       bridge = new Bridge(this.#dataplane, name, this.#ageingSeconds, portName);

@@ -18,10 +18,22 @@ import { describe, expect, test } from 'vitest';
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: {
-    values: ['control', 'lab', 'host', 'index', 'node-version', 'sandbox', 'version', 'errors'],
+    values: [
+      'control',
+      'lab',
+      'host',
+      'index',
+      'node-version',
+      'sandbox',
+      'version',
+      'wording',
+      'errors',
+    ],
   },
-  control: { values: ['index', 'fd-socket', 'dispose', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'dispose', 'version', 'errors'] },
+  control: {
+    values: ['index', 'fd-socket', 'option-checks', 'dispose', 'version', 'wording', 'errors'],
+  },
+  lab: { values: ['control', 'host', 'index', 'dispose', 'version', 'wording', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
@@ -46,11 +58,14 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   workers: { values: ['balance', 'option-checks', 'errors'], types: ['native', 'port'] },
   balance: { values: [] },
   clock: { values: [] },
-  events: { values: [], types: ['port'] },
+  events: { values: [], types: ['impairment', 'port', 'workers'] },
   impairment: { values: ['clock', 'option-checks', 'errors'], types: ['native', 'port'] },
   bridge: { values: ['native', 'errors'] },
   capture: { values: ['clock', 'dispose', 'native', 'errors'], types: ['bridge', 'port'] },
-  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },
+  port: {
+    values: ['vhost-user', 'fd-socket', 'native', 'option-checks', 'errors'],
+    types: ['bridge'],
+  },
   testing: {
     values: ['control', 'lab', 'index', 'vhost-user', 'fd-socket', 'dispose', 'native', 'errors'],
   },
@@ -61,7 +76,8 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   'node-version': { values: ['version', 'errors'] },
   errors: { values: [] },
   dispose: { values: [] },
-  'option-checks': { values: ['errors'] },
+  'option-checks': { values: ['wording', 'errors'] },
+  wording: { values: [] },
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };

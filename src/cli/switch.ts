@@ -7,9 +7,10 @@ import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
-import { type PortCounters, Switch } from '../index.ts';
+import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
 import { confineProcess, leaveCpus } from '../sandbox.ts';
 import { EventLog } from './event-log.ts';
+import { LogOutput } from './log-output.ts';
 import type { SwitchOptions } from './switch-options.ts';
 
 /** Of struct sockaddr_un, without the byte that ends it. */
@@ -48,11 +49,11 @@ function describeCounters(counters: PortCounters): string {
 export function run(options: SwitchOptions): void {
   if (options.cpus !== undefined) leaveCpus(options.cpus);
   if (options.sandbox) confineProcess();
-  // A network does not end because nobody reads its log any more.
-  process.stdout.on('error', () => {});
-  const log = new EventLog(options.logLevel, options.logFormat, (line) => {
-    process.stdout.write(`${line}\n`);
+  const output = new LogOutput(process.stdout, (count) => {
+    const message = `${count} lines were left out here, because nobody read this log`;
+    log.line('warn', 'lines-lost', message, { count });
   });
+  const log = new EventLog(options.logLevel, options.logFormat, (line) => output.write(line));
   const vswitch = Switch.open({
     workers: options.workers,
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
@@ -61,13 +62,17 @@ export function run(options: SwitchOptions): void {
     ageingSeconds: options.ageing,
     sandbox: options.sandbox,
   });
-  vswitch.on('event', (event) => log.event(event));
+  // Told once all of them are there: of a switch that does not start only its error is said.
+  const started: SwitchEvent[] = [];
+  const note = (event: SwitchEvent) => started.push(event);
+  vswitch.on('event', note);
   let control: ControlServer | undefined;
   const close = () => {
     control?.close();
     vswitch.close();
   };
   const end = () => {
+    log.close();
     for (const port of vswitch.ports) {
       const counters = port.counters;
       log.line('info', 'counters', `port ${port.name}: ${describeCounters(counters)}`, {
@@ -76,11 +81,17 @@ export function run(options: SwitchOptions): void {
       });
     }
     close();
+    output.end();
   };
   // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
   // second signal ends a process that hangs.
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
+  const onUnexpected = (error: unknown, what: string) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    const message = `${what}: the switch made a mistake: ${String(error)}; it goes on; please report it`;
+    log.line('error', 'unexpected', message, { stack });
+  };
   const portSockets = {
     mode: options.socketMode,
     ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
@@ -95,11 +106,16 @@ export function run(options: SwitchOptions): void {
     if (options.control !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = options.control === true ? defaultPath() : options.control;
-      control = ControlServer.listen(vswitch, { path, portSockets });
-      log.line('info', 'control', `taking requests on ${path}`, { path });
+      control = ControlServer.listen(vswitch, { path, portSockets, onUnexpected });
     }
   } catch (error) {
     close();
     throw error;
+  }
+  vswitch.off('event', note);
+  vswitch.on('event', (event) => log.event(event));
+  for (const event of started) log.event(event);
+  if (control !== undefined) {
+    log.line('info', 'control', `taking requests on ${control.path}`, { path: control.path });
   }
 }

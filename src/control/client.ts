@@ -13,7 +13,13 @@ import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { TsvswitchError } from '../errors.ts';
-import type { NetworkChange, SwitchEvent, WorkerOptions, WorkerStatus } from '../index.ts';
+import type {
+  EventsLost,
+  NetworkChange,
+  SwitchEvent,
+  WorkerOptions,
+  WorkerStatus,
+} from '../index.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -80,8 +86,11 @@ export class ControlClient {
     return this.#ask('POST', '/v1/workers', worker) as Promise<WorkerStatus>;
   }
 
-  /** What happens on the switch from now on, until it ends or the caller has seen enough. */
-  async *events(): AsyncGenerator<SwitchEvent> {
+  /**
+   * What happens on the switch from now on, until it ends or the caller has seen enough; what came faster than
+   * it is told, or was read too late, is `events-lost`. Throws CONTROL_BUSY.
+   */
+  async *events(): AsyncGenerator<SwitchEvent | EventsLost> {
     // A connection of its own: this one is never free for another request.
     const response = await this.#send('GET', '/v1/events', undefined, new Agent());
     // From now on silence means that nothing happens.
