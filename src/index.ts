@@ -33,14 +33,13 @@ export type {
   VhostUserPortStatus,
 } from './port/status.ts';
 export type { PortSocket, VhostUserPort } from './port/vhost-user.ts';
-export {
-  type DgramPortOptions,
-  type HostPortOptions,
-  type PortOptions,
-  Switch,
-  type SwitchOptions,
-  type SwitchPort,
-} from './switch.ts';
+export { Switch, type SwitchPort } from './switch.ts';
+export type {
+  DgramPortOptions,
+  HostPortOptions,
+  PortOptions,
+  SwitchOptions,
+} from './switch-options.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';
 export type { WorkerOptions, WorkerStatus } from './workers.ts';

@@ -37,7 +37,15 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
-    types: ['events', 'impairment', 'native', 'fd-socket', 'vhost-user', 'workers'],
+    types: [
+      'events',
+      'impairment',
+      'native',
+      'fd-socket',
+      'switch-options',
+      'vhost-user',
+      'workers',
+    ],
   },
   switch: {
     values: [
@@ -53,8 +61,9 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
       'workers',
       'errors',
     ],
-    types: ['fd-socket', 'vhost-user'],
+    types: ['fd-socket', 'switch-options', 'vhost-user'],
   },
+  'switch-options': { values: [], types: ['port'] },
   workers: { values: ['balance', 'option-checks', 'errors'], types: ['native', 'port'] },
   balance: { values: [] },
   clock: { values: [] },
