@@ -11,11 +11,11 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw bad(`the body is ${JSON.stringify(body)}, but {"path": "..."} was expected`);
   }
-  const { name, bridge, allow, source, ringReset, path, connect, mode, group, ...others } =
+  const { name, bridge, allow, source, ringReset, mtu, path, connect, mode, group, ...others } =
     body as Record<string, unknown>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
-    const known = 'name, bridge, allow, source, ringReset, path or connect, mode and group';
+    const known = 'name, bridge, allow, source, ringReset, mtu, path or connect, mode and group';
     throw bad(`a port has no ${unknown}; it has ${known}`);
   }
   const place = {
@@ -25,6 +25,7 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
     ...(allow === undefined ? {} : { allow: allow as NonNullable<PortOptions['allow']> }),
     ...(source === undefined ? {} : { source: source as NonNullable<PortOptions['source']> }),
     ...(ringReset === undefined ? {} : { ringReset: ringReset as boolean }),
+    ...(mtu === undefined ? {} : { mtu: mtu as number }),
   };
   if (connect !== undefined) {
     if (path !== undefined) throw bad('path and connect are both given; a port has one of them');

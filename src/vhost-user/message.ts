@@ -37,6 +37,8 @@ export const requestNumbers = {
   SEND_RARP: 19,
   NET_SET_MTU: 20,
   SET_BACKEND_REQ_FD: 21,
+  GET_CONFIG: 24,
+  SET_CONFIG: 25,
   GET_INFLIGHT_FD: 31,
   SET_INFLIGHT_FD: 32,
   RESET_DEVICE: 34,
@@ -52,7 +54,7 @@ export const requestNumbers = {
 export type RequestName = keyof typeof requestNumbers;
 
 /** What a backend may ask for on its own channel; spelled without VHOST_USER_BACKEND_. */
-export const backendRequestNumbers = { VRING_CALL: 4, VRING_ERR: 5 } as const;
+export const backendRequestNumbers = { CONFIG_CHANGE_MSG: 2, VRING_CALL: 4, VRING_ERR: 5 } as const;
 
 export type BackendRequestName = keyof typeof backendRequestNumbers;
 
@@ -312,6 +314,45 @@ export const inflightAreaLayout: Layout<InflightArea> = {
       offsetBytes: fields.getBigUint64(8, true),
       queues: fields.getUint16(16, true),
       queueSize: fields.getUint16(18, true),
+      wireBytes: bytes.length,
+    };
+  },
+};
+
+export interface ConfigSpan {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  readonly flags: number;
+  /** `sizeBytes` of them. */
+  readonly bytes: Uint8Array;
+  /** How long this description is on the wire. */
+  readonly wireBytes: number;
+}
+
+export const configHeadBytes = 12;
+
+/** "Virtio device config space"; the answer to one is as long as the question. */
+export const configSpanLayout: Layout<ConfigSpan> = {
+  bytesMin: configHeadBytes,
+  bytesMax: payloadBytesMax,
+  encode({ offsetBytes, sizeBytes, flags, bytes: contents, wireBytes }) {
+    const bytes = new Uint8Array(wireBytes);
+    const fields = view(bytes);
+    fields.setUint32(0, offsetBytes, true);
+    fields.setUint32(4, sizeBytes, true);
+    fields.setUint32(8, flags, true);
+    bytes.set(contents, configHeadBytes);
+    return bytes;
+  },
+  decode(bytes) {
+    const fields = view(bytes);
+    const sizeBytes = fields.getUint32(4, true);
+    if (bytes.length - configHeadBytes < sizeBytes) return undefined;
+    return {
+      offsetBytes: fields.getUint32(0, true),
+      sizeBytes,
+      flags: fields.getUint32(8, true),
+      bytes: bytes.slice(configHeadBytes, configHeadBytes + sizeBytes),
       wireBytes: bytes.length,
     };
   },

@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  configSpanLayout,
   decodeHeader,
   encodeMessage,
   fdsPerMessageMax,
@@ -70,6 +71,22 @@ describe('layouts', () => {
         queueSize: u16,
         wireBytes: fc.constantFrom(20, 24),
       }),
+    ],
+    [
+      'config span',
+      configSpanLayout as Layout<never>,
+      fc
+        .record({
+          offsetBytes: u32,
+          flags: u32,
+          bytes: fc.uint8Array({ maxLength: 300 }),
+          room: u16,
+        })
+        .map(({ room, ...span }) => ({
+          ...span,
+          sizeBytes: span.bytes.length,
+          wireBytes: 12 + span.bytes.length + (room % 3000),
+        })),
     ],
     ['MAC', macLayout as Layout<never>, fc.integer({ min: 0, max: 2 ** 48 - 1 })],
   ];

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { protocolFeatures, servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
+  configSpanLayout,
   inflightAreaLayout,
   logAreaLayout,
   macLayout,
@@ -68,6 +69,13 @@ const inflight = inflightAreaLayout.encode({
 });
 const inflightRoomBytes = 4;
 
+/** The bytes of the MAC address. */
+function config(flags: number): Sample {
+  const span = { offsetBytes: 0, sizeBytes: 6, flags, wireBytes: 18 };
+  const bytes = Uint8Array.of(2, 0, 0, 0, 0, 1);
+  return { payload: configSpanLayout.encode({ ...span, bytes }), fds: 0 };
+}
+
 function address(index: number): Uint8Array {
   return vringAddressesLayout.encode({ index, flags: 0, log: 0n, ...ringAddresses(0) });
 }
@@ -102,6 +110,8 @@ const samples: Record<RequestName, Sample> = {
   SEND_RARP: { payload: macLayout.encode(0x525400000001), fds: 0 },
   NET_SET_MTU: word(1500n),
   SET_BACKEND_REQ_FD: { ...none, fds: 1 },
+  GET_CONFIG: { ...config(0), roomBytesMax: payloadBytesMax - 18 },
+  SET_CONFIG: { ...config(1), roomBytesMax: payloadBytesMax - 18 },
   GET_INFLIGHT_FD: { payload: inflight, fds: 0, roomBytesMax: inflightRoomBytes },
   SET_INFLIGHT_FD: { payload: inflight, fds: 1, roomBytesMax: inflightRoomBytes },
   RESET_DEVICE: none,

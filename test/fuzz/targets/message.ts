@@ -7,6 +7,7 @@
 
 import assert from 'node:assert/strict';
 import {
+  configSpanLayout,
   inflightAreaLayout,
   type Layout,
   logAreaLayout,
@@ -34,6 +35,7 @@ const layouts: readonly Layout<unknown>[] = [
   memoryRegionLayout,
   logAreaLayout,
   inflightAreaLayout,
+  configSpanLayout,
   macLayout,
 ].map((layout) => layout as Layout<unknown>);
 
