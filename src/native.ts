@@ -45,6 +45,20 @@ export interface QueueStart extends RingAddresses {
   readonly base: number;
   /** Eventfd of the driver's kicks, or -1 where the frontend wants polling. */
   readonly kickFd: number;
+  /** Makes this, which has an even number, the control queue of a device with so many queue pairs. */
+  readonly controlPairs?: number;
+}
+
+/** What a turn of a control queue has done (Dataplane.serveControl). */
+export interface ControlTurn {
+  /** How many commands were answered. */
+  readonly commands: number;
+  /** Others wait. */
+  readonly more: boolean;
+  /** The address that the driver has set last; absent if it set none. */
+  readonly mac?: number;
+  /** The driver has announced its guest, as it was asked to. */
+  readonly announced: boolean;
 }
 
 /** The bitmap of a migrating frontend: bit n is the 4 KiB page of guest memory at n * 4096. */
@@ -181,6 +195,8 @@ export interface Dataplane {
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;
+  /** Answers up to `commandsMax` commands of a started control queue; what they say is in force then. */
+  serveControl(port: number, queue: number, commandsMax: number): ControlTurn;
   /** Stops a queue and returns its base; nothing touches the queue afterwards. */
   stopQueue(port: number, queue: number): number;
   enableQueue(port: number, queue: number, enabled: boolean): void;
@@ -188,7 +204,13 @@ export interface Dataplane {
   readQueue(
     port: number,
     queue: number,
-  ): { readonly base: number; readonly offered: number; readonly broken?: string };
+  ): {
+    readonly base: number;
+    readonly offered: number;
+    /** Nothing was ever taken, since the driver of a packed ring counts laps the other way. */
+    readonly outOfStep?: true;
+    readonly broken?: string;
+  };
   /**
    * Starts one worker more, on a CPU or with -1 on any, which takes over its share of the started transmitqs.
    * Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.

@@ -60,6 +60,8 @@ const ageingSecondsDefault = 300;
 const int32Max = 2 ** 31 - 1;
 /** Longer than any test, and exact as a number of nanoseconds. */
 const advanceMsMax = 2 ** 32;
+const mtuMin = 68;
+const mtuMax = 65535;
 const defaultBridge = 'default';
 /** As far as randomInt() goes. */
 const seedMax = 2 ** 48 - 1;
@@ -183,7 +185,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   addPort(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
     this.#checkOpen();
     const rule = sourceRule(options?.source);
-    const port = this.#open(options);
+    const port = this.#open(options, rule?.macs ?? []);
     // In this turn, and so before any frame.
     if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
     this.#ports.set(port.number, port);
@@ -250,6 +252,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns frames. */
   step(rounds = 1): number {
     this.#manualClock();
+    this.#serveControl();
     const moved = this.#dataplane.step(integer('rounds', rounds, 1, int32Max));
     this.#drainEvents();
     return moved;
@@ -265,6 +268,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       throw new TsvswitchError('BAD_OPTION', `ms: ${String(ms)} is not 0 to ${advanceMsMax}`);
     }
     clock.advance(ms, (ns) => {
+      this.#serveControl();
       this.#dataplane.advance(ns);
       this.#drainEvents();
     });
@@ -296,7 +300,10 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.close();
   }
 
-  #open(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
+  #open(
+    options: PortOptions | HostPortOptions | DgramPortOptions,
+    macs: readonly number[],
+  ): SwitchPort {
     if (typeof options !== 'object' || options === null) {
       throw new TsvswitchError(
         'BAD_OPTION',
@@ -315,8 +322,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     }
     const name = this.#nameOfSocket(options.connect ?? options.path, options);
     if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
+    if (options.mtu !== undefined) integer('mtu', options.mtu, mtuMin, mtuMax);
     const bridge = this.#bridgeOf(options);
-    return new VhostUserPort(this.#dataplane, { ...options, name, bridge }, (event) =>
+    return new VhostUserPort(this.#dataplane, { ...options, name, bridge, macs }, (event) =>
       this.#emitEvent(event),
     );
   }
@@ -367,6 +375,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   #drainEvents(): void {
     this.#recordings.drain();
     this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
+  }
+
+  /** What drivers have said on their control queues is in force before the next frame. */
+  #serveControl(): void {
+    for (const port of this.#ports.values()) if (port.kind === 'vhost-user') port.serveControl();
   }
 
   #checkOpen(): void {

@@ -112,12 +112,13 @@ const slowPackages = ['ajv', 'execa', 'listr2', 'undici', 'yaml'];
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
-  ['dataplane_workers', 'dataplane_network', 'dataplane_capture'],
+  ['dataplane_workers', 'dataplane_network', 'dataplane_capture', 'dataplane_control'],
   ['dataplane'],
   ['worker'],
   ['forward_links'],
   ['forward'],
   ['deliver', 'wire', 'source_guard'],
+  ['control_command'],
   ['notify', 'frame', 'held_frames'],
   ['port', 'segmenter'],
   ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'capture', 'events', 'offload'],

@@ -233,6 +233,10 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   const Napi::Object start = ObjectArgument(info, 2, "start");
   RequireEventfd(info.Env(), fds.Get(0));
   const uint32_t size = IntegerField(start, "size", 1, kQueueSizeMax);
+  // A control queue has the number of a receiveq, and one that runs is no other's.
+  const bool is_control = start.Has("controlPairs") && queue % 2 == 0;
+  const uint32_t control_pairs =
+      is_control ? IntegerField(start, "controlPairs", 1, kQueuePairsMax) : 0;
   if (dataplane_->QueueStarted(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue runs already");
   }
@@ -240,7 +244,8 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
       .rings = ToRings(start),
       .size = size,
       .base = IntegerField(start, "base", 0, UINT32_MAX),
-      .kick_fd = fds.Release(0)};
+      .kick_fd = fds.Release(0),
+      .control_pairs = control_pairs};
   ThrowUnlessTranslated(info.Env(), dataplane_->StartQueue(port, queue, request));
 }
 
@@ -252,6 +257,22 @@ void DataplaneObject::MoveQueue(const Napi::CallbackInfo& info) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue does not run");
   }
   ThrowUnlessTranslated(info.Env(), dataplane_->MoveQueue(port, queue, rings));
+}
+
+Napi::Value DataplaneObject::ServeControl(const Napi::CallbackInfo& info) {
+  const uint16_t port = PortArgument(info);
+  const uint32_t queue = QueueArgument(info, port);
+  const auto commands = static_cast<uint32_t>(IntegerArgument(info, 2, "commandsMax", 1, UINT16_MAX));
+  if (!dataplane_->QueueStarted(port, queue) || !dataplane_->IsControlQueue(port, queue)) {
+    throw CodedError(info.Env(), "BAD_OPTION", "the queue is not a started control queue");
+  }
+  const Dataplane::ControlTurn turn = dataplane_->ServeControl(port, queue, commands);
+  const Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("commands", turn.commands);
+  result.Set("more", turn.more);
+  result.Set("announced", turn.announced);
+  if (turn.mac != 0) result.Set("mac", static_cast<double>(turn.mac));
+  return result;
 }
 
 Napi::Value DataplaneObject::StopQueue(const Napi::CallbackInfo& info) {
@@ -274,6 +295,7 @@ Napi::Value DataplaneObject::ReadQueue(const Napi::CallbackInfo& info) {
   const Napi::Object state = Napi::Object::New(info.Env());
   state.Set("base", read.base);
   state.Set("offered", read.offered);
+  if (read.out_of_step) state.Set("outOfStep", true);
   if (read.broken != BreakReason::kNone) state.Set("broken", BreakReasonText(read.broken));
   return state;
 }
@@ -363,6 +385,7 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::SetMtu>("setMtu"),
        InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
        InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
+       InstanceMethod<&DataplaneObject::ServeControl>("serveControl"),
        InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
        InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
        InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),

@@ -47,6 +47,7 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void SetMtu(const Napi::CallbackInfo& info);
   void StartQueue(const Napi::CallbackInfo& info);
   void MoveQueue(const Napi::CallbackInfo& info);
+  Napi::Value ServeControl(const Napi::CallbackInfo& info);
   Napi::Value StopQueue(const Napi::CallbackInfo& info);
   void EnableQueue(const Napi::CallbackInfo& info);
   Napi::Value ReadQueue(const Napi::CallbackInfo& info);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "addon/addon.h"
@@ -89,10 +90,20 @@ Napi::Value EventfdSignal(const Napi::CallbackInfo& info) {
   throw SystemError(info.Env(), "write", "cannot signal eventfd " + std::to_string(fd), errno);
 }
 
+// Whether a plain read waits is up to O_NONBLOCK, which whoever shares the eventfd may clear at any moment.
+// Linux before 5.8 cannot read it otherwise, which leaves such a one the moment between flag and read.
+ssize_t ReadWithoutWaiting(int fd, uint64_t* count) {
+  const iovec place = {count, sizeof *count};
+  const ssize_t bytes = preadv2(fd, &place, 1, -1, RWF_NOWAIT);
+  if (bytes >= 0 || errno != EOPNOTSUPP) return bytes;
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  return read(fd, count, sizeof *count);
+}
+
 Napi::Value EventfdDrain(const Napi::CallbackInfo& info) {
   const int fd = FdArgument(info, 0);
   uint64_t count = 0;
-  if (read(fd, &count, sizeof count) == sizeof count) {
+  if (ReadWithoutWaiting(fd, &count) == sizeof count) {
     return Napi::Number::New(info.Env(), static_cast<double>(count));
   }
   if (errno == EAGAIN) return Napi::Number::New(info.Env(), 0);

@@ -2,6 +2,8 @@
 
 #include "chain.h"
 
+#include <algorithm>
+
 #include "guest_memory.h"
 
 namespace tsvswitch {
@@ -30,6 +32,27 @@ BreakReason AppendBuffer(Translator& translate, uint64_t address, uint32_t lengt
     address += taken;
     length -= taken;
   }
+  return BreakReason::kNone;
+}
+
+BreakReason CommandChain::Append(Translator& translate, uint64_t address, uint32_t length,
+                                 uint16_t flags) {
+  const bool writes = (flags & VIRTQ_DESC_F_WRITE) != 0;
+  if (length == 0) return BreakReason::kNone;
+  if (!writes && status != nullptr) return BreakReason::kReadBehindWrite;
+  if (writes) {
+    if (status != nullptr) return BreakReason::kNone;
+    const Span first = translate(address, 1);
+    if (first.bytes == 0) return BreakReason::kAddressUnmapped;
+    status = first.data;
+    return BreakReason::kNone;
+  }
+  const uint32_t room = kBytesMax - std::min(bytes, kBytesMax);
+  const uint32_t copied = std::min(length, room);
+  if (copied != 0 && !translate.Read(address, data.get() + bytes, copied)) {
+    return BreakReason::kAddressUnmapped;
+  }
+  bytes += std::min(length, UINT32_MAX - bytes);
   return BreakReason::kNone;
 }
 

@@ -33,6 +33,8 @@ inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax
   X(kIndirectBadTable, "an indirect table is empty, of odd size or longer than the queue size") \
   X(kIndirectNested, "an indirect descriptor is nested or also has NEXT")                       \
   X(kBufferBelowHeader, "a receive buffer is smaller than the virtio-net header")               \
+  X(kReadBehindWrite, "a control command has a readable descriptor behind a writable one")      \
+  X(kCommandWithoutStatus, "a control command has no byte that its status can be written to")   \
   X(kRingUnmapped, "the memory that holds the ring was taken away")                             \
   X(kMemoryLost, "the file behind guest memory was truncated")                                  \
   X(kMadeWait, "its frontend made an eventfd blocking and filled it")
@@ -88,6 +90,25 @@ class PieceStore {
 };
 
 class Translator;
+
+// A chain of the control queue: what it says in private memory, and where the answer goes. Longer commands
+// than kBytesMax mean nothing to anybody here; `bytes` counts on, up to 4 GiB, so that it shows.
+struct CommandChain {
+  static constexpr uint32_t kBytesMax = 16384;
+
+  // Adds the buffer of one descriptor. What a device reads is in front of what it writes (§2.7.4.2).
+  BreakReason Append(Translator& translate, uint64_t address, uint32_t length, uint16_t flags);
+  void Clear() {
+    status = nullptr;
+    bytes = 0;
+  }
+
+  uint8_t* status = nullptr;  // the first byte that may be written, in guest memory
+  uint32_t bytes = 0;
+  uint16_t id = 0;
+  uint16_t descriptors = 1;
+  std::unique_ptr<uint8_t[]> data{new uint8_t[kBytesMax]};  // the first kBytesMax of them
+};
 
 // Adds the buffer of one descriptor, of either format, to `pieces`: one piece for every region it
 // touches. *bytes is the chain's sum so far.

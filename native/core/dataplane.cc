@@ -168,6 +168,7 @@ void Dataplane::Resume(Queue& queue, const Virtqueue::Rings& rings) {
 void Dataplane::SetFeatures(uint16_t port, uint64_t features) {
   assert(!AnyQueueStarted(port));
   PortAt(port).features = features;
+  PortAt(port).controlled = {.negotiated = features};
   PortAt(port).mtu_bytes = kNoMtu;
 }
 
@@ -221,11 +222,14 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.ring->Start(rings, start.size, start.base, at.features);
   started.addresses = start.rings;
   started.size = start.size;
+  started.start_base = started.ring->base();
   started.kick_fd = start.kick_fd;
   started.broken.store(BreakReason::kNone, std::memory_order_relaxed);
   started.stalled = false;
   started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
+  started.is_control = start.control_pairs != 0;
+  if (started.is_control) [[unlikely]] BeginControl(started, start);
   LogRing(started);  // that kicks are not wanted
   FindReceivers(at);
   if (started.is_transmitq()) Assign(started, LeastLoadedWorker());
@@ -264,10 +268,13 @@ Dataplane::QueueState Dataplane::ReadQueue(uint16_t port, uint32_t queue) {
   const PauseAll pause(*this);
   QueueState state = {.base = read.ring->base(),
                       .offered = 0,
+                      .out_of_step = false,
                       .broken = read.broken.load(std::memory_order_relaxed)};
   // A violation that shows here is left to the worker, which sees it when it takes.
   BreakReason ignored = BreakReason::kNone;
-  if (state.broken == BreakReason::kNone) state.offered = read.ring->Offered(read.size, &ignored);
+  if (state.broken != BreakReason::kNone) return state;
+  state.offered = read.ring->Offered(read.size, &ignored);
+  state.out_of_step = state.base == read.start_base && read.ring->OutOfStep();
   return state;
 }
 
@@ -281,7 +288,8 @@ void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {
 void Dataplane::FindReceivers(Port& port) {
   port.receivers.clear();
   for (Queue& queue : port.queues) {
-    if (!queue.is_transmitq() && queue.started && queue.enabled) port.receivers.push_back(&queue);
+    if (queue.is_transmitq() || queue.is_control || !queue.started || !queue.enabled) continue;
+    if (queue.index / 2 < port.controlled.pairs) port.receivers.push_back(&queue);
   }
 }
 

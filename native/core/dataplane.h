@@ -25,6 +25,8 @@ struct QueueStart {
   uint32_t size;
   uint32_t base;  // as SET_VRING_BASE gives it
   int kick_fd;    // -1: the frontend wants polling
+  // Not 0: this is the control queue of a device with that many queue pairs.
+  uint32_t control_pairs = 0;
 };
 
 struct RegionWithFile {
@@ -101,6 +103,7 @@ class Dataplane {
   struct QueueState {
     uint32_t base;     // as StopQueue would answer
     uint32_t offered;  // chains the driver offers and nobody has taken
+    bool out_of_step;  // nothing was ever taken, since both sides' wrap counters differ
     BreakReason broken;
   };
   QueueState ReadQueue(uint16_t port, uint32_t queue);
@@ -118,6 +121,17 @@ class Dataplane {
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
+  // Takes up to `commands_max` commands of a started control queue, does what they say and answers them;
+  // none if the queue is broken. What the caller has to know of is given back.
+  struct ControlTurn {
+    uint32_t commands = 0;  // that were answered
+    bool more = false;      // others wait
+    uint64_t mac = 0;       // the address that was set last; 0: none was
+    bool announced = false; // the driver has announced itself
+  };
+  ControlTurn ServeControl(uint16_t port, uint32_t queue, uint32_t commands_max);
+  bool IsControlQueue(uint16_t port, uint32_t queue) { return QueueAt(port, queue).is_control; }
+
   // The base to go on from (GET_VRING_BASE). A queue that is not started answers where it stopped last.
   uint32_t StopQueue(uint16_t port, uint32_t queue);
   void EnableQueue(uint16_t port, uint32_t queue, bool enabled);
@@ -189,6 +203,9 @@ class Dataplane {
   static void DropIfWhole(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   static void FindReceivers(Port& port);
+  void BeginControl(Queue& queue, const QueueStart& start);
+  void GiveUpControl(Queue& queue, BreakReason broken);
+  void FollowCommand(Port& port, uint32_t pairs, uint64_t features);
   static void Resume(Queue& queue, const Virtqueue::Rings& rings);
   static RingResult TranslateRings(const Port& port, const Virtqueue& ring,
                                    const RingAddresses& addresses, uint32_t size,
@@ -199,6 +216,7 @@ class Dataplane {
   std::vector<std::unique_ptr<Capture>> captures_;  // by number
   Bridges bridges_;
   std::vector<std::unique_ptr<Port>> ports_;  // by number
+  CommandChain command_;  // the one that is being answered
   std::vector<std::unique_ptr<Worker>> workers_;  // last of these: they stop before the others go
 };
 

@@ -41,6 +41,8 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
   ring_.size = size;
   next_avail_ = Cursor::Of(static_cast<uint16_t>(base));
   next_used_ = Cursor::Of(static_cast<uint16_t>(base >> 16));
+  ring_.desc = reinterpret_cast<PvirtqDesc*>(rings.desc);
+  if (base == 0 && !WasUsed()) next_avail_ = next_used_ = Cursor{};
   // Frontends that leave the upper half empty (DPDK's) mean that nothing is in flight. It then reads as
   // a whole ring or more in flight, in which there would be nothing to take either.
   if (Distance(next_used_, next_avail_) >= ring_.size) next_used_ = next_avail_;
@@ -50,6 +52,21 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
   Negotiate(features);
   Move(rings);
   DisableKicks();
+}
+
+// Whether a device has ever handed a descriptor back in this ring on a lap whose wrap counter is 1: it then
+// set USED there, and the driver leaves that set when it uses the descriptor again on the lap after.
+bool PackedQueue::WasUsed() const {
+  for (uint32_t i = 0; i < ring_.size; ++i) {
+    if ((Load(ring_.desc[i].flags, std::memory_order_relaxed) & VIRTQ_DESC_F_USED) != 0) return true;
+  }
+  return false;
+}
+
+bool PackedQueue::OutOfStep() const {
+  const Cursor other = {next_avail_.position, !next_avail_.wrap};
+  return Room() == ring_.size &&
+         (ring_.Read(next_avail_.position).flags & kOwnerFlags) == other.AvailableFlags();
 }
 
 void PackedQueue::Move(const Rings& rings) {
@@ -99,8 +116,9 @@ uint32_t PackedQueue::Offered(uint32_t wanted, BreakReason*) {
 }
 
 // An indirect table lists its descriptors one after the other; of their flags only WRITE counts (§2.8.7).
-BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& table, Access access,
-                                   PieceStore& pieces, uint32_t* bytes) const {
+template <class Append>
+BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& table,
+                                   Append append) const {
   if (!indirect_) return BreakReason::kIndirectNotNegotiated;
   const uint32_t entries = table.len / sizeof(PvirtqDesc);
   if (entries == 0 || table.len % sizeof(PvirtqDesc) != 0 || entries > ring_.size) {
@@ -111,28 +129,26 @@ BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& tabl
     if (!translate.Read(table.addr + i * sizeof(d), &d, sizeof(d))) {
       return BreakReason::kAddressUnmapped;
     }
-    const BreakReason reason =
-        AppendBuffer(translate, d.addr, d.len, d.flags, access, pieces, bytes);
+    const BreakReason reason = append(d.addr, d.len, d.flags);
     if (reason != BreakReason::kNone) return reason;
   }
   return BreakReason::kNone;
 }
 
 // The general case: any number of descriptors, or one that names an indirect table. `head` is what was
-// read at `at`; the chain may use `room` descriptors, of which there is at least one.
-BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t room,
-                                   const PvirtqDesc& head, Access access, PieceStore& pieces,
-                                   Element* chain) const {
+// read at `at`; the chain may use `room` descriptors, of which there is at least one. `append` is given the
+// address, length and flags of each buffer.
+template <class Append>
+BreakReason PackedQueue::Walk(Translator& translate, Cursor at, uint32_t room,
+                              const PvirtqDesc& head, Element* chain, Append append) const {
   PvirtqDesc d = head;
-  chain->bytes = 0;
   for (uint32_t walked = 1; walked <= room; ++walked) {
     if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
       if (walked > 1 || (d.flags & VIRTQ_DESC_F_NEXT) != 0) return BreakReason::kIndirectNested;
-      const BreakReason reason = WalkTable(translate, d, access, pieces, &chain->bytes);
+      const BreakReason reason = WalkTable(translate, d, append);
       if (reason != BreakReason::kNone) return reason;
     } else {
-      const BreakReason reason =
-          AppendBuffer(translate, d.addr, d.len, d.flags, access, pieces, &chain->bytes);
+      const BreakReason reason = append(d.addr, d.len, d.flags);
       if (reason != BreakReason::kNone) return reason;
     }
     if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) {
@@ -148,6 +164,43 @@ BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t ro
     if ((d.flags & kOwnerFlags) != at.AvailableFlags()) return BreakReason::kChainIncomplete;
   }
   return BreakReason::kChainTooLong;
+}
+
+BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t room,
+                                   const PvirtqDesc& head, Access access, PieceStore& pieces,
+                                   Element* chain) const {
+  chain->bytes = 0;
+  const auto append = [&](uint64_t address, uint32_t length, uint16_t flags) {
+    return AppendBuffer(translate, address, length, flags, access, pieces, &chain->bytes);
+  };
+  return Walk(translate, at, room, head, chain, append);
+}
+
+bool PackedQueue::TakeCommand(const GuestMemory& memory, CommandChain* command,
+                              BreakReason* broken) {
+  const uint32_t room = Room();
+  if (room == 0) return false;
+  const PvirtqDesc head = ring_.Read(next_avail_.position);
+  if ((head.flags & kOwnerFlags) != next_avail_.AvailableFlags()) return false;
+  Translator translate(memory);
+  command->Clear();
+  Element chain = {};
+  const auto append = [&](uint64_t address, uint32_t length, uint16_t flags) {
+    return command->Append(translate, address, length, flags);
+  };
+  *broken = Walk(translate, next_avail_, room, head, &chain, append);
+  if (*broken != BreakReason::kNone) return false;
+  command->id = chain.id;
+  command->descriptors = chain.descriptors;
+  next_avail_.Advance(chain.descriptors, ring_.size);
+  return true;
+}
+
+void PackedQueue::ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t written) {
+  const Element used = {written, id, descriptors};
+  // §2.8.4: the length counts where WRITE is set.
+  const uint16_t flags = written == 0 ? uint16_t{0} : VIRTQ_DESC_F_WRITE;
+  WriteUsed(1, flags, [used](uint32_t) { return used; });
 }
 
 uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,

@@ -13,6 +13,11 @@
 // IN_ORDER the chains of a Return share one used element, that of the last. Receive buffers do not:
 // those without an element of their own count as filled to the end.
 //
+// A base of 0 says that both wrap counters are 0, as they are after every second lap. Frontends that know
+// split rings only say it of a fresh ring too, whose driver begins at 1 (Linux's virtio_uml), and both sides
+// would wait for ever. The ring tells which of the two it is: behind a lap that was counted with 1 there is
+// a used descriptor, and in a fresh ring there is none.
+//
 // Buffer ids are the driver's: any 16 bits go back as they came and nothing is looked up by them.
 //
 // Invariants:
@@ -54,8 +59,11 @@ class PackedQueue final : public Virtqueue {
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
   void Publish() override;
+  bool TakeCommand(const GuestMemory& memory, CommandChain* command, BreakReason* broken) override;
+  void ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t written) override;
 
   const void* WrittenDescriptors() const override { return ring_.desc; }
+  bool OutOfStep() const override;
   bool CallWanted() override;
   void EnableKicks() override;
   void DisableKicks() override;
@@ -100,6 +108,7 @@ class PackedQueue final : public Virtqueue {
     uint32_t size = 0;
   };
 
+  bool WasUsed() const;
   // How many descriptors `to` is ahead of `from`; two laps are told apart.
   uint32_t Distance(const Cursor& from, const Cursor& to) const;
   // How many descriptors are not the device's yet.
@@ -109,10 +118,13 @@ class PackedQueue final : public Virtqueue {
                       Landing* landings);
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
+  template <class Append>
+  BreakReason Walk(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
+                   Element* chain, Append append) const;
+  template <class Append>
+  BreakReason WalkTable(Translator& translate, const PvirtqDesc& table, Append append) const;
   BreakReason WalkChain(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
                         Access access, PieceStore& pieces, Element* chain) const;
-  BreakReason WalkTable(Translator& translate, const PvirtqDesc& table, Access access,
-                        PieceStore& pieces, uint32_t* bytes) const;
   template <class ElementAt>
   void WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at);
 

@@ -43,7 +43,8 @@ struct RingAddresses {
 
 struct Queue {
   Port* port = nullptr;
-  uint16_t index = 0;  // even: receiveq, odd: transmitq
+  uint16_t index = 0;  // even: receiveq, odd: transmitq; unless it is the control queue
+  bool is_control = false;  // as it was started: served by the control thread, never by a worker
 
   std::unique_ptr<Virtqueue> ring;  // of the negotiated format; there once started
   bool started = false;
@@ -71,6 +72,7 @@ struct Queue {
   // Addresses as the frontend gave them, to translate anew when memory changes.
   RingAddresses addresses{};
   uint32_t size = 0;
+  uint32_t start_base = 0;
 
   bool is_transmitq() const { return (index & 1) != 0; }
   // A started queue is served even while it is disabled: its transmitq is emptied, its receiveq is
@@ -105,12 +107,23 @@ struct Sources {
   std::atomic<uint32_t> told{0};
 };
 
+// What a driver has said on its control queue (control_command.h), as far as rounds follow it. Changed
+// between two rounds.
+struct Controlled {
+  static constexpr uint32_t kAllPairs = ~uint32_t{0};
+
+  uint64_t negotiated = 0;         // Port::features before guest offloads were switched off
+  uint32_t pairs = kAllPairs;      // how many receiveqs frames go to; all without a control queue
+  uint32_t pairs_max = 0;          // as the driver was told
+};
+
 struct Port {
   explicit Port(uint32_t queue_pairs)
       : queues(2 * queue_pairs), counters(new QueueCounters[2 * queue_pairs]()) {}
 
 
   uint16_t number = 0;
+  Controlled controlled;
   bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
   uint64_t features = 0;
   // What its guest takes in one frame beside Ethernet's header, if the frontend told it (NET_SET_MTU).

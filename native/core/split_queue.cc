@@ -59,14 +59,14 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   return offered;
 }
 
-// The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3).
-BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, Access access,
-                                  PieceStore& pieces, uint32_t* bytes) {
+// The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3). `append` is
+// given the address, length and flags of each.
+template <class Append>
+BreakReason SplitQueue::Walk(Translator& translate, const VirtqDesc& head, Append append) const {
   VirtqDesc d = head;
   bool in_table = false;
   uint64_t table = 0;  // guest address of the indirect table
   uint32_t table_entries = ring_.size;
-  *bytes = 0;
   for (uint32_t walked = 0; walked < ring_.size; ++walked) {
     if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
       if (!indirect_) return BreakReason::kIndirectNotNegotiated;
@@ -81,8 +81,7 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
       if (!translate.Read(table, &d, sizeof(d))) return BreakReason::kAddressUnmapped;
       if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) return BreakReason::kIndirectNested;
     }
-    const BreakReason reason =
-        AppendBuffer(translate, d.addr, d.len, d.flags, access, pieces, bytes);
+    const BreakReason reason = append(d.addr, d.len, d.flags);
     if (reason != BreakReason::kNone) return reason;
     if ((d.flags & VIRTQ_DESC_F_NEXT) == 0) return BreakReason::kNone;
     if (d.next >= table_entries) return BreakReason::kNextOutOfRange;
@@ -93,6 +92,41 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
     }
   }
   return BreakReason::kChainTooLong;
+}
+
+BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, Access access,
+                                  PieceStore& pieces, uint32_t* bytes) {
+  *bytes = 0;
+  return Walk(translate, head, [&](uint64_t address, uint32_t length, uint16_t flags) {
+    return AppendBuffer(translate, address, length, flags, access, pieces, bytes);
+  });
+}
+
+bool SplitQueue::TakeCommand(const GuestMemory& memory, CommandChain* command,
+                             BreakReason* broken) {
+  if (Offered(1, broken) == 0) return false;
+  const uint16_t head = ring_.HeadAt(next_avail_);
+  if (head >= ring_.size) {
+    *broken = BreakReason::kHeadOutOfRange;
+    return false;
+  }
+  Translator translate(memory);
+  command->Clear();
+  *broken = Walk(translate, ring_.DescAt(head),
+                 [&](uint64_t address, uint32_t length, uint16_t flags) {
+                   return command->Append(translate, address, length, flags);
+                 });
+  if (*broken != BreakReason::kNone) return false;
+  command->id = head;
+  command->descriptors = 1;
+  ++next_avail_;
+  return true;
+}
+
+void SplitQueue::ReturnCommand(uint16_t id, uint16_t, uint32_t written) {
+  ring_.WriteUsed(next_used_, id, written);
+  ++next_used_;
+  Publish();
 }
 
 uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,

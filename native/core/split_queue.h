@@ -44,6 +44,8 @@ class SplitQueue final : public Virtqueue {
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
   void Publish() override;
+  bool TakeCommand(const GuestMemory& memory, CommandChain* command, BreakReason* broken) override;
+  void ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t written) override;
 
   bool CallWanted() override;
   void EnableKicks() override;
@@ -71,6 +73,8 @@ class SplitQueue final : public Virtqueue {
                       Landing* landings);
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
+  template <class Append>
+  BreakReason Walk(Translator& translate, const VirtqDesc& head, Append append) const;
   BreakReason WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                         PieceStore& pieces, uint32_t* bytes);
   uint16_t* used_event() const { return &ring_.avail->ring[ring_.size]; }

@@ -102,6 +102,7 @@ static_assert(sizeof(VirtioNetHdr) == 12);
 inline constexpr uint64_t FeatureBit(unsigned bit) { return uint64_t{1} << bit; }
 inline constexpr uint64_t VIRTIO_NET_F_CSUM = FeatureBit(0);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_CSUM = FeatureBit(1);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_GUEST_OFFLOADS = FeatureBit(2);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_TSO4 = FeatureBit(7);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_TSO6 = FeatureBit(8);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_ECN = FeatureBit(9);
@@ -111,6 +112,13 @@ inline constexpr uint64_t VIRTIO_NET_F_HOST_TSO6 = FeatureBit(12);
 inline constexpr uint64_t VIRTIO_NET_F_HOST_ECN = FeatureBit(13);
 inline constexpr uint64_t VIRTIO_NET_F_HOST_UFO = FeatureBit(14);
 inline constexpr uint64_t VIRTIO_NET_F_MRG_RXBUF = FeatureBit(15);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_VQ = FeatureBit(17);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_RX = FeatureBit(18);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_VLAN = FeatureBit(19);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_RX_EXTRA = FeatureBit(20);
+inline constexpr uint64_t VIRTIO_NET_F_GUEST_ANNOUNCE = FeatureBit(21);
+inline constexpr uint64_t VIRTIO_NET_F_MQ = FeatureBit(22);
+inline constexpr uint64_t VIRTIO_NET_F_CTRL_MAC_ADDR = FeatureBit(23);
 inline constexpr uint64_t VIRTIO_F_INDIRECT_DESC = FeatureBit(28);
 inline constexpr uint64_t VIRTIO_F_EVENT_IDX = FeatureBit(29);
 inline constexpr uint64_t VIRTIO_F_VERSION_1 = FeatureBit(32);
@@ -119,6 +127,24 @@ inline constexpr uint64_t VIRTIO_F_IN_ORDER = FeatureBit(35);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_USO4 = FeatureBit(54);
 inline constexpr uint64_t VIRTIO_NET_F_GUEST_USO6 = FeatureBit(55);
 inline constexpr uint64_t VIRTIO_NET_F_HOST_USO = FeatureBit(56);
+
+// §5.1.6.5: what a control command begins with, and how it is answered.
+inline constexpr uint8_t VIRTIO_NET_OK = 0;
+inline constexpr uint8_t VIRTIO_NET_ERR = 1;
+inline constexpr uint8_t VIRTIO_NET_CTRL_RX = 0;
+inline constexpr uint8_t VIRTIO_NET_CTRL_RX_ALLMULTI = 1;
+inline constexpr uint8_t VIRTIO_NET_CTRL_RX_NOBCAST = 5;
+inline constexpr uint8_t VIRTIO_NET_CTRL_MAC = 1;
+inline constexpr uint8_t VIRTIO_NET_CTRL_MAC_TABLE_SET = 0;
+inline constexpr uint8_t VIRTIO_NET_CTRL_MAC_ADDR_SET = 1;
+inline constexpr uint8_t VIRTIO_NET_CTRL_VLAN = 2;
+inline constexpr uint8_t VIRTIO_NET_CTRL_VLAN_DEL = 1;
+inline constexpr uint8_t VIRTIO_NET_CTRL_ANNOUNCE = 3;
+inline constexpr uint8_t VIRTIO_NET_CTRL_ANNOUNCE_ACK = 0;
+inline constexpr uint8_t VIRTIO_NET_CTRL_MQ = 4;
+inline constexpr uint8_t VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET = 0;
+inline constexpr uint8_t VIRTIO_NET_CTRL_GUEST_OFFLOADS = 5;
+inline constexpr uint8_t VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET = 0;
 
 // Bytes of header in front of every frame, as one function of the negotiated bits (§5.1.6.1).
 inline constexpr uint32_t NetHeaderBytes(uint64_t features) {

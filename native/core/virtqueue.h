@@ -1,8 +1,9 @@
 // What forwarding knows of a virtqueue: batches of chains out of it, batches of receive buffers into it.
 //
-// Two verbs for each direction, so that nothing above needs to know the ring's format:
+// Two verbs for each kind of queue, so that nothing above needs to know the ring's format:
 //   transmitq: Take() chains the driver offers; Return() them all, in order, when they were copied.
 //   receiveq:  Claim() buffers for a list of frames; Publish() them when they are filled.
+//   control:   TakeCommand() one chain; ReturnCommand() it with its status.
 // In between nothing is visible to the driver. Ring memory belongs to a hostile guest: every index
 // and descriptor is read once into private memory and checked there; a violation is reported as a
 // BreakReason and leaves the queue as it was before the offending chain.
@@ -17,8 +18,8 @@
 //      they speak of, are written before the word that makes them used.
 //   3. every loop is bounded by the queue size or by the batch.
 //
-// Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it). Control calls
-// come between rounds. Sources: virtio 1.2 §2.7, §2.8; vhost-user "Vring descriptor index for split
+// Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it), for a control queue the
+// control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7, §2.8; vhost-user "Vring descriptor index for split
 // virtqueues", "Vring descriptor indices for packed virtqueues".
 
 #pragma once
@@ -88,8 +89,18 @@ class Virtqueue {
   // Hands all filled buffers back.
   virtual void Publish() = 0;
 
+  // Takes the next chain of a control queue; false if there is none or it is a violation (*broken). Formats
+  // that no driver speaks have none.
+  virtual bool TakeCommand(const GuestMemory&, CommandChain*, BreakReason*) { return false; }
+  // Hands back the oldest chain that was taken, with `written` bytes in it.
+  virtual void ReturnCommand(uint16_t, uint16_t, uint32_t) {}
+
   // The descriptors, of a format that hands buffers back in them; else nullptr.
   virtual const void* WrittenDescriptors() const { return nullptr; }
+
+  // Whether what lies where the device looks next would be the driver's offer if the wrap counters were the
+  // other way round. On a queue that has moved since, it may be left there from the lap before.
+  virtual bool OutOfStep() const { return false; }
 
   // After Return or Publish: whether the driver asked to be called for what was handed back.
   virtual bool CallWanted() = 0;

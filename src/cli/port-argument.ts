@@ -13,10 +13,10 @@ import type { PortOptions } from '../index.ts';
 /** Whether the path is listened on or connected to is said by the option in front of it. */
 export interface PortArgument {
   readonly path: string;
-  readonly rest: Pick<PortOptions, 'allow' | 'source' | 'ringReset'>;
+  readonly rest: Pick<PortOptions, 'allow' | 'source' | 'ringReset' | 'mtu'>;
 }
 
-const optionNames = ['allow', 'mac', 'address', 'ring-reset'];
+const optionNames = ['allow', 'mac', 'address', 'ring-reset', 'mtu'];
 
 export function collectPort(text: string, ports: readonly PortArgument[] = []): PortArgument[] {
   return [...ports, portArgument(text)];
@@ -30,7 +30,8 @@ function portArgument(text: string): PortArgument {
   const pairs = options.map(pairOf);
   const valuesOf = (name: string) =>
     pairs.filter((pair) => pair.name === name).map(({ value }) => value);
-  const [allow, macs, addresses, ringReset] = optionNames.map(valuesOf) as [
+  const [allow, macs, addresses, ringReset, mtus] = optionNames.map(valuesOf) as [
+    string[],
     string[],
     string[],
     string[],
@@ -45,6 +46,7 @@ function portArgument(text: string): PortArgument {
     rest: {
       ...(allow.length === 0 ? {} : { allow }),
       ...(macs.length + addresses.length === 0 ? {} : { source: { macs, addresses } }),
+      ...(mtus.length === 0 ? {} : { mtu: Number(mtus.at(-1) || Number.NaN) }),
       ...(ringReset.length === 0 ? {} : { ringReset: ringReset.at(-1) === 'on' }),
     },
   };

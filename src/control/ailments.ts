@@ -65,6 +65,12 @@ export const ailments = {
     remedy: () =>
       'reboot the guest, or let it load virtio_net anew; if it comes back, the driver is at fault',
   },
+  'ring-out-of-step': {
+    effect: 'stops',
+    remedy: () =>
+      'switch packed rings off where the card is described, or use a frontend that gives such a ring its base ' +
+      'with SET_VRING_BASE: 0x80008000 for a fresh one',
+  },
   'ring-disabled': {
     effect: 'stops',
     remedy: () =>

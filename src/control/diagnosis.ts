@@ -142,8 +142,22 @@ function socketFindings(port: MachinePortStatus, file: SocketFile | undefined): 
 }
 
 /** What keeps the rings from moving anything. */
-function ringFindings(rings: readonly RingStatus[], before: readonly RingStatus[]): Found[] {
+function ringFindings(all: readonly RingStatus[], before: readonly RingStatus[]): Found[] {
   const found: Found[] = [];
+  const rings = all.filter(({ control }) => control !== true);
+  for (const ring of all) {
+    if (ring.control && ring.state === 'broken') {
+      const why = `queue ${ring.queue}, the control queue, is broken: ${ring.reason}`;
+      found.push(['ring-broken', why, '']);
+    }
+    if (ring.state !== 'started' || ring.outOfStep === undefined) continue;
+    if (before.find(({ queue }) => queue === ring.queue)?.base !== ring.base) continue;
+    const wraps = (ring.base & 0x8000) === 0 ? [0, 1] : [1, 0];
+    const why =
+      `queue ${ring.queue}, a packed ring, stands still: by its base its wrap counter is ${wraps[0]}, ` +
+      `and its driver's is ${wraps[1]}`;
+    found.push(['ring-out-of-step', why, '']);
+  }
   for (const direction of ['receiveq', 'transmitq'] as const) {
     const these = rings.filter((ring) => directionOf(ring) === direction);
     if (these.length === 0) {

@@ -10,7 +10,7 @@ import { printable, unknownKey } from '../wording.ts';
 
 const textCharactersMax = 1024;
 const portFields = [
-  ...['path', 'connect', 'name', 'bridge', 'mode', 'group', 'allow', 'source', 'ringReset'],
+  ...['path', 'connect', 'name', 'bridge', 'mode', 'group', 'allow', 'source', 'ringReset', 'mtu'],
 ];
 
 /** `defaults` apply to a port that listens. Throws CONTROL_BAD_REQUEST. */
@@ -20,10 +20,8 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
   }
   const unknown = Object.keys(body).find((key) => !portFields.includes(key));
   if (unknown !== undefined) throw bad(`port: ${unknownKey(unknown, portFields)}`);
-  const { name, bridge, allow, source, ringReset, path, connect, mode, group } = body as Record<
-    string,
-    unknown
-  >;
+  const { name, bridge, allow, source, ringReset, mtu, path, connect, mode, group } =
+    body as Record<string, unknown>;
   const place = {
     ...(name === undefined ? {} : { name: nameOf('name', name) }),
     ...(bridge === undefined ? {} : { bridge: nameOf('bridge', bridge) }),
@@ -31,6 +29,7 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
     ...(allow === undefined ? {} : { allow: allow as NonNullable<PortOptions['allow']> }),
     ...(source === undefined ? {} : { source: source as NonNullable<PortOptions['source']> }),
     ...(ringReset === undefined ? {} : { ringReset: ringReset as boolean }),
+    ...(mtu === undefined ? {} : { mtu: mtu as number }),
   };
   if (connect !== undefined) {
     if (path !== undefined) throw bad('path and connect are both given; a port has one of them');

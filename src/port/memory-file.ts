@@ -1,4 +1,6 @@
 /**
+ * Files of memory: one for a frontend, and what frontends share.
+ *
  * Finds out whether guest memory comes from this host: from memory itself (memfd, tmpfs, huge pages) or from
  * one of its disks.
  *
@@ -10,8 +12,9 @@
  * Sources: fcntl(2) F_GET_SEALS; proc_pid_fdinfo(5), proc_pid_mountinfo(5).
  */
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { native } from '../native.ts';
+import type { FilePiece } from '../vhost-user/backend.ts';
 
 const foreignTypes =
   /^(?:fuse|nfs|cifs|smb|9p|ceph|afs|coda|virtiofs|lustre|gfs2|ocfs2|glusterfs|beegfs|orangefs)/;
@@ -33,4 +36,18 @@ export function mountedType(mountinfo: string, fdinfo: string): string | undefin
   const id = /^mnt_id:\s*(\d+)$/m.exec(fdinfo)?.[1];
   const line = mountinfo.split('\n').find((each) => each.startsWith(`${id} `));
   return line?.split(' - ')[1]?.split(' ')[0];
+}
+
+/** Zeroed but for `contents`; the fd is the caller's. */
+export function createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): number {
+  const fd = native().memfdCreate('tsvswitch', sizeBytes);
+  try {
+    for (const { offsetBytes, bytes } of contents) {
+      writeSync(fd, bytes, 0, bytes.length, offsetBytes);
+    }
+  } catch (error) {
+    native().closeFd(fd);
+    throw error;
+  }
+  return fd;
 }

@@ -11,7 +11,18 @@ import { type Offer, offerOf, servable } from '../vhost-user/features.ts';
  */
 const untoldResets: Offer = offerOf(['VIRTIO_F_RING_RESET'], []);
 
-export const offer: Offer = { ...servable, virtio: servable.virtio & ~untoldResets.virtio };
+/** Without an address from the operator there is none to tell (config-space.ts). */
+const address: Offer = offerOf(['VIRTIO_NET_F_MAC'], []);
 
-/** To frontends that stop a ring when their driver resets it. */
-export const offerWithRingReset: Offer = servable;
+export const offer: Offer = {
+  ...servable,
+  virtio: servable.virtio & ~untoldResets.virtio & ~address.virtio,
+};
+
+/** To frontends that stop a ring when their driver resets it, and where the guest has an address. */
+export function offerOfPort(ringReset: boolean, hasAddress: boolean): Offer {
+  let { virtio } = offer;
+  if (ringReset) virtio |= untoldResets.virtio;
+  if (hasAddress) virtio |= address.virtio;
+  return { ...offer, virtio };
+}

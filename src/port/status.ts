@@ -42,8 +42,10 @@ export interface MemoryStatus {
 
 /** A ring of a guest, and what has become of it. */
 export type RingStatus = {
-  /** Even: a receiveq, odd: a transmitq, as the guest sees it. */
+  /** Even: a receiveq, odd: a transmitq, as the guest sees it; unless it is the control queue. */
   readonly queue: number;
+  /** Its driver says commands on it, and no frames. */
+  readonly control?: true;
   readonly enabled: boolean;
   /** What GET_VRING_BASE would answer: where the switch takes next. */
   readonly base: number;
@@ -52,6 +54,8 @@ export type RingStatus = {
       readonly state: 'started';
       /** Chains that the driver offers and the switch has not taken. */
       readonly offered: number;
+      /** Nothing was ever taken, since both sides of a packed ring count laps differently. */
+      readonly outOfStep?: true;
     }
   | { readonly state: 'broken'; readonly reason: string }
 );

@@ -14,23 +14,24 @@
  * the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
  */
 
-import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
 import { type Dataplane, type MappedRegion, native, type PeerCredentials } from '../native.ts';
-import type { Backend, BackendChannel, ChannelReader, FilePiece } from '../vhost-user/backend.ts';
+import type { Backend, BackendChannel, ChannelReader } from '../vhost-user/backend.ts';
+import type { ConfigFacts } from '../vhost-user/config-space.ts';
 import { featureNames, type Offer, virtioFeatures } from '../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../vhost-user/session.ts';
 import { AllowList, type Peer } from './allow.ts';
 import { ConnectingSource } from './connecting.ts';
+import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { ListeningSource } from './listening.ts';
-import { isOfThisHost } from './memory-file.ts';
-import { offer, offerWithRingReset } from './offer.ts';
+import { createMemoryFile, isOfThisHost } from './memory-file.ts';
+import { offerOfPort } from './offer.ts';
 import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
 import { isMappedPrivately } from './private-mapping.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
@@ -47,6 +48,11 @@ export type PortSocket = {
    * their driver resets its queue. QEMU does not: its guest would free memory that is still written.
    */
   readonly ringReset?: boolean;
+  /**
+   * The MTU of a guest whose frontend reads it from the switch, as User-mode Linux and crosvm do; 1500
+   * unless given. QEMU says its own: host_mtu.
+   */
+  readonly mtu?: number;
 } & (
   | (ListenOptions & { readonly path: string; readonly connect?: undefined })
   | { readonly connect: string; readonly path?: undefined }
@@ -56,6 +62,8 @@ export type VhostUserPortOptions = PortSocket & {
   /** How the port is called in events; the socket's file name without `.sock` unless given. */
   readonly name: string;
   readonly bridge: Bridge;
+  /** The addresses that the port is bound to; any if there are none. The first is the guest's own. */
+  readonly macs: readonly number[];
 };
 
 type State =
@@ -94,6 +102,8 @@ export class VhostUserPort implements Port {
   /** Who was refused last by the list, and told of: one that tries again and again is told of once. */
   #refusedPid: number | undefined;
   readonly #inBand = new InBandQueues();
+  readonly #control: ControlQueue;
+  readonly #config: ConfigFacts;
   readonly #onEvent: (event: PortEvent) => void;
   #state: State = { kind: 'free' };
   #shunsUntilMs = Number.NEGATIVE_INFINITY;
@@ -111,7 +121,8 @@ export class VhostUserPort implements Port {
     if (options.allow !== undefined) {
       this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
     }
-    this.#offered = options.ringReset === true ? offerWithRingReset : offer;
+    this.#config = { macs: options.macs, mtuBytes: options.mtu };
+    this.#offered = offerOfPort(options.ringReset === true, options.macs.length > 0);
     this.#source =
       options.connect === undefined
         ? new ListeningSource(options.path, options)
@@ -124,6 +135,7 @@ export class VhostUserPort implements Port {
       throw error;
     }
     this.#counters = dataplane.counters(this.number);
+    this.#control = new ControlQueue(dataplane, this.number);
     this.#source.start(
       (socket) => this.#accept(socket),
       (event) => this.#onSourceEvent(event),
@@ -164,6 +176,11 @@ export class VhostUserPort implements Port {
     return this.#state.session.startedRings
       .filter((queue) => queue % 2 === 1)
       .map((queue) => ({ queue, frames: readFrames(this.#counters, queue) }));
+  }
+
+  /** With a manual clock: answers what waits on the control queue. */
+  serveControl(): void {
+    this.#control.look();
   }
 
   /** The data plane gave up on a queue of this port. */
@@ -213,10 +230,12 @@ export class VhostUserPort implements Port {
         ...(pageBytes === undefined ? {} : { hugePageBytes: pageBytes }),
       },
       rings: session.startedRings.map((queue): RingStatus => {
-        const { base, offered, broken } = this.#dataplane.readQueue(this.number, queue);
-        const ring = { queue, enabled: session.ringEnabled(queue), base };
+        const read = this.#dataplane.readQueue(this.number, queue);
+        const { base, offered, outOfStep, broken } = read;
+        const control = session.controlQueue === queue ? ({ control: true } as const) : {};
+        const ring = { queue, ...control, enabled: session.ringEnabled(queue), base };
         return broken === undefined
-          ? { ...ring, state: 'started', offered }
+          ? { ...ring, state: 'started', offered, ...(outOfStep ? { outOfStep } : {}) }
           : { ...ring, state: 'broken', reason: broken };
       }),
     };
@@ -252,8 +271,9 @@ export class VhostUserPort implements Port {
     const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
+      config: this.#config,
       offered: this.#offered,
-      backend: this.#backend(pid, hugePages, (queue) => session.queueCalled(queue)),
+      backend: this.#backend(pid, hugePages, () => session),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
@@ -311,10 +331,11 @@ export class VhostUserPort implements Port {
     this.#emit({ type: 'frontend-left', reason: event.reason });
   }
 
-  #backend(pid: number, hugePages: HugePages, onCall: (queue: number) => void): Backend {
+  #backend(pid: number, hugePages: HugePages, session: () => Session): Backend {
     const dataplane = this.#dataplane;
     const port = this.number;
     const inBand = this.#inBand;
+    const control = this.#control;
     return {
       setMemory(regions) {
         refuseForeign(regions);
@@ -322,12 +343,14 @@ export class VhostUserPort implements Port {
         hugePages.clear();
         for (const region of regions) hugePages.added(region);
         dataplane.setMemory(port, regions);
+        control.look();
       },
       addMemoryRegion(region) {
         refuseForeign([region]);
         refusePrivate(pid, [region]);
         hugePages.added(region);
         dataplane.addMemoryRegion(port, region);
+        control.look();
       },
       removeMemoryRegion(region) {
         hugePages.removed(region);
@@ -338,10 +361,16 @@ export class VhostUserPort implements Port {
       startQueue(queue, start) {
         inBand.starting(queue, start.kickFd);
         dataplane.startQueue(port, queue, start);
+        if (start.controlPairs === undefined) return;
+        control.started(queue, start.kickFd, (turn) => session().controlled(turn));
       },
-      moveQueue: (queue, rings) => dataplane.moveQueue(port, queue, rings),
+      moveQueue(queue, rings) {
+        dataplane.moveQueue(port, queue, rings);
+        control.look();
+      },
       stopQueue(queue) {
         inBand.stopped(queue);
+        control.stopping(queue);
         return dataplane.stopQueue(port, queue);
       },
       enableQueue: (queue, enabled) => dataplane.enableQueue(port, queue, enabled),
@@ -361,7 +390,7 @@ export class VhostUserPort implements Port {
       setCallInBand(queue) {
         const fd = native().eventfdCreate();
         dataplane.setCall(port, queue, fd);
-        inBand.watchCalls(queue, fd, () => onCall(queue));
+        inBand.watchCalls(queue, fd, () => session().queueCalled(queue));
       },
       openChannel: (fd, reader) => this.#openChannel(fd, reader),
       createMemoryFile,
@@ -392,19 +421,6 @@ function requireSocket(socket: FdSocket): void {
   } catch (cause) {
     throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
   }
-}
-
-function createMemoryFile(sizeBytes: number, contents: readonly FilePiece[]): number {
-  const fd = native().memfdCreate('tsvswitch', sizeBytes);
-  try {
-    for (const { offsetBytes, bytes } of contents) {
-      writeSync(fd, bytes, 0, bytes.length, offsetBytes);
-    }
-  } catch (error) {
-    native().closeFd(fd);
-    throw error;
-  }
-  return fd;
 }
 
 /** Throws MEMORY_UNMAPPABLE, having closed the fds, if one of these files is not of this host. */

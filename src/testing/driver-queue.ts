@@ -36,8 +36,11 @@ export interface DriverQueueOptions {
   readonly eventIdx: boolean;
   /** VIRTIO_F_IN_ORDER was negotiated; false unless given. */
   readonly inOrder?: boolean;
-  /** Whether the device reads the buffers (transmitq) or writes them (receiveq). */
-  readonly direction: 'device-reads' | 'device-writes';
+  /**
+   * Whether the device reads the buffers (transmitq) or writes them (receiveq), or reads all pieces but
+   * those that say otherwise (control queue).
+   */
+  readonly direction: 'device-reads' | 'device-writes' | 'both';
 }
 
 /** The driver of one virtqueue, split or packed. */
@@ -185,9 +188,12 @@ export class DriverQueue {
   }
 
   #roomOf(pieces: readonly Piece[]): number {
-    if (this.#options.direction === 'device-reads') return 0;
+    const { direction } = this.#options;
+    if (direction === 'device-reads') return 0;
     let roomBytes = 0;
-    for (const { lengthBytes } of pieces) roomBytes += lengthBytes;
+    for (const { lengthBytes, written = false } of pieces) {
+      if (written || direction === 'device-writes') roomBytes += lengthBytes;
+    }
     return roomBytes;
   }
 

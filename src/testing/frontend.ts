@@ -106,11 +106,12 @@ export class VhostUserFrontend {
   }
 
   /**
-   * Feature negotiation up to and with SET_OWNER and SET_FEATURES. Takes of `features` and
+   * Feature negotiation from SET_OWNER to SET_FEATURES. Takes of `features` and
    * `wantedProtocolFeatures` what the backend offers and returns the agreed virtio features.
    */
   async negotiate(features: bigint, wantedProtocolFeatures: bigint): Promise<bigint> {
     const { VHOST_USER_F_PROTOCOL_FEATURES } = virtioFeatures;
+    await this.tell('SET_OWNER', emptyLayout, undefined);
     const offered = await this.ask('GET_FEATURES', emptyLayout, undefined, u64Layout);
     const agreed = offered & (features | VHOST_USER_F_PROTOCOL_FEATURES);
     if ((agreed & VHOST_USER_F_PROTOCOL_FEATURES) !== 0n) {
@@ -119,7 +120,6 @@ export class VhostUserFrontend {
       await this.tell('SET_PROTOCOL_FEATURES', u64Layout, agreedProtocol);
       this.#protocolFeatures = agreedProtocol;
     }
-    await this.tell('SET_OWNER', emptyLayout, undefined);
     await this.tell('SET_FEATURES', u64Layout, agreed);
     return agreed;
   }

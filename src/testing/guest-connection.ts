@@ -7,7 +7,7 @@
 
 import { TsvswitchError } from '../errors.ts';
 import { featureNames, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
-import { memoryTableRegionsMax } from '../vhost-user/message.ts';
+import { configHeadBytes, configSpanLayout, memoryTableRegionsMax } from '../vhost-user/message.ts';
 import type { FrontendOptions, VhostUserFrontend } from './frontend.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
@@ -89,6 +89,58 @@ export async function setPlugged(
     memory.setPlugged(index, !plugged);
     throw error;
   }
+}
+
+/** Of the configuration space, what a driver looks at. */
+export interface GuestConfig {
+  /** Such as `52:54:00:00:00:01`. */
+  readonly mac: string;
+  readonly linkUp: boolean;
+  /** The device asks the guest to announce itself. */
+  readonly announce: boolean;
+  readonly queuePairsMax: number;
+  readonly mtu: number;
+}
+
+const configBytes = 24;
+
+/** GET_CONFIG. Throws REFUSED if the backend has no configuration space. */
+export async function readConfig(frontend: VhostUserFrontend): Promise<GuestConfig> {
+  if (!frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIG)) {
+    throw new TsvswitchError('REFUSED', 'VHOST_USER_PROTOCOL_F_CONFIG was not agreed on');
+  }
+  const asked = {
+    offsetBytes: 0,
+    sizeBytes: configBytes,
+    flags: 0,
+    bytes: new Uint8Array(configBytes),
+    wireBytes: configHeadBytes + configBytes,
+  };
+  const answer = await frontend.ask('GET_CONFIG', configSpanLayout, asked, configSpanLayout);
+  const fields = new DataView(answer.bytes.buffer, answer.bytes.byteOffset);
+  const status = fields.getUint16(6, true);
+  const mac = Buffer.from(answer.bytes.subarray(0, 6)).toString('hex');
+  return {
+    mac: mac.match(/../g)!.join(':'),
+    linkUp: (status & 1) !== 0,
+    announce: (status & 2) !== 0,
+    queuePairsMax: fields.getUint16(8, true),
+    mtu: fields.getUint16(10, true),
+  };
+}
+
+/** The number of the control queue: behind all queue pairs, of which there is one without MQ. */
+export async function controlQueueOf(
+  frontend: VhostUserFrontend,
+  features: bigint,
+): Promise<number> {
+  if ((features & virtioFeatures.VIRTIO_NET_F_CTRL_VQ) === 0n) {
+    throw new TsvswitchError('REFUSED', 'VIRTIO_NET_F_CTRL_VQ was not agreed on');
+  }
+  const counts =
+    (features & virtioFeatures.VIRTIO_NET_F_MQ) !== 0n &&
+    frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIG);
+  return counts ? 2 * (await readConfig(frontend)).queuePairsMax : 2;
 }
 
 function hasMemorySlots(frontend: VhostUserFrontend): boolean {

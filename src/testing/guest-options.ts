@@ -10,7 +10,7 @@ import { packedRingBytes } from './packed-ring.ts';
 import type { BufferLayout } from './receive-queue.ts';
 import { indirectEntriesMax } from './ring-driver.ts';
 import { descriptorBytes, splitRingBytes } from './split-ring.ts';
-import { transmitBlocksBytes } from './transmit-queue.ts';
+import { type FrameLayout, transmitBlocksBytes } from './transmit-queue.ts';
 
 /** A choice of feature bits, by mask or by name. */
 export type FeatureChoice<Name extends string> = bigint | readonly Name[];
@@ -32,6 +32,11 @@ export interface TestGuestOptions {
   readonly protocolFeatures?: FeatureChoice<keyof typeof protocolFeatures>;
   /** Queue pairs, 1 to 128; 1 unless given. All are started and enabled. */
   readonly queuePairs?: number;
+  /**
+   * Whether the guest has a control queue and reads the backend's configuration space, as under frontends
+   * that hand both over; false unless given. Then the features unless given are all that go with it.
+   */
+  readonly controlQueue?: boolean;
   /** Size of every ring, a power of two unless packed, at most 32768; 256 unless given. */
   readonly queueSize?: number;
   /** What guest memory is made of; `memfd` unless given. */
@@ -52,12 +57,25 @@ export interface TestGuestOptions {
   readonly timeoutMs?: number;
 }
 
+/** How long something may take. */
+export interface WaitOptions {
+  /** The longest to wait, in milliseconds; the guest's own limit unless given. */
+  readonly timeoutMs?: number;
+}
+
+/** How and by which queue pair a frame is sent. */
+export interface SendOptions extends FrameLayout, WaitOptions {
+  /** Number of the queue pair to send through; 0 unless given. */
+  readonly queuePair?: number;
+}
+
 /** The options with what stands for those not given. */
 export interface GuestSettings {
   readonly path: string;
   readonly features: bigint;
   readonly protocolFeatures: bigint;
   readonly queuePairs: number;
+  readonly controlQueue: boolean;
   readonly queueSize: number;
   readonly memory: MemoryKind;
   readonly memorySizeBytes: number | undefined;
@@ -127,8 +145,21 @@ function maskOf(
   }, 0n);
 }
 
-function defaultFeatures(queuePairs: number): bigint {
+const controlFeatures =
+  virtioFeatures.VIRTIO_NET_F_MAC |
+  virtioFeatures.VIRTIO_NET_F_MTU |
+  virtioFeatures.VIRTIO_NET_F_STATUS |
+  virtioFeatures.VIRTIO_NET_F_CTRL_VQ |
+  virtioFeatures.VIRTIO_NET_F_CTRL_RX |
+  virtioFeatures.VIRTIO_NET_F_CTRL_RX_EXTRA |
+  virtioFeatures.VIRTIO_NET_F_CTRL_VLAN |
+  virtioFeatures.VIRTIO_NET_F_CTRL_MAC_ADDR |
+  virtioFeatures.VIRTIO_NET_F_CTRL_GUEST_OFFLOADS |
+  virtioFeatures.VIRTIO_NET_F_GUEST_ANNOUNCE;
+
+function defaultFeatures(queuePairs: number, controlQueue: boolean): bigint {
   return (
+    (controlQueue ? controlFeatures : 0n) |
     virtioFeatures.VIRTIO_F_VERSION_1 |
     virtioFeatures.VIRTIO_NET_F_MRG_RXBUF |
     virtioFeatures.VIRTIO_F_ANY_LAYOUT |
@@ -138,8 +169,13 @@ function defaultFeatures(queuePairs: number): bigint {
   );
 }
 
-function defaultProtocolFeatures(queuePairs: number, memoryRegions: number): bigint {
+function defaultProtocolFeatures(
+  queuePairs: number,
+  memoryRegions: number,
+  controlQueue: boolean,
+): bigint {
   return (
+    (controlQueue ? protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIG : 0n) |
     protocolFeatures.VHOST_USER_PROTOCOL_F_REPLY_ACK |
     (queuePairs > 1 ? protocolFeatures.VHOST_USER_PROTOCOL_F_MQ : 0n) |
     (memoryRegions > 1 ? protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS : 0n)
@@ -150,6 +186,7 @@ function defaultProtocolFeatures(queuePairs: number, memoryRegions: number): big
 export function settingsOf(options: TestGuestOptions): GuestSettings {
   checkObject('options', options);
   const { path, queuePairs = 1, queueSize = 256, memoryRegions = 1 } = options;
+  const { controlQueue = false } = options;
   const { memory = 'memfd', pluggedRegions = memoryRegions, timeoutMs = 5000 } = options;
   const {
     receiveBufferBytes = 2048,
@@ -159,6 +196,9 @@ export function settingsOf(options: TestGuestOptions): GuestSettings {
   } = options;
   if (typeof path !== 'string') throw badOption(`path: ${path} is not a path`);
   checkWhole('queuePairs', queuePairs, 1, queuePairsMax);
+  if (typeof controlQueue !== 'boolean') {
+    throw badOption(`controlQueue: ${controlQueue} is neither true nor false`);
+  }
   checkWhole('queueSize', queueSize, 1, queueSizeMax);
   checkWhole('memoryRegions', memoryRegions, 1, regionsMax);
   checkWhole('pluggedRegions', pluggedRegions, 1, memoryRegions);
@@ -172,13 +212,15 @@ export function settingsOf(options: TestGuestOptions): GuestSettings {
     throw badOption(`memory: ${memory} is none of ${memoryKinds.join(', ')}`);
   }
   checkTimeout('timeoutMs', timeoutMs);
-  const features = options.features ?? defaultFeatures(queuePairs);
-  const protocol = options.protocolFeatures ?? defaultProtocolFeatures(queuePairs, memoryRegions);
+  const features = options.features ?? defaultFeatures(queuePairs, controlQueue);
+  const protocol =
+    options.protocolFeatures ?? defaultProtocolFeatures(queuePairs, memoryRegions, controlQueue);
   return {
     path,
     features: maskOf('features', features, virtioFeatures),
     protocolFeatures: maskOf('protocolFeatures', protocol, protocolFeatures),
     queuePairs,
+    controlQueue,
     queueSize,
     memory,
     memorySizeBytes,

@@ -3,31 +3,34 @@
  * sends and receives Ethernet frames through any vhost-user backend.
  *
  *     await using guest = await TestGuest.connect({ path: '/run/vsw/01.sock' });
- *     await guest.send(arp({ senderMac: '52:54:00:00:00:01', senderIp: '10.0.0.1', targetIp: '10.0.0.2' }));
  *     await guest.expect({ arp: { operation: 'reply', senderIp: '10.0.0.2' } }, { within: 1000 });
  *
- * This file is the guest's life: connected, lost when the connection ends, connected again or closed.
- * guest-connection.ts knows what is said over the connection, queue-pair.ts moves the frames, inbox.ts
- * keeps what has arrived, guest-options.ts has what can be chosen. While it is connected, the watched
- * eventfds keep the event loop alive.
+ * This file is the guest's life: connected, lost when the connection ends, connected again or closed. What is
+ * said over the connection is in guest-connection.ts, what can be chosen in guest-options.ts. While it is
+ * connected, the watched eventfds keep the event loop alive.
  *
- * It has no config space and no control queue: features that need one are negotiated if asked for, and
- * enablePairs() does what a driver would do through MQ's. It keeps no inflight region: on reconnecting it
+ * Without `controlQueue` it has no config space and no control queue: features that need one are negotiated
+ * if asked for, and enablePairs() does what a driver would do through MQ's. It keeps no inflight region: on reconnecting it
  * goes on behind the last buffer that was used, which is all that a network device needs.
  */
 
 import '../dispose.ts';
 import { TsvswitchError } from '../errors.ts';
 import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
+import type { ControlCommand } from './control-commands.ts';
+import { type CommandLayout, ControlLine } from './control-line.ts';
 import { type ExpectOptions, expectFrame } from './frames/expect.ts';
 import type { FrameMatcher } from './frames/match.ts';
 import type { ParsedFrame } from './frames/parse.ts';
 import { VhostUserFrontend } from './frontend.ts';
 import {
   checkServed,
+  controlQueueOf,
   type Dial,
   dialUntil,
+  type GuestConfig,
   negotiateAgain,
+  readConfig,
   setPlugged,
   shareMemory,
 } from './guest-connection.ts';
@@ -40,28 +43,18 @@ import {
   checkWhole,
   type GuestSettings,
   memoryBytesOf,
+  type SendOptions,
   settingsOf,
   type TestGuestOptions,
   timeoutMsMax,
+  type WaitOptions,
 } from './guest-options.ts';
 import { Inbox } from './inbox.ts';
 import { QueuePair } from './queue-pair.ts';
 import { RawGuest } from './raw.ts';
 import type { ReceiveQueue } from './receive-queue.ts';
 import type { ReceivedPacket } from './received-packet.ts';
-import type { FrameLayout, TransmitQueue } from './transmit-queue.ts';
-
-/** How long something may take. */
-export interface WaitOptions {
-  /** The longest to wait, in milliseconds; the guest's own limit unless given. */
-  readonly timeoutMs?: number;
-}
-
-/** How and by which queue pair a frame is sent. */
-export interface SendOptions extends FrameLayout, WaitOptions {
-  /** Number of the queue pair to send through; 0 unless given. */
-  readonly queuePair?: number;
-}
+import type { TransmitQueue } from './transmit-queue.ts';
 
 type GuestState =
   | { readonly kind: 'connecting' }
@@ -71,9 +64,8 @@ type GuestState =
   | { readonly kind: 'closed' };
 
 /**
- * A guest without a machine, for tests of any vhost-user backend.
- *
- * Close it, or bind it with `await using`: until then it keeps the event loop alive.
+ * A guest without a machine, for tests of any vhost-user backend. Close it, or bind it with `await using`:
+ * until then it keeps the event loop alive.
  */
 export class TestGuest {
   /** Memory, rings and messages as they are, for misbehaving on purpose. */
@@ -83,6 +75,7 @@ export class TestGuest {
   readonly features: bigint;
   /** All queue pairs, enabled or not. */
   readonly queuePairs: readonly QueuePair[];
+  readonly #control: ControlLine | undefined;
   readonly #settings: GuestSettings;
   readonly #dial: Dial;
   readonly #inbox = new Inbox();
@@ -95,6 +88,7 @@ export class TestGuest {
     frontend: VhostUserFrontend,
     memory: GuestMemory,
     features: bigint,
+    controlQueue: number | undefined,
   ) {
     this.#settings = settings;
     this.#dial = dial;
@@ -121,6 +115,9 @@ export class TestGuest {
       for (let number = 0; number < settings.queuePairs; number++) {
         pairs.push(new QueuePair(number, memory, pairOptions, this.#inbox, onViolation));
       }
+      if (controlQueue !== undefined) {
+        this.#control = new ControlLine(memory, { ...pairOptions, queue: controlQueue });
+      }
     } catch (error) {
       for (const pair of pairs) pair.close();
       throw error;
@@ -133,6 +130,7 @@ export class TestGuest {
         if (this.#state.kind === 'closed') this.#checkRunning();
         return this.#pair(number);
       },
+      this.#control,
     );
   }
 
@@ -159,13 +157,14 @@ export class TestGuest {
       const features = await frontend.negotiate(settings.features, settings.protocolFeatures);
       const packed = (features & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n;
       checkQueueSize(settings.queueSize, packed);
+      const control = settings.controlQueue ? await controlQueueOf(frontend, features) : undefined;
       memory = GuestMemory.create({
         kind: settings.memory,
         sizeBytes: memoryBytesOf(settings, packed),
         regions: settings.memoryRegions,
         pluggedRegions: settings.pluggedRegions,
       });
-      guest = new TestGuest(settings, dial, frontend, memory, features);
+      guest = new TestGuest(settings, dial, frontend, memory, features, control);
       await guest.#start(guest.queuePairs);
       return guest;
     } catch (error) {
@@ -182,12 +181,11 @@ export class TestGuest {
     return this.#frontend;
   }
 
-  /** The receiveq of the first queue pair. */
+  /** The receiveq and the transmitq of the first queue pair. */
   get receiveq(): ReceiveQueue {
     return this.queuePairs[0]!.receiveq;
   }
 
-  /** The transmitq of the first queue pair. */
   get transmitq(): TransmitQueue {
     return this.queuePairs[0]!.transmitq;
   }
@@ -251,7 +249,7 @@ export class TestGuest {
     return this.#arrival(options, () => this.#inbox.shift());
   }
 
-  /** Everything that has arrived, at least one packet; rejects with TIMEOUT if none comes. */
+  /** Everything that has arrived, at least one packet; rejects with TIMEOUT. */
   async receiveAll(options: WaitOptions = {}): Promise<ReceivedPacket[]> {
     return this.#arrival(options, () => this.#inbox.takeAll());
   }
@@ -291,6 +289,26 @@ export class TestGuest {
     this.queuePairs[0]!.kick(queue);
   }
 
+  /**
+   * Says a command on the control queue, such as `controlCommands.queuePairs(2)`, and returns the status
+   * that answers it, 0 for VIRTIO_NET_OK. Throws BAD_OPTION without the option `controlQueue`, TIMEOUT.
+   */
+  control(
+    command: ControlCommand,
+    { timeoutMs = this.#settings.timeoutMs, ...layout }: CommandLayout & WaitOptions = {},
+  ): Promise<number> {
+    checkTimeout('timeoutMs', timeoutMs);
+    this.#checkRunning();
+    if (this.#control !== undefined) return this.#control.command(command, layout, timeoutMs);
+    throw new TsvswitchError('BAD_OPTION', 'this guest was connected without controlQueue: true');
+  }
+
+  /** The configuration space as it is now. Throws REFUSED if the backend has none. */
+  config(): Promise<GuestConfig> {
+    this.#checkRunning();
+    return readConfig(this.#frontend);
+  }
+
   /** Uses the first `count` queue pairs and disables the others, as a driver's MQ command does. */
   async enablePairs(count: number): Promise<void> {
     checkWhole('count', count, 1, this.queuePairs.length);
@@ -301,8 +319,7 @@ export class TestGuest {
   }
 
   /**
-   * Shares one more region of memory with the backend: by ADD_MEM_REG if CONFIGURE_MEM_SLOTS was agreed
-   * on, else by a new SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
+   * Shares one more region: by ADD_MEM_REG if CONFIGURE_MEM_SLOTS was agreed on, else by SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
    */
   async plugMemory(region: number): Promise<void> {
     this.#checkRunning();
@@ -334,6 +351,7 @@ export class TestGuest {
       await negotiateAgain(this.#frontend, this.features, this.#settings.protocolFeatures);
       this.#inbox.reset();
       for (const pair of this.queuePairs) pair.reset();
+      this.#control?.reset();
       await this.#start(this.queuePairs.filter(({ enabled }) => enabled));
     } catch (error) {
       this.#frontend.close();
@@ -347,6 +365,7 @@ export class TestGuest {
     if (this.#state.kind === 'running' && this.#frontend.end === undefined) {
       try {
         for (const pair of this.queuePairs) await pair.stop(this.#frontend);
+        await this.#control?.stop(this.#frontend);
       } catch {
         // A backend that no longer answers need not be told goodbye.
       }
@@ -361,10 +380,10 @@ export class TestGuest {
     this.#fail(new TsvswitchError('CLOSED', 'this guest is closed'));
     this.#frontend.close();
     for (const pair of this.queuePairs) pair.close();
+    this.#control?.close();
     this.memory.close();
   }
 
-  /** As close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -377,11 +396,13 @@ export class TestGuest {
     // First of all: what waits in a transmitq that is started and disabled is thrown away.
     for (const pair of enabled) await pair.enable(frontend, true);
     for (const pair of this.queuePairs) await pair.start(frontend);
+    await this.#control?.start(frontend);
     this.#state = { kind: 'running' };
     frontend.onEnd((error) => {
       if (this.#state.kind === 'running') this.#lose(error);
     });
     for (const pair of this.queuePairs) pair.watch();
+    this.#control?.watch();
   }
 
   /** What `take` finds in the inbox, as soon as that is something. */
@@ -411,6 +432,7 @@ export class TestGuest {
   #fail(error: TsvswitchError): void {
     this.#inbox.fail(error);
     for (const pair of this.queuePairs) pair.fail(error);
+    this.#control?.fail(error);
   }
 
   #pair(number: number): QueuePair {
@@ -422,7 +444,6 @@ export class TestGuest {
     const state = this.#state;
     if (state.kind === 'running') return;
     if (state.kind === 'lost') throw state.error;
-    const why = state.kind === 'closed' ? 'closed' : 'connecting';
-    throw new TsvswitchError('CLOSED', `this guest is ${why}`);
+    throw new TsvswitchError('CLOSED', `this guest is ${state.kind}`);
   }
 }

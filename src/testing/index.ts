@@ -13,6 +13,13 @@ export {
   virtioFeatures,
 } from '../vhost-user/features.ts';
 export { type Message, type RequestName, requestNumbers } from '../vhost-user/message.ts';
+export {
+  type ControlCommand,
+  controlCommands,
+  controlStatus,
+  type RxMode,
+} from './control-commands.ts';
+export type { CommandLayout } from './control-line.ts';
 export { DriverQueue, type DriverQueueOptions, type UsedChain } from './driver-queue.ts';
 export { build, type FrameFields } from './frames/build.ts';
 export { describe } from './frames/describe.ts';
@@ -47,9 +54,10 @@ export {
   udp6,
 } from './frames/shorthands.ts';
 export { type FrontendOptions, VhostUserFrontend } from './frontend.ts';
-export { type SendOptions, TestGuest, type WaitOptions } from './guest.ts';
+export { TestGuest } from './guest.ts';
+export type { GuestConfig } from './guest-connection.ts';
 export { GuestMemory, type GuestMemoryOptions, type MemoryKind } from './guest-memory.ts';
-export type { FeatureChoice, TestGuestOptions } from './guest-options.ts';
+export type { FeatureChoice, SendOptions, TestGuestOptions, WaitOptions } from './guest-options.ts';
 export * from './net-header.ts';
 export {
   type EventSuppression,

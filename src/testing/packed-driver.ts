@@ -24,6 +24,7 @@ import {
   type Piece,
   type RingDriver,
   type RingDriverOptions,
+  writeFlag,
 } from './ring-driver.ts';
 import {
   describeAt,
@@ -89,8 +90,9 @@ export class PackedDriver implements RingDriver {
     } else {
       const last = pieces.length - 1;
       for (let i = 0; i <= last; i++) {
-        const { offset, lengthBytes } = pieces[i]!;
-        const flags = this.#options.directionFlag | (i < last ? VIRTQ_DESC_F_NEXT : 0);
+        const piece = pieces[i]!;
+        const { offset, lengthBytes } = piece;
+        const flags = writeFlag(piece, this.#options) | (i < last ? VIRTQ_DESC_F_NEXT : 0);
         this.#write(offset, lengthBytes, id, flags);
       }
     }
@@ -167,11 +169,11 @@ export class PackedDriver implements RingDriver {
 
   #writeTable(id: number, pieces: readonly Piece[]): number {
     const table = this.#tables.offsetOf(id);
-    for (const [i, { offset, lengthBytes }] of pieces.entries()) {
+    for (const [i, piece] of pieces.entries()) {
       const at = table + i * descriptorBytes;
-      const { directionFlag } = this.#options;
+      const { offset, lengthBytes } = piece;
       // Only WRITE means anything there (§2.8.7).
-      describeAt(this.#memory, at, offset, lengthBytes, 0, directionFlag);
+      describeAt(this.#memory, at, offset, lengthBytes, 0, writeFlag(piece, this.#options));
     }
     return table;
   }

@@ -8,6 +8,7 @@
 
 import type { Message, RequestName } from '../vhost-user/message.ts';
 import { requestNumbers } from '../vhost-user/message.ts';
+import type { ControlLine } from './control-line.ts';
 import type { VhostUserFrontend } from './frontend.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { PackedRing } from './packed-ring.ts';
@@ -34,15 +35,18 @@ export class RawGuest {
   readonly memory: GuestMemory;
   readonly #frontend: () => VhostUserFrontend;
   readonly #pair: (number: number) => QueuePair;
+  readonly #control: ControlLine | undefined;
 
   constructor(
     memory: GuestMemory,
     frontend: () => VhostUserFrontend,
     pair: (number: number) => QueuePair,
+    control: ControlLine | undefined,
   ) {
     this.memory = memory;
     this.#frontend = frontend;
     this.#pair = pair;
+    this.#control = control;
   }
 
   /** The split ring of queue 0, 1, ... (even: receiveqs). Throws BAD_OPTION if it is packed. */
@@ -57,7 +61,8 @@ export class RawGuest {
 
   /** Kicks a queue, whether the backend asked for it or not. */
   kick(queue: number): void {
-    this.#pairOf(queue).kick(queue % 2 === 0 ? 'receiveq' : 'transmitq');
+    if (queue === this.#control?.index) this.#control.kick();
+    else this.#pairOf(queue).kick(queue % 2 === 0 ? 'receiveq' : 'transmitq');
   }
 
   /**
@@ -94,7 +99,13 @@ export class RawGuest {
     return this.#pair(Math.floor(queue / 2));
   }
 
+  /** Number of the control queue, if the guest has one. */
+  get controlQueue(): number | undefined {
+    return this.#control?.index;
+  }
+
   #driver(queue: number) {
+    if (queue === this.#control?.index) return this.#control.driver;
     const { receiveq, transmitq } = this.#pairOf(queue);
     return (queue % 2 === 0 ? receiveq : transmitq).driver;
   }

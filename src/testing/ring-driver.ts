@@ -10,12 +10,19 @@
 import { TsvswitchError } from '../errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { PackedRing } from './packed-ring.ts';
-import { descriptorBytes, type SplitRing, type UsedElement } from './split-ring.ts';
+import {
+  descriptorBytes,
+  type SplitRing,
+  type UsedElement,
+  VIRTQ_DESC_F_WRITE,
+} from './split-ring.ts';
 
 /** A piece of a buffer: one descriptor. */
 export interface Piece {
   readonly offset: number;
   readonly lengthBytes: number;
+  /** The device writes it, in a queue whose chains it reads otherwise; false unless given. */
+  readonly written?: boolean;
 }
 
 export interface RingDriverOptions {
@@ -44,6 +51,11 @@ export interface RingDriver {
   /** Asks for an interrupt at the next used chain; false if there is one already. */
   armInterrupt(): boolean;
   disarmInterrupt(): void;
+}
+
+/** VIRTQ_DESC_F_WRITE, where a piece of this queue has it. */
+export function writeFlag(piece: Piece, { directionFlag }: RingDriverOptions): number {
+  return piece.written ? VIRTQ_DESC_F_WRITE : directionFlag;
 }
 
 /** No longer chain is put into an indirect table, nor one longer than the ring (§2.7.5.3.1). */

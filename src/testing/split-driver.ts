@@ -17,6 +17,7 @@ import {
   type RingDriver,
   type RingDriverOptions,
   violation,
+  writeFlag,
 } from './ring-driver.ts';
 import {
   describeAt,
@@ -67,7 +68,7 @@ export class SplitDriver implements RingDriver {
   }
 
   add(pieces: readonly Piece[], indirect: boolean): number {
-    const { size, directionFlag } = this.#options;
+    const { size } = this.#options;
     const head = this.#freeHead;
     let index = head;
     if (indirect) {
@@ -76,8 +77,9 @@ export class SplitDriver implements RingDriver {
     } else {
       const last = pieces.length - 1;
       for (let i = 0; i <= last; i++) {
-        const { offset, lengthBytes } = pieces[i]!;
-        const flags = directionFlag | (i < last ? VIRTQ_DESC_F_NEXT : 0);
+        const piece = pieces[i]!;
+        const { offset, lengthBytes } = piece;
+        const flags = writeFlag(piece, this.#options) | (i < last ? VIRTQ_DESC_F_NEXT : 0);
         const next = this.#links[index]!;
         this.ring.describe(index, offset, lengthBytes, flags, i < last ? next : 0);
         index = next;
@@ -143,8 +145,9 @@ export class SplitDriver implements RingDriver {
   #writeIndirect(head: number, pieces: readonly Piece[]): void {
     const table = this.#tables.offsetOf(head);
     const last = pieces.length - 1;
-    for (const [i, { offset, lengthBytes }] of pieces.entries()) {
-      const flags = this.#options.directionFlag | (i < last ? VIRTQ_DESC_F_NEXT : 0);
+    for (const [i, piece] of pieces.entries()) {
+      const { offset, lengthBytes } = piece;
+      const flags = writeFlag(piece, this.#options) | (i < last ? VIRTQ_DESC_F_NEXT : 0);
       const at = table + i * descriptorBytes;
       describeAt(this.#memory, at, offset, lengthBytes, flags, i < last ? i + 1 : 0);
     }

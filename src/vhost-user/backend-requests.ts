@@ -1,10 +1,11 @@
 /**
  * What this backend asks of its frontend, over the channel the frontend gave for it: VRING_CALL and
- * VRING_ERR, which stand in for eventfds with in-band notifications.
+ * VRING_ERR, which stand in for eventfds with in-band notifications, and CONFIG_CHANGE_MSG.
  *
  * One request is under way at a time and the next waits for its acknowledgement, so a frontend that
  * does not read is never made to block us. A queue that has to be told of twice while it waits is told
- * of once: a call says that there is something to look at, not how much.
+ * of once: a call says that there is something to look at, not how much. Without REPLY_ACK, which in-band
+ * notifications need and CONFIG does not, nothing is acknowledged and nothing waits.
  *
  * A channel that ends is not missed: the frontend closes it when it wants no more. A wrong answer is a
  * mistake of the frontend and reported to `onMistake`, once.
@@ -26,7 +27,8 @@ import { MessageReader } from './message-reader.ts';
 
 interface BackendRequest {
   readonly name: BackendRequestName;
-  readonly queue: number;
+  /** Undefined where it is about no queue. */
+  readonly queue: number | undefined;
 }
 
 export class BackendRequests implements ChannelReader {
@@ -50,8 +52,13 @@ export class BackendRequests implements ChannelReader {
     return this.#open ? this.#reader.wants : 0;
   }
 
-  tell(name: BackendRequestName, queue: number): void {
+  /** `acked`: REPLY_ACK was negotiated. */
+  tell(name: BackendRequestName, queue: number | undefined, acked: boolean): void {
     if (!this.#open) return;
+    if (!acked) {
+      this.#send({ name, queue }, headerFlags.VERSION);
+      return;
+    }
     this.#waiting.set(`${name} ${queue}`, { name, queue });
     this.#sendNext();
   }
@@ -98,7 +105,8 @@ export class BackendRequests implements ChannelReader {
     const status = payload.length === bytesMin ? u64Layout.decode(payload) : undefined;
     if (status !== 0n) {
       const answer = status === undefined ? `${payload.length} bytes` : `status ${status}`;
-      this.#mistake(`answered ${underWay.name} for queue ${underWay.queue} with ${answer}`);
+      const about = underWay.queue === undefined ? '' : ` for queue ${underWay.queue}`;
+      this.#mistake(`answered ${underWay.name}${about} with ${answer}`);
       return;
     }
     this.#underWay = undefined;
@@ -112,10 +120,14 @@ export class BackendRequests implements ChannelReader {
     const [key, request] = next.value;
     this.#waiting.delete(key);
     this.#underWay = request;
-    const payload = vringStateLayout.encode({ index: request.queue, num: 0 });
-    const flags = headerFlags.VERSION | headerFlags.NEED_REPLY;
+    this.#send(request, headerFlags.VERSION | headerFlags.NEED_REPLY);
+  }
+
+  #send({ name, queue }: BackendRequest, flags: number): void {
+    const payload =
+      queue === undefined ? new Uint8Array(0) : vringStateLayout.encode({ index: queue, num: 0 });
     try {
-      this.#channel.send(encodeMessage(backendRequestNumbers[request.name], flags, payload));
+      this.#channel.send(encodeMessage(backendRequestNumbers[name], flags, payload));
     } catch {
       // The frontend has closed its end; that this comes in as an end of stream is only a matter of time.
       this.close();

@@ -11,13 +11,18 @@
  * Logging for migration has two switches, the log itself and VHOST_F_LOG_ALL, and both may change while
  * rings run. Without a log the bit has no effect: some frontends agree to everything.
  *
+ * A frontend that keeps no configuration space of its own reads it here, and hands its control queue over
+ * like any other (config-space.ts). What is said on that only the data plane sees.
+ *
  * Sources: vhost-user "Ring states", "Multiple queue support", "Migration", VHOST_USER_RESET_DEVICE,
  * VHOST_USER_SET_STATUS, VHOST_USER_NET_SET_MTU; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).
  */
 
-import type { MappedRegion, MemoryRegion } from '../native.ts';
+import type { MemoryRegion } from '../native.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
+import { type ConfigFacts, ConfigSpace, controlPairsOf } from './config-space.ts';
+import { checkLog, requireCovered } from './dirty-log.ts';
 import {
   featureNames,
   netHeaderBytes,
@@ -28,8 +33,14 @@ import {
   virtioFeatures,
 } from './features.ts';
 import { inflightBytes, inflightHeads } from './inflight.ts';
-import { MemoryTable } from './memory.ts';
-import { type InflightArea, type LogArea, type VringAddresses, vringLogFlag } from './message.ts';
+import { MemoryTable, withFd } from './memory.ts';
+import {
+  type BackendRequestName,
+  type InflightArea,
+  type LogArea,
+  type VringAddresses,
+  vringLogFlag,
+} from './message.ts';
 import { Refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
 import { packedRing, ringSizeMax, splitRing } from './ring-format.ts';
@@ -55,12 +66,9 @@ const statusMax = 0xffn;
 const statusFeaturesOk = 0x08n;
 const protocolFeaturesBit = virtioFeatures.VHOST_USER_F_PROTOCOL_FEATURES;
 const logAllBit = virtioFeatures.VHOST_F_LOG_ALL;
-const mtuMin = 68n;
-const mtuMax = 65535n;
-/** One byte of the log stands for eight pages of VHOST_LOG_PAGE bytes. */
-const guestBytesPerLogByte = 8n * 0x1000n;
-/** File offsets are signed: a mapping ends below this. */
-const fileEnd = 1n << 63n;
+const mtuBit = virtioFeatures.VIRTIO_NET_F_MTU;
+const announceBits =
+  virtioFeatures.VIRTIO_NET_F_GUEST_ANNOUNCE | virtioFeatures.VIRTIO_NET_F_STATUS;
 const inbandNeeds = [
   'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
   'VHOST_USER_PROTOCOL_F_REPLY_ACK',
@@ -68,6 +76,7 @@ const inbandNeeds = [
 
 export interface DeviceOptions {
   readonly queuePairs: number;
+  readonly config: ConfigFacts;
   readonly offered: Offer;
   readonly backend: Backend;
   readonly onEvent: (event: DeviceEvent) => void;
@@ -85,6 +94,11 @@ export class Device {
   readonly #rings: readonly Ring[];
   /** Undefined until SET_FEATURES, and again after a reset. */
   #features: bigint | undefined;
+  /** For frontends that have none themselves. */
+  readonly config: ConfigSpace;
+  #isOwned = false;
+  #isOfQemu = false;
+  /** What the frontend said, who need not read the configuration space. */
   #mtuBytes: number | undefined;
   #protocolFeatures = 0n;
   #status = 0n;
@@ -99,6 +113,7 @@ export class Device {
     this.#backend = backend;
     this.#emit = onEvent;
     this.#onChannelMistake = options.onChannelMistake;
+    this.config = new ConfigSpace(options.config, queuePairs, () => this.#configChanged());
     this.#rings = Array.from(
       { length: 2 * queuePairs },
       (_, queue) => new Ring(queue, backend, this.#memory, onEvent),
@@ -136,6 +151,27 @@ export class Device {
       return ((this.#features ?? this.offered.virtio) & protocolFeaturesBit) !== 0n;
     }
     return (this.#protocolFeatures & protocolFeatures[requirement]) !== 0n;
+  }
+
+  /** SET_OWNER. */
+  setOwner(): void {
+    this.#isOwned = true;
+  }
+
+  /**
+   * QEMU asks before it says SET_OWNER, as no other frontend does, and again for each queue pair. Its network
+   * device has a space of its own, and it would print a warning each time about one that is offered.
+   */
+  offerProtocol(): bigint {
+    const { protocol } = this.offered;
+    this.#isOfQemu ||= !this.#isOwned;
+    return this.#isOfQemu ? protocol & ~protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIG : protocol;
+  }
+
+  /** The ring that is no receiveq but the control queue, if the frontend hands it over. */
+  get controlQueue(): number | undefined {
+    const pairs = this.#controlPairs;
+    return pairs === undefined ? undefined : 2 * pairs;
   }
 
   setFeatures(chosen: bigint): void {
@@ -201,17 +237,21 @@ export class Device {
     this.#setLogging(false);
     this.#features = undefined;
     this.#status = 0n;
+    this.config.reset();
   }
 
   startRing(queue: number, takeKickFd: () => number): void {
     this.#requireFeatures();
-    this.ring(queue).start(takeKickFd, this.#hasInband);
+    const pairs = this.#controlPairsOf(queue);
+    const goesOn = this.ring(queue).start(takeKickFd, this.#hasInband, pairs);
+    // The guest was moved here, or its switch was started anew: nobody knows yet where it is.
+    if (goesOn && pairs !== undefined && this.#agreed(announceBits)) this.config.askToAnnounce();
   }
 
   /** VRING_KICK. */
   kickRing(queue: number): void {
     this.#requireFeatures();
-    this.ring(queue).kick();
+    this.ring(queue).kick(this.#controlPairsOf(queue));
   }
 
   setRingAddresses(queue: number, addresses: VringAddresses): void {
@@ -230,13 +270,13 @@ export class Device {
 
   /** A call of a queue that has no eventfd for it. */
   ringCalled(queue: number): void {
-    if (this.ring(queue).callsInBand) this.#backendRequests?.tell('VRING_CALL', queue);
+    if (this.ring(queue).callsInBand) this.#tell('VRING_CALL', queue);
   }
 
   ringBroken(queue: number, reason: string): void {
     const ring = this.ring(queue);
     ring.markBroken(reason);
-    if (this.#hasInband && ring.errsInBand) this.#backendRequests?.tell('VRING_ERR', queue);
+    if (this.#hasInband && ring.errsInBand) this.#tell('VRING_ERR', queue);
   }
 
   setBackendChannel(fd: number): void {
@@ -249,30 +289,21 @@ export class Device {
   }
 
   setLog(log: LogArea, takeFd: () => number): void {
-    const { sizeBytes, offsetBytes } = log;
-    if (sizeBytes === 0n || offsetBytes + sizeBytes > fileEnd) {
-      const sentence = `log of ${sizeBytes} bytes at file offset ${offsetBytes} lies in no file`;
-      throw new Refusal('BAD_VALUE', sentence);
-    }
-    const guestEnd = this.#memory.guestEnd;
-    if (guestEnd > 0n) requireCovered(log, guestEnd - 1n, 'guest memory');
+    checkLog(log, this.#memory.guestEnd);
     this.#backend.setLog({ ...log, fd: takeFd() });
     this.#log = log;
   }
 
   setMtu(bytes: bigint): void {
-    if (bytes < mtuMin || bytes > mtuMax) {
-      throw new Refusal('BAD_VALUE', `MTU ${bytes} is not between ${mtuMin} and ${mtuMax}`);
-    }
-    this.#mtuBytes = Number(bytes);
+    this.#mtuBytes = this.config.setMtu(bytes);
     this.#holdToMtu();
     this.#emit({ type: 'mtu', bytes: this.#mtuBytes });
   }
 
   /** Only a guest that was told of its MTU is kept from longer frames (virtio 1.2 §5.1.4.1). */
   #holdToMtu(): void {
-    const told = ((this.#features ?? 0n) & virtioFeatures.VIRTIO_NET_F_MTU) !== 0n;
-    if (told && this.#mtuBytes !== undefined) this.#backend.setMtu(this.#mtuBytes);
+    const mtuBytes = this.#readsConfig ? this.config.mtuBytes : this.#mtuBytes;
+    if (this.#agreed(mtuBit) && mtuBytes !== undefined) this.#backend.setMtu(mtuBytes);
   }
 
   /** SEND_RARP: the guest has moved here and cannot say so itself. */
@@ -351,6 +382,31 @@ export class Device {
     ];
   }
 
+  #configChanged(): void {
+    if (this.#readsConfig) this.#tell('CONFIG_CHANGE_MSG', undefined);
+  }
+
+  get #controlPairs(): number | undefined {
+    return controlPairsOf(this.#features ?? 0n, this.#protocolFeatures, this.config.queuePairs);
+  }
+
+  #controlPairsOf(queue: number): number | undefined {
+    return this.controlQueue === queue ? this.#controlPairs : undefined;
+  }
+
+  #tell(name: BackendRequestName, queue: number | undefined): void {
+    const acked = this.has('VHOST_USER_PROTOCOL_F_REPLY_ACK');
+    this.#backendRequests?.tell(name, queue, acked);
+  }
+
+  #agreed(bits: bigint): boolean {
+    return ((this.#features ?? 0n) & bits) === bits;
+  }
+
+  get #readsConfig(): boolean {
+    return this.has('VHOST_USER_PROTOCOL_F_CONFIG');
+  }
+
   get #hasInband(): boolean {
     return this.has('VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS');
   }
@@ -391,17 +447,4 @@ export class Device {
   #reportMemory(): void {
     this.#emit({ type: 'memory', ...this.memory });
   }
-}
-
-/** Pages that the log has no bit for would be left behind by the migration without a word. */
-function requireCovered(log: LogArea, guestAddress: bigint, what: string): void {
-  if (guestAddress / guestBytesPerLogByte < log.sizeBytes) return;
-  throw new Refusal(
-    'BAD_VALUE',
-    `log of ${log.sizeBytes} bytes does not reach guest address 0x${guestAddress.toString(16)} of ${what}`,
-  );
-}
-
-function withFd(region: MemoryRegion, takeFd: () => number): MappedRegion {
-  return { ...region, fd: takeFd() };
 }

@@ -35,6 +35,7 @@ export const virtioFeatures = {
   VIRTIO_NET_F_CTRL_VQ: 1n << 17n,
   VIRTIO_NET_F_CTRL_RX: 1n << 18n,
   VIRTIO_NET_F_CTRL_VLAN: 1n << 19n,
+  VIRTIO_NET_F_CTRL_RX_EXTRA: 1n << 20n,
   VIRTIO_NET_F_GUEST_ANNOUNCE: 1n << 21n,
   VIRTIO_NET_F_MQ: 1n << 22n,
   VIRTIO_NET_F_CTRL_MAC_ADDR: 1n << 23n,
@@ -109,7 +110,9 @@ export const servable: Offer = offerOf(
   [
     'VIRTIO_NET_F_CSUM',
     'VIRTIO_NET_F_GUEST_CSUM',
+    'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
     'VIRTIO_NET_F_MTU',
+    'VIRTIO_NET_F_MAC',
     'VIRTIO_NET_F_GUEST_TSO4',
     'VIRTIO_NET_F_GUEST_TSO6',
     'VIRTIO_NET_F_GUEST_ECN',
@@ -119,9 +122,14 @@ export const servable: Offer = offerOf(
     'VIRTIO_NET_F_HOST_ECN',
     'VIRTIO_NET_F_HOST_UFO',
     'VIRTIO_NET_F_MRG_RXBUF',
+    'VIRTIO_NET_F_STATUS',
     'VIRTIO_NET_F_CTRL_VQ',
+    'VIRTIO_NET_F_CTRL_RX',
+    'VIRTIO_NET_F_CTRL_VLAN',
+    'VIRTIO_NET_F_CTRL_RX_EXTRA',
     'VIRTIO_NET_F_GUEST_ANNOUNCE',
     'VIRTIO_NET_F_MQ',
+    'VIRTIO_NET_F_CTRL_MAC_ADDR',
     'VHOST_F_LOG_ALL',
     'VIRTIO_F_ANY_LAYOUT',
     'VIRTIO_F_INDIRECT_DESC',
@@ -142,6 +150,7 @@ export const servable: Offer = offerOf(
     'VHOST_USER_PROTOCOL_F_REPLY_ACK',
     'VHOST_USER_PROTOCOL_F_MTU',
     'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
+    'VHOST_USER_PROTOCOL_F_CONFIG',
     'VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD',
     'VHOST_USER_PROTOCOL_F_RESET_DEVICE',
     'VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS',
@@ -168,8 +177,8 @@ export function featureNames(set: bigint, table: FeatureTable): string[] {
  * The bits of a choice that were not offered; 0n is a valid choice.
  *
  * The dependencies of virtio 1.2 §5.1.3.1 among the offered bits (MQ and GUEST_ANNOUNCE need CTRL_VQ)
- * bind the driver, and are not checked: frontends run the control queue themselves, and QEMU and
- * DPDK's virtio-user both leave CTRL_VQ out of what they pass on.
+ * bind the driver, and are not checked: QEMU and DPDK's virtio-user run the control queue themselves, and
+ * leave CTRL_VQ out of what they pass on. Where it is passed on: controlQueueOf() in config-space.ts.
  */
 export function notOffered(chosen: bigint, offered: bigint): bigint {
   return chosen & ~offered;

@@ -11,7 +11,7 @@
  * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
  */
 
-import type { MemoryRegion } from '../native.ts';
+import type { MappedRegion, MemoryRegion } from '../native.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';
 
 /** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */
@@ -157,4 +157,8 @@ export class MemoryTable {
     this.#regions = this.#regions.filter((candidate) => candidate !== region);
     this.#repeats.delete(region);
   }
+}
+
+export function withFd(region: MemoryRegion, takeFd: () => number): MappedRegion {
+  return { ...region, fd: takeFd() };
 }

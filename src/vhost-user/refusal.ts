@@ -26,13 +26,21 @@ export const refusalCodes = {
 export type RefusalCode = keyof typeof refusalCodes;
 
 export class Refusal extends Error {
-  override readonly name = 'Refusal';
+  override readonly name: string = 'Refusal';
   readonly code: RefusalCode;
 
   constructor(code: RefusalCode, sentence: string) {
     super(sentence);
     this.code = code;
   }
+}
+
+/**
+ * What a guest asked for through its frontend, which has done nothing wrong: the frontend is told so, and
+ * its session goes on.
+ */
+export class Declined extends Refusal {
+  override readonly name = 'Declined';
 }
 
 /** What an operator can do about guest memory that reaches us without a file we may map. */

@@ -6,8 +6,7 @@
  * facts, in one order, so a handler sees only well-formed calls. Handlers return the payload of the
  * reply for requests that have one of their own; the others are acknowledged by the dispatcher.
  *
- * Left out because nothing offered makes them legal: IOTLB, config space, postcopy, shared objects,
- * device state. VRING_ENDIAN and the crypto sessions are of no use to a network device.
+ * Left out because nothing offered makes them legal: IOTLB, postcopy, shared objects, device state. VRING_ENDIAN and the crypto sessions are of no use to a network device.
  *
  * Sources: vhost-user "Front-end message types". What QEMU 7 to 11 (hw/virtio/vhost-user.c) and DPDK
  * virtio-user send was read there.
@@ -16,6 +15,7 @@
 import type { Device, Requirement } from './device.ts';
 import { memorySlotsMax } from './memory.ts';
 import {
+  configSpanLayout,
   emptyLayout,
   inflightAreaLayout,
   type Layout,
@@ -83,7 +83,7 @@ export interface RequestRow {
   readonly replies: boolean;
   /** How too few fds are to be understood, where it says more than a wrong number. */
   readonly fdsMissing: { readonly code: RefusalCode; readonly remedy: string } | undefined;
-  /** Undefined where the payload contradicts its own length. */
+  /** Undefined where the payload is shorter than what it counts. */
   read(payload: Uint8Array): Call | undefined;
 }
 
@@ -166,7 +166,7 @@ const rows: readonly RequestRow[] = [
     act: (device, features) => device.setFeatures(features),
   }),
   // Connecting is what takes ownership here: a port serves one frontend at a time.
-  row('SET_OWNER', { layout: emptyLayout, act: () => {} }),
+  row('SET_OWNER', { layout: emptyLayout, act: (device) => device.setOwner() }),
   // Deprecated, and best ignored: without SET_VRING_ENABLE nothing would enable the rings again.
   row('RESET_OWNER', { layout: emptyLayout, act: () => {} }),
   row('SET_MEM_TABLE', {
@@ -230,7 +230,7 @@ const rows: readonly RequestRow[] = [
   // Legal before SET_FEATURES: bit 30 has to be offered, not agreed.
   row('GET_PROTOCOL_FEATURES', {
     layout: emptyLayout,
-    answer: (device) => answerU64(device.offered.protocol),
+    answer: (device) => answerU64(device.offerProtocol()),
   }),
   row('SET_PROTOCOL_FEATURES', {
     layout: u64Layout,
@@ -262,6 +262,18 @@ const rows: readonly RequestRow[] = [
     requires: 'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
     fds: oneFd,
     act: (device, _, fds) => device.setBackendChannel(fds.take()),
+  }),
+  row('GET_CONFIG', {
+    layout: configSpanLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_CONFIG',
+    answer: (device, span) => ({
+      payload: configSpanLayout.encode({ ...span, bytes: device.config.read(span) }),
+    }),
+  }),
+  row('SET_CONFIG', {
+    layout: configSpanLayout,
+    requires: 'VHOST_USER_PROTOCOL_F_CONFIG',
+    act: (device, span) => device.config.write(span, device.features ?? 0n),
   }),
   row('GET_INFLIGHT_FD', {
     layout: inflightAreaLayout,

@@ -125,11 +125,12 @@ export class Ring {
   /**
    * SET_VRING_KICK. `takeKickFd` is called when nothing can go wrong any more, and gives -1 where
    * the frontend wants polling. A started ring goes on where it is, with the new eventfd; a broken
-   * one stays broken. `inBand` says that notifications without an eventfd go in band.
+   * one stays broken. `inBand` says that notifications without an eventfd go in band, `controlPairs`
+   * that this is the control queue. Returns whether the ring goes on from where another one stopped.
    */
-  start(takeKickFd: () => number, inBand: boolean): void {
+  start(takeKickFd: () => number, inBand: boolean, controlPairs?: number): boolean {
     const state = this.#state;
-    if (state.kind === 'broken') return;
+    if (state.kind === 'broken') return false;
     const { size, addresses } = state;
     if (size === undefined) {
       throw new Refusal('WRONG_ORDER', 'came before SET_VRING_NUM gave the ring a size');
@@ -148,15 +149,18 @@ export class Ring {
       this.#call = 'in-band';
       this.#backend.setCallInBand(this.#queue);
     }
-    this.#backend.startQueue(this.#queue, { ...addresses, size, base, kickFd: takeKickFd() });
+    const control = controlPairs === undefined ? {} : { controlPairs };
+    const start = { ...addresses, size, base, kickFd: takeKickFd(), ...control };
+    this.#backend.startQueue(this.#queue, start);
     this.#state = { kind: 'started', size, addresses };
     this.#emit({ type: 'ring-started', queue: this.#queue, size });
+    return base !== this.#format.initialBase;
   }
 
   /** VRING_KICK: starts the ring if need be and makes the data plane look at it. */
-  kick(): void {
+  kick(controlPairs?: number): void {
     if (this.#state.kind === 'stopped') {
-      this.start(() => this.#backend.createEventfd(), true);
+      this.start(() => this.#backend.createEventfd(), true, controlPairs);
     }
     if (this.#state.kind === 'started') this.#backend.kick(this.#queue);
   }

@@ -19,7 +19,9 @@
  * with one sentence. Going on is no choice: the specification does not say what state a failed request
  * leaves, and after a reconnect both sides know. The one exception is an unknown request whose sender
  * waits for the answer: it has changed nothing, and the sender learns so. If nobody waits, the sender
- * would rely on what never happened, and the session closes like after any other mistake.
+ * would rely on what never happened, and the session closes like after any other mistake. Nor is it
+ * the frontend's mistake what a guest reads or writes beyond its configuration space: the protocol has an
+ * answer for it, and the session goes on.
  *
  * Fds: every fd that is fed is handed to the Backend or closed through the Channel, exactly once, on
  * every path, also after the end.
@@ -33,12 +35,14 @@
  * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
  */
 
+import type { ControlTurn } from '../native.ts';
 import type { Backend, Channel } from './backend.ts';
+import type { ConfigFacts } from './config-space.ts';
 import { Device, type DeviceEvent } from './device.ts';
 import { notOffered, type Offer, servable } from './features.ts';
 import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
 import { MessageReader } from './message-reader.ts';
-import { memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
+import { Declined, memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
 import { type Answer, ReceivedFds, type RequestRow, requestTable } from './requests.ts';
 
 /** Why a session ended. Sentences begin with the port and are complete. */
@@ -53,7 +57,10 @@ export type CloseReason =
 
 export type SessionEvent =
   | DeviceEvent
-  /** A request nobody here knows was answered with a failure; the session goes on. */
+  /**
+   * A request nobody here knows was answered with a failure, or something beyond the configuration space,
+   * of which only the first is told; the session goes on.
+   */
   | { readonly type: 'request-refused'; readonly sentence: string }
   /** The last event of a session. */
   | { readonly type: 'closed'; readonly reason: CloseReason };
@@ -61,8 +68,10 @@ export type SessionEvent =
 export interface SessionOptions {
   /** The port's name; sentences begin with `port NAME: `. */
   readonly name: string;
-  /** Queue pairs served: rings 0 .. 2 * queuePairs - 1. */
+  /** Queue pairs served: rings 0 .. 2 * queuePairs - 1, among them a control queue if there is one. */
   readonly queuePairs: number;
+  /** What a frontend that reads it is told of the device; nothing unless given. */
+  readonly config?: ConfigFacts;
   /** Within `servable`, and only what the backend does its part for. */
   readonly offered: Offer;
   readonly backend: Backend;
@@ -75,6 +84,8 @@ type Outcome =
   | {
       readonly kind: 'failed';
       readonly reason: CloseReason & { kind: 'protocol-error' | 'backend-error' };
+      /** The session goes on. */
+      readonly declined: boolean;
     };
 
 const ackSuccess = 0n;
@@ -87,6 +98,7 @@ export class Session {
   readonly #reader = new MessageReader('backend');
   readonly #device: Device;
   #open = true;
+  #toldDeclined = false;
   #pending: SessionEvent[] = [];
 
   constructor(options: SessionOptions) {
@@ -102,6 +114,7 @@ export class Session {
     }
     this.#device = new Device({
       queuePairs: options.queuePairs,
+      config: options.config ?? { macs: [], mtuBytes: undefined },
       offered: options.offered,
       backend: options.backend,
       onEvent: (event: DeviceEvent) => this.#pending.push(event),
@@ -126,6 +139,11 @@ export class Session {
 
   ringEnabled(queue: number): boolean {
     return this.#device.ring(queue).enabled;
+  }
+
+  /** The number of the ring that is the control queue, if the frontend hands one over. */
+  get controlQueue(): number | undefined {
+    return this.#device.controlQueue;
   }
 
   /** The rings that are started, broken ones included, by index. */
@@ -187,6 +205,11 @@ export class Session {
     if (this.#open) this.#device.ringCalled(queue);
   }
 
+  /** The data plane has answered commands of the control queue. */
+  controlled(turn: ControlTurn): void {
+    if (this.#open) this.#device.config.controlled(turn);
+  }
+
   /** The frontend did wrong outside of any message: the session ends. */
   mistake(code: RefusalCode, sentence: string): void {
     this.#finish({ kind: 'protocol-error', code, sentence: `port ${this.#name}: ${sentence}` });
@@ -206,7 +229,8 @@ export class Session {
     try {
       outcome = { kind: 'done', answer: this.#perform(row, message, fds) };
     } catch (error) {
-      outcome = { kind: 'failed', reason: this.#explain(row, message, error) };
+      const reason = this.#explain(row, message, error);
+      outcome = { kind: 'failed', reason, declined: error instanceof Declined };
     }
     while (fds.count > 0) this.#channel.closeFd(fds.take());
     this.#answer(row, message, outcome);
@@ -225,7 +249,7 @@ export class Session {
     }
     const call = row.read(message.payload);
     if (call === undefined) {
-      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes contradicts its own count`);
+      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes is shorter than its own count`);
     }
     checkFdCount(row, call.fdCount, fds.count);
     if (row.requires !== undefined && !this.#device.has(row.requires)) {
@@ -264,12 +288,31 @@ export class Session {
       if (unsent !== undefined) this.#finish(unsent);
       return;
     }
+    if (outcome.declined) {
+      this.#decline(row, message, wantsAck, outcome.reason.sentence);
+      return;
+    }
     const unsent = wantsAck ? this.#send(row, message, ack(ackFailure)) : undefined;
     if (row === undefined && wantsAck && unsent === undefined) {
       this.#pending.push({ type: 'request-refused', sentence: outcome.reason.sentence });
       return;
     }
     this.#finish(outcome.reason);
+  }
+
+  /** "Zero length of payload [...] indicate[s] an error" where there is an answer (VHOST_USER_GET_CONFIG). */
+  #decline(
+    row: RequestRow | undefined,
+    message: Message,
+    wantsAck: boolean,
+    sentence: string,
+  ): void {
+    const answer = row?.replies === true ? { payload: new Uint8Array(0) } : ack(ackFailure);
+    const isDue = row?.replies === true || wantsAck;
+    if (!this.#toldDeclined) this.#pending.push({ type: 'request-refused', sentence });
+    this.#toldDeclined = true;
+    const unsent = isDue ? this.#send(row, message, answer) : undefined;
+    if (unsent !== undefined) this.#finish(unsent);
   }
 
   /** Returns why the answer could not be sent, if so. */

@@ -29,10 +29,19 @@ async function running(): Promise<void> {
 
 describe('vhost-user "Protocol features"', () => {
   test('can be asked for and set before SET_FEATURES', async () => {
+    await peer.send('SET_OWNER');
     expect(await peer.ask('GET_FEATURES')).toBe(offer.virtio);
     expect(await peer.ask('GET_PROTOCOL_FEATURES')).toBe(offer.protocol);
     await peer.tell('SET_PROTOCOL_FEATURES', offer.protocol);
     expect(await peer.ask('GET_MAX_MEM_SLOTS')).toBe(509n);
+  });
+
+  test('are offered without the configuration space to QEMU, which asks before SET_OWNER', async () => {
+    const { VHOST_USER_PROTOCOL_F_CONFIG } = protocolFeatures;
+    const protocol = offer.protocol & ~VHOST_USER_PROTOCOL_F_CONFIG;
+    expect(await peer.ask('GET_PROTOCOL_FEATURES')).toBe(protocol);
+    await peer.send('SET_OWNER');
+    expect(await peer.ask('GET_PROTOCOL_FEATURES')).toBe(protocol);
   });
 
   test('"Multiple queue support": GET_QUEUE_NUM answers with queue pairs', async () => {

@@ -81,6 +81,44 @@ test('a switch without ports has no diagnoses', () => {
   expect(diagnose({ before: statusOf(), now: statusOf(), sockets: new Map() })).toEqual([]);
 });
 
+describe('rings that stand still', () => {
+  const ring = { enabled: true, base: 0, state: 'started', offered: 0 } as const;
+  const pair: RingStatus[] = [
+    { ...ring, queue: 0, outOfStep: true },
+    { ...ring, queue: 1, offered: 1 },
+  ];
+
+  test('a packed ring whose driver counts laps the other way says so', () => {
+    const port = withRings(...pair);
+    const status = statusOf(port);
+    const { findings } = found(port, { before: status, now: status });
+    expect(findings.map(({ code }) => code)).toContain('ring-out-of-step');
+    expect(findings[0]!.sentence).toContain(
+      "queue 0, a packed ring, stands still: by its base its wrap counter is 0, and its driver's is 1",
+    );
+    const moving = statusOf(withRings({ ...ring, queue: 0, base: 5 }, pair[1]!));
+    expect(codes(port, { before: moving, now: status })).not.toContain('ring-out-of-step');
+  });
+
+  test('a control queue is no receiveq, and a broken one is named', () => {
+    const control = { queue: 16, control: true, enabled: true, base: 3 } as const;
+    const whole = withRings(...runningPort.frontend!.rings, {
+      ...control,
+      state: 'started',
+      offered: 0,
+    });
+    expect(codes(whole)).toEqual([]);
+    const broken = withRings(...runningPort.frontend!.rings, {
+      ...control,
+      state: 'broken',
+      reason: 'R',
+    });
+    expect(found(broken).findings[0]!.sentence).toContain(
+      'queue 16, the control queue, is broken: R',
+    );
+  });
+});
+
 describe('nobody is connected', () => {
   test('a port that listens says which option of QEMU and libvirt leads to it', () => {
     const { findings, carries } = found(waitingPort);

@@ -3,7 +3,7 @@
  */
 
 import { expect, test } from 'vitest';
-import { offer, offerWithRingReset } from '../../src/port/offer.ts';
+import { offer, offerOfPort } from '../../src/port/offer.ts';
 import {
   featureNames,
   protocolFeatures,
@@ -13,16 +13,20 @@ import {
 
 test('everything that can be served is offered, except what would not be served to the end', () => {
   const { virtio, protocol } = servable;
-  expect(featureNames(virtio & ~offer.virtio, virtioFeatures)).toEqual(['VIRTIO_F_RING_RESET']);
+  expect(featureNames(virtio & ~offer.virtio, virtioFeatures)).toEqual([
+    'VIRTIO_NET_F_MAC',
+    'VIRTIO_F_RING_RESET',
+  ]);
   expect(featureNames(protocol & ~offer.protocol, protocolFeatures)).toEqual([]);
   expect(offer.virtio & ~virtio).toBe(0n);
-  expect(offerWithRingReset).toEqual(servable);
+  expect(offerOfPort(true, true)).toEqual(servable);
+  expect(offerOfPort(false, false)).toEqual(offer);
   expect(offer.protocol & ~protocol).toBe(0n);
 });
 
 test('the bits are those of the specifications', () => {
-  // CSUM, GUEST_CSUM, MTU, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO, MRG_RXBUF, CTRL_VQ, GUEST_ANNOUNCE, MQ,
-  // LOG_ALL, ANY_LAYOUT, INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, RING_PACKED, IN_ORDER, USO.
-  expect(offer.virtio).toBe(0x01c0_000d_7c62_ff8bn);
-  expect(offer.protocol).toBe(0x1f03fn);
+  // CSUM, GUEST_CSUM, CTRL_GUEST_OFFLOADS, MTU, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO, MRG_RXBUF, STATUS,
+  // CTRL_VQ, CTRL_RX, CTRL_VLAN, CTRL_RX_EXTRA, GUEST_ANNOUNCE, MQ, CTRL_MAC_ADDR, LOG_ALL, ANY_LAYOUT, INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, RING_PACKED, IN_ORDER, USO.
+  expect(offer.virtio).toBe(0x01c0_000d_7cff_ff8fn);
+  expect(offer.protocol).toBe(0x1f23fn);
 });

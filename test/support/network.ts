@@ -48,7 +48,7 @@ export class SwitchNetwork {
     return network;
   }
 
-  addPort(options: Pick<PortOptions, 'ringReset'> = {}): VhostUserPort {
+  addPort(options: Pick<PortOptions, 'ringReset' | 'mtu' | 'source'> = {}): VhostUserPort {
     return this.vswitch.addPort({ ...options, path: this.path(this.vswitch.ports.length) });
   }
 

@@ -39,6 +39,21 @@ export class SessionModel {
   /** With how often each was added after the first time. */
   #memory: { readonly region: MemoryRegion; repeats: number }[] = [];
 
+  #owned = false;
+  #ofQemu = false;
+
+  setOwner(): Verdict {
+    this.#owned = true;
+    return 'accept';
+  }
+
+  /** A frontend that asks before it owns the session is QEMU, which has a configuration space itself. */
+  offerProtocol(): bigint {
+    const { VHOST_USER_PROTOCOL_F_CONFIG } = protocolFeatures;
+    this.#ofQemu ||= !this.#owned;
+    return this.#ofQemu ? offer.protocol & ~VHOST_USER_PROTOCOL_F_CONFIG : offer.protocol;
+  }
+
   has(name: keyof typeof protocolFeatures): boolean {
     return (this.protocol & protocolFeatures[name]) !== 0n;
   }
@@ -156,8 +171,10 @@ export class SessionModel {
     if (!this.#covers(addresses, size)) return 'refuse';
     const base = this.#baseOf(ring);
     if (!this.#baseFits(base, size)) return 'refuse';
-    // Nothing is in flight: of a packed ring, the used half is the available half.
-    ring.base = this.#packed ? (base & 0xffff) * 0x10001 : base;
+    // Nothing is in flight: of a packed ring, the used half is the available half. A base of 0 is that of
+    // a fresh ring, whose memory is zero here.
+    const place = (base & 0xffff) === 0 ? 0x8000 : base & 0xffff;
+    ring.base = this.#packed ? place * 0x10001 : base;
     ring.started = true;
     return 'accept';
   }

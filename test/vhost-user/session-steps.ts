@@ -111,8 +111,10 @@ const inflightBytes = (queues: number, queueSize: number) =>
 export const steps: fc.Arbitrary<Step>[] = [
   fc.constantFrom(
     step('GET_FEATURES', emptyLayout, null, () => ({ answer: offer.virtio })),
-    step('GET_PROTOCOL_FEATURES', emptyLayout, null, () => ({ answer: offer.protocol })),
-    step('SET_OWNER', emptyLayout, null, accept),
+    step('GET_PROTOCOL_FEATURES', emptyLayout, null, (model) => ({
+      answer: model.offerProtocol(),
+    })),
+    step('SET_OWNER', emptyLayout, null, (model) => model.setOwner()),
     step('RESET_OWNER', emptyLayout, null, accept),
     step('SET_LOG_FD', emptyLayout, null, accept, ['eventfd']),
     step(

@@ -7,6 +7,7 @@
 
 import assert from 'node:assert/strict';
 import {
+  configSpanLayout,
   inflightAreaLayout,
   type Layout,
   logAreaLayout,
@@ -34,6 +35,7 @@ const layouts: readonly Layout<unknown>[] = [
   memoryRegionLayout,
   logAreaLayout,
   inflightAreaLayout,
+  configSpanLayout,
   macLayout,
 ].map((layout) => layout as Layout<unknown>);
 
@@ -103,7 +105,8 @@ export function fuzz(data: Uint8Array): void {
     const value = layout.decode(payload);
     if (value === undefined) continue;
     const encoded = layout.encode(value);
-    assert.equal(encoded.length, payload.length);
+    // Shorter only where there was room behind what the payload counts.
+    assert.ok(encoded.length <= payload.length);
     assert.deepEqual(layout.decode(encoded), value);
   }
 }
