@@ -3,6 +3,8 @@
  * loop at full rate: what goes in comes out, to the frame.
  *
  * TSVSWITCH_LOOP_SECONDS makes each loop longer than its 5 seconds. The counts are printed.
+ *
+ * @module-tag huge-pages
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Command } from '../support/command.ts';
+import { needs } from '../support/needs.ts';
 import {
   type PortStatistics,
   runTestpmdLoop,
@@ -19,7 +22,7 @@ import {
 const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 5);
 const missing = testpmdFrontendMissing();
 
-describe.skipIf(missing !== undefined)(`testpmd in a closed loop ${missing ?? ''}`, () => {
+describe('testpmd in a closed loop', needs(missing), () => {
   test.each([
     ['mergeable buffers', 'mrg_rxbuf=1', 64],
     ['one buffer a frame', 'mrg_rxbuf=0', 64],
