@@ -2,7 +2,7 @@
  * The command between two ports of DPDK's testpmd, an independent frontend and driver, in a closed
  * loop at full rate: what goes in comes out, to the frame.
  *
- * TSVSWITCH_LOOP_SECONDS makes each loop longer than its 5 seconds. The counts are printed.
+ * TSVSWITCH_LOOP_SECONDS makes each loop longer than its 2 seconds. The counts are printed.
  *
  * @module-tag huge-pages
  */
@@ -19,7 +19,7 @@ import {
   testpmdFrontendMissing,
 } from '../support/testpmd-frontend.ts';
 
-const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 5);
+const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 2);
 const missing = testpmdFrontendMissing();
 
 describe('testpmd in a closed loop', needs(missing), () => {
