@@ -14,6 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { runOrExplain, say } from './processes.mjs';
 
@@ -60,7 +61,7 @@ const builds = {
 export async function installNpmPackages() {
   if (npmPackagesAreInstalled()) return;
   say('installing npm packages ...');
-  await runOrExplain('npm', ['ci'], nodeHeaders());
+  await runOrExplain('npm', ['ci', '--no-audit', '--no-fund'], buildEnvironment());
 }
 
 /** Whether what npm wrote down when it installed has every version the lock file asks for. */
@@ -100,17 +101,22 @@ async function build(name) {
   say(`building: ${name} ...`);
   // Taken before, so that a source that changes during the build counts as newer.
   const beganAt = new Date();
-  for (const [program, args] of commands) await runOrExplain(program, args, nodeHeaders());
+  for (const [program, args] of commands) await runOrExplain(program, args, buildEnvironment());
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, '');
   utimesSync(stamp, beganAt, beganAt);
 }
 
-/** Lets node-gyp use the headers that came with this Node instead of downloading them. */
-function nodeHeaders() {
+/** All CPUs for compilers; for node-gyp the headers that came with this Node, instead of a download. */
+function buildEnvironment() {
+  const cpus = String(availableParallelism());
   const prefix = dirname(dirname(process.execPath));
   const hasHeaders = existsSync(join(prefix, 'include', 'node', 'node_api.h'));
-  return hasHeaders ? { npm_config_nodedir: prefix } : {};
+  return {
+    CMAKE_BUILD_PARALLEL_LEVEL: cpus,
+    JOBS: cpus,
+    ...(hasHeaders ? { npm_config_nodedir: prefix } : {}),
+  };
 }
 
 function newestMs(path) {

@@ -37,6 +37,10 @@ const tasks = {
     const { runTests } = await import('./tests.mjs');
     return runTests(args);
   },
+  'test-all': async (args) => {
+    const { runAllTests } = await import('./tests.mjs');
+    return runAllTests(args);
+  },
   bench: async (args) => {
     const { buildBench } = await import('./build.mjs');
     const { runInForeground } = await import('./processes.mjs');
@@ -78,6 +82,19 @@ const tasks = {
   },
 };
 
+/** apt mostly waits for disks and the network: the product is built beside it. */
+async function makeReady(task) {
+  const { systemPackages } = await import('./system-packages.mjs');
+  const { installNpmPackages, buildProject } = await import('./build.mjs');
+  const packages = systemPackages(task);
+  await packages.installForBuilding();
+  const outcomes = await Promise.allSettled([
+    packages.installOthers(),
+    installNpmPackages().then(buildProject),
+  ]);
+  for (const { status, reason } of outcomes) if (status === 'rejected') throw reason;
+}
+
 async function main([task, ...args]) {
   checkNodeVersion();
   const run = Object.hasOwn(tasks, task ?? '') ? tasks[task] : undefined;
@@ -86,13 +103,9 @@ async function main([task, ...args]) {
     return 2;
   }
   const { openLog, SetupError } = await import('./processes.mjs');
-  const { installSystemPackages } = await import('./system-packages.mjs');
-  const { installNpmPackages, buildProject } = await import('./build.mjs');
   openLog(`setup-${task}`, `tsvswitch ${version}, node ${process.version}`);
   try {
-    await installSystemPackages(task);
-    await installNpmPackages();
-    await buildProject();
+    await makeReady(task);
     return await run(args);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;

@@ -12,31 +12,26 @@ import { delimiter, join } from 'node:path';
 import { cacheFolder, outputOf, runQuietly, SetupError, say } from './processes.mjs';
 
 const all = [
-  'demo',
-  'test',
-  'bench',
-  'survivors',
-  'chaos',
-  'fuzz',
-  'sanitized',
-  'memcheck',
-  'soak',
+  ...['demo', 'test', 'bench', 'survivors', 'chaos', 'fuzz', 'sanitized', 'memcheck', 'soak'],
 ];
 const guests = ['demo', 'test', 'chaos'];
 
 /** What runs other switches beside this one. */
 const peers = ['bench', 'survivors'];
 
+/** Tasks that have all of other tasks in them. */
+const tasksWithin = { 'test-all': ['test', 'fuzz', 'sanitized'] };
+
 const requirements = [
-  { program: 'g++', package: 'g++', tasks: all },
-  { program: 'make', package: 'make', tasks: all },
-  { program: 'cmake', package: 'cmake', tasks: all },
-  { program: 'valgrind', package: 'valgrind', tasks: ['memcheck'] },
+  { program: 'g++', package: 'g++', tasks: all, isForBuilding: true },
+  { program: 'make', package: 'make', tasks: all, isForBuilding: true },
+  { program: 'cmake', package: 'cmake', tasks: all, isForBuilding: true },
   // For node-gyp, which builds npm packages with native code.
-  { program: 'python3', package: 'python3', tasks: all },
+  { program: 'python3', package: 'python3', tasks: all, isForBuilding: true },
+  { program: 'valgrind', package: 'valgrind', tasks: ['memcheck'] },
   // libFuzzer comes with clang, its runtime library does not.
-  { program: 'clang++', package: 'clang', tasks: ['test', 'fuzz'] },
-  { packagePattern: 'libclang-rt-dev', tasks: ['test', 'fuzz'] },
+  { program: 'clang++', package: 'clang', tasks: ['fuzz'] },
+  { packagePattern: 'libclang-rt-dev', tasks: ['fuzz'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
   // The package brings the addon for both: the other one is cross compiled, and run.
   process.arch === 'arm64'
@@ -52,6 +47,9 @@ const requirements = [
   { program: 'dropbear', package: 'dropbear-bin', tasks: ['test'], folders: ['/usr/sbin'] },
   { program: 'ssh', package: 'openssh-client', tasks: ['test'] },
   { program: 'genisoimage', package: 'genisoimage', tasks: ['test'] },
+  // What stands in for it, and what cloud-init reads its documents with.
+  { program: 'xorriso', package: 'xorriso', tasks: ['test'] },
+  { packagePattern: 'python3-yaml', tasks: ['test'] },
   // Disks of machines, and the Debian that is built for them.
   { program: 'qemu-img', package: 'qemu-utils', tasks: ['test'] },
   { program: 'mmdebstrap', package: 'mmdebstrap', tasks: ['test'] },
@@ -91,37 +89,72 @@ const requirements = [
 /** The packages of the guest's kernel; see src/lab/debian-kernel.ts, which unpacks one of them. */
 const kernelPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'];
 
-const aptOptions = ['-q', '-y', '-o', 'DPkg::Lock::Timeout=300'];
+const aptOptions = [
+  ...['-q', '-y', '-o', 'DPkg::Lock::Timeout=300'],
+  // Nobody is there to be asked about a configuration file: it stays as it is.
+  ...['-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold'],
+];
 const aptEnvironment = { DEBIAN_FRONTEND: 'noninteractive' };
+let areListsNew = false;
 
-export async function installSystemPackages(task) {
+/**
+ * What a task still needs, to be installed in two steps: what its build takes, and all others. Throws
+ * SetupError with the command for who may not install.
+ */
+export function systemPackages(task) {
+  const within = [task, ...(tasksWithin[task] ?? [])];
+  const isFor = (tasks = []) => tasks.some((each) => within.includes(each));
   const missing = requirements.filter(
-    (row) => [...row.tasks, ...(row.optionalTasks ?? [])].includes(task) && !isThere(row),
+    (row) => (isFor(row.tasks) || isFor(row.optionalTasks)) && !isThere(row),
   );
-  const required = missing.filter((row) => row.tasks.includes(task));
-  const optional = missing.filter((row) => !row.tasks.includes(task));
+  const required = missing.filter((row) => isFor(row.tasks));
   const hasApt = outputOf('apt-get', ['--version']) !== undefined;
-  const isRoot = process.getuid() === 0;
-  const needsLists = hasApt && guests.includes(task) && !kernelIsWithinReach();
+  const needsLists = hasApt && isFor(guests) && !kernelIsWithinReach();
   if (required.length > 0 && !hasApt) {
     const wanted = required.map((row) => row.program ?? row.packagePattern);
     throw new SetupError(`please install what is missing: ${wanted.join(', ')}`);
   }
-  if (!hasApt) return;
-  if (!isRoot) {
-    const commands = [
-      ...(needsLists ? ['apt-get update'] : []),
-      ...(required.length > 0 ? [installCommand(required)] : []),
-    ];
-    if (commands.length === 0) return;
-    throw new SetupError(
-      `system packages are missing; please run\n\n  sudo sh -c '${commands.join(' && ')}'\n\nand try again`,
-    );
+  if (hasApt && process.getuid() !== 0) checkNothingIsMissing(required, needsLists);
+  const mayInstall = hasApt && process.getuid() === 0;
+  const step = (rows, alsoLists = false) => ({
+    required: rows.filter((row) => required.includes(row)),
+    optional: rows.filter((row) => !required.includes(row)),
+    needsLists: alsoLists,
+  });
+  const forBuilding = step(missing.filter((row) => row.isForBuilding));
+  const others = step(
+    missing.filter((row) => !row.isForBuilding),
+    needsLists,
+  );
+  return {
+    installForBuilding: async () => mayInstall && installStep(forBuilding),
+    installOthers: async () => mayInstall && installStep(others),
+  };
+}
+
+function checkNothingIsMissing(required, needsLists) {
+  const commands = [
+    ...(needsLists ? ['apt-get update'] : []),
+    ...(required.length > 0 ? [installCommand(required)] : []),
+  ];
+  if (commands.length === 0) return;
+  throw new SetupError(
+    `system packages are missing; please run\n\n  sudo sh -c '${commands.join(' && ')}'\n\nand try again`,
+  );
+}
+
+/** In one go, unless that fails: what is optional, and cannot be had, is reported by who needs it. */
+async function installStep({ required, optional, needsLists }) {
+  const rows = [...required, ...optional];
+  if (needsLists || rows.some((row) => packageOf(row) === undefined)) await updateLists();
+  const known = optional.filter((row) => packageOf(row) !== undefined);
+  if (required.length + known.length === 0) return;
+  try {
+    await install([...required, ...known]);
+  } catch (error) {
+    if (known.length === 0) throw error;
+    if (required.length > 0) await install(required);
   }
-  if (needsLists || missing.some((row) => packageOf(row) === undefined)) await updateLists();
-  if (required.length > 0) await install(required);
-  // A peer that cannot be had is reported by the benchmark itself.
-  if (optional.length > 0) await install(optional).catch(() => {});
 }
 
 function isThere(row) {
@@ -201,7 +234,9 @@ async function install(rows) {
 }
 
 async function updateLists() {
+  if (areListsNew) return;
   say('updating the package lists ...');
   const { succeeded, output } = await runQuietly('apt-get', ['update', '-q'], aptEnvironment);
   if (!succeeded) throw new SetupError(`${output.trimEnd()}\n\n\`apt-get update\` failed`);
+  areListsNew = true;
 }

@@ -268,6 +268,16 @@ describe('TypeScript', () => {
     expect(targets.filter((target) => !/^(node:|\.\/)/.test(target))).toEqual([]);
   });
 
+  test('a test that cannot run somewhere says why, with needs() or skip(reason)', () => {
+    const silent = /\.(?:skipIf|runIf|todo|only)\(|\.skip\(|\bskip\(\)|\bskip: true\b/;
+    const tests = sources.filter((file) => /^(?:test|examples)\/.*\.test\.ts$/.test(file));
+    expect(tests.length).toBeGreaterThan(50);
+    const offenders = tests
+      .filter((file) => file !== join('test', 'tidy.test.ts'))
+      .filter((file) => silent.test(readFileSync(file, 'utf8')));
+    expect(offenders).toEqual([]);
+  });
+
   test('tests and sources agree with the type checker', { timeout: 600_000 }, async () => {
     const check = await execa('tsc', ['-p', 'test'], { preferLocal: true, reject: false });
     expect(check.stdout).toBe('');

@@ -10,12 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { clientCpu, workerCpu } from '../client.ts';
 import type { Attachment } from '../drivers/driver.ts';
 import { findProgram, startLimitMs } from '../drivers/driver.ts';
+import { freeHugePageBytes } from '../proc.ts';
 import { Child } from '../process.ts';
 import type { Trial } from './trial.ts';
 
 const program = 'dpdk-testpmd';
 const queueSize = 256;
 const buffers = 16384;
+const memoryMiB = 256;
 /** 32 frames each. */
 const burstsPerPort = 4;
 const macAddress = (port: number): string => `52:54:00:00:00:0${port + 1}`;
@@ -56,7 +58,8 @@ async function loop(to: Attachment, options: Loop): Promise<number> {
       ...['--output=L', program],
       // Port 0 is forwarded on the first of the two CPUs; the other one waits for commands.
       ...['-l', `${clientCpu},${workerCpu}`, '--main-lcore', String(workerCpu)],
-      ...['--no-pci', '--single-file-segments', '-m', '256'],
+      ...['--no-pci', '--single-file-segments', '-m', `${memoryMiB}`],
+      ...(freeHugePageBytes() < memoryMiB * 2 ** 20 ? ['--no-huge'] : []),
       ...['--file-prefix', `benchclient${process.pid}`],
       ...to.paths.flatMap((path, port) => [
         '--vdev',

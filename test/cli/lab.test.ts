@@ -12,6 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { LabStatus } from '../../src/lab/lab-report.ts';
 import { script } from '../support/command.ts';
 import { type LabExit, LabFolder } from '../support/lab-command.ts';
+import { needsRoot } from '../support/needs.ts';
 
 /** Machines boot in seconds; emulated ones on a busy host take their time. */
 const changeLimitMs = 600_000;
@@ -280,20 +281,14 @@ describe('what cannot be is said in one sentence', () => {
     }
   });
 
-  test.skipIf(process.getuid!() !== 0)(
-    'a state folder that may not be written to (needs root, to be somebody else)',
-    async () => {
-      folder = await LabFolder.make(tinyLab);
-      chmodSync(folder.path, 0o755);
-      const exit = await folder.run(['up'], { uid: 65_534, gid: 65_534 });
-      expect(exit.status).toBe(1);
-      expectSentence(
-        exit,
-        /cannot keep its state in .*; make that writable, or set XDG_STATE_HOME/,
-      );
-      expect(folder.leftovers()).toEqual([]);
-    },
-  );
+  test('a state folder that may not be written to', needsRoot, async () => {
+    folder = await LabFolder.make(tinyLab);
+    chmodSync(folder.path, 0o755);
+    const exit = await folder.run(['up'], { uid: 65_534, gid: 65_534 });
+    expect(exit.status).toBe(1);
+    expectSentence(exit, /cannot keep its state in .*; make that writable, or set XDG_STATE_HOME/);
+    expect(folder.leftovers()).toEqual([]);
+  });
 
   test('Ctrl-C in the middle of up ends it with what to do, and up goes on from there', {
     timeout: changeLimitMs,

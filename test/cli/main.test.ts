@@ -23,11 +23,14 @@ import { native } from '../../src/native.ts';
 import { TestGuest } from '../../src/testing/index.ts';
 import { Command } from '../support/command.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { needs, needsRoot } from '../support/needs.ts';
 import { expectSentence } from '../support/sentence.ts';
 
 /** Cannot write where root can; 65534 is nobody everywhere. */
 const nobody = { uid: 65_534, gid: 65_534 };
 const isRoot = process.getuid?.() === 0;
+const groupMissing =
+  isRoot && native().groupId('daemon') !== undefined ? undefined : 'needs root and a group daemon';
 /** At once, on a busy host too. */
 const soon = { timeout: 60_000 };
 
@@ -174,19 +177,13 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
     await expectFailure(['--cpus', '1000'], /cannot run on CPUs 1000 \(allowed are \d[\d,-]*\)/);
   });
 
-  test.skipIf(!isRoot)(
-    'a folder without permission (needs root, to be somebody else)',
-    async () => {
-      const exit = await Command.run(['--socket', socket('a')], nobody);
-      expect(exit.status).toBe(1);
-      expectSentence(
-        exit,
-        /user 65534 may not create or replace it in .*; choose a folder you may/,
-      );
-    },
-  );
+  test('a folder without permission', needsRoot, async () => {
+    const exit = await Command.run(['--socket', socket('a')], nobody);
+    expect(exit.status).toBe(1);
+    expectSentence(exit, /user 65534 may not create or replace it in .*; choose a folder you may/);
+  });
 
-  test.skipIf(!isRoot)('a group one is not in (needs root, to be somebody else)', async () => {
+  test('a group one is not in', needsRoot, async () => {
     chmodSync(folder, 0o777);
     const exit = await Command.run(['--socket', socket('a'), '--socket-group', 'root'], nobody);
     expect(exit.status).toBe(1);
@@ -258,16 +255,13 @@ describe('sockets', () => {
     await chosen.stop();
   });
 
-  test.skipIf(native().groupId('daemon') === undefined || !isRoot)(
-    'may be given to a group by name (needs root and a group daemon)',
-    async () => {
-      const command = await Command.start([socket('a')], ['--socket-group', 'daemon']);
-      expect(statSync(socket('a')).gid).toBe(native().groupId('daemon'));
-      await command.stop();
-    },
-  );
+  test('may be given to a group by name', needs(groupMissing), async () => {
+    const command = await Command.start([socket('a')], ['--socket-group', 'daemon']);
+    expect(statSync(socket('a')).gid).toBe(native().groupId('daemon'));
+    await command.stop();
+  });
 
-  test.skipIf(!isRoot)('an unprivileged user can run it in a folder of their own', async () => {
+  test('an unprivileged user can run it in a folder of their own', needsRoot, async () => {
     chmodSync(folder, 0o777);
     const command = await Command.start([socket('a')], [], nobody);
     expect(statSync(socket('a'))).toMatchObject(nobody);

@@ -10,6 +10,7 @@ import { resolve } from 'node:path';
 import { execa, execaSync } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { planOfText } from '../../src/lab/file/lab-file.ts';
+import { needs } from '../support/needs.ts';
 import { mayHaveNamespaces, type Ran, Scratch } from './scratch.ts';
 import { type Snippet, snippetsOf } from './snippets.ts';
 
@@ -144,21 +145,25 @@ describe('JavaScript runs on any Node', () => {
   );
 });
 
-describe.skipIf(!mayHaveNamespaces)('shell lines run (needs root, for a /run of their own)', () => {
-  const running = of('sh').filter(isRun);
+describe(
+  'shell lines run',
+  needs(mayHaveNamespaces ? undefined : 'needs root, for a /run of their own'),
+  () => {
+    const running = of('sh').filter(isRun);
 
-  test.each(running.map((snippet) => [snippet.place, snippet] as const))(
-    '%s',
-    async (_, snippet) => {
-      const cwd = scratch.subfolder(nameOf(snippet));
-      const { running } = snippet;
-      const lines =
-        running.how === 'beside' ? besides(running.command, snippet.text) : snippet.text;
-      const until = running.how === 'until' ? running.text : undefined;
-      expectEnd(snippet, await scratch.runShell(lines, cwd, until));
-    },
-  );
-});
+    test.each(running.map((snippet) => [snippet.place, snippet] as const))(
+      '%s',
+      async (_, snippet) => {
+        const cwd = scratch.subfolder(nameOf(snippet));
+        const { running } = snippet;
+        const lines =
+          running.how === 'beside' ? besides(running.command, snippet.text) : snippet.text;
+        const until = running.how === 'until' ? running.text : undefined;
+        expectEnd(snippet, await scratch.runShell(lines, cwd, until));
+      },
+    );
+  },
+);
 
 /** A switch that takes requests, the lines, and the end of the switch. */
 function besides(command: string, lines: string): string {
@@ -189,10 +194,11 @@ describe('XML', () => {
   const hasProgram = (name: string) =>
     execaSync('sh', ['-c', `command -v ${name}`], { reject: false }).exitCode === 0;
 
-  test
-    .skipIf(!hasProgram('xmllint'))
-    .each(of('xml').map((snippet) => [snippet.place, snippet] as const))(
-    '%s is well-formed (needs xmllint)',
+  const needsProgram = (name: string) => needs(hasProgram(name) ? undefined : `needs ${name}`);
+
+  test.each(of('xml').map((snippet) => [snippet.place, snippet] as const))(
+    '%s is well-formed',
+    needsProgram('xmllint'),
     async (_, { text }) => {
       // Elements that go into a domain are several.
       const check = await execa('xmllint', ['--noout', '-'], {
@@ -204,16 +210,22 @@ describe('XML', () => {
     },
   );
 
-  test.skipIf(!hasProgram('virt-xml-validate') || !hasProgram('xmllint')).each(
-    of('xml')
-      .filter(({ text }) => text.startsWith('<domain'))
-      .map((snippet) => [snippet.place, snippet] as const),
-  )('%s is a domain of libvirt (needs virt-xml-validate)', async (_, snippet) => {
-    const file = scratch.path(`${nameOf(snippet)}.xml`);
-    scratch.write(`${nameOf(snippet)}.xml`, snippet.text);
-    const check = await execa('virt-xml-validate', [file, 'domain'], { reject: false, all: true });
-    expect(check.exitCode, check.all).toBe(0);
-  });
+  const domains = of('xml').filter(({ text }) => text.startsWith('<domain'));
+
+  test.each(domains.map((snippet) => [snippet.place, snippet] as const))(
+    '%s is a domain of libvirt',
+    // It calls xmllint.
+    needsProgram(hasProgram('xmllint') ? 'virt-xml-validate' : 'xmllint'),
+    async (_, snippet) => {
+      const file = scratch.path(`${nameOf(snippet)}.xml`);
+      scratch.write(`${nameOf(snippet)}.xml`, snippet.text);
+      const check = await execa('virt-xml-validate', [file, 'domain'], {
+        reject: false,
+        all: true,
+      });
+      expect(check.exitCode, check.all).toBe(0);
+    },
+  );
 });
 
 test('the page of the examples names all of them', () => {

@@ -2,7 +2,9 @@
  * The command between two ports of DPDK's testpmd, an independent frontend and driver, in a closed
  * loop at full rate: what goes in comes out, to the frame.
  *
- * TSVSWITCH_LOOP_SECONDS makes each loop longer than its 5 seconds. The counts are printed.
+ * TSVSWITCH_LOOP_SECONDS makes each loop longer than its 2 seconds. The counts are printed.
+ *
+ * @module-tag huge-pages
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,16 +12,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Command } from '../support/command.ts';
+import { needs } from '../support/needs.ts';
 import {
   type PortStatistics,
   runTestpmdLoop,
   testpmdFrontendMissing,
 } from '../support/testpmd-frontend.ts';
 
-const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 5);
+const seconds = Number(process.env.TSVSWITCH_LOOP_SECONDS ?? 2);
 const missing = testpmdFrontendMissing();
 
-describe.skipIf(missing !== undefined)(`testpmd in a closed loop ${missing ?? ''}`, () => {
+describe('testpmd in a closed loop', needs(missing), () => {
   test.each([
     ['mergeable buffers', 'mrg_rxbuf=1', 64],
     ['one buffer a frame', 'mrg_rxbuf=0', 64],

@@ -2,6 +2,8 @@
  * Every format of ring that DPDK's virtio-user speaks, through the command: packed and split, with and
  * without IN_ORDER and mergeable buffers, one queue pair and four. Each kind of ring plays a closed loop
  * with its like, and with its opposite in every respect, all of them at once on one bridge.
+ *
+ * @module-tag huge-pages
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Command } from '../support/command.ts';
+import { needs } from '../support/needs.ts';
 import {
   type PortStatistics,
   runTestpmdLoop,
@@ -81,7 +84,7 @@ async function play(players: readonly Kind[], queuePairs: number): Promise<Playe
   }
 }
 
-describe.skipIf(missing !== undefined)(`DPDK virtio-user ${missing ?? ''}`, () => {
+describe('DPDK virtio-user', needs(missing), () => {
   describe.each([
     ['its like', 1, (kind: number) => kind],
     ['its like', 4, (kind: number) => kind],

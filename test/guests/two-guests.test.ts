@@ -3,11 +3,12 @@
  * whatever the layout, the features, the memory, and who has left and come back.
  */
 
-import { readFileSync } from 'node:fs';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { frameBetween, frameBytesMin, macOf } from '../support/ethernet.ts';
+import { borrowHugePages, hugePagesMissing } from '../support/huge-pages.ts';
+import { needs } from '../support/needs.ts';
 import {
   announce,
   deliveredTo,
@@ -151,10 +152,6 @@ describe('every layout and feature', () => {
 });
 
 describe('every kind of memory', () => {
-  const freeHugePages = Number(
-    /^HugePages_Free:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0,
-  );
-
   test.each([
     ['memfd', 'file'],
     ['file', 'memfd'],
@@ -166,7 +163,9 @@ describe('every kind of memory', () => {
     await expectDelivery(b, a, [frameBetween(1, 0, 2, 1514)]);
   });
 
-  test.skipIf(freeHugePages < 8)('two guests in huge pages talk (needs 8 free)', async () => {
+  test('two guests in huge pages talk', needs(hugePagesMissing(8)), async () => {
+    // Given back when the network, which is closed after each test, is gone.
+    onTestFinished(borrowHugePages(8));
     network = SwitchNetwork.open(2);
     const [a, b] = (await network.connectAll({ memory: 'hugetlbfs' })) as [TestGuest, TestGuest];
     await expectDelivery(a, b, [frameBetween(0, 1, 1, 1514)]);

@@ -1,6 +1,8 @@
 /**
  * `tsvswitch host` as its users run it, on this very host. What is changed is put back by the commands the
  * program itself prints for that; mounts are made in a mount namespace of their own.
+ *
+ * @module-tag huge-pages
  */
 
 import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +10,7 @@ import { execa, execaSync } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { type HostFacts, hostFacts } from '../../src/host/facts.ts';
 import { Command, script } from '../support/command.ts';
+import { needs } from '../support/needs.ts';
 
 /** 65534 is nobody everywhere. */
 const nobody = { uid: 65_534, gid: 65_534 };
@@ -15,7 +18,12 @@ const pool = (await hostFacts()).pools[0];
 const poolFile = '/proc/sys/vm/nr_hugepages';
 /** Root of a container may not, as a rule. */
 const maySetPool = pool !== undefined && process.getuid?.() === 0 && isWritable(poolFile);
-const mayMount = execaSync('unshare', ['--mount', 'true'], { reject: false }).exitCode === 0;
+const poolMissing = maySetPool ? undefined : 'needs root, and a kernel that lets it set huge pages';
+const mayMount = needs(
+  execaSync('unshare', ['--mount', 'true'], { reject: false }).exitCode === 0
+    ? undefined
+    : 'needs a mount namespace of its own',
+);
 const poolNow = () => Number(readFileSync(poolFile, 'utf8'));
 
 function isWritable(file: string): boolean {
@@ -62,7 +70,7 @@ test.each([
   expect(status).toBe(2);
 });
 
-describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', () => {
+describe('prepare', needs(poolMissing), () => {
   const pageMiB = (pool?.pageBytes ?? 0) / 2 ** 20;
   const oneMore = () => `${(poolNow() + 1) * pageMiB}M`;
 
@@ -99,8 +107,9 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
     expect(undo).toBeDefined();
   });
 
-  test.skipIf(!mayMount)(
+  test(
     'keeps what the kernel found, says how much that is, and ends with 1',
+    mayMount,
     async () => {
       const before = poolNow();
       // A pool that stays as it is whatever is written.
@@ -120,7 +129,7 @@ describe.skipIf(!maySetPool)('prepare (as root, where huge pages can be set)', (
     },
   );
 
-  test.skipIf(!mayMount)('mounts a hugetlbfs where there is none', async () => {
+  test('mounts a hugetlbfs where there is none', mayMount, async () => {
     const before = poolNow();
     const shell = [
       'set -e',

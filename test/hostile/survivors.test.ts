@@ -1,6 +1,7 @@
 /**
  * This switch under every attack, judged as any backend is (verdict.ts), with two workers. And the judge
- * itself: what it says of a process that dies, hangs, holds on to files or loses a port.
+ * itself: what it says of a process that dies, hangs, holds on to files or loses a port. The former is long:
+ * the attacks themselves, on one worker, are in the other files here.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -17,7 +18,7 @@ import { isSurvival, Subject } from './verdict.ts';
 
 const numbers = Object.keys(classes).map(Number);
 
-describe('every class of hostile guests and frontends is survived:', () => {
+describe('every class of hostile guests and frontends is survived:', { tags: 'long' }, () => {
   const subject = new Subject(tsvswitch(['--workers', '2']));
   afterAll(() => subject.stop());
 

@@ -3,6 +3,9 @@
  *
  * Each test goes on from the one before. The image is built when the cache has none, which takes minutes;
  * so do emulated machines that boot with cloud-init. Limits are for that.
+ *
+ * @module-tag long
+ * @module-tag huge-pages
  */
 
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,8 @@
-/** The demo as people run it: two QEMU machines on the built switch. */
+/**
+ * The demo as people run it: two QEMU machines on the built switch.
+ *
+ * @module-tag huge-pages
+ */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -18,6 +18,7 @@ import { planOf } from '../../src/lab/file/plan.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { LabState } from '../../src/lab/lab-state.ts';
 import { runningLabs } from '../../src/lab/running-labs.ts';
+import { needsRoot } from '../support/needs.ts';
 
 const definition = { name: 'pair', machines: { vm1: {} } };
 let folder: string;
@@ -84,7 +85,7 @@ test('a folder that cannot be made is one sentence, before anything is started',
   });
 });
 
-test.runIf(process.getuid!() === 0)('a folder of somebody else is not used', () => {
+test('a folder of somebody else is not used', needsRoot, () => {
   const state = stateOf();
   mkdirSync(join(state.runtimeFolder, '..'), { recursive: true });
   chownSync(join(state.runtimeFolder, '..'), 65534, 65534);

@@ -3,6 +3,8 @@
  *
  * The tests build on each other in the order they stand: booting takes seconds, so each boot serves
  * several of them.
+ *
+ * @module-tag huge-pages
  */
 
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';

@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { GuestShell } from '../../src/lab/guest-shell.ts';
 import { tinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
 import { Command } from '../support/command.ts';
+import { needs } from '../support/needs.ts';
 
 /** Root's libvirtd would be the system's; 65534 is nobody everywhere. */
 const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
@@ -26,6 +27,10 @@ const installed = await execa('sh', ['-c', 'command -v libvirtd virsh'], {
   env: { PATH: searchPath },
   reject: false,
 });
+const missing =
+  installed.exitCode === 0
+    ? undefined
+    : 'libvirtd or virsh is not installed (Debian: libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients)';
 
 /** The fenced XML of a document that contains `element`. */
 function xmlOf(document: string, element: string): string {
@@ -48,7 +53,7 @@ function replaced(xml: string, old: string, by: string): string {
   return xml.replace(old, () => by);
 }
 
-describe.skipIf(installed.exitCode !== 0)('libvirt (needs libvirtd and virsh)', () => {
+describe('libvirt', needs(missing), () => {
   let folder: string;
   let daemon: ReturnType<typeof startDaemon> | undefined;
   let environment: Record<string, string>;

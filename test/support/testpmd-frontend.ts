@@ -13,12 +13,18 @@
  */
 
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { macOf } from './ethernet.ts';
+import { freeHugePages } from './huge-pages.ts';
 
 const program = 'dpdk-testpmd';
 const startLimitMs = 120_000;
-const memoryMiB = 256;
+/** Beside its buffers. */
+const ownMemoryMiB = 64;
+/**
+ * A buffer of 2 KiB with its headers crosses no page, since pages need not lie side by side: where pages
+ * are small, it takes one of its own.
+ */
+const bytesPerBuffer = 4096;
 /** Frames under way in each direction and queue: bursts of 32. */
 const bursts = 4;
 const queueSize = 256;
@@ -62,11 +68,6 @@ export interface LoopResult {
   readonly introductions: number;
   /** What forwarding itself dropped because a transmitq stayed full. */
   readonly forwardingDrops: number;
-}
-
-function freeHugePages(): number {
-  const line = /^HugePages_Free:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-  return Number(line?.[1] ?? 0);
 }
 
 /** A prompt to write commands to; the answer is everything up to the next prompt. */
@@ -155,8 +156,10 @@ function streams(answer: string, ports: number): number[][] {
 }
 
 function testpmdArguments({ paths, devices, queuePairs = 1 }: LoopOptions): string[] {
+  const buffers = buffersPerQueue * queuePairs * Math.max(paths.length, 8);
+  const memoryMiB = ownMemoryMiB + (buffers * bytesPerBuffer) / 2 ** 20;
   const memory = ['--single-file-segments', '-m', `${memoryMiB}`];
-  if (freeHugePages() < memoryMiB / 2) memory.push('--no-huge');
+  if (freeHugePages() < Math.ceil(memoryMiB / 2)) memory.push('--no-huge');
   const queueCounts =
     queuePairs === 1 ? [] : [`--rxq=${queuePairs}`, `--txq=${queuePairs}`, '--txonly-multi-flow'];
   return [
@@ -169,7 +172,7 @@ function testpmdArguments({ paths, devices, queuePairs = 1 }: LoopOptions): stri
         `queue_size=${queueSize},${devices[i]}`,
     ]),
     ...['--', '-i', `--txd=${queueSize}`, `--rxd=${queueSize}`, ...queueCounts],
-    `--total-num-mbufs=${buffersPerQueue * queuePairs * Math.max(paths.length, 8)}`,
+    `--total-num-mbufs=${buffers}`,
   ];
 }
 

@@ -4,11 +4,13 @@
  * accepts is one to hold our own backend against.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { readdirSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
+import { borrowHugePages, hugePagesMissing } from '../support/huge-pages.ts';
+import { needs } from '../support/needs.ts';
 import { startTestpmd, type Testpmd, testpmdMissing } from './testpmd.ts';
 
 const missing = testpmdMissing();
@@ -27,12 +29,7 @@ function frameOf(lengthBytes: number, seed: number): Uint8Array {
   return Uint8Array.from({ length: lengthBytes }, (_, i) => (seed * 31 + i * 7 + (i >> 8)) & 0xff);
 }
 
-function freeHugePages(): number {
-  const line = /^HugePages_Free:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-  return Number(line?.[1] ?? 0);
-}
-
-describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? ''}`, () => {
+describe('two guests through testpmd', needs(missing), () => {
   let testpmd: Testpmd;
   let guests: TestGuest[] = [];
 
@@ -156,7 +153,9 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
     await expectDelivery(a, b, [frameOf(1514, 1)]);
   });
 
-  test.skipIf(freeHugePages() < 8)('memory in huge pages works (needs 8 free)', async () => {
+  test('memory in huge pages works', needs(hugePagesMissing(8)), async () => {
+    // Given back when the guests, which are closed after each test, are gone.
+    onTestFinished(borrowHugePages(8));
     const [a, b] = await connectBoth({ memory: 'hugetlbfs' });
     await expectDelivery(a, b, [frameOf(1514, 1)]);
   });
@@ -208,7 +207,7 @@ describe.skipIf(missing !== undefined)(`two guests through testpmd ${missing ?? 
   });
 });
 
-describe.skipIf(missing !== undefined)(`guests with several queue pairs ${missing ?? ''}`, () => {
+describe('guests with several queue pairs', needs(missing), () => {
   test.each([
     ['split', version1 | mergeable | eventIdx | virtioFeatures.VIRTIO_NET_F_MQ],
     ['packed', version1 | mergeable | packed | virtioFeatures.VIRTIO_NET_F_MQ],

@@ -13,6 +13,7 @@ import {
   type VirtioFeatureName,
 } from '../../src/testing/index.ts';
 import { macOf } from '../support/ethernet.ts';
+import { needs } from '../support/needs.ts';
 import { type Ovs, ovsMissing, startOvs } from './ovs.ts';
 
 const missing = ovsMissing();
@@ -21,7 +22,7 @@ const queuePairsOffered = 4;
 const attemptsMax = 600;
 const attemptMs = 100;
 
-describe.skipIf(missing !== undefined)(`two guests through OVS-DPDK ${missing ?? ''}`, () => {
+describe('two guests through OVS-DPDK', needs(missing && `OVS-DPDK ${missing}`), () => {
   let ovs: Ovs;
   let guests: TestGuest[] = [];
 

@@ -1,6 +1,9 @@
-/** What is on a machine's seed, read back from the image with another program. */
+/**
+ * What is on a machine's seed, read back from the image with another program. What cloud-init says of it is
+ * in ../image/debian.test.ts, where there is one.
+ */
 
-import { mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -71,7 +74,10 @@ describe('the image', () => {
 
   test.for(programs)('is the same when only %s is installed', async (program, { skip }) => {
     const { stdout: path } = await execa('sh', ['-c', `command -v ${program}`], { reject: false });
-    if (path === '') skip(`${program} is not installed here`);
+    if (path === '')
+      skip(
+        `${program} is not installed (Debian: ${program === 'xorriso' ? program : 'genisoimage'})`,
+      );
     const image = join(folder, `${program}.iso`);
     const plan = machine();
     await withPath({ [program]: path }, () => makeSeed(plan, [ownKey], image));
@@ -201,19 +207,9 @@ describe('user-data', () => {
     expect(cloudConfig(machine())).toMatchObject({ disable_root: true });
   });
 
-  test('is valid to cloud-init itself', async ({ skip }) => {
-    const { exitCode } = await execa('cloud-init', ['--version'], { reject: false });
-    if (exitCode !== 0) skip('cloud-init is not installed here');
-    const file = join(folder, 'user-data');
-    const plan = machine({ userData: { packages: ['tcpdump'], runcmd: [['touch', '/x']] } });
-    await writeFile(file, seedDocuments(plan, [ownKey])['user-data']);
-    const check = await execa('cloud-init', ['schema', '--config-file', file], { all: true });
-    expect(check.all).toMatch(/^Valid cloud-config/m);
-  });
-
   test('means the same to PyYAML, which cloud-init reads it with', async ({ skip }) => {
     const { exitCode } = await execa('python3', ['-c', 'import yaml'], { reject: false });
-    if (exitCode !== 0) skip('PyYAML is not installed here');
+    if (exitCode !== 0) skip('PyYAML is not installed (Debian: python3-yaml)');
     const content = fc.sample(
       fc.dictionary(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' })),
       { numRuns: 200, seed: 1 },

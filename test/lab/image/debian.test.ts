@@ -2,6 +2,8 @@
  * builtin:debian, built for real and kept in the cache of the user who runs the tests, where others that
  * need it find it. The boot here stops before cloud-init, which takes its time: a command of ours is run
  * in its place.
+ *
+ * @module-tag long
  */
 
 import { createHash } from 'node:crypto';
@@ -12,6 +14,8 @@ import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { cacheFolder } from '../../../src/lab/cache.ts';
+import { makeSeed } from '../../../src/lab/cloud-init/seed.ts';
+import { type MachinePlan, planOf } from '../../../src/lab/file/plan.ts';
 import { baseImage } from '../../../src/lab/image/image.ts';
 import { makeOverlay } from '../../../src/lab/image/overlay.ts';
 import { probeKvm } from '../../../src/lab/kvm.ts';
@@ -44,7 +48,13 @@ async function sha256(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-test('it boots with what a lab needs, and its base stays as it was', {
+function machineWithUserData(): MachinePlan {
+  const userData = { packages: ['tcpdump'], runcmd: [['touch', '/x']] };
+  const machines = { vm1: { image: 'builtin:debian', userData } };
+  return planOf({ machines }, { file: '/lab/lab.yaml' }).machines[0]!;
+}
+
+test('it boots with what a lab needs, finds its seed valid, and its base stays as it was', {
   timeout: buildLimitMs + bootLimitMs,
 }, async () => {
   const { boot, ...base } = await debian();
@@ -52,6 +62,8 @@ test('it boots with what a lab needs, and its base stays as it was', {
   const before = await sha256(base.path);
   const disk = join(folder, 'disk');
   await makeOverlay(base, disk, 2 * base.virtualBytes);
+  const seed = join(folder, 'seed.iso');
+  await makeSeed(machineWithUserData(), ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE own'], seed);
   const { accelerator } = await probeKvm(boot.kernel);
   const command = [
     'modprobe isofs && modprobe vxlan && echo modules-load',
@@ -60,6 +72,7 @@ test('it boots with what a lab needs, and its base stays as it was', {
     'echo disk-has $(cat /sys/block/vda/size)',
     'ls /etc/ssh/ssh_host_* || echo no-host-keys',
     'touch /var/written && echo written',
+    'mount -o ro /dev/vdb /mnt && cloud-init schema --config-file /mnt/user-data',
   ].join('; ');
   const { stdout, exitCode } = await execa(
     'qemu-system-x86_64',
@@ -71,6 +84,8 @@ test('it boots with what a lab needs, and its base stays as it was', {
       `${boot.commandLine} "systemd.run=/bin/sh -c '${command}'"`,
       ...['-drive', `if=none,id=disk,format=qcow2,file=${disk}`],
       ...['-device', 'virtio-blk-pci,drive=disk'],
+      ...['-drive', `if=none,id=seed,format=raw,readonly=on,file=${seed}`],
+      ...['-device', 'virtio-blk-pci,drive=seed'],
     ],
     { timeout: bootLimitMs, stdin: 'ignore' },
   );
@@ -83,6 +98,7 @@ test('it boots with what a lab needs, and its base stays as it was', {
   expect(stdout).toContain(`disk-has ${(2 * base.virtualBytes) / 512}`);
   expect(stdout).toContain('no-host-keys');
   expect(stdout).toMatch(/: written/);
+  expect(stdout).toMatch(/: Valid cloud-config/);
   expect(await sha256(base.path)).toBe(before);
 });
 

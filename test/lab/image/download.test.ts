@@ -12,6 +12,7 @@ import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { downloadedImage } from '../../../src/lab/image/download.ts';
 import type { Checksum } from '../../../src/lab/image/image.ts';
+import { needsRoot } from '../../support/needs.ts';
 
 const content = randomBytes(3 << 20);
 const sum = createHash('sha256').update(content).digest('hex');
@@ -21,7 +22,6 @@ const half = content.length / 2;
 /** Attempts follow each other at once. */
 const pauseMs = 1;
 const soon = { timeout: 60_000 };
-const isRoot = process.getuid?.() === 0;
 
 /** `count` is 1 at the first request. */
 type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void;
@@ -302,7 +302,7 @@ test('a cache folder that cannot be made is an error that names it', async () =>
   expect(requests).toHaveLength(0);
 });
 
-describe.runIf(isRoot)('on a file system', () => {
+describe('on a file system', needsRoot, () => {
   afterEach(async () => {
     await execa('umount', [folder]);
   });

@@ -19,6 +19,7 @@ import {
   udp4,
   udp6,
 } from '../../../src/testing/index.ts';
+import { needs } from '../../support/needs.ts';
 import { anyFrame } from './arbitrary.ts';
 
 const to = '52:54:00:00:00:02';
@@ -86,7 +87,7 @@ describe('known checksums', () => {
   });
 });
 
-describe.skipIf(tcpdumpMissing() !== undefined)('tcpdump', () => {
+describe('tcpdump', needs(tcpdumpMissing()), () => {
   test('finds every checksum correct', () => {
     const frames = fc.sample(anyFrame, { numRuns: 300, seed: 1 }).map(build);
     const said = tcpdump(frames);
