@@ -4,6 +4,9 @@
  *
  * Pure: no socket, no state and no meaning. What a request asks for is in requests.ts. Both directions
  * are here, so a frontend can be built from this file.
+ *
+ * A payload with a count is read by that count: frontends in C send the structure with the most that it
+ * has room for (Linux's virtio_uml a table for two regions with one in it), and what lies behind is noise.
  * All numbers are in machine order, which is little-endian on every machine this package builds for.
  *
  * Sources: vhost-user "Message Specification", "Communication", "Front-end message types".
@@ -104,7 +107,7 @@ export function decodeHeader(bytes: Uint8Array): Header {
 
 /**
  * The shape of one kind of payload. `decode` is given a length within the bounds and returns
- * undefined where the contents contradict that length.
+ * undefined where the contents count more than that length holds.
  */
 export interface Layout<T> {
   readonly bytesMin: number;
@@ -228,10 +231,10 @@ function readRegion(fields: DataView, at: number): MemoryRegion {
   };
 }
 
-/** "Memory regions description". */
+/** "Memory regions description". More than memoryTableRegionsMax cannot come with an fd each. */
 export const memoryTableLayout: Layout<readonly MemoryRegion[]> = {
   bytesMin: tableHeadBytes,
-  bytesMax: tableHeadBytes + memoryTableRegionsMax * regionBytes,
+  bytesMax: payloadBytesMax,
   encode(regions) {
     const bytes = new Uint8Array(tableHeadBytes + regions.length * regionBytes);
     const fields = view(bytes);
@@ -244,7 +247,7 @@ export const memoryTableLayout: Layout<readonly MemoryRegion[]> = {
   decode(bytes) {
     const fields = view(bytes);
     const count = fields.getUint32(0, true);
-    if (bytes.length !== tableHeadBytes + count * regionBytes) return undefined;
+    if (bytes.length < tableHeadBytes + count * regionBytes) return undefined;
     return Array.from({ length: count }, (_, i) =>
       readRegion(fields, tableHeadBytes + i * regionBytes),
     );
@@ -289,7 +292,7 @@ const inflightFieldsBytes = 20;
 /** QEMU and DPDK send the C structure, which the compiler rounds up. */
 const inflightPaddedBytes = 24;
 
-/** "Inflight description". */
+/** "Inflight description"; the answer to one is as long as the question. */
 export const inflightAreaLayout: Layout<InflightArea> = {
   bytesMin: inflightFieldsBytes,
   bytesMax: inflightPaddedBytes,
@@ -303,15 +306,13 @@ export const inflightAreaLayout: Layout<InflightArea> = {
     return bytes;
   },
   decode(bytes) {
-    const wireBytes = bytes.length;
-    if (wireBytes !== inflightFieldsBytes && wireBytes !== inflightPaddedBytes) return undefined;
     const fields = view(bytes);
     return {
       sizeBytes: fields.getBigUint64(0, true),
       offsetBytes: fields.getBigUint64(8, true),
       queues: fields.getUint16(16, true),
       queueSize: fields.getUint16(18, true),
-      wireBytes,
+      wireBytes: bytes.length,
     };
   },
 };

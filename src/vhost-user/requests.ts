@@ -83,7 +83,7 @@ export interface RequestRow {
   readonly replies: boolean;
   /** How too few fds are to be understood, where it says more than a wrong number. */
   readonly fdsMissing: { readonly code: RefusalCode; readonly remedy: string } | undefined;
-  /** Undefined where the payload contradicts its own length. */
+  /** Undefined where the payload is shorter than what it counts. */
   read(payload: Uint8Array): Call | undefined;
 }
 

@@ -225,7 +225,7 @@ export class Session {
     }
     const call = row.read(message.payload);
     if (call === undefined) {
-      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes contradicts its own count`);
+      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes is shorter than its own count`);
     }
     checkFdCount(row, call.fdCount, fds.count);
     if (row.requires !== undefined && !this.#device.has(row.requires)) {

@@ -10,6 +10,7 @@ import {
   macLayout,
   memoryRegionLayout,
   memoryTableLayout,
+  payloadBytesMax,
   type RequestName,
   requestNumbers,
   u64Layout,
@@ -27,6 +28,8 @@ interface Sample {
   readonly fds: number;
   /** The same request about a queue out of range. */
   readonly outOfRange?: Uint8Array;
+  /** How many bytes of room the payload may have behind what it counts; none unless given. */
+  readonly roomBytesMax?: number;
   /** What has to be said before the request can succeed. */
   readonly before?: (recording: Recording) => void;
 }
@@ -61,8 +64,9 @@ const inflight = inflightAreaLayout.encode({
   offsetBytes: 0n,
   queues: 2,
   queueSize: 256,
-  wireBytes: 24,
+  wireBytes: 20,
 });
+const inflightRoomBytes = 4;
 
 function address(index: number): Uint8Array {
   return vringAddressesLayout.encode({ index, flags: 0, log: 0n, ...ringAddresses(0) });
@@ -74,7 +78,11 @@ const samples: Record<RequestName, Sample> = {
   SET_FEATURES: word(splitFeatures),
   SET_OWNER: none,
   RESET_OWNER: none,
-  SET_MEM_TABLE: { payload: memoryTableLayout.encode([region]), fds: 1 },
+  SET_MEM_TABLE: {
+    payload: memoryTableLayout.encode([region]),
+    fds: 1,
+    roomBytesMax: payloadBytesMax - 40,
+  },
   SET_LOG_BASE: {
     payload: logAreaLayout.encode({ sizeBytes: 0x1000n, offsetBytes: 0n }),
     fds: 1,
@@ -94,8 +102,8 @@ const samples: Record<RequestName, Sample> = {
   SEND_RARP: { payload: macLayout.encode(0x525400000001), fds: 0 },
   NET_SET_MTU: word(1500n),
   SET_BACKEND_REQ_FD: { ...none, fds: 1 },
-  GET_INFLIGHT_FD: { payload: inflight, fds: 0 },
-  SET_INFLIGHT_FD: { payload: inflight, fds: 1 },
+  GET_INFLIGHT_FD: { payload: inflight, fds: 0, roomBytesMax: inflightRoomBytes },
+  SET_INFLIGHT_FD: { payload: inflight, fds: 1, roomBytesMax: inflightRoomBytes },
   RESET_DEVICE: none,
   VRING_KICK: { ...state(0), before: configureRing },
   GET_MAX_MEM_SLOTS: none,
@@ -153,7 +161,9 @@ describe.each(rows)('%s', (name, row) => {
   });
 
   it('is refused with a payload one byte too long', () => {
-    expectWrongSize(name, sample.payload.length + 1);
+    const sizeBytes = sample.payload.length + (sample.roomBytesMax ?? 0) + 1;
+    // What is longer than any payload is refused with its header.
+    if (sizeBytes <= payloadBytesMax) expectWrongSize(name, sizeBytes);
   });
 
   it('is refused with more fds than it takes, and they are closed', () => {
@@ -174,6 +184,28 @@ function expectWrongSize(name: RequestName, sizeBytes: number): void {
   expect(recording.refusal).toBe('BAD_SIZE');
   expectSettled(recording);
 }
+
+describe.each(rows.filter(([name]) => samples[name].roomBytesMax))('%s', (name) => {
+  const { payload, roomBytesMax = 0 } = samples[name];
+
+  it.each([1, 32, roomBytesMax])('is read by its count with %d bytes of room behind', (room) => {
+    const exact = prepared(name);
+    exact.send(name, { payload, fds: exact.fds(samples[name].fds) });
+    const roomy = prepared(name);
+    const longer = new Uint8Array(payload.length + Math.min(room, roomBytesMax)).fill(0xa5);
+    longer.set(payload);
+    const reply = roomy.send(name, {
+      payload: longer,
+      fds: roomy.fds(samples[name].fds),
+      needReply: true,
+    });
+    expect(roomy.open).toBe(true);
+    expect(roomy.backend.calls).toEqual(exact.backend.calls);
+    expect(reply?.payload.length).toBe(name.startsWith('GET_') ? longer.length : 8);
+    roomy.session.close();
+    expectSettled(roomy);
+  });
+});
 
 describe.each(rows.filter(([name]) => samples[name].payload.length > 0))('%s', (name) => {
   it('is refused with a payload one byte too short, and with none', () => {
@@ -235,6 +267,32 @@ describe('the table', () => {
     expect(about.map(([name]) => name)).toEqual(
       rows.map(([name]) => name).filter((name) => name.includes('VRING_')),
     );
+  });
+
+  it('has a sample with room for every row whose payload varies', () => {
+    for (const [name, { payloadBytes }] of rows) {
+      expect(samples[name].roomBytesMax !== undefined).toBe(payloadBytes.min < payloadBytes.max);
+    }
+  });
+
+  it('says of a memory table that is cut off how long it is', () => {
+    const recording = everything();
+    const payload = memoryTableLayout.encode([region, region]).subarray(0, 71);
+    recording.send('SET_MEM_TABLE', { payload, fds: recording.fds(2) });
+    expect(recording.refusal).toBe('BAD_SIZE');
+    expect(recording.sentence).toBe(
+      'port web1: SET_MEM_TABLE: payload of 71 bytes is shorter than its own count',
+    );
+    expectSettled(recording);
+  });
+
+  it('takes as many fds as a memory table counts, not as it has room for', () => {
+    const recording = everything();
+    const payload = new Uint8Array(72);
+    payload.set(memoryTableLayout.encode([region]));
+    recording.send('SET_MEM_TABLE', { payload, fds: recording.fds(2) });
+    expect(recording.refusal).toBe('BAD_FDS');
+    expectSettled(recording);
   });
 
   it('has a sample about a queue for every row about one', () => {

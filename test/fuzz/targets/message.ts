@@ -103,7 +103,8 @@ export function fuzz(data: Uint8Array): void {
     const value = layout.decode(payload);
     if (value === undefined) continue;
     const encoded = layout.encode(value);
-    assert.equal(encoded.length, payload.length);
+    // Shorter only where there was room behind what the payload counts.
+    assert.ok(encoded.length <= payload.length);
     assert.deepEqual(layout.decode(encoded), value);
   }
 }
