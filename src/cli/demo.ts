@@ -12,25 +12,29 @@
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
 import { TsvswitchError } from '../errors.ts';
+import { engineTypes } from '../lab/engine.ts';
 import { chooseMemory, reserveHugepages } from '../lab/host.ts';
 import { probeKvm } from '../lab/kvm.ts';
-import type { Accelerator, MachineMemory } from '../lab/qemu.ts';
+import type { Accelerator } from '../lab/qemu.ts';
 import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
-import { TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
+import { type Engine, TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
+import { umlMemoryFolder } from '../lab/uml.ts';
+import { umlGuest } from '../lab/uml-guest.ts';
 
 interface DemoOptions {
   readonly keep: boolean;
   readonly hugepages: boolean;
+  readonly engine: Engine['type'];
 }
 
 /** What earlier tasks leave for later ones. */
 interface Prepared {
   guest: TinyGuest;
   accelerator: Accelerator;
-  memory: MachineMemory;
+  engine: Engine;
 }
 
 const machineNumbers = [1, 2] as const;
@@ -53,14 +57,34 @@ const interruption = new AbortController();
 /** The network, once there is one. */
 let network: TinyNetwork | undefined;
 
-function prepare(options: DemoOptions): ListrTask<Prepared>[] {
+function prepareUml(): ListrTask<Prepared>[] {
+  return [
+    {
+      title: 'Guest: the package user-mode-linux of this distribution, busybox and iperf3',
+      task: async (prepared, task) => {
+        prepared.guest = await umlGuest();
+        task.title = guestTitle(prepared.guest);
+      },
+    },
+    {
+      title: 'Guest memory',
+      task: async (prepared, task) => {
+        const { guest } = prepared;
+        const memoryFolder = await umlMemoryFolder(machineNumbers.map(() => tinyMemoryMiB));
+        prepared.engine = { type: 'uml', guest, memoryFolder };
+        task.title = `Guest memory: ${memoryFolder}`;
+      },
+    },
+  ];
+}
+
+function prepareQemu(options: DemoOptions): ListrTask<Prepared>[] {
   return [
     {
       title: 'Guest: the kernel package of this distribution, busybox and iperf3',
       task: async (prepared, task) => {
         prepared.guest = await tinyGuest();
-        const size = (prepared.guest.initramfsBytes / 2 ** 20).toFixed(1);
-        task.title = `Guest: ${prepared.guest.kernel.name}, initramfs of ${size} MiB`;
+        task.title = guestTitle(prepared.guest);
       },
     },
     {
@@ -78,19 +102,24 @@ function prepare(options: DemoOptions): ListrTask<Prepared>[] {
           ? await reserveHugepages(machineNumbers.map(() => tinyMemoryMiB))
           : [];
         const { memory, reason } = await chooseMemory(machineNumbers.map(() => tinyMemoryMiB));
-        prepared.memory = memory;
+        const { guest, accelerator } = prepared;
+        prepared.engine = { type: 'qemu', guest, accelerator, memory };
         task.title = [`Guest memory: ${reason}`, ...changes].join('; ');
       },
     },
   ];
 }
 
+function guestTitle({ kernel, initramfsBytes }: TinyGuest): string {
+  return `Guest: ${kernel.name}, initramfs of ${(initramfsBytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
 const start: ListrTask<Prepared>[] = [
   {
     title: 'Switch: start with a socket for each machine',
-    task: async (prepared, task) => {
+    task: async ({ engine }, task) => {
       interruption.signal.throwIfAborted();
-      network = await TinyNetwork.create({ machines: machineNumbers.length, ...prepared });
+      network = await TinyNetwork.create({ machines: machineNumbers.length, engine });
       const { pid } = await network.startSwitch(switchScript);
       task.title = `Switch: process ${pid} listens on two sockets`;
     },
@@ -201,7 +230,8 @@ async function demo(options: DemoOptions): Promise<number> {
   for (const signal of endSignals) process.on(signal, () => interruption.abort(signal));
   // What is under way on the network then fails by itself.
   interruption.signal.addEventListener('abort', () => void network?.close());
-  const tasks = new Listr<Prepared>([...prepare(options), ...start, ...exchange], {
+  const prepare = options.engine === 'uml' ? prepareUml() : prepareQemu(options);
+  const tasks = new Listr<Prepared>([...prepare, ...start, ...exchange], {
     registerSignalListeners: false,
     rendererOptions: { collapseSubtasks: false },
   });
@@ -236,6 +266,11 @@ const command = new Command('demo')
     '--hugepages',
     'reserve huge pages for the machines first (as root; says what changed)',
     false,
+  )
+  .addOption(
+    new Option('--engine <engine>', 'what the machines are: QEMU, or User-mode Linux')
+      .choices(engineTypes)
+      .default('qemu'),
   )
   .parse();
 process.exitCode = await demo(command.opts<DemoOptions>());
