@@ -40,6 +40,8 @@ export interface TinyMachineOptions extends Pick<VhostUserCard, 'queuePairs' | '
   readonly cpus?: number;
   /** In place of the network's. */
   readonly engine?: Engine;
+  /** Where its card connects, in place of the switch's socket for it. */
+  readonly socket?: string;
 }
 
 /** Enough for iperf3 and a kernel with room to spare. */
@@ -123,7 +125,7 @@ export class TinyNetwork {
   #startQemu(
     number: number,
     { guest, accelerator, memory }: Extract<Engine, { type: 'qemu' }>,
-    { cpus = 1, ...card }: Omit<TinyMachineOptions, 'engine'>,
+    { cpus = 1, socket = this.portSocket(number), ...card }: Omit<TinyMachineOptions, 'engine'>,
   ): Promise<Machine> {
     const name = `vm${number}`;
     return Machine.start({
@@ -134,9 +136,7 @@ export class TinyNetwork {
       memory,
       accelerator,
       boot: tinyGuestBoot(guest, name, `${this.address(number)}/24`),
-      cards: [
-        { type: 'vhost-user', socket: this.portSocket(number), mac: this.mac(number), ...card },
-      ],
+      cards: [{ type: 'vhost-user', socket, mac: this.mac(number), ...card }],
       signal: this.#closing.signal,
     });
   }
@@ -144,7 +144,11 @@ export class TinyNetwork {
   #startUml(
     number: number,
     { guest, memoryFolder }: Extract<Engine, { type: 'uml' }>,
-    { cpus = 1, deviceOptions }: Omit<TinyMachineOptions, 'engine'>,
+    {
+      cpus = 1,
+      socket = this.portSocket(number),
+      deviceOptions,
+    }: Omit<TinyMachineOptions, 'engine'>,
   ): Promise<UmlMachine> {
     if (cpus !== 1 || deviceOptions !== undefined) {
       const sentence = 'User-mode Linux has one processor, and no options for its network card';
@@ -159,7 +163,7 @@ export class TinyNetwork {
       memoryFolder,
       folder: this.folder,
       boot: { ...boot, commandLine: `${commandLine} ${given}` },
-      sockets: [this.portSocket(number)],
+      sockets: [socket],
     });
   }
 

@@ -17,8 +17,8 @@ import { guestOf, programPath, type TinyGuest } from './tiny-guest.ts';
 import { umlProgram } from './uml.ts';
 
 const modulesRoot = '/usr/lib/uml/modules';
-/** virtio itself and virtio_uml are compiled in. */
-const moduleOrder = ['failover', 'net_failover', 'virtio_net'] as const;
+/** virtio itself and virtio_uml are compiled in. IPv6 first: a card that is up by then has no address of it. */
+const moduleOrder = ['crc_ccitt', 'ipv6', 'failover', 'net_failover', 'virtio_net'] as const;
 const entryPrefix = `uml-modules-${createHash('sha256').update(moduleOrder.join()).digest('hex').slice(0, 8)}-`;
 
 /** `kernel.image` is the program to run. Throws PROGRAM_MISSING, GUEST_KERNEL_UNAVAILABLE. */

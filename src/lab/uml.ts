@@ -41,6 +41,10 @@ export interface UmlOptions {
   readonly boot: DirectBoot;
   /** Sockets that switches listen on, a card each. They have to be there: a card tries once. */
   readonly sockets: readonly string[];
+  /** Further words of the command line. */
+  readonly extraArguments?: readonly string[];
+  /** The start of a command line that runs it elsewhere, such as in another network namespace. */
+  readonly enter?: readonly string[];
 }
 
 /** The fds of its serial lines; what is below them are the standard ones. */
@@ -55,7 +59,8 @@ const haltedMark = 'reboot: System halted';
 /** What it says beside its console, before that is there and when it dies. */
 const saidCharactersMax = 16_384;
 
-export function umlArguments({ name, memoryMiB, folder, boot, sockets }: UmlOptions): string[] {
+export function umlArguments(options: UmlOptions): string[] {
+  const { name, memoryMiB, folder, boot, sockets, extraArguments = [] } = options;
   return [
     `mem=${memoryMiB}M`,
     `initrd=${boot.initrd}`,
@@ -66,6 +71,7 @@ export function umlArguments({ name, memoryMiB, folder, boot, sockets }: UmlOpti
     ...['con=null', 'con0=null,fd:1', 'ssl=null'],
     ...[`ssl0=fd:${consoleFd}`, `ssl1=fd:${controlFd}`],
     ...boot.commandLine.split(' '),
+    ...extraArguments,
   ];
 }
 
@@ -129,8 +135,9 @@ export class UmlProcess {
 
   /** Throws PROGRAM_MISSING. */
   static async start(options: UmlOptions): Promise<UmlProcess> {
-    const { boot, memoryFolder } = options;
-    const child = spawn(boot.kernel, umlArguments(options), {
+    const { boot, memoryFolder, enter = [] } = options;
+    const [program, ...args] = [...enter, boot.kernel, ...umlArguments(options)] as [string];
+    const child = spawn(program, args, {
       // It would do so itself, a moment later.
       detached: true,
       env: umlEnvironment(memoryFolder),
