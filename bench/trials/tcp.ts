@@ -20,9 +20,13 @@ const memoryMiB = 256;
 const bootLimitMs = 60_000;
 const commandLimitMs = 60_000;
 const secondsMin = 2;
-/** What only a control queue makes of use, and a ring that this driver cannot begin (CHANGELOG). */
+/** What only a control queue makes of use, and a ring that this driver cannot begin (it tells a base of 0). */
 const withheld = [
   'VIRTIO_NET_F_CTRL_VQ',
+  'VIRTIO_NET_F_CTRL_RX',
+  'VIRTIO_NET_F_CTRL_VLAN',
+  'VIRTIO_NET_F_CTRL_MAC_ADDR',
+  'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
   'VIRTIO_NET_F_MQ',
   'VIRTIO_NET_F_GUEST_ANNOUNCE',
   'VIRTIO_F_RING_PACKED',

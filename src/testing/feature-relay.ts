@@ -37,7 +37,14 @@ export class FeatureRelay {
     const relay = new FeatureRelay(FdListener.listen(path));
     const mask = withheld.reduce((set, name) => set | virtioFeatures[name], 0n);
     relay.#listener.onConnection(
-      (frontend) => relay.#join(frontend, FdSocket.connect(backend), mask),
+      (frontend) => {
+        try {
+          relay.#join(frontend, FdSocket.connect(backend), mask);
+        } catch {
+          // Nobody there: what a frontend would find without a relay, but for the moment it takes.
+          frontend.close();
+        }
+      },
       (error) => {
         throw error;
       },

@@ -21,6 +21,10 @@ const ordinaryFrameBytes = 1514;
 
 const untold: readonly FeatureName[] = [
   'VIRTIO_NET_F_CTRL_VQ',
+  'VIRTIO_NET_F_CTRL_RX',
+  'VIRTIO_NET_F_CTRL_VLAN',
+  'VIRTIO_NET_F_CTRL_MAC_ADDR',
+  'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
   'VIRTIO_NET_F_MQ',
   'VIRTIO_NET_F_GUEST_ANNOUNCE',
   'VIRTIO_F_RING_PACKED',
