@@ -1,5 +1,6 @@
 /**
- * A node of a cluster, as a process of its own: `node cluster-node.mjs SOCKET NAME NODES`.
+ * A node of a cluster, as a process of its own, which partition.test.ts starts:
+ * `fork('cluster-node.mjs', [SOCKET, NAME, NODES])`.
  *
  * Each node says its name to all others ten times a second. Those it has heard of lately and itself
  * make a quorum if they are more than half of the NODES, and the first of them by name is its leader.
@@ -12,6 +13,10 @@ const heartbeatMs = 100;
 const silenceMs = 1000;
 
 const [path, name, nodes] = process.argv.slice(2);
+if (nodes === undefined || process.send === undefined) {
+  console.error('cluster-node.mjs SOCKET NAME NODES is started by partition.test.ts, with fork()');
+  process.exit(2);
+}
 const guest = await TestGuest.connect({ path });
 const heardMs = new Map();
 let leader;

@@ -12,7 +12,11 @@
 
 import { readFileSync } from 'node:fs';
 
-const oldestNode = [20, 17];
+const { version, engines } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+);
+/** Major and minor. */
+const oldestNode = engines.node.match(/\d+/g).map(Number);
 
 function checkNodeVersion() {
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -27,7 +31,7 @@ function checkNodeVersion() {
 const tasks = {
   demo: async (args) => {
     const { runInForeground } = await import('./processes.mjs');
-    return runInForeground(process.execPath, ['dist/cli/demo.js', ...args]);
+    return runInForeground(process.execPath, ['dist/cli/main.js', 'demo', ...args]);
   },
   test: async (args) => {
     const { runTests } = await import('./tests.mjs');
@@ -81,7 +85,6 @@ async function main([task, ...args]) {
     console.error(`usage: node scripts/setup.mjs ${Object.keys(tasks).join('|')} [arguments]`);
     return 2;
   }
-  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
   const { openLog, SetupError } = await import('./processes.mjs');
   const { installSystemPackages } = await import('./system-packages.mjs');
   const { installNpmPackages, buildProject } = await import('./build.mjs');

@@ -38,6 +38,11 @@ const requirements = [
   { program: 'clang++', package: 'clang', tasks: ['test', 'fuzz'] },
   { packagePattern: 'libclang-rt-dev', tasks: ['test', 'fuzz'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
+  // The package brings the addon for both: the other one is cross compiled, and run.
+  process.arch === 'arm64'
+    ? { program: 'x86_64-linux-gnu-g++', package: 'g++-x86-64-linux-gnu', tasks: ['test'] }
+    : { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu', tasks: ['test'] },
+  { program: 'qemu-aarch64', package: 'qemu-user', tasks: ['test'] },
   { program: 'busybox', package: 'busybox-static', tasks: guests },
   { program: 'iperf3', package: 'iperf3', tasks: guests },
   // A kernel that is a program, with a virtio-net driver; nothing of it for another architecture.
@@ -81,6 +86,9 @@ const requirements = [
     tasks: [],
     optionalTasks: ['test'],
   },
+  // What the documents ask a switch with, and what checks their XML.
+  { program: 'curl', package: 'curl', tasks: ['test'] },
+  { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },
   { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
   { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },
   {

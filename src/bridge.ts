@@ -25,6 +25,7 @@ export function formatMac(mac: number): string {
   return mac.toString(16).padStart(macDigits, '0').match(/../g)!.join(':');
 }
 
+/** Ports that hear each other, and the addresses that were learned behind them. */
 export class Bridge {
   readonly name: string;
   /** The bridge's number in the data plane. */

@@ -12,6 +12,8 @@ export const errorCodes = {
   CLOSED: 'the object is closed',
   /** The compiled addon is missing or does not load on this machine. */
   NATIVE_UNAVAILABLE: 'the native addon cannot be loaded',
+  /** This Node is older than package.json allows. */
+  NODE_TOO_OLD: 'Node is too old',
   /** A system call failed in a way that has no code of its own here; `cause` has errno. */
   SYSTEM: 'the operating system refused',
   SOCKET_PATH_TOO_LONG: 'a unix socket path holds at most 107 bytes',
@@ -39,6 +41,11 @@ export const errorCodes = {
   /** The body of a request on the control socket is not what it should be. */
   CONTROL_BAD_REQUEST: 'a request has an unusable body',
   CONTROL_BODY_TOO_LONG: 'a request has too long a body',
+  /** As many connections or readers are served as there may be. */
+  CONTROL_BUSY: 'the control socket serves no more clients',
+  CONTROL_TOO_MANY_REQUESTS: 'too many requests of one connection wait',
+  /** A mistake of this package; whoever meets one may report it. */
+  UNEXPECTED: 'something failed that should not',
   /** A frame is too short or too long, or cannot be built from what was given. */
   BAD_FRAME: 'a frame cannot be what was given',
   /** A file is no capture, of no use here, or damaged. */

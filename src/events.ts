@@ -7,11 +7,14 @@
  */
 
 import type { EventEmitter } from 'node:events';
+import type { NetworkEvent } from './impairment/network-change.ts';
 import type { PortEvent } from './port/port.ts';
+import type { WorkerStatus } from './workers.ts';
 
-/** What a switch has to tell: about its ports, and about addresses that were learned. */
+/** What a switch has to tell: about its ports, addresses that were learned, and what its operator did. */
 export type SwitchEvent =
   | PortEvent
+  | OperatorEvent
   | { readonly type: 'mac-learned'; readonly port: string; readonly mac: string }
   | {
       readonly type: 'mac-moved';
@@ -19,6 +22,13 @@ export type SwitchEvent =
       readonly fromPort: string;
       readonly mac: string;
     };
+
+/** What whoever runs the switch has done, once it has taken effect; mostly not to one port. */
+export type OperatorEvent =
+  | { readonly type: 'port-removed'; readonly port: string }
+  | ((NetworkEvent | { readonly type: 'worker-added'; readonly worker: WorkerStatus }) & {
+      readonly port?: undefined;
+    });
 
 /** Every event under its own type, all of them under `event`, and `closed` when there are no more. */
 export type SwitchEventMap = {
@@ -28,10 +38,15 @@ export type SwitchEventMap = {
   closed: [];
 };
 
-/** In a stream, in place of as many events as nobody read in time. */
+/**
+ * In a stream, in place of as many events as nobody read in time, or, if it names a port, of those of type
+ * `of` that came faster than they are told.
+ */
 export interface EventsLost {
   readonly type: 'events-lost';
   readonly count: number;
+  readonly port?: string;
+  readonly of?: SwitchEvent['type'];
 }
 
 /** How a stream of events ends. */

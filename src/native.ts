@@ -1,5 +1,5 @@
 /**
- * The one door to compiled code: loads the addon once and declares what it exports; and unix-dgram.
+ * The one door to compiled code: loads the addon once and declares what it exports.
  *
  * Only plain values cross: integers, bigint addresses, fds, typed arrays and flat objects. A passed
  * fd belongs to the addon from the call on, even if the call throws. Every dataplane call takes
@@ -7,9 +7,9 @@
  * TsvswitchError when it is loaded and throws nothing else.
  */
 
-import { createRequire } from 'node:module';
-import { isMainThread } from 'node:worker_threads';
+import { loadAddon } from './addon-file.ts';
 import { TsvswitchError } from './errors.ts';
+import { checkNodeVersion } from './node-version.ts';
 
 /** One memory region as the frontend described it; all four numbers are bytes. */
 export interface MemoryRegion {
@@ -277,6 +277,17 @@ export interface Native {
   /** Sends the bytes with the fds (which stay the caller's); returns how many bytes went out. */
   socketSend(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
   socketPeer(fd: number): PeerCredentials;
+  /** A non-blocking SOCK_DGRAM socket bound to `path`. */
+  datagramBind(path: string): number;
+  /** One connected to `path`, which sends nothing: it finds out whether somebody is there. */
+  datagramConnect(path: string): number;
+  /**
+   * Reads one datagram and returns how long it is, which may be more than `into` has room for; undefined if
+   * none waits.
+   */
+  datagramReceive(fd: number, into: Uint8Array): number | undefined;
+  /** Sends one datagram to the socket at `path`; returns 0, or the errno that says why it did not go. */
+  datagramSend(fd: number, path: string, bytes: Uint8Array): number;
   /** The number of the user called `name`, or undefined if there is none. */
   userId(name: string): number | undefined;
   /** The number of the group called `name`, or undefined if there is none. */
@@ -291,6 +302,10 @@ export interface Native {
   leaveCpus(cpus: readonly number[]): void;
 
   memfdCreate(name: string, sizeBytes: number): number;
+  /** Maps the file, shared, for reading and writing, until nobody refers to the buffer. Throws SYSTEM. */
+  mapFile(fd: number, sizeBytes: number): ArrayBuffer;
+  /** Ends a mapping at once: its buffer and all views of it have no bytes any more. Idempotent. */
+  unmapFile(buffer: ArrayBuffer): void;
   /** Whether a file is of memfd_create, tmpfs or hugetlbfs. */
   isMemoryFile(fd: number): boolean;
   eventfdCreate(): number;
@@ -301,73 +316,15 @@ export interface Native {
   closeFd(fd: number): void;
 }
 
-/** What is used of the package unix-dgram, which has no types of its own. */
-export interface UnixDgramSocket {
-  on(event: 'error', listener: (failure: UnixDgramError) => void): void;
-  /** Replaces nothing and cuts paths that are too long: both are the caller's to check. */
-  bind(path: string): void;
-  connect(path: string): void;
-  /** Calls back before it returns. */
-  send(
-    bytes: Buffer,
-    offset: number,
-    length: number,
-    path: string,
-    callback: (failure?: UnixDgramError) => void,
-  ): void;
-  /** Once. */
-  close(): void;
-}
-
-export interface UnixDgramError extends Error {
-  /** Negative. */
-  readonly errno: number;
-}
-
-export interface UnixDgram {
-  createSocket(type: 'unix_dgram', onDatagram?: (bytes: Buffer) => void): UnixDgramSocket;
-}
-
 let loaded: Native | undefined;
-let loadedDgram: UnixDgram | undefined;
 
-/** unix-dgram, loaded at the first call. Throws NATIVE_UNAVAILABLE, always in a worker thread. */
-export function unixDgram(): UnixDgram {
-  if (!isMainThread) {
-    // It loads there, if it is the first, and then takes the process along when the thread ends.
-    throw new TsvswitchError(
-      'NATIVE_UNAVAILABLE',
-      'the package unix-dgram works in a main thread only; add dgram ports to a switch of that thread',
-    );
-  }
-  try {
-    loadedDgram ??= createRequire(import.meta.url)('unix-dgram') as UnixDgram;
-    return loadedDgram;
-  } catch (cause) {
-    throw new TsvswitchError(
-      'NATIVE_UNAVAILABLE',
-      'the package unix-dgram cannot be loaded; `npm rebuild unix-dgram` compiles it anew ' +
-        `(${(cause as Error).message})`,
-      { cause },
-    );
-  }
-}
-
-/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE with the way to mend it. */
+/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE or NODE_TOO_OLD with the way to mend it. */
 export function native(): Native {
   if (loaded === undefined) {
-    const path = process.env.TSVSWITCH_ADDON ?? '../build/release/Release/tsvswitch.node';
-    try {
-      const addon = createRequire(import.meta.url)(path) as Native;
-      addon.setErrorConstructor(TsvswitchError);
-      loaded = addon;
-    } catch (cause) {
-      throw new TsvswitchError(
-        'NATIVE_UNAVAILABLE',
-        `the native addon cannot be loaded; run \`npm run build:native\` (${(cause as Error).message})`,
-        { cause },
-      );
-    }
+    checkNodeVersion();
+    const addon = loadAddon() as Native;
+    addon.setErrorConstructor(TsvswitchError);
+    loaded = addon;
   }
   return loaded;
 }

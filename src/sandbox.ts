@@ -11,8 +11,9 @@ import { native } from './native.ts';
 
 /** To be called before a switch is opened. Throws SYSTEM where the kernel does not do it. */
 export function confineProcess(): void {
+  const { confineProcess: confine } = native();
   try {
-    native().confineProcess();
+    confine();
   } catch (cause) {
     throw new TsvswitchError(
       'SYSTEM',

@@ -9,7 +9,7 @@
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
  * same calls with the same seed have the same outcome, to the bit.
  *
- * The frames themselves never come by here: the workers (native/core/worker.h) move them.
+ * Frames never come by here: the workers (native/core/worker.h) move them.
  */
 
 import './dispose.ts';
@@ -30,62 +30,27 @@ import {
   streamEvents,
 } from './events.ts';
 import type { Impairment } from './impairment/impairment.ts';
-import { type Link, Network, type PortName } from './impairment/network-change.ts';
+import {
+  type Link,
+  Network,
+  type NetworkChange,
+  type PortName,
+} from './impairment/network-change.ts';
 import { Schedule, type ScheduleStep } from './impairment/schedule.ts';
 import { type Dataplane, type DataplaneEvent, native } from './native.ts';
-import { flag, integer, text } from './option-checks.ts';
-import { DgramPort, type DgramSocket } from './port/dgram.ts';
+import { name as checkedName, flag, integer, text } from './option-checks.ts';
+import { DgramPort } from './port/dgram.ts';
 import { HostPort } from './port/host.ts';
-import { type SourceOptions, sourceRule, sourceSpoofed } from './port/sources.ts';
-import { type PortSocket, VhostUserPort } from './port/vhost-user.ts';
+import { sourceRule, sourceSpoofed } from './port/sources.ts';
+import { VhostUserPort } from './port/vhost-user.ts';
+import type {
+  DgramPortOptions,
+  HostPortOptions,
+  PlaceOptions,
+  PortOptions,
+  SwitchOptions,
+} from './switch-options.ts';
 import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
-
-/** How a switch is opened. */
-export interface SwitchOptions {
-  /** Polling threads to begin with; 1 unless given. */
-  readonly workers?: number;
-  /** CPU of each worker in turn; fewer than workers leaves the rest to the scheduler. */
-  readonly cpus?: readonly number[];
-  /**
-   * How long a worker polls without work before it sleeps, in microseconds; 50 unless given. After much
-   * work it is up to 20 times as long.
-   */
-  readonly idleUs?: number;
-  /** Moves transmitqs between workers while their load is uneven; off unless given. */
-  readonly balance?: boolean;
-  /** How long a silent address is remembered, in seconds; 300 unless given, 0 for ever. */
-  readonly ageingSeconds?: number;
-  /** `manual`: no threads, and time stands still but for step() and advance(). */
-  readonly clock?: 'machine' | 'manual';
-  /** What impairments draw from, and the identification of fragments; an integer, drawn unless given. */
-  readonly seed?: number;
-  /** Leaves the workers only the system calls that moving frames takes; off unless given. */
-  readonly sandbox?: boolean;
-}
-
-interface PlaceOptions {
-  /** Unique on the switch. */
-  readonly name?: string;
-  /** Name of the bridge to be on, made if it is not there; `default` unless given. */
-  readonly bridge?: string;
-  /** What the guest may send from; anything unless given. */
-  readonly source?: SourceOptions;
-}
-
-/**
- * A port of a machine listens for its frontend on the unix socket `path`, with the permissions given, or
- * connects to the one that listens on the unix socket `connect`. A path has at most 107 bytes. Its name
- * is the socket's file name without `.sock` unless given.
- */
-export type PortOptions = PortSocket & PlaceOptions;
-
-/** A port of this process, by its name. */
-export interface HostPortOptions extends Omit<PlaceOptions, 'name'> {
-  readonly host: string;
-}
-
-/** A port of a machine that shares no memory: QEMU's `-netdev dgram`, or any program. */
-export type DgramPortOptions = DgramSocket & PlaceOptions;
 
 /** A port of any kind; `kind` tells which. */
 export type SwitchPort = VhostUserPort | HostPort | DgramPort;
@@ -149,7 +114,12 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (options.balance === true) this.#workers.balance();
     this.bridge = this.#bridgeNamed(defaultBridge);
     this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
-    this.#network = new Network(this.#dataplane, this.seed, (name) => this.port(name));
+    this.#network = new Network(
+      this.#dataplane,
+      this.seed,
+      (name) => this.port(name),
+      (event) => this.#emitEvent(event),
+    );
   }
 
   /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
@@ -169,11 +139,13 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   addWorker(options: WorkerOptions = {}): WorkerStatus {
     this.#checkOpen();
-    if (this.#clock === undefined) return this.#workers.add(options);
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      'a switch whose clock is manual has no threads; open it without a clock to add workers',
-    );
+    if (this.#clock !== undefined) {
+      const why = 'a switch whose clock is manual has no threads, and can be given no workers';
+      throw new TsvswitchError('BAD_OPTION', why);
+    }
+    const worker = this.#workers.add(options);
+    this.#emitEvent({ type: 'worker-added', worker });
+    return worker;
   }
 
   /** All ports, in the order of their numbers' first use. */
@@ -212,7 +184,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.#checkOpen();
     const rule = sourceRule(options?.source);
     const port = this.#open(options);
-    // Before the end of this turn, and so before any frame.
+    // In this turn, and so before any frame.
     if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
     this.#ports.set(port.number, port);
     return port;
@@ -223,8 +195,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    * back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
    */
   impair(link: Link, impairment: Impairment): void {
-    this.#checkOpen();
-    this.#network.prepare({ link, impairment })();
+    this.change({ link, impairment });
   }
 
   /**
@@ -232,14 +203,18 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    * hear all. Frames that are under way beyond their bridge still arrive. Throws as impair() does.
    */
   partition(...sides: readonly (readonly PortName[])[]): void {
-    this.#checkOpen();
-    this.#network.prepare({ partition: sides })();
+    this.change({ partition: sides });
   }
 
   /** Ends the partition. */
   heal(): void {
+    this.change({ heal: true });
+  }
+
+  /** Makes one change, whichever it is. Throws as impair() does. */
+  change(change: NetworkChange): void {
     this.#checkOpen();
-    this.#network.prepare({ heal: true })();
+    this.#network.prepare(change)();
   }
 
   /**
@@ -298,8 +273,10 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Closes a port and forgets it; the others go on. */
   removePort(port: SwitchPort): void {
     this.#recordings.drain();
-    if (this.#ports.get(port.number) === port) this.#ports.delete(port.number);
+    const isOurs = this.#ports.get(port.number) === port;
+    if (isOurs) this.#ports.delete(port.number);
     port.close();
+    if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
   }
 
   /** Closes all ports and ends the workers. Idempotent. */
@@ -362,14 +339,14 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #newName(name: string): string {
-    if (this.port(text('name', name)) !== undefined) {
+    if (this.port(checkedName('name', name)) !== undefined) {
       throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
     }
     return name;
   }
 
   #bridgeNamed(name: string): Bridge {
-    let bridge = this.#bridges.get(text('bridge', name));
+    let bridge = this.#bridges.get(checkedName('bridge', name));
     if (bridge === undefined) {
       const portName = (number: number) => this.#ports.get(number)?.name;
       bridge = new Bridge(this.#dataplane, name, this.#ageingSeconds, portName);

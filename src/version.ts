@@ -1,8 +1,11 @@
-/** Which version of the package this is. */
+/** Which version of the package this is, and which Node it is for: what package.json says. */
 
 import { readFileSync } from 'node:fs';
 
 // One level up from src/ as from dist/.
-const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+const manifest = JSON.parse(text) as { version: string; engines: { node: string } };
 
-export const version = (JSON.parse(manifest) as { version: string }).version;
+export const version = manifest.version;
+/** Major and minor. */
+export const oldestNode = manifest.engines.node.replace('>=', '');

@@ -42,7 +42,7 @@ export function cpusOf(workers: number, cpus: readonly number[]): Cpu[] {
   if (cpus.length > workers) {
     throw new TsvswitchError(
       'BAD_OPTION',
-      `cpus: ${cpus.length} CPUs for ${workers} workers; give at most one each`,
+      `cpus: ${cpus.length} CPUs for ${workers === 1 ? 'one worker' : `${workers} workers`}; give at most one each`,
     );
   }
   return Array.from({ length: workers }, (_, worker) => cpus[worker]);

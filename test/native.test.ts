@@ -185,6 +185,60 @@ describe('eventfds and memory files', () => {
   });
 });
 
+/** How often a file of memfdCreate(name) is mapped into this process. */
+function mappingsOf(name: string): number {
+  return readFileSync('/proc/self/maps', 'utf8').split(`/memfd:${name} `).length - 1;
+}
+
+describe('mapped files', () => {
+  test('are the same bytes in every mapping, also after the fd is closed', () => {
+    const fd = addon.memfdCreate('shared', 8192);
+    const [one, other] = [addon.mapFile(fd, 8192), addon.mapFile(fd, 4096)];
+    addon.closeFd(fd);
+    new Uint8Array(one)[4095] = 7;
+    expect(new Uint8Array(other)[4095]).toBe(7);
+    expect([one.byteLength, other.byteLength]).toEqual([8192, 4096]);
+    for (const buffer of [one, other]) addon.unmapFile(buffer);
+  });
+
+  test('end when they are unmapped, and leave no byte to anybody who holds them', async () => {
+    const fd = addon.memfdCreate('unmapped', 4096);
+    const buffer = addon.mapFile(fd, 4096);
+    const bytes = Buffer.from(buffer);
+    expect(mappingsOf('unmapped')).toBe(1);
+    addon.unmapFile(buffer);
+    addon.unmapFile(buffer);
+    expect([buffer.byteLength, bytes.length, bytes[0]]).toEqual([0, 0, undefined]);
+    await expect.poll(() => mappingsOf('unmapped')).toBe(0);
+    addon.closeFd(fd);
+  });
+
+  test('end with the worker thread that made them', async () => {
+    const fd = addon.memfdCreate('of-a-thread', 4096);
+    const script = `
+      const addon = require(${JSON.stringify(addonPath)});
+      globalThis.kept = new Uint8Array(addon.mapFile(${fd}, 4096));
+      require('node:worker_threads').parentPort.postMessage(kept[0]);`;
+    const worker = new Worker(script, { eval: true });
+    const first = await new Promise<number>((resolve, reject) => {
+      worker.on('message', resolve).on('error', reject);
+    });
+    expect(first).toBe(0);
+    await worker.terminate();
+    await expect.poll(() => mappingsOf('of-a-thread')).toBe(0);
+    addon.closeFd(fd);
+  });
+
+  test('that cannot be are refused', () => {
+    const eventfd = addon.eventfdCreate();
+    const failed = expect.objectContaining({ code: 'SYSTEM' });
+    expect(() => addon.mapFile(eventfd, 4096)).toThrow(failed);
+    const tooLong = expect.objectContaining({ code: 'BAD_OPTION' });
+    expect(() => addon.mapFile(eventfd, 2 ** 32 + 4096)).toThrow(tooLong);
+    addon.closeFd(eventfd);
+  });
+});
+
 describe('argument checks', () => {
   // The calls are wrong on purpose, which their types would not allow.
   const any = addon as unknown as Record<string, (...values: unknown[]) => PeerCredentials>;
@@ -195,6 +249,12 @@ describe('argument checks', () => {
     ['watchReadable', [0], 'watchReadable: callback must be a function'],
     ['memfdCreate', ['a\0b', 1], 'memfdCreate: name must be a string without NUL'],
     ['memfdCreate', ['a', 0], 'memfdCreate: sizeBytes must be an integer from 1 to'],
+    ['mapFile', [0, 0], 'mapFile: sizeBytes must be an integer from 1 to'],
+    ['mapFile', [-1, 1], 'mapFile: fd must be a file descriptor'],
+    ['unmapFile', [new Uint8Array(1)], 'unmapFile: buffer must be an ArrayBuffer'],
+    ['datagramReceive', [0, 'x'], 'datagramReceive: into must be a Uint8Array'],
+    ['datagramSend', [0, 7, new Uint8Array(1)], 'datagramSend: path must be a string'],
+    ['datagramSend', [0, '', new Uint8Array(1)], 'the socket path is empty'],
     ['socketListen', [0, 0], 'socketListen: backlog must be an integer from 1 to 4096'],
     ['socketReceive', [0, 'x'], 'socketReceive: into must be a Uint8Array'],
     ['socketReceive', [0, new Uint8Array(0)], 'socketReceive: into must not be empty'],

@@ -33,6 +33,46 @@ function workerThreads(): number {
   }).length;
 }
 
+describe('the name of a port or a bridge', () => {
+  const strange = [
+    ...['a\u2028b', 'a\u2029b', 'a\u00a0b', 'a\u3000b', 'a\nb', 'a\u202eb', 'a\u200bb', 'a\u3164b'],
+    ...['a\u2800b', 'a\ufeffb', '\ud800', '', ' a', 'a ', ' ', 'a: left', 'x'.repeat(129)],
+  ];
+
+  test.each([...strange, 7, undefined, null, ['a']])('%j is refused', async (name) => {
+    await using vswitch = Switch.open({ clock: 'manual' });
+    const text = name as string;
+    const sentence = expect.objectContaining({
+      code: 'BAD_OPTION',
+      message: expect.stringMatching(
+        /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]+ is not a name, which is 1 to 128/u,
+      ),
+    });
+    expect(() => vswitch.addPort({ host: text })).toThrow(sentence);
+    expect(() => vswitch.addPort({ name: text ?? '', path: path('x') })).toThrow(sentence);
+    expect(() => vswitch.addPort({ host: 'x', bridge: text ?? '' })).toThrow(
+      name === null ? undefined : sentence,
+    );
+    expect(vswitch.ports).toEqual([]);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test.each([
+    'a',
+    'web 1',
+    'a,b',
+    '/run/a.sock',
+    'büro',
+    'Σ1',
+    '事務所',
+    '0000:01:00.0',
+    'x'.repeat(128),
+  ])('%s is one', async (name) => {
+    await using vswitch = Switch.open({ clock: 'manual' });
+    expect(vswitch.addPort({ host: name, bridge: name })).toMatchObject({ name, bridge: name });
+  });
+});
+
 describe('options', () => {
   test.each<[string, SwitchOptions]>([
     ['no workers', { workers: 0 }],

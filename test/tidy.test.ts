@@ -17,13 +17,35 @@ import { describe, expect, test } from 'vitest';
  * src/. Under `types` only with `import type`, which is gone when the program runs.
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
-  cli: { values: ['control', 'lab', 'host', 'index', 'sandbox', 'version', 'errors'] },
-  control: { values: ['index', 'fd-socket', 'dispose', 'version', 'errors'] },
-  lab: { values: ['control', 'host', 'index', 'dispose', 'errors'] },
+  cli: {
+    values: [
+      'control',
+      'lab',
+      'host',
+      'index',
+      'node-version',
+      'sandbox',
+      'version',
+      'wording',
+      'errors',
+    ],
+  },
+  control: {
+    values: ['index', 'fd-socket', 'option-checks', 'dispose', 'version', 'wording', 'errors'],
+  },
+  lab: { values: ['control', 'host', 'index', 'dispose', 'version', 'wording', 'errors'] },
   host: { values: ['errors'] },
   index: {
     values: ['switch', 'bridge', 'capture', 'port', 'errors'],
-    types: ['events', 'impairment', 'native', 'fd-socket', 'vhost-user', 'workers'],
+    types: [
+      'events',
+      'impairment',
+      'native',
+      'fd-socket',
+      'switch-options',
+      'vhost-user',
+      'workers',
+    ],
   },
   switch: {
     values: [
@@ -39,28 +61,54 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
       'workers',
       'errors',
     ],
-    types: ['fd-socket', 'vhost-user'],
+    types: ['fd-socket', 'switch-options', 'vhost-user'],
   },
+  'switch-options': { values: [], types: ['port'] },
   workers: { values: ['balance', 'option-checks', 'errors'], types: ['native', 'port'] },
   balance: { values: [] },
   clock: { values: [] },
-  events: { values: [], types: ['port'] },
+  events: { values: [], types: ['impairment', 'port', 'workers'] },
   impairment: { values: ['clock', 'option-checks', 'errors'], types: ['native', 'port'] },
   bridge: { values: ['native', 'errors'] },
   capture: { values: ['clock', 'dispose', 'native', 'errors'], types: ['bridge', 'port'] },
-  port: { values: ['vhost-user', 'fd-socket', 'native', 'errors'], types: ['bridge'] },
+  port: {
+    values: ['vhost-user', 'fd-socket', 'native', 'option-checks', 'errors'],
+    types: ['bridge'],
+  },
   testing: {
     values: ['control', 'lab', 'index', 'vhost-user', 'fd-socket', 'dispose', 'native', 'errors'],
   },
   'fd-socket': { values: ['native', 'errors'], types: ['vhost-user'] },
   'vhost-user': { values: [], types: ['native'] },
-  native: { values: ['errors'] },
+  native: { values: ['addon-file', 'node-version', 'errors'] },
+  'addon-file': { values: ['errors'] },
+  'node-version': { values: ['version', 'errors'] },
   errors: { values: [] },
   dispose: { values: [] },
-  'option-checks': { values: ['errors'] },
+  'option-checks': { values: ['wording', 'errors'] },
+  wording: { values: [] },
   sandbox: { values: ['native', 'errors'] },
   version: { values: [] },
 };
+
+/** Commands that ask a switch or the host and end. What they import, not counting import(), is for all runs. */
+const clientCommands = ['main', 'switch-options', 'add-worker', 'capture', 'doctor', 'host', 'lab'];
+/** What a switch is made of, and what speaks to one as a guest. */
+const engineParts = [
+  'index',
+  'switch',
+  'bridge',
+  'capture',
+  'fd-socket',
+  'native',
+  'port',
+  'sandbox',
+  'testing',
+  'vhost-user',
+  'workers',
+];
+/** Each of these takes as long to load as Node itself, or half. */
+const slowPackages = ['ajv', 'execa', 'listr2', 'undici', 'yaml'];
 
 /** native/core from the top down: a file includes files of lower rows, and its own header. */
 const coreLayers = [
@@ -169,12 +217,35 @@ describe('TypeScript', () => {
     expect([...parts].filter((part) => !(part in importTable))).toEqual([]);
   });
 
-  test('only native.ts loads the addon', () => {
+  test('a command that is no switch loads none: no engine, and no package that takes long', () => {
+    const targetsOf = (file: string) =>
+      imports
+        .filter((entry) => entry.file === file && !entry.isTypeOnly)
+        .map(({ target }) =>
+          target.startsWith('.') ? normalize(join(dirname(file), target)) : target,
+        );
+    for (const name of clientCommands) {
+      const reached = new Set([join('src', 'cli', `${name}.ts`)]);
+      for (const file of reached) for (const target of targetsOf(file)) reached.add(target);
+      expect(reached.size, name).toBeGreaterThan(3);
+      const parts = [...reached].filter((file) => file.startsWith('src')).map(partOf);
+      expect(
+        parts.filter((part) => engineParts.includes(part)),
+        name,
+      ).toEqual([]);
+      expect(
+        [...reached].filter((file) => slowPackages.includes(file)),
+        name,
+      ).toEqual([]);
+    }
+  });
+
+  test('only addon-file.ts loads the addon', () => {
     const loading = typescript.filter((file) =>
       /createRequire|\bdlopen\b|\.node['"`]/.test(readFileSync(file, 'utf8')),
     );
     // schema.ts loads what ajv wrote.
-    expect(loading).toEqual([join('src', 'lab', 'file', 'schema.ts'), join('src', 'native.ts')]);
+    expect(loading.sort()).toEqual(['src/addon-file.ts', 'src/lab/file/schema.ts']);
   });
 
   test('src/ imports only packages that are installed with it, or by who uses them', () => {

@@ -117,7 +117,7 @@ describe('a worker is refused', () => {
     ['on half a CPU', { cpu: 0.5 }, /cpu: 0.5 is not an integer from 0 to 1023/],
     ['on a CPU beyond all machines', { cpu: 1024 }, /cpu: 1024 is not/],
     ['on a CPU by name', { cpu: '1' }, /cpu: 1 is not/],
-    ['with what no worker has', { cpus: [1] }, /worker: there is no cpus, only cpu/],
+    ['with what no worker has', { cpus: [1] }, /worker: there is no cpus; did you mean cpu\?/],
     ['that is no object', 1, /worker: 1 is not an object with cpu/],
     ['that is null', null, /worker: null is not an object with cpu/],
   ])('%s', async (_, options, sentence) => {

@@ -1,6 +1,6 @@
 // Unix stream sockets that carry file descriptors, which Node's own do not: bind, listen, connect,
-// accept, and one recvmsg or sendmsg per call. No call blocks, and every fd is close-on-exec from birth.
-// Also the numbers of users and groups that may use a socket.
+// accept, and one recvmsg or sendmsg per call; and datagram sockets, of which Node has none. No call blocks,
+// and every fd is close-on-exec from birth. Also the numbers of users and groups that may use a socket.
 //
 // What to do when a path is taken, who may connect, and when to retry is decided in src/fd-socket.ts.
 //
@@ -27,7 +27,6 @@ namespace {
 constexpr size_t kReceivedFdsMax = 32;
 // SCM_MAX_FD of the kernel.
 constexpr size_t kSentFdsMax = 253;
-constexpr int kSocketType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 // Owns an fd until it is handed to JavaScript.
 class ScopedFd {
@@ -62,12 +61,12 @@ sockaddr_un AddressArgument(const Napi::CallbackInfo& info, size_t index, std::s
 
 using AddressCall = int (*)(int, const sockaddr*, socklen_t);
 
-// Makes a socket and binds or connects it to the path in argument 0.
-Napi::Value OpenSocket(const Napi::CallbackInfo& info, AddressCall call, const char* syscall,
+// Makes a socket of a type and binds or connects it to the path in argument 0.
+Napi::Value OpenSocket(const Napi::CallbackInfo& info, int type, AddressCall call, const char* syscall,
                        const char* action) {
   std::string path;
   const sockaddr_un address = AddressArgument(info, 0, &path);
-  ScopedFd fd(socket(AF_UNIX, kSocketType, 0));
+  ScopedFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) throw SystemError(info.Env(), "socket", "cannot make a unix socket", errno);
   if (call(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     throw SystemError(info.Env(), syscall, action + path, errno);
@@ -78,12 +77,12 @@ Napi::Value OpenSocket(const Napi::CallbackInfo& info, AddressCall call, const c
 }
 
 Napi::Value SocketBind(const Napi::CallbackInfo& info) {
-  return OpenSocket(info, bind, "bind", "cannot bind ");
+  return OpenSocket(info, SOCK_STREAM, bind, "bind", "cannot bind ");
 }
 
 // A unix socket connects at once or fails, also when non-blocking: EAGAIN is a full backlog.
 Napi::Value SocketConnect(const Napi::CallbackInfo& info) {
-  return OpenSocket(info, connect, "connect", "cannot connect to ");
+  return OpenSocket(info, SOCK_STREAM, connect, "connect", "cannot connect to ");
 }
 
 Napi::Value SocketListen(const Napi::CallbackInfo& info) {
@@ -208,6 +207,36 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value DatagramBind(const Napi::CallbackInfo& info) {
+  return OpenSocket(info, SOCK_DGRAM, bind, "bind", "cannot bind ");
+}
+
+Napi::Value DatagramConnect(const Napi::CallbackInfo& info) {
+  return OpenSocket(info, SOCK_DGRAM, connect, "connect", "cannot connect to ");
+}
+
+Napi::Value DatagramReceive(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const Bytes into = BytesArgument(info, 1, "into");
+  // With its real length, also if it was longer than the room for it. Fds that came along are closed by
+  // the kernel, as there is no room for any.
+  const ssize_t bytes = recv(fd, into.data, into.size, MSG_DONTWAIT | MSG_TRUNC);
+  if (bytes >= 0) return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  if (errno == EAGAIN || errno == EINTR) return info.Env().Undefined();
+  throw SystemError(info.Env(), "recv", "cannot receive on fd " + std::to_string(fd), errno);
+}
+
+Napi::Value DatagramSend(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const Bytes bytes = BytesArgument(info, 2, "bytes");
+  std::string path;
+  const sockaddr_un address = AddressArgument(info, 1, &path);
+  const ssize_t sent = sendto(fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL,
+                              reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  // A number and no error: it is the common case with a peer that is slow or away, once for each frame.
+  return Napi::Number::New(info.Env(), sent < 0 ? errno : 0);
+}
+
 // Asks the C library, so that users and groups of LDAP or systemd count as well as those in /etc. `look_up`
 // is getpwnam_r or getgrnam_r, `number` the member of an Entry.
 template <class Entry, class LookUp, class Number>
@@ -245,6 +274,10 @@ void ExportFdSocket(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "socketReceive", SocketReceive);
   ExportFunction(env, exports, "socketSend", SocketSend);
   ExportFunction(env, exports, "socketPeer", SocketPeer);
+  ExportFunction(env, exports, "datagramBind", DatagramBind);
+  ExportFunction(env, exports, "datagramConnect", DatagramConnect);
+  ExportFunction(env, exports, "datagramReceive", DatagramReceive);
+  ExportFunction(env, exports, "datagramSend", DatagramSend);
   ExportFunction(env, exports, "userId", UserId);
   ExportFunction(env, exports, "groupId", GroupId);
 }

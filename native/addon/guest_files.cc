@@ -1,5 +1,8 @@
-// The files a guest shares with a switch, for code that plays the guest: memory files and eventfds.
-// Also closeFd, because fds that arrive over a socket are plain numbers in JavaScript.
+// The files a guest shares with a switch, for code that plays the guest: memory files, mapped here too,
+// and eventfds. Also closeFd, because fds that arrive over a socket are plain numbers in JavaScript.
+//
+// A mapping is an ArrayBuffer, and ends when nobody refers to it, when unmapFile() takes it away from all who
+// do, or with its environment: in each case by one finalizer, which knows where it is.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +18,8 @@ namespace tsvswitch {
 namespace {
 
 constexpr int64_t kSafeIntegerMax = (int64_t{1} << 53) - 1;
+// The longest buffer of the oldest Node. Node and node-addon-api both free what belongs to one that is longer.
+constexpr int64_t kMappedBytesMax = int64_t{1} << 32;
 
 Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
   const std::string name = StringArgument(info, 0, "name");
@@ -29,6 +34,39 @@ Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
                       error);
   }
   return Napi::Number::New(info.Env(), fd);
+}
+
+// A hint of a finalizer is a pointer: the size of a mapping lies behind this one.
+struct Mapping {
+  void* data;
+  size_t bytes;
+};
+
+// Shared, for reading and writing. Whoever truncates the file afterwards makes every access a SIGBUS.
+Napi::Value MapFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int fd = FdArgument(info, 0);
+  const auto bytes = static_cast<size_t>(IntegerArgument(info, 1, "sizeBytes", 1, kMappedBytesMax));
+  void* const data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED) {
+    throw SystemError(env, "mmap", "cannot map " + std::to_string(bytes) + " bytes of a file", errno);
+  }
+  auto mapping = std::make_unique<Mapping>(Mapping{data, bytes});
+  const auto unmap = [](Napi::Env, void*, Mapping* ended) {
+    munmap(ended->data, ended->bytes);
+    delete ended;
+  };
+  return Napi::ArrayBuffer::New(env, data, bytes, unmap, mapping.release());
+}
+
+// Leaves the buffer and all views of it without a byte.
+Napi::Value UnmapFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsArrayBuffer()) {
+    throw CodedError(env, "BAD_OPTION", "unmapFile: buffer must be an ArrayBuffer of mapFile");
+  }
+  info[0].As<Napi::ArrayBuffer>().Detach();
+  return env.Undefined();
 }
 
 // Of memfd_create, tmpfs or hugetlbfs: only their files have seals, and the kernel tells without asking any
@@ -75,6 +113,8 @@ Napi::Value CloseFd(const Napi::CallbackInfo& info) {
 
 void ExportGuestFiles(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "memfdCreate", MemfdCreate);
+  ExportFunction(env, exports, "mapFile", MapFile);
+  ExportFunction(env, exports, "unmapFile", UnmapFile);
   ExportFunction(env, exports, "isMemoryFile", IsMemoryFile);
   ExportFunction(env, exports, "eventfdCreate", EventfdCreate);
   ExportFunction(env, exports, "eventfdSignal", EventfdSignal);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "addon/addon.h"
+#include "core/cpus.h"
 
 namespace tsvswitch {
 
@@ -46,12 +47,12 @@ std::string WorkersCannotRun(const std::vector<int>& cpus) {
     if (cpu >= 0) list.append(list.empty() ? "" : ",").append(std::to_string(cpu));
   }
   if (list.empty()) return "the workers cannot be started";
-  return "the workers cannot run on CPUs " + list + " (`taskset -cp $$` lists those allowed)";
+  return "the workers cannot run on CPUs " + list + " (allowed are " + AllowedCpus() + ")";
 }
 
 std::string AddedWorkerCannotRun(int cpu) {
   if (cpu < 0) return "the worker cannot be started";
-  return "the worker cannot run on CPU " + std::to_string(cpu) + " (`taskset -cp $$` lists those allowed)";
+  return "the worker cannot run on CPU " + std::to_string(cpu) + " (allowed are " + AllowedCpus() + ")";
 }
 
 }  // namespace tsvswitch

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <string>
 #include <vector>
 
 namespace tsvswitch {
@@ -15,5 +16,8 @@ namespace tsvswitch {
 // pinned to theirs afterwards. Where no other CPU is left to them they stay, as they do where the kernel
 // refuses.
 void LeaveCpus(const std::vector<int>& cpus);
+
+// The CPUs that workers may be given, such as "0-3,8": those of this process before it left any.
+std::string AllowedCpus();
 
 }  // namespace tsvswitch

@@ -44,6 +44,8 @@ export interface CaptureSource {
   readonly target: { readonly port: number } | { readonly bridge: number };
   /** Name of a port by its number in the data plane. */
   readonly portName: (number: number) => string;
+  /** Those that can be in it by now, and a word for it if there are none. */
+  readonly interfaces: readonly string[];
   readonly onClosed: (capture: Capture) => void;
 }
 
@@ -83,6 +85,8 @@ export class Capture {
     this.#sink = this.#sinkFor(to);
     try {
       this.#sink.append(encodeSectionHeader());
+      // At once: what has none is no whole file to those who read it.
+      for (const port of source.interfaces) this.#interfaceOf(port);
     } catch (error) {
       this.#sink.close();
       throw error;
@@ -177,7 +181,7 @@ export class Capture {
     return true;
   }
 
-  /** The number of a port's interface, which is described in front of its first packet. */
+  /** The number of a port's interface, which is described before its first packet. */
   #interfaceOf(port: string): number {
     let number = this.#interfaces.get(port);
     if (number === undefined) {

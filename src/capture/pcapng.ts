@@ -3,11 +3,12 @@
  *
  *     section header, interface (name a), packet, packet, interface (name b), packet, ...
  *
- * Written are one section in this machine's order, an interface for each port when it first appears, and
- * packets (packet-blocks.ts). Read are the blocks that have packets, of any writer; others are skipped, and so is what a writer that
- * was killed left of its last block.
+ * Written are one section in this machine's order, the interfaces of the ports that are there, others when they
+ * first appear, and packets (packet-blocks.ts). Read are all blocks that have packets, also those which other
+ * writers used to write; blocks of other kinds are passed over, and so is what a writer that was killed left of
+ * its last one. What cannot be read in full is refused: no packet is left out without a word.
  *
- * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4; draft-ietf-opsawg-pcap §4.
+ * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4, appendix A; draft-ietf-opsawg-pcap §4, §5.
  */
 
 import { TsvswitchError } from '../errors.ts';
@@ -17,8 +18,10 @@ export type CaptureDirection = 'fromGuest' | 'toGuest';
 
 /** A frame of a recording. */
 export interface CapturedPacket {
-  /** Nanoseconds since 1970, or of a manual clock. */
+  /** Nanoseconds since 1970, or of a manual clock; 0 if `untimed`. */
   readonly timeNs: bigint;
+  /** The file does not say when it was, as simple packet blocks do not. */
+  readonly untimed?: true;
   /** Name of the port; empty if the file does not say. */
   readonly port: string;
   readonly direction?: CaptureDirection;
@@ -32,7 +35,14 @@ export interface CapturedPacket {
   readonly data: Buffer;
 }
 
-export const block = { section: 0x0a0d0d0a, interface: 1, simplePacket: 3, packet: 6 } as const;
+export const block = {
+  section: 0x0a0d0d0a,
+  interface: 1,
+  /** Of drafts before the enhanced one. */
+  obsoletePacket: 2,
+  simplePacket: 3,
+  packet: 6,
+} as const;
 export const option = {
   end: 0,
   comment: 1,
@@ -40,6 +50,8 @@ export const option = {
   dropCount: 4,
   interfaceName: 2,
   resolution: 9,
+  checksumLength: 13,
+  timeOffset: 14,
 } as const;
 const byteOrderMagic = 0x1a2b3c4d;
 const linkTypeEthernet = 1;
@@ -52,6 +64,12 @@ export const directions: readonly (CaptureDirection | undefined)[] = [
   'toGuest',
 ];
 const directionMask = 3;
+/** Of a packet's flags: the octets of the checksum behind the frame, if not 0. */
+const checksumShift = 5;
+const checksumMask = 15;
+/** Of an obsolete packet's drops: not known. */
+const dropsUnknown = 0xffff;
+const nsPerSecond = 1_000_000_000n;
 /** Type and length in front, length behind. */
 export const blockFrameBytes = 12;
 
@@ -145,6 +163,12 @@ interface Interface {
   readonly linkType: number;
   /** Of one unit of a timestamp. */
   readonly unitsPerSecond: bigint;
+  /** Where timestamps begin to count. */
+  readonly offsetSeconds: bigint;
+  /** What is kept of a packet at most; 0: all. */
+  readonly snapBytes: number;
+  /** Of the checksum behind each frame, which is no part of it. */
+  readonly checksumBytes: number;
 }
 
 function decodePcapng(buffer: Buffer): CapturedPacket[] {
@@ -156,11 +180,16 @@ function decodePcapng(buffer: Buffer): CapturedPacket[] {
       if (at + 28 > buffer.length) break;
       file = new Fields(buffer, buffer.readUInt32LE(at + 8) === byteOrderMagic);
       if (file.u32(at + 8) !== byteOrderMagic) throw bad(`no byte-order magic at ${at + 8}`);
+      const version = file.u16(at + 12);
+      if (version !== 1) throw bad(`pcapng of version ${version}; only 1 is known`);
       interfaces = [];
     }
     const bytes = file.u32(at + 4);
     if (bytes < blockFrameBytes || bytes % 4 !== 0) throw bad(`a block of ${bytes} bytes at ${at}`);
     if (at + bytes > buffer.length) break;
+    const again = file.u32(at + bytes - 4);
+    if (again !== bytes)
+      throw bad(`a block of ${bytes} bytes at ${at}, which ends as one of ${again}`);
     const body = file.part(at + 8, at + bytes - 4);
     switch (file.u32(at)) {
       case block.interface:
@@ -168,6 +197,9 @@ function decodePcapng(buffer: Buffer): CapturedPacket[] {
         break;
       case block.packet:
         packets.push(decodePacket(body, interfaces));
+        break;
+      case block.obsoletePacket:
+        packets.push(decodeObsoletePacket(body, interfaces));
         break;
       case block.simplePacket:
         packets.push(decodeSimplePacket(body, interfaces));
@@ -197,57 +229,109 @@ function decodeInterface(body: Fields): Interface {
   need(body, 8);
   let name = '';
   let resolution = defaultResolution;
+  let offsetSeconds = 0n;
+  let checksumBytes = 0;
   for (const { code, value } of optionsOf(body, 8)) {
+    const { length } = value.bytes;
     if (code === option.interfaceName) name = value.bytes.toString();
-    if (code === option.resolution && value.bytes.length > 0) resolution = value.bytes[0]!;
+    if (code === option.resolution && length > 0) resolution = value.bytes[0]!;
+    if (code === option.timeOffset && length === 8) offsetSeconds = BigInt.asIntN(64, value.u64(0));
+    if (code === option.checksumLength && length > 0) checksumBytes = checksumOf(value.bytes[0]!);
   }
   const base = (resolution & 0x80) === 0 ? 10n : 2n;
-  return { name, linkType: body.u16(0), unitsPerSecond: base ** BigInt(resolution & 0x7f) };
+  return {
+    name,
+    linkType: body.u16(0),
+    unitsPerSecond: base ** BigInt(resolution & 0x7f),
+    offsetSeconds,
+    snapBytes: body.u32(4),
+    checksumBytes,
+  };
+}
+
+/** The draft counts it in bits, and writers in octets. */
+function checksumOf(length: number): number {
+  if (length === 0) return 0;
+  if (length === 4 || length === 32) return 4;
+  throw bad(`a checksum of ${length} bits behind each frame; Ethernet has one of 32`);
 }
 
 function ethernet(interfaces: readonly Interface[], number: number): Interface {
   const from = interfaces[number];
   if (from === undefined) throw bad(`a packet of interface ${number}, which is not described`);
-  if (from.linkType !== linkTypeEthernet) {
-    throw bad(`link type ${from.linkType}; only Ethernet (1) has frames`);
-  }
+  if (from.linkType !== linkTypeEthernet) throw notEthernet(from.linkType);
   return from;
+}
+
+function notEthernet(linkType: number): TsvswitchError {
+  return bad(`link type ${linkType}; only Ethernet (1) has frames`);
 }
 
 function decodePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
   need(body, 20);
-  const from = ethernet(interfaces, body.u32(0));
+  return decodeTimed(body, ethernet(interfaces, body.u32(0)), 0);
+}
+
+/** As the one that replaced it, but for its first word. */
+function decodeObsoletePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
+  need(body, 20);
+  const drops = body.u16(2);
+  return decodeTimed(body, ethernet(interfaces, body.u16(0)), drops === dropsUnknown ? 0 : drops);
+}
+
+/** From the time on both kinds of packets are alike. */
+function decodeTimed(body: Fields, from: Interface, lostBefore: number): CapturedPacket {
   const units = (BigInt(body.u32(4)) << 32n) | BigInt(body.u32(8));
   const dataEnd = 20 + body.u32(12);
   need(body, dataEnd);
   const comments: string[] = [];
   let direction: CaptureDirection | undefined;
-  let lost = 0;
+  let lost = lostBefore;
+  let { checksumBytes } = from;
   for (const { code, value } of optionsOf(body, padded(dataEnd))) {
     if (code === option.comment) comments.push(value.bytes.toString());
     if (code === option.flags && value.bytes.length === 4) {
-      direction = directions[value.u32(0) & directionMask];
+      const flags = value.u32(0);
+      direction = directions[flags & directionMask];
+      checksumBytes = (flags >> checksumShift) & checksumMask || checksumBytes;
     }
     if (code === option.dropCount && value.bytes.length === 8) lost = Number(value.u64(0));
   }
   return {
-    timeNs: (units * 1_000_000_000n) / from.unitsPerSecond,
+    timeNs: from.offsetSeconds * nsPerSecond + (units * nsPerSecond) / from.unitsPerSecond,
     port: from.name,
     ...(direction === undefined ? {} : { direction }),
     comments,
     lost,
-    frameBytes: body.u32(16),
-    data: body.bytes.subarray(20, dataEnd),
+    ...withoutChecksum(body.u32(16), body.bytes.subarray(20, dataEnd), checksumBytes),
   };
 }
 
-/** It has no time, and no length but the frame's: what the block holds of it was captured. */
+/** It has no time, and no length but the frame's: what the interface kept of it was captured. */
 function decodeSimplePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
   need(body, 4);
-  const { name } = ethernet(interfaces, 0);
+  const { name, snapBytes, checksumBytes } = ethernet(interfaces, 0);
   const frameBytes = body.u32(0);
-  const data = body.bytes.subarray(4, 4 + frameBytes);
-  return { timeNs: 0n, port: name, comments: [], lost: 0, frameBytes, data };
+  const dataBytes = snapBytes === 0 ? frameBytes : Math.min(frameBytes, snapBytes);
+  need(body, 4 + dataBytes);
+  const data = body.bytes.subarray(4, 4 + dataBytes);
+  return {
+    timeNs: 0n,
+    untimed: true,
+    port: name,
+    comments: [],
+    lost: 0,
+    ...withoutChecksum(frameBytes, data, checksumBytes),
+  };
+}
+
+function withoutChecksum(
+  capturedBytes: number,
+  data: Buffer,
+  checksumBytes: number,
+): Pick<CapturedPacket, 'frameBytes' | 'data'> {
+  const frameBytes = Math.max(0, capturedBytes - checksumBytes);
+  return { frameBytes, data: data.subarray(0, frameBytes) };
 }
 
 /** Magic numbers of pcap, with how many nanoseconds its fractions of seconds count. */
@@ -256,24 +340,45 @@ const pcapFractionNs = new Map([
   [0xa1b23c4d, 1n],
 ]);
 
+/** Of the link type: whether frames end with a checksum, and above it in how many words of 16 bits. */
+const pcapHasChecksum = 1 << 26;
+const pcapChecksumShift = 28;
+
+/** How files that are compressed begin, and what makes them captures again. */
+const compressions = new Map([
+  ['1f8b', 'gunzip'],
+  ['28b5', 'unzstd'],
+  ['fd37', 'unxz'],
+  ['0422', 'unlz4'],
+]);
+
+function compressionOf(buffer: Buffer): string {
+  const program = compressions.get(buffer.toString('hex', 0, 2));
+  return program === undefined ? '' : `, but compressed; use \`${program}\` first`;
+}
+
 function decodePcap(buffer: Buffer): CapturedPacket[] {
   const little = pcapFractionNs.has(buffer.readUInt32LE(0));
   const file = new Fields(buffer, little);
   const fractionNs = pcapFractionNs.get(file.u32(0));
-  if (fractionNs === undefined) throw bad('neither pcapng nor pcap');
-  // The upper bits say whether frames carry a checksum, which the lower ones do not concern.
-  ethernet([{ name: '', linkType: file.u32(20) & 0xffff, unitsPerSecond: 1n }], 0);
+  if (fractionNs === undefined) throw bad(`neither pcapng nor pcap${compressionOf(buffer)}`);
+  const version = `${file.u16(4)}.${file.u16(6)}`;
+  // Before 2.4 the two lengths of a packet changed places.
+  if (version !== '2.4') throw bad(`pcap of version ${version}; only 2.4 is known`);
+  const link = file.u32(20);
+  const checksumBytes = (link & pcapHasChecksum) === 0 ? 0 : 2 * (link >>> pcapChecksumShift);
+  const linkType = link & 0xffff;
+  if (linkType !== linkTypeEthernet) throw notEthernet(linkType);
   const packets: CapturedPacket[] = [];
   for (let at = 24; at + 16 <= buffer.length; ) {
     const end = at + 16 + file.u32(at + 8);
     if (end > buffer.length) break;
     packets.push({
-      timeNs: BigInt(file.u32(at)) * 1_000_000_000n + BigInt(file.u32(at + 4)) * fractionNs,
+      timeNs: BigInt(file.u32(at)) * nsPerSecond + BigInt(file.u32(at + 4)) * fractionNs,
       port: '',
       comments: [],
       lost: 0,
-      frameBytes: file.u32(at + 12),
-      data: buffer.subarray(at + 16, end),
+      ...withoutChecksum(file.u32(at + 12), buffer.subarray(at + 16, end), checksumBytes),
     });
     at = end;
   }

@@ -46,9 +46,11 @@ export class Recordings {
   }
 
   capture(options: CaptureTarget & CaptureOptions): Capture {
+    const target = this.#targetOf(options);
     const source = {
       dataplane: this.#dataplane,
-      target: this.#targetOf(options),
+      target,
+      interfaces: this.#interfacesOf(target),
       portName: (number: number) => this.#nameOf(number),
       onClosed: (closed: Capture) => this.#captures.delete(closed),
     };
@@ -80,6 +82,14 @@ export class Recordings {
 
   #nameOf(number: number): string {
     return this.#switch.ports.find((port) => port.number === number)?.name ?? String(number);
+  }
+
+  /** A bridge without ports has one all the same, named after itself. */
+  #interfacesOf(target: { port: number } | { bridge: number }): string[] {
+    if ('port' in target) return [this.#nameOf(target.port)];
+    const { name } = this.#switch.bridges.find(({ number }) => number === target.bridge)!;
+    const ports = this.#switch.ports.filter(({ bridge }) => bridge === name);
+    return ports.length === 0 ? [name] : ports.map((port) => port.name);
   }
 
   #targetOf({ port, bridge }: CaptureTarget): { port: number } | { bridge: number } {

@@ -90,6 +90,13 @@ export class Replay {
 
 /** When each packet is sent, from the start, in milliseconds that never go back. */
 function timesOf(packets: readonly CapturedPacket[], timing: ReplayTiming): number[] {
+  const untimed = packets.findIndex((packet) => packet.untimed);
+  if (timing === 'original' && untimed !== -1) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `timing: packet ${untimed} of the capture does not say when it was; give { intervalMs }`,
+    );
+  }
   const firstNs = packets[0]?.timeNs ?? 0n;
   const intervalMs = timing === 'original' ? 0 : (timing as { intervalMs?: unknown })?.intervalMs;
   if (typeof intervalMs !== 'number' || !(intervalMs >= 0)) {

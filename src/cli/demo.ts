@@ -1,18 +1,21 @@
 /**
- * `npm run demo`: two virtual machines on the switch, shown talking to each other.
+ * `tsvswitch demo`: two virtual machines on the switch, shown talking to each other.
  *
  * Boots two tiny guests, pings both ways, moves TCP data both ways, then shows what the bridge
  * learned and what the ports counted. Ends with status 0 only if every ping was answered and data
  * arrived in both directions. Everything it starts and makes is gone when it ends, also after
  * Ctrl-C and after a failure; a failure is shown with the ends of the logs.
  *
- * It changes nothing on the host, except with --hugepages, and then it says what.
+ * It changes nothing on the host, except with --hugepages, and then it says what. What it needs of the host
+ * it looks for first, and names all that is missing in one sentence; `npm run demo` in a clone installs it.
  */
 
 import { once } from 'node:events';
+import { constants as accessModes, accessSync } from 'node:fs';
 import { constants } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, Option } from 'commander';
+import { Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
 import { TsvswitchError } from '../errors.ts';
 import { engineTypes } from '../lab/engine.ts';
@@ -23,6 +26,7 @@ import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
 import { type Engine, TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
 import { umlMemoryFolder } from '../lab/uml.ts';
 import { umlGuest } from '../lab/uml-guest.ts';
+import { newCommand } from './command.ts';
 
 interface DemoOptions {
   readonly keep: boolean;
@@ -36,6 +40,22 @@ interface Prepared {
   accelerator: Accelerator;
   engine: Engine;
 }
+
+/** What it runs of the host's: one of each row, and the Debian package that has it. */
+const programs = [
+  { names: ['busybox'], debianPackage: 'busybox-static' },
+  { names: ['iperf3'], debianPackage: 'iperf3' },
+];
+const enginePrograms = {
+  qemu: [
+    { names: ['qemu-system-x86_64'], debianPackage: 'qemu-system-x86' },
+    // For the kernel: the distribution's own package, unpacked.
+    { names: ['apt-get'], debianPackage: 'apt' },
+    { names: ['dpkg-deb'], debianPackage: 'dpkg' },
+    { names: ['xz'], debianPackage: 'xz-utils' },
+  ],
+  uml: [{ names: ['linux.uml'], debianPackage: 'user-mode-linux' }],
+} as const;
 
 const machineNumbers = [1, 2] as const;
 const directions = [
@@ -259,18 +279,48 @@ async function demo(options: DemoOptions): Promise<number> {
   }
 }
 
-const command = new Command('demo')
-  .description('Boots two virtual machines on the switch and shows them talking to each other.')
-  .option('--keep', 'leave it all running, with a console on each machine, until Ctrl-C', false)
-  .option(
-    '--hugepages',
-    'reserve huge pages for the machines first (as root; says what changed)',
-    false,
-  )
-  .addOption(
-    new Option('--engine <engine>', 'what the machines are: QEMU, or User-mode Linux')
-      .choices(engineTypes)
-      .default('qemu'),
-  )
-  .parse();
-process.exitCode = await demo(command.opts<DemoOptions>());
+/** Throws PROGRAM_MISSING, with the one command that installs all of it. */
+function checkPrograms(engine: Engine['type']): void {
+  const missing = [...programs, ...enginePrograms[engine]].filter(
+    ({ names }) => !names.some(isInPath),
+  );
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((row) => row.debianPackage))].join(' ');
+  throw new TsvswitchError(
+    'PROGRAM_MISSING',
+    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, on Debian or ` +
+      `Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
+  );
+}
+
+function isInPath(program: string): boolean {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), accessModes.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const command = newCommand('tsvswitch demo')
+    .description('Boots two virtual machines on a switch and shows them talking to each other.')
+    .option('--keep', 'leave it all running, with a console on each machine, until Ctrl-C', false)
+    .option(
+      '--hugepages',
+      'reserve huge pages for the machines first (as root; says what changed)',
+      false,
+    )
+    .addOption(
+      new Option('--engine <engine>', 'what the machines are: QEMU, or User-mode Linux')
+        .choices(engineTypes)
+        .default('qemu'),
+    )
+    .parse(args, { from: 'user' });
+  const options = command.opts<DemoOptions>();
+  checkPrograms(options.engine);
+  process.exitCode = await demo(options);
+}

@@ -4,12 +4,14 @@
  * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`, `event`,
  * `message` and the event's own fields. Levels are chosen here, once, per kind of event.
  *
- * A guest can invent thousands of addresses. So a port has a few lines a while about addresses learned,
- * and as many about addresses moved; the rest of them is one line with their number.
+ * What a peer causes has ten lines in ten seconds for each kind and port, and then one with the number of the
+ * others (control/event-limit.ts). A line is one line, whatever somebody has put into a name or a path.
  */
 
+import { EventLimit } from '../control/event-limit.ts';
 import { toJson } from '../control/json.ts';
-import type { CloseReason, SwitchEvent } from '../index.ts';
+import type { CloseReason, NamedLink, SwitchEvent } from '../index.ts';
+import { printable } from '../wording.ts';
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -18,24 +20,18 @@ export type LogFormat = (typeof logFormats)[number];
 
 const bytesPerMiB = 1n << 20n;
 
-const addressLinesMax = 16;
-const addressWhileMs = 10_000;
-
-type AddressEvent = Extract<SwitchEvent, { type: 'mac-learned' | 'mac-moved' }>;
-
-/** Lines about addresses of one kind at one port. */
-interface AddressWhile {
-  /** Without a line. */
-  untold: number;
-  lines: number;
-}
+const linesMax = 10;
+const whileMs = 10_000;
 
 export class EventLog {
   readonly #level: number;
   readonly #format: LogFormat;
   readonly #write: (line: string) => void;
-  /** By kind and port. */
-  readonly #whiles = new Map<string, AddressWhile>();
+  readonly #limit = new EventLimit({
+    eachMax: linesMax,
+    whileMs,
+    onUntold: (last, count) => this.#tell(last, count),
+  });
 
   constructor(level: LogLevel, format: LogFormat, write: (line: string) => void) {
     this.#level = logLevels.indexOf(level);
@@ -44,38 +40,23 @@ export class EventLog {
   }
 
   event(event: SwitchEvent): void {
-    if ((event.type === 'mac-learned' || event.type === 'mac-moved') && this.#isOneTooMany(event)) {
-      return;
-    }
+    if (this.#limit.admits(event)) this.#tell(event, 1);
+  }
+
+  /** Tells of all that was only counted until now. */
+  close(): void {
+    this.#limit.close();
+  }
+
+  /** `count` events, of which `event` was the last. */
+  #tell(event: SwitchEvent, count: number): void {
     const { level, message } = describe(event);
     const { type, ...fields } = event;
-    this.line(level, type, message, fields);
-  }
-
-  #isOneTooMany(event: AddressEvent): boolean {
-    const key = `${event.type} ${event.port}`;
-    let present = this.#whiles.get(key);
-    if (present === undefined) {
-      present = { untold: 0, lines: 0 };
-      this.#whiles.set(key, present);
-      setTimeout(() => this.#endWhile(key, event), addressWhileMs).unref();
+    if (count === 1) this.line(level, type, message, fields);
+    else {
+      const more = `; and ${count - 1} more like it within ${whileMs / 1000} s`;
+      this.line(level, type, message + more, { ...fields, count });
     }
-    if (present.lines < addressLinesMax) {
-      present.lines++;
-      return false;
-    }
-    present.untold++;
-    return true;
-  }
-
-  #endWhile(key: string, { type, port }: AddressEvent): void {
-    const { untold } = this.#whiles.get(key)!;
-    this.#whiles.delete(key);
-    if (untold === 0) return;
-    const [level, verb] =
-      type === 'mac-learned' ? (['info', 'learned'] as const) : (['warn', 'took over'] as const);
-    const message = `port ${port}: ${verb} ${untold} more addresses within ${addressWhileMs / 1000} s`;
-    this.line(level, type, message, { port, count: untold });
   }
 
   /** One line of the switch itself; `fields` show in JSON only. */
@@ -84,15 +65,59 @@ export class EventLog {
     const time = new Date().toISOString();
     this.#write(
       this.#format === 'json'
-        ? toJson({ time, level, event, message, ...fields })
-        : `${time.slice(11, 23)} ${level} ${message}`,
+        ? toJson({ time, level, event, message: printable(message), ...fields })
+        : `${time.slice(11, 23)} ${level} ${printable(message)}`,
     );
   }
 }
 
-function describe(event: SwitchEvent): { level: LogLevel; message: string } {
+/** The line of an event, without its time. */
+export function describe(event: SwitchEvent): { level: LogLevel; message: string } {
+  switch (event.type) {
+    case 'worker-added': {
+      const { number, cpu } = event.worker;
+      const where = cpu === undefined ? '' : ` on CPU ${cpu}`;
+      return { level: 'info', message: `worker ${number} was added${where}` };
+    }
+    case 'link-impaired':
+      return {
+        level: 'info',
+        message: `link ${wordsOf(event.link)} is impaired: ${JSON.stringify(event.impairment)}`,
+      };
+    case 'link-mended':
+      return { level: 'info', message: `link ${wordsOf(event.link)} is whole` };
+    case 'partitioned':
+      return {
+        level: 'info',
+        message: `the network is parted: ${event.sides.map((side) => side.join(', ')).join(' | ')}`,
+      };
+    case 'healed':
+      return { level: 'info', message: 'the network is whole: its partition has ended' };
+    default:
+      return describeOfPort(event);
+  }
+}
+
+function wordsOf(link: NamedLink): string {
+  if ('port' in link) {
+    const { port, direction } = link;
+    if (direction === undefined) return `of port ${port}`;
+    return direction === 'fromGuest'
+      ? `from the guest of port ${port}`
+      : `to the guest of port ${port}`;
+  }
+  if ('from' in link) return `from port ${link.from} to port ${link.to}`;
+  return `between port ${link.between[0]} and port ${link.between[1]}`;
+}
+
+function describeOfPort(event: Extract<SwitchEvent, { port: string }>): {
+  level: LogLevel;
+  message: string;
+} {
   const port = `port ${event.port}:`;
   switch (event.type) {
+    case 'port-removed':
+      return { level: 'info', message: `${port} was removed` };
     case 'listening':
       return { level: 'info', message: `${port} listening on ${event.path}` };
     case 'frontend-connected':

@@ -3,19 +3,15 @@
  *
  * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody else, and
  * --dry-run, gets them as a script for root. What it prints of a change it made has the command that
- * undoes it.
+ * undoes it, and so has the script. What runs programs is loaded when one is to be run.
  */
 
 import { InvalidArgumentError } from 'commander';
-import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
-import { applied } from '../host/apply.ts';
 import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
-import { cachedGuestKernel } from '../lab/debian-kernel.ts';
-import { probeKvm } from '../lab/kvm.ts';
-import { qemuVersion } from '../lab/lab-host.ts';
+import { qemuVersion } from '../lab/qemu-version.ts';
 import { newCommand } from './command.ts';
 
 interface PrepareOptions {
@@ -73,9 +69,16 @@ async function emulatorOf({ devices }: HostFacts): Promise<Emulator> {
   );
   // A status downloads nothing: without a kernel in the cache the first machine has to show it.
   const canTry = qemu.type === 'usable' && devices.kvm === 'usable';
-  const kernel = canTry ? await cachedGuestKernel() : undefined;
-  const answer = kernel && (await probeKvm(kernel.image));
-  return { qemu, kvmWorks: answer && answer.accelerator === 'kvm' };
+  return { qemu, kvmWorks: canTry ? await triedKvm() : undefined };
+}
+
+/** Undefined where there is nothing to try it with. */
+async function triedKvm(): Promise<boolean | undefined> {
+  const { cachedGuestKernel } = await import('../lab/debian-kernel.ts');
+  const kernel = await cachedGuestKernel();
+  if (kernel === undefined) return undefined;
+  const { probeKvm } = await import('../lab/kvm.ts');
+  return (await probeKvm(kernel.image)).accelerator === 'kvm';
 }
 
 function table(found: readonly Finding[]): string {
@@ -108,7 +111,9 @@ async function prepare(options: PrepareOptions): Promise<void> {
     await make(changes);
   } else {
     for (const change of changes) {
-      process.stdout.write(`# ${change.what} (${change.reason})\n${change.command}\n`);
+      process.stdout.write(
+        `# ${change.what} (${change.reason})\n# undo: ${change.undo}\n${change.command}\n`,
+      );
     }
     if (options.dryRun) return;
     throw new TsvswitchError('NEEDS_ROOT', 'nothing was changed: run the commands above as root');
@@ -116,6 +121,7 @@ async function prepare(options: PrepareOptions): Promise<void> {
 }
 
 async function make(changes: readonly Change[]): Promise<void> {
+  const { applied } = await import('../host/apply.ts');
   let short: TsvswitchError | undefined;
   for await (const { change, pagesFound } of applied(changes)) {
     const found = pagesFound === undefined ? '' : `, of which there are now ${pagesFound}`;
@@ -131,6 +137,7 @@ async function make(changes: readonly Change[]): Promise<void> {
 }
 
 async function groupOf(nameOrNumber: string): Promise<Group> {
+  const { execa } = await import('execa');
   const { stdout } = await execa('getent', ['group', nameOrNumber], { reject: false });
   const [name, , gid] = (stdout ?? '').split(':');
   if (!name || gid === undefined) {

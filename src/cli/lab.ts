@@ -30,7 +30,6 @@ export async function run(args: readonly string[]): Promise<void> {
     .description('A network of virtual machines, declared in a file.')
     .option('-f, --file <path>', `the lab file (default: ${defaultFile})`)
     .enablePositionalOptions()
-    .helpCommand(false)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}` })
     .addHelpText('after', examples);
   addLabCommands(lab);

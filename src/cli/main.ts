@@ -8,7 +8,8 @@
  */
 
 import { type ErrorCode, TsvswitchError } from '../errors.ts';
-import { exitFailure, exitUsage } from './command.ts';
+import { checkNodeVersion } from '../node-version.ts';
+import { errorPrefix, exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {
   readonly summary: string;
@@ -32,6 +33,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'a network of machines, declared in a file',
     load: () => import('./lab.ts'),
   },
+  demo: {
+    summary: 'two virtual machines on a switch, shown talking to each other',
+    load: () => import('./demo.ts'),
+  },
   host: {
     summary: 'what this host has for machines, and huge pages for them',
     load: () => import('./host.ts'),
@@ -41,24 +46,21 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
 /** What is wrong with a command line on any machine. */
 const usageCodes: readonly ErrorCode[] = ['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'];
 
-const subcommandsHelp = `
-Commands:
-${Object.entries(subcommands)
-  .map(([name, { summary }]) => `  ${name.padEnd(22)}${summary}`)
-  .join('\n')}
-
-tsvswitch COMMAND --help tells more.`;
-
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...rest] = args;
-  if (Object.hasOwn(subcommands, name)) await (await subcommands[name]!.load()).run(rest);
-  else (await import('./switch.ts')).run(args, subcommandsHelp);
+  if (name === 'help') return main([...rest, '--help']);
+  if (Object.hasOwn(subcommands, name)) return (await subcommands[name]!.load()).run(rest);
+  const { switchOptions } = await import('./switch-options.ts');
+  const summaries = Object.entries(subcommands).map(([of, { summary }]) => [of, summary] as const);
+  const options = await switchOptions(args, Object.fromEntries(summaries));
+  (await import('./switch.ts')).run(options);
 }
 
 try {
+  checkNodeVersion();
   await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;
-  process.stderr.write(`tsvswitch: ${error.message}\n`);
+  process.stderr.write(`${errorPrefix}${error.message}\n`);
   process.exitCode = usageCodes.includes(error.code) ? exitUsage : exitFailure;
 }

@@ -3,7 +3,8 @@
  *
  *     /run/vsw/01.sock,allow=libvirt-qemu,mac=52:54:00:00:00:01,address=10.0.0.1,address=fd00::/64
  *
- * A comma begins an option only where a word and `=` follow, so that others may be part of the path.
+ * Every comma begins an option, so that no mistake in one becomes part of the path and leaves the port
+ * without its protection. A comma that belongs to a path or a value is written twice, as in QEMU's options.
  */
 
 import { InvalidArgumentError } from 'commander';
@@ -17,21 +18,16 @@ export interface PortArgument {
 
 const optionNames = ['allow', 'mac', 'address', 'ring-reset'];
 
-export function collectPort(text: string, ports: readonly PortArgument[]): PortArgument[] {
+export function collectPort(text: string, ports: readonly PortArgument[] = []): PortArgument[] {
   return [...ports, portArgument(text)];
 }
 
 function portArgument(text: string): PortArgument {
-  const [path = '', ...options] = text.split(/,(?=[\w-]+=)/);
-  const pairs = options.map((option) => {
-    const [, name, value] = /^([\w-]+)=(.*)$/s.exec(option) as unknown as [string, string, string];
-    if (!optionNames.includes(name)) {
-      throw new InvalidArgumentError(
-        `A port has no option ${name}; it has ${optionNames.join(', ')}.`,
-      );
-    }
-    return { name, value };
-  });
+  const [path = '', ...options] = partsOf(text);
+  if (path === '') {
+    throw new InvalidArgumentError('The path of a socket comes first, and is not empty.');
+  }
+  const pairs = options.map(pairOf);
   const valuesOf = (name: string) =>
     pairs.filter((pair) => pair.name === name).map(({ value }) => value);
   const [allow, macs, addresses, ringReset] = optionNames.map(valuesOf) as [
@@ -52,4 +48,29 @@ function portArgument(text: string): PortArgument {
       ...(ringReset.length === 0 ? {} : { ringReset: ringReset.at(-1) === 'on' }),
     },
   };
+}
+
+/** What single commas separate; of two in a row, one is left and separates nothing. */
+function partsOf(text: string): string[] {
+  const parts = [''];
+  for (const piece of text.match(/(?:[^,]|,,)+|,/g) ?? []) {
+    if (piece === ',') parts.push('');
+    else parts.push(`${parts.pop()}${piece.replaceAll(',,', ',')}`);
+  }
+  return parts;
+}
+
+function pairOf(part: string): { name: string; value: string } {
+  const [, name, value] = /^([^=]*)=(.*)$/s.exec(part) ?? [];
+  if (name !== undefined && value !== undefined && optionNames.includes(name)) {
+    return { name, value };
+  }
+  const names = optionNames.join(', ');
+  if (name !== undefined && /^[\w-]+$/.test(name)) {
+    throw new InvalidArgumentError(`A port has no option ${name}; it has ${names}.`);
+  }
+  throw new InvalidArgumentError(
+    `"${part}" is no option of a port, such as allow=USER (there are ${names}); ` +
+      'a comma that is part of the path is written twice.',
+  );
 }

@@ -12,12 +12,13 @@ import '../dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import {
-  type NetworkChange,
-  type SwitchEvent,
-  TsvswitchError,
-  type WorkerOptions,
-  type WorkerStatus,
+import { TsvswitchError } from '../errors.ts';
+import type {
+  EventsLost,
+  NetworkChange,
+  SwitchEvent,
+  WorkerOptions,
+  WorkerStatus,
 } from '../index.ts';
 import type {
   LearnedAddress,
@@ -34,6 +35,7 @@ const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
+/** A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own code. */
 export class ControlClient {
   readonly path: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -84,8 +86,11 @@ export class ControlClient {
     return this.#ask('POST', '/v1/workers', worker) as Promise<WorkerStatus>;
   }
 
-  /** What happens on the switch from now on, until it ends or the caller has seen enough. */
-  async *events(): AsyncGenerator<SwitchEvent> {
+  /**
+   * What happens on the switch from now on, until it ends or the caller has seen enough; what came faster than
+   * it is told, or was read too late, is `events-lost`. Throws CONTROL_BUSY.
+   */
+  async *events(): AsyncGenerator<SwitchEvent | EventsLost> {
     // A connection of its own: this one is never free for another request.
     const response = await this.#send('GET', '/v1/events', undefined, new Agent());
     // From now on silence means that nothing happens.

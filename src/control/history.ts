@@ -53,6 +53,7 @@ export class History {
   }
 
   #note(event: SwitchEvent): void {
+    if (event.port === undefined) return;
     const port = this.#switch.port(event.port);
     // The end of a session of a port that was removed.
     if (port === undefined) return;

@@ -1,4 +1,8 @@
-/** The public API of tsvswitch/control: re-exports only. */
+/**
+ * The public API of tsvswitch/control, which talks to a switch that runs: re-exports only.
+ *
+ * @module tsvswitch/control
+ */
 
 export { ControlClient } from './client.ts';
 export { defaultControlPath } from './default-path.ts';

@@ -5,22 +5,28 @@
 
 import { isAbsolute } from 'node:path';
 import { type ListenOptions, type PortOptions, TsvswitchError } from '../index.ts';
+import { nameFault } from '../option-checks.ts';
+import { printable, unknownKey } from '../wording.ts';
+
+const textCharactersMax = 1024;
+const portFields = [
+  ...['path', 'connect', 'name', 'bridge', 'mode', 'group', 'allow', 'source', 'ringReset'],
+];
 
 /** `defaults` apply to a port that listens. Throws CONTROL_BAD_REQUEST. */
 export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw bad(`the body is ${JSON.stringify(body)}, but {"path": "..."} was expected`);
   }
-  const { name, bridge, allow, source, ringReset, path, connect, mode, group, ...others } =
-    body as Record<string, unknown>;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) {
-    const known = 'name, bridge, allow, source, ringReset, path or connect, mode and group';
-    throw bad(`a port has no ${unknown}; it has ${known}`);
-  }
+  const unknown = Object.keys(body).find((key) => !portFields.includes(key));
+  if (unknown !== undefined) throw bad(`port: ${unknownKey(unknown, portFields)}`);
+  const { name, bridge, allow, source, ringReset, path, connect, mode, group } = body as Record<
+    string,
+    unknown
+  >;
   const place = {
-    ...(name === undefined ? {} : { name: textOf('name', name) }),
-    ...(bridge === undefined ? {} : { bridge: textOf('bridge', bridge) }),
+    ...(name === undefined ? {} : { name: nameOf('name', name) }),
+    ...(bridge === undefined ? {} : { bridge: nameOf('bridge', bridge) }),
     // These are checked to the last entry where they are used.
     ...(allow === undefined ? {} : { allow: allow as NonNullable<PortOptions['allow']> }),
     ...(source === undefined ? {} : { source: source as NonNullable<PortOptions['source']> }),
@@ -50,10 +56,23 @@ function pathOf(field: string, value: unknown): string {
   return path;
 }
 
-/** Names and paths end up in log lines and command lines. */
+function nameOf(field: string, value: unknown): string {
+  const expected = nameFault(value);
+  if (expected === undefined) return value as string;
+  throw bad(`${field}: ${printable(JSON.stringify(value))} is not ${expected}`);
+}
+
+/** Paths end up in log lines and command lines. */
 function textOf(field: string, value: unknown): string {
-  if (typeof value !== 'string' || !/^\P{C}{1,1024}$/u.test(value)) {
-    throw bad(`${field}: ${JSON.stringify(value)} is not a text of printable characters`);
+  if (
+    typeof value !== 'string' ||
+    value === '' ||
+    value.length > textCharactersMax ||
+    printable(value) !== value
+  ) {
+    throw bad(
+      `${field}: ${printable(JSON.stringify(value))} is not a text of printable characters`,
+    );
   }
   return value;
 }

@@ -4,7 +4,7 @@
  *
  *     GET    /v1/status       SwitchStatus
  *     GET    /v1/fdb          LearnedAddress[], of all bridges
- *     GET    /v1/events       SwitchEvent, one a line, as they happen
+ *     GET    /v1/events       SwitchEvent or EventsLost, one a line, as they happen
  *     GET    /v1/capture      a pcapng file of bridge `default`, until the client closes its side
  *     GET    /v1/capture/NAME the same of one port
  *     POST   /v1/ports        NewPort, answered with its PortStatus

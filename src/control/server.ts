@@ -2,7 +2,7 @@
  * The control socket of a switch: answers what protocol.ts lists, over HTTP on a unix socket, so that
  * `curl --unix-socket` is enough to ask.
  *
- *     fd-socket.ts (who may connect, stale files) --connection--> node:http --request--> routes
+ *     connections.ts (how many, whose turn) --request--> routes --> event-feed.ts, Switch
  *
  * Whoever may open the file may do everything, so it is the owner's alone (mode 600). What comes in is
  * checked to the last field all the same, since it is typed by hand: a request that makes no sense gets
@@ -11,22 +11,20 @@
  * Runs on the event loop's thread; frames do not wait for it.
  */
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FdListener } from '../fd-socket.ts';
 import {
-  type ErrorCode,
   type ListenOptions,
   type NetworkChange,
   type Switch,
-  type SwitchEvent,
   type SwitchPort,
   TsvswitchError,
   type WorkerOptions,
 } from '../index.ts';
 import { version } from '../version.ts';
+import { Connections, sendJson } from './connections.ts';
+import { EventFeed } from './event-feed.ts';
 import { History } from './history.ts';
-import { toJson } from './json.ts';
 import { newPortOf } from './new-port.ts';
 import type { LearnedAddress, PortStatus, SwitchStatus } from './protocol.ts';
 
@@ -36,6 +34,8 @@ export interface ControlOptions {
   readonly path: string;
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets?: ListenOptions;
+  /** Learns of an error that no request should bring about, and of which; else it is a warning of the process. */
+  readonly onUnexpected?: (error: unknown, what: string) => void;
 }
 
 interface Answer {
@@ -46,49 +46,34 @@ interface Answer {
 const socketMode = 0o600;
 /** A port to add takes some hundred. */
 const bodyBytesMax = 65_536;
-/** What a reader of events may leave unread before it is cut off. */
-const unreadBytesMax = 1 << 20;
+/** More than anybody looks at; each has the workers copy every frame once more. */
+const capturesMax = 16;
 const milliseconds = 1000;
-
-/** HTTP status of a refusal; 400 unless listed. */
-const refusalStatus: Partial<Record<ErrorCode, number>> = {
-  CONTROL_UNKNOWN_REQUEST: 404,
-  NO_SUCH_PORT: 404,
-  SOCKET_DUPLICATE: 409,
-  SOCKET_IN_USE: 409,
-  TOO_MANY_PORTS: 409,
-  TOO_MANY_WORKERS: 409,
-  CONTROL_BODY_TOO_LONG: 413,
-  SYSTEM: 500,
-  CLOSED: 503,
-};
 
 /** The control socket of a switch in this process. */
 export class ControlServer {
+  readonly path: string;
   readonly #switch: Switch;
   readonly #portSockets: ListenOptions;
   readonly #history: History;
-  readonly #listener: FdListener;
-  readonly #connections = new Set<Socket>();
+  readonly #events: EventFeed;
+  readonly #connections: Connections;
   readonly #openedAtMs = performance.now();
+  readonly #onUnexpected: (error: unknown, what: string) => void;
+  #captures = 0;
 
   private constructor(vswitch: Switch, options: ControlOptions) {
+    this.path = options.path;
     this.#switch = vswitch;
     this.#portSockets = options.portSockets ?? {};
-    this.#listener = FdListener.listen(options.path, { mode: socketMode });
+    this.#onUnexpected = options.onUnexpected ?? warn;
+    const listener = FdListener.listen(options.path, { mode: socketMode });
     this.#history = new History(vswitch);
-    const http = createServer((request, response) => void this.#serve(request, response));
-    this.#listener.onConnection(
-      (connection) => {
-        const fd = connection.release();
-        const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-        this.#connections.add(socket);
-        socket.once('close', () => this.#connections.delete(socket));
-        http.emit('connection', socket);
-      },
-      // It tries again by itself; whoever waits for an answer sees that it takes long.
-      () => {},
-    );
+    this.#events = new EventFeed(vswitch);
+    this.#connections = new Connections(listener, {
+      serve: (request, response) => this.#serve(request, response),
+      onUnexpected: this.#onUnexpected,
+    });
   }
 
   /** Throws what FdListener.listen throws. Close it before the switch. */
@@ -98,32 +83,24 @@ export class ControlServer {
 
   /** Breaks all connections off and removes the socket. Idempotent. */
   close(): void {
-    this.#listener.close();
+    this.#connections.close();
+    this.#events.close();
     this.#history.close();
-    for (const socket of this.#connections) socket.destroy();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    try {
-      const [path = '/'] = request.url!.split('?');
-      if (request.method === 'GET' && path === '/v1/events') {
-        this.#stream(response);
-        return;
-      }
-      const captured = /^\/v1\/capture(?:\/([^/]+))?$/.exec(path);
-      if (request.method === 'GET' && captured !== null) {
-        this.#capture(response, captured[1]);
-        return;
-      }
-      const { status, body } = await this.#answer(request, path);
-      send(response, status, body);
-    } catch (error) {
-      // A client that left in the middle of its request wants no answer.
-      if (request.errored !== null) return;
-      if (!(error instanceof TsvswitchError)) throw error;
-      const { code, message } = error;
-      send(response, refusalStatus[code] ?? 400, { code, error: message });
+    const [path = '/'] = request.url!.split('?');
+    if (request.method === 'GET' && path === '/v1/events') {
+      this.#events.add(response);
+      return;
     }
+    const captured = /^\/v1\/capture(?:\/([^/]+))?$/.exec(path);
+    if (request.method === 'GET' && captured !== null) {
+      this.#capture(response, captured[1]);
+      return;
+    }
+    const { status, body } = await this.#answer(request, path);
+    sendJson(response, status, body);
   }
 
   async #answer(request: IncomingMessage, path: string): Promise<Answer> {
@@ -139,7 +116,7 @@ export class ControlServer {
         return { status: 201, body: this.#portStatuses([port])[0] };
       }
       case 'POST /v1/network':
-        await this.#change(await bodyOf(request));
+        this.#switch.change((await bodyOf(request)) as NetworkChange);
         return { status: 204 };
       case 'POST /v1/workers': {
         const worker = this.#switch.addWorker((await bodyOf(request)) as WorkerOptions);
@@ -184,12 +161,6 @@ export class ControlServer {
     );
   }
 
-  /** Answered once it has taken effect; the switch checks the change to its last field. */
-  async #change(change: unknown): Promise<void> {
-    const step = { ...(change as NetworkChange), atMs: 0 };
-    await this.#switch.schedule([step]).done;
-  }
-
   #removePort(name: string): void {
     this.#switch.removePort(this.#portNamed(name));
   }
@@ -208,30 +179,33 @@ export class ControlServer {
    */
   #capture(response: ServerResponse, name: string | undefined): void {
     const target = name === undefined ? {} : { port: this.#portNamed(nameOf(name)) };
+    const { socket } = response;
+    // The client has left.
+    if (socket === null || socket.destroyed) return;
+    if (this.#captures >= capturesMax) {
+      const sentence = `${capturesMax} captures run already, and there can be no more; end one of them first`;
+      throw new TsvswitchError('CONTROL_BUSY', sentence);
+    }
     response.setHeader('content-type', 'application/x-pcapng');
     const capture = this.#switch.capture({ ...target, to: response });
-    // Before node:http closes the connection for it: the client gets the last packets to their end.
-    response.socket!.prependOnceListener('end', () => capture.close());
-  }
-
-  #stream(response: ServerResponse): void {
-    response.writeHead(200, { 'content-type': 'application/jsonl' });
-    response.flushHeaders();
-    const write = (event: SwitchEvent) => {
-      if (response.writableLength > unreadBytesMax) response.destroy();
-      else response.write(`${toJson(event)}\n`);
+    this.#captures++;
+    response.once('close', () => this.#captures--);
+    const end = () => {
+      try {
+        capture.close();
+      } catch (error) {
+        this.#onUnexpected(error, 'a capture');
+      }
     };
-    this.#switch.on('event', write);
-    response.once('close', () => this.#switch.off('event', write));
+    // Before node:http closes the connection for it: the client gets the last packets to their end.
+    socket.prependOnceListener('end', end);
+    if (socket.readableEnded) end();
   }
 }
 
-function send(response: ServerResponse, status: number, body: unknown): void {
-  if (body === undefined) {
-    response.writeHead(status).end();
-    return;
-  }
-  response.writeHead(status, { 'content-type': 'application/json' }).end(`${toJson(body)}\n`);
+/** For want of somebody to tell. */
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error));
 }
 
 /** A name as it is written in a path. */

@@ -35,6 +35,19 @@ export type NetworkChange =
   | { readonly partition: readonly (readonly PortName[])[] }
   | { readonly heal: true };
 
+/** A link by the names of its ports. */
+export type NamedLink =
+  | { readonly port: string; readonly direction?: 'fromGuest' | 'toGuest' }
+  | { readonly from: string; readonly to: string }
+  | { readonly between: readonly [string, string] };
+
+/** What has changed. */
+export type NetworkEvent =
+  | { readonly type: 'link-impaired'; readonly link: NamedLink; readonly impairment: Impairment }
+  | { readonly type: 'link-mended'; readonly link: NamedLink }
+  | { readonly type: 'partitioned'; readonly sides: readonly (readonly string[])[] }
+  | { readonly type: 'healed' };
+
 /** One direction of a link; undefined is the guest's end of it. */
 interface Way {
   readonly from?: string;
@@ -49,19 +62,39 @@ export class Network {
   readonly #dataplane: Dataplane;
   readonly #seed: number;
   readonly #portOf: (name: string) => Port | undefined;
+  readonly #onChange: (event: NetworkEvent) => void;
 
-  constructor(dataplane: Dataplane, seed: number, portOf: (name: string) => Port | undefined) {
+  constructor(
+    dataplane: Dataplane,
+    seed: number,
+    portOf: (name: string) => Port | undefined,
+    onChange: (event: NetworkEvent) => void,
+  ) {
     this.#dataplane = dataplane;
     this.#seed = seed;
     this.#portOf = portOf;
+    this.#onChange = onChange;
   }
 
   /** Checks a change and returns what makes it. Throws BAD_OPTION and NO_SUCH_PORT. */
   prepare(change: NetworkChange): () => void {
     if (typeof change === 'object' && change !== null) {
-      if ('link' in change) return this.#prepareLink(change.link, change.impairment);
-      if ('partition' in change) return this.#preparePartition(change.partition);
-      if ('heal' in change && change.heal === true) return () => this.#dataplane.setPartition([]);
+      // To the last field, here too: of two changes in one, only one would be made.
+      if ('link' in change) {
+        const { link, impairment } = fields('change', change, ['link', 'impairment']);
+        return this.#prepareLink(link as Link, impairment as Impairment);
+      }
+      if ('partition' in change) {
+        const { partition } = fields('change', change, ['partition']);
+        return this.#preparePartition(partition as readonly (readonly PortName[])[]);
+      }
+      if ('heal' in change && fields('change', change, ['heal']).heal === true) {
+        return () => {
+          this.#dataplane.setPartition([]);
+          this.#onChange({ type: 'healed' });
+        };
+      }
+      fields('change', change, ['link', 'impairment', 'partition', 'heal']);
     }
     throw bad('change', change, 'one with link and impairment, with partition, or with heal: true');
   }
@@ -70,16 +103,36 @@ export class Network {
     const settings = this.#waysOf(link).map(
       (way) => [way, linkSettings(impairment, this.#seedOf(way))] as const,
     );
+    const named = this.#named(link);
+    const isWhole = settings[0]![1] === undefined;
     return () => {
+      let made = 0;
       for (const [{ from, to }, linkSettings] of settings) {
         const ends = [from, to].map((name) =>
           name === undefined ? anyPort : this.#portOf(name)?.number,
         );
-        if (!ends.includes(undefined)) {
-          this.#dataplane.setLink(ends[0]!, ends[1]!, linkSettings);
-        }
+        if (ends.includes(undefined)) continue;
+        this.#dataplane.setLink(ends[0]!, ends[1]!, linkSettings);
+        made++;
       }
+      if (made === 0) return;
+      this.#onChange(
+        isWhole
+          ? { type: 'link-mended', link: named }
+          : { type: 'link-impaired', link: named, impairment },
+      );
     };
+  }
+
+  /** Of a link that was checked. */
+  #named(link: Link): NamedLink {
+    if ('port' in link && link.port !== undefined)
+      return { ...link, port: this.#nameOf(link.port) };
+    if ('from' in link && link.from !== undefined) {
+      return { from: this.#nameOf(link.from), to: this.#nameOf(link.to) };
+    }
+    const [one, other] = (link as Extract<Link, { between: unknown }>).between;
+    return { between: [this.#nameOf(one), this.#nameOf(other)] };
   }
 
   #waysOf(link: Link): readonly Way[] {
@@ -127,7 +180,7 @@ export class Network {
     const all = names.flat();
     const twice = all.find((name, i) => all.indexOf(name) !== i);
     if (twice !== undefined) throw bad('partition', twice, 'on one side only');
-    return () =>
+    return () => {
       this.#dataplane.setPartition(
         names.map((side) =>
           side.flatMap((name) => {
@@ -136,6 +189,8 @@ export class Network {
           }),
         ),
       );
+      this.#onChange({ type: 'partitioned', sides: names });
+    };
   }
 
   #nameOf(port: unknown): string {

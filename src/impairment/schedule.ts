@@ -35,7 +35,8 @@ export class Schedule {
     const prepared = steps.map((step: ScheduleStep, i) => {
       const atMs = number(`step ${i}: atMs`, step?.atMs, earliestMs, atMsMax);
       earliestMs = atMs;
-      return { atMs, make: network.prepare(step) };
+      const { atMs: _, ...change } = step;
+      return { atMs, make: network.prepare(change as NetworkChange) };
     });
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;

@@ -10,7 +10,6 @@
  */
 
 import { once } from 'node:events';
-import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
 
 export interface LockOptions {
@@ -47,6 +46,7 @@ async function take(
   options: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<(() => Promise<void>) | undefined> {
+  const { execa } = await import('execa');
   signal?.throwIfAborted();
   const child = execa('flock', [...options, file, 'sh', '-c', 'echo locked; exec cat'], {
     reject: false,

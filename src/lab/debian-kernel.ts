@@ -13,7 +13,6 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
 import { cachedFolder, cacheFolder } from './cache.ts';
 
@@ -98,17 +97,20 @@ async function kernelPackages(): Promise<KernelPackage[]> {
 }
 
 async function dependencies(name: string): Promise<string[]> {
+  const { execa } = await import('execa');
   const { stdout } = await execa('apt-cache', ['depends', '--important', name], { reject: false });
   return Array.from((stdout ?? '').matchAll(/^ [ |]Depends: (\S+)$/gm), (match) => match[1]!);
 }
 
 async function withVersion(name: string): Promise<KernelPackage> {
+  const { execa } = await import('execa');
   const { stdout } = await execa('apt-cache', ['show', '--no-all-versions', name]);
   const version = /^Version: (\S+)$/m.exec(stdout)?.[1] ?? 'unknown';
   return { name, file: `${name}_${version}` };
 }
 
 async function unpack(packages: readonly KernelPackage[], folder: string): Promise<void> {
+  const { execa } = await import('execa');
   const root = join(folder, 'root');
   await mkdir(root);
   try {
@@ -131,6 +133,7 @@ async function unpack(packages: readonly KernelPackage[], folder: string): Promi
 }
 
 async function download(name: string, folder: string): Promise<void> {
+  const { execa } = await import('execa');
   try {
     // Root's apt would download as user _apt, who may not write here; it warns and goes on as root.
     await execa('apt-get', ['download', '-q', name], { cwd: folder });
@@ -183,5 +186,6 @@ async function uncompressed(file: string): Promise<Uint8Array> {
     /\.(xz|zst|gz)$/.exec(file)?.[0] ?? ''
   ];
   if (program === undefined) return readFile(file);
+  const { execa } = await import('execa');
   return (await execa(program, ['-dc', file], { encoding: 'buffer' })).stdout;
 }

@@ -7,9 +7,9 @@
  * folder for as long as the machine is up, per user and QEMU binary.
  */
 
+import { existsSync } from 'node:fs';
 import { access, constants, mkdir, readFile, realpath, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { execa } from 'execa';
+import { delimiter, dirname, join } from 'node:path';
 import { cacheFolder } from './cache.ts';
 import { type Accelerator, qemuProgram } from './qemu.ts';
 
@@ -42,13 +42,19 @@ export async function probeKvm(kernel: string): Promise<KvmAnswer> {
 
 async function answerKey(): Promise<string> {
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  const { stdout } = await execa('sh', ['-c', `command -v ${qemuProgram}`], { reject: false });
-  const qemu = await realpath(stdout ?? '').catch(() => '');
+  const qemu = await realpath(programPath(qemuProgram) ?? '').catch(() => '');
   const builtMs = qemu === '' ? 0 : (await stat(qemu)).mtimeMs;
   return `${bootId} ${process.getuid?.()} ${builtMs}`;
 }
 
+/** As a shell would find it. */
+function programPath(name: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
 async function kernelStarts(kernel: string): Promise<boolean> {
+  const { execa } = await import('execa');
   const guest = execa(
     qemuProgram,
     [

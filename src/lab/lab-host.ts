@@ -6,13 +6,13 @@
  */
 
 import { access, constants, readFile } from 'node:fs/promises';
-import { execa } from 'execa';
 import { TsvswitchError } from '../errors.ts';
 import { guestKernel } from './debian-kernel.ts';
 import type { MachinePlan } from './file/plan.ts';
 import { chooseMemory } from './host.ts';
 import { probeKvm } from './kvm.ts';
-import { type Accelerator, type MachineMemory, qemuProgram } from './qemu.ts';
+import type { Accelerator, MachineMemory } from './qemu.ts';
+import { isBefore, qemuVersion } from './qemu-version.ts';
 import type { TinyGuest } from './tiny-guest.ts';
 import { umlMemoryFolder } from './uml.ts';
 import { umlGuest } from './uml-guest.ts';
@@ -35,8 +35,6 @@ export interface QemuHost {
   readonly reconnect: string;
 }
 
-/** What Ubuntu 22.04 has; the options used here are all older. */
-const qemuOldest = [6, 2] as const;
 /** Since when the pause is given in milliseconds, and the option in seconds is deprecated. */
 const qemuReconnectMs = [9, 2] as const;
 /** What QEMU itself needs beside its guest's memory. */
@@ -70,39 +68,6 @@ async function qemuHost(sizesMiB: readonly number[], freedMiB: number): Promise<
   ]);
   const reconnect = isBefore(version, qemuReconnectMs) ? 'reconnect=1' : 'reconnect-ms=200';
   return { accelerator, memory, reconnect };
-}
-
-/** Major and minor number out of what `qemu-system-x86_64 --version` prints. */
-export function parseQemuVersion(text: string): readonly [major: number, minor: number] {
-  const [, major, minor] = /version (\d+)\.(\d+)/.exec(text) ?? [];
-  const version = [Number(major ?? 0), Number(minor ?? 0)] as const;
-  if (isBefore(version, qemuOldest)) {
-    const found = major === undefined ? JSON.stringify(text.slice(0, 80)) : version.join('.');
-    throw new TsvswitchError(
-      'PROGRAM_TOO_OLD',
-      `${qemuProgram} is of version ${found}; a lab needs ${qemuOldest.join('.')} or later`,
-    );
-  }
-  return version;
-}
-
-/** Throws PROGRAM_MISSING and PROGRAM_TOO_OLD. */
-export async function qemuVersion(): Promise<readonly [major: number, minor: number]> {
-  const result = await execa(qemuProgram, ['--version'], { reject: false, stdin: 'ignore' });
-  if (result.code === 'ENOENT') {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      `${qemuProgram} is not installed; run \`apt-get install qemu-system-x86\` as root`,
-    );
-  }
-  return parseQemuVersion(result.stdout);
-}
-
-function isBefore(
-  [major, minor]: readonly [number, number],
-  [otherMajor, otherMinor]: readonly [number, number],
-): boolean {
-  return major < otherMajor || (major === otherMajor && minor < otherMinor);
 }
 
 async function usableAccelerator(): Promise<Accelerator> {

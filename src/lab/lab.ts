@@ -11,6 +11,8 @@
  *
  * How it comes about: lab-change.ts. Where things are kept: lab-state.ts. What only some calls need is
  * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
+ *
+ * @module tsvswitch/lab
  */
 
 import '../dispose.ts';
@@ -19,9 +21,9 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsvswitchError } from '../errors.ts';
 import { bootId, isAlive, type ProcessRecord, uptimeMs } from './detached-process.ts';
-import { canonicalAddress } from './file/address.ts';
 import type { LabDefinition, MachineDefinition } from './file/definition.ts';
-import { type LabPlan, type MachinePlan, planOf } from './file/plan.ts';
+import { planOfFile } from './file/kept-plan.ts';
+import type { LabPlan, MachinePlan } from './file/plan.ts';
 import type { Change } from './lab-change.ts';
 import { deathOf, readTail } from './lab-death.ts';
 import { withLock } from './lab-lock.ts';
@@ -95,11 +97,10 @@ export class Lab {
   static async open(from: string | LabDefinition, options: LabOptions = {}): Promise<Lab> {
     if (typeof from !== 'string') {
       const origin = options.origin ?? `lab-${randomBytes(6).toString('hex')}`;
+      const { planOf } = await import('./file/plan.ts');
       return new Lab(planOf(from, { file: resolve(origin) }), options);
     }
-    // Reading YAML is only for those who have some.
-    const { readLabFile } = await import('./file/lab-file.ts');
-    return new Lab(await readLabFile(from), options);
+    return new Lab(await planOfFile(from), options);
   }
 
   /** The machines of the file, then those that were added. */
@@ -170,10 +171,8 @@ export class Lab {
     options: ChangeOptions = {},
   ): Promise<void> {
     await this.#change(options, async (change, { converge }) => {
-      const { name: labName, file, machines } = change.plan;
-      const alone = { name: labName, machines: { [name]: definition } };
-      const [machine] = planOf(alone, { file }, machines).machines as [MachinePlan];
-      for (const other of machines) refuseDouble(machine, other);
+      const { plannedAddition } = await import('./lab-addition.ts');
+      const machine = plannedAddition(change.plan, name, definition);
       const added = new Set([...change.added, name]);
       await converge({ ...change, added }, [machine], {});
     });
@@ -330,24 +329,4 @@ function lifeOf(process: ProcessRecord): Life {
   }
   // Nobody crashed if all of the host has been started anew.
   return process.bootId === bootId() ? { state: 'crashed', log: '' } : { state: 'stopped' };
-}
-
-/** Throws BAD_OPTION if `machine` was given what `other` has. */
-function refuseDouble(machine: MachinePlan, other: MachinePlan): void {
-  const refuse = (what: string) => {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `${machine.name}: ${what} is that of ${other.name}; give it another`,
-    );
-  };
-  if (machine.name === other.name) refuse('the name');
-  if ([other.mac, other.managementMac].includes(machine.mac)) {
-    refuse(`the MAC address ${machine.mac}`);
-  }
-  if (machine.sshPort !== undefined && machine.sshPort === other.sshPort) {
-    refuse(`the ssh port ${machine.sshPort}`);
-  }
-  const taken = other.addresses.map(canonicalAddress);
-  const double = machine.addresses.find((address) => taken.includes(canonicalAddress(address)));
-  if (double !== undefined) refuse(`the address ${double}`);
 }

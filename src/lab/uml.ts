@@ -78,7 +78,7 @@ export function umlArguments(options: UmlOptions): string[] {
 /** Where whole_xstate.cc is, after a build from source and in the package. */
 const preloads = [
   '../../build/release/Release/tsvswitch-uml.so',
-  '../../prebuilds/linux-x64/tsvswitch-uml.so',
+  '../../prebuilds/linux-x64-glibc/tsvswitch-uml.so',
 ].map((path) => fileURLToPath(new URL(path, import.meta.url)));
 
 function umlEnvironment(memoryFolder: string): NodeJS.ProcessEnv {

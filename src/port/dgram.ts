@@ -17,7 +17,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket } from '../fd-socket.ts';
-import { type Dataplane, type UnixDgramSocket, unixDgram } from '../native.ts';
+import { type Dataplane, native } from '../native.ts';
 import { frameBytesMax, frameBytesMin, HostPort } from './host.ts';
 import type { Port, PortCounters } from './port.ts';
 
@@ -36,6 +36,8 @@ export type DgramPortOptions = DgramSocket & { readonly name: string; readonly b
 const modeDefault = 0o660;
 /** How long a frame waits before it is offered again to a peer whose queue is full. */
 const retryMs = 1;
+/** How many datagrams are read in one turn of the event loop, which others wait for. */
+const turnDatagramsMax = 64;
 const { EACCES, EAGAIN, ECONNREFUSED, ENOBUFS, ENOENT, EPROTOTYPE } = constants.errno;
 
 /** A port that speaks one Ethernet frame a datagram. */
@@ -47,13 +49,13 @@ export class DgramPort implements Port {
   readonly path: string;
   readonly peer: string;
   readonly #host: HostPort;
-  readonly #socket: UnixDgramSocket;
+  readonly #fd: number;
   readonly #inode: number;
   readonly #drops = { noBuffer: 0, notReady: 0, tooShort: 0, tooLong: 0 };
   #closed = false;
 
   /** Throws SOCKET_PATH_TOO_LONG, SOCKET_FOLDER_MISSING, SOCKET_NO_PERMISSION, SOCKET_NOT_A_SOCKET,
-   * SOCKET_IN_USE, TOO_MANY_PORTS, NATIVE_UNAVAILABLE (in a worker thread) or SYSTEM. */
+   * SOCKET_IN_USE, TOO_MANY_PORTS or SYSTEM. */
   constructor(dataplane: Dataplane, options: DgramPortOptions) {
     const { name, bridge, dgram: path, peer, mode = modeDefault } = options;
     if ('allow' in options) {
@@ -69,13 +71,14 @@ export class DgramPort implements Port {
     this.path = path;
     this.peer = peer;
     removeStale(path);
-    this.#socket = bindTo(path, (datagram) => this.#take(datagram));
+    this.#fd = bindTo(path);
     try {
       chmodSync(path, mode);
       this.#inode = lstatSync(path).ino;
       this.#host = new HostPort(dataplane, { name, bridge });
+      native().watchReadable(this.#fd, () => this.#takeSome());
     } catch (error) {
-      this.#socket.close();
+      native().closeFd(this.#fd);
       unlinkSync(path);
       throw error;
     }
@@ -99,17 +102,19 @@ export class DgramPort implements Port {
     if (this.#closed) return;
     this.#closed = true;
     if (lstatSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) unlinkSync(this.path);
-    this.#socket.close();
+    native().closeFd(this.#fd);
     this.#host.close();
   }
 
-  #take(datagram: Buffer): void {
-    if (this.#closed) return;
-    if (datagram.length < frameBytesMin) this.#drops.tooShort++;
-    // The library reads no more than frameBytesMax: a datagram that fills its buffer may have been cut.
-    else if (datagram.length >= datagramBytesMax || datagram.length > frameBytesMax) {
-      this.#drops.tooLong++;
-    } else if (this.#host.send(datagram) === 0) this.#drops.noBuffer++;
+  /** What is left calls again. */
+  #takeSome(): void {
+    for (let taken = 0; taken < turnDatagramsMax; taken++) {
+      const bytes = native().datagramReceive(this.#fd, datagram);
+      if (bytes === undefined) return;
+      if (bytes < frameBytesMin) this.#drops.tooShort++;
+      else if (bytes > frameBytesMax) this.#drops.tooLong++;
+      else if (this.#host.send(datagram.subarray(0, bytes)) === 0) this.#drops.noBuffer++;
+    }
   }
 
   async #deliver(): Promise<void> {
@@ -122,28 +127,24 @@ export class DgramPort implements Port {
 
   /** False if the peer's queue is full. */
   #give(frame: Buffer): boolean {
-    let error: number | undefined;
-    this.#socket.send(frame, 0, frame.length, this.peer, (failure) => {
-      error = failure === undefined ? undefined : -failure.errno;
-    });
+    const error = native().datagramSend(this.#fd, this.peer, frame);
     if (error === EAGAIN || error === ENOBUFS) return false;
-    if (error !== undefined) this.#drops.notReady++;
+    if (error !== 0) this.#drops.notReady++;
     return true;
   }
 }
 
-/** The size of the library's buffer. */
-const datagramBytesMax = 65_536;
+/** Where every port reads into, one datagram at a time. */
+const datagram = Buffer.allocUnsafeSlow(frameBytesMax);
 
-function bindTo(path: string, onDatagram: (datagram: Buffer) => void): UnixDgramSocket {
-  const socket = unixDgram().createSocket('unix_dgram', onDatagram);
-  let error: number | undefined;
-  socket.on('error', (failure) => {
-    error = -failure.errno;
-  });
-  socket.bind(path);
-  if (error === undefined) return socket;
-  socket.close();
+function bindTo(path: string): number {
+  let cause: unknown;
+  try {
+    return native().datagramBind(path);
+  } catch (failure) {
+    cause = failure;
+  }
+  const error = errnoOf(cause);
   if (error === ENOENT) {
     throw new TsvswitchError(
       'SOCKET_FOLDER_MISSING',
@@ -156,7 +157,7 @@ function bindTo(path: string, onDatagram: (datagram: Buffer) => void): UnixDgram
       `socket ${path}: no permission to make a file in ${dirname(path)}`,
     );
   }
-  throw new TsvswitchError('SYSTEM', `socket ${path}: bind failed with errno ${error}`);
+  throw cause;
 }
 
 /** Clears `path` of a socket file that nobody has open; throws if anything else is there. */
@@ -170,13 +171,12 @@ function removeStale(path: string): void {
     );
   }
   // Connecting a datagram socket sends nothing: it only finds out whether the other one is there.
-  const probe = unixDgram().createSocket('unix_dgram');
   let error: number | undefined;
-  probe.on('error', (failure) => {
-    error = -failure.errno;
-  });
-  probe.connect(path);
-  probe.close();
+  try {
+    native().closeFd(native().datagramConnect(path));
+  } catch (cause) {
+    error = errnoOf(cause);
+  }
   if (error === undefined || error === EPROTOTYPE) {
     throw new TsvswitchError(
       'SOCKET_IN_USE',
@@ -184,4 +184,10 @@ function removeStale(path: string): void {
     );
   }
   if (error === ECONNREFUSED) unlinkSync(path);
+}
+
+/** The number of the errno behind an error of the addon. */
+function errnoOf(error: unknown): number | undefined {
+  const { errno } = ((error as Error).cause ?? {}) as { errno?: number };
+  return errno === undefined ? undefined : -errno;
 }

@@ -6,6 +6,7 @@
 import ipaddr from 'ipaddr.js';
 import { TsvswitchError } from '../errors.ts';
 import type { SourceRule, SpoofedSource } from '../native.ts';
+import { fields } from '../option-checks.ts';
 import type { PortEvent } from './port.ts';
 
 /** What the guest of a port may send from; what it sends from others is dropped. */
@@ -25,12 +26,7 @@ const entriesMax = 64;
 /** Throws BAD_OPTION. */
 export function sourceRule(source: SourceOptions | undefined): SourceRule | undefined {
   if (source === undefined) return undefined;
-  if (typeof source !== 'object' || source === null) {
-    throw bad(`${JSON.stringify(source)} was given, but { macs, addresses } was expected`);
-  }
-  const { macs, addresses, ...others } = source;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw bad(`there is no ${unknown}; there are macs and addresses`);
+  const { macs, addresses } = fields('source', source, ['macs', 'addresses']);
   const rule = {
     macs: list('macs', macs).map(macNumber),
     networks: list('addresses', addresses).map(network),

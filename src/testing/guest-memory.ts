@@ -11,18 +11,14 @@
  * say the backend knows it, or not. Nothing is allocated in or behind an unplugged one. Who tells the
  * backend is guest.ts.
  *
- * mmap-io unmaps when the Buffer is collected; close() only closes the file.
+ * The addon maps it; close() ends the mapping, and so does the collector where nobody closes it.
  */
 
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import mmapIo from 'mmap-io';
 import { TsvswitchError } from '../errors.ts';
 import { type MappedRegion, native } from '../native.ts';
-
-// Its declarations describe an ES module, but it is CommonJS: what they call default is the import.
-const mmap = mmapIo as unknown as typeof mmapIo.default;
 
 /** Every kind of file that guest memory can lie in. */
 export const memoryKinds = ['memfd', 'file', 'hugetlbfs'] as const;
@@ -57,33 +53,27 @@ export class GuestMemory {
   /** The whole of memory. */
   readonly bytes: Buffer;
   readonly view: DataView;
-  readonly #kind: MemoryKind;
   readonly #regions: readonly MappedRegion[];
   readonly #plugged: boolean[];
   /** The same bytes for Atomics. */
   readonly #words: Uint16Array;
+  readonly #file: MemoryFile;
   #allocatedBytes = 0;
   #closed = false;
 
   private constructor(
-    kind: MemoryKind,
-    fd: number,
+    file: MemoryFile,
     sizeBytes: number,
     regionCount: number,
     pluggedCount: number,
   ) {
-    this.#kind = kind;
+    const { fd } = file;
     this.fd = fd;
-    this.bytes = mmap.map(
-      sizeBytes,
-      (mmap.PROT_READ | mmap.PROT_WRITE) as 3,
-      mmap.MAP_SHARED,
-      fd,
-      0,
-    );
-    const { buffer, byteOffset } = this.bytes;
-    this.view = new DataView(buffer, byteOffset, sizeBytes);
-    this.#words = new Uint16Array(buffer, byteOffset, sizeBytes / 2);
+    this.#file = file;
+    const buffer = native().mapFile(fd, sizeBytes);
+    this.bytes = Buffer.from(buffer);
+    this.view = new DataView(buffer);
+    this.#words = new Uint16Array(buffer);
     const regionBytes = BigInt(sizeBytes / regionCount);
     this.#regions = Array.from({ length: regionCount }, (_, i) => ({
       fd,
@@ -113,11 +103,11 @@ export class GuestMemory {
         `guest memory: ${pluggedRegions} of ${regions} regions cannot be plugged; 1 to ${regions} can`,
       );
     }
-    const fd = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
+    const file = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
     try {
-      return new GuestMemory(kind, fd, sizeBytes, regions, pluggedRegions);
+      return new GuestMemory(file, sizeBytes, regions, pluggedRegions);
     } catch (cause) {
-      closeMemoryFile(kind, fd);
+      file.close();
       throw new TsvswitchError(
         'MEMORY_UNMAPPABLE',
         `guest memory: ${sizeBytes} bytes of ${kind} cannot be mapped (${(cause as Error).message})`,
@@ -207,11 +197,12 @@ export class GuestMemory {
     return region.userAddress + at - region.mmapOffset;
   }
 
-  /** Closes the file; what is mapped stays until nobody refers to it. Idempotent. */
+  /** Closes the file and gives the memory back: `bytes` and `view` are empty afterwards. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    closeMemoryFile(this.#kind, this.fd);
+    this.#file.close();
+    native().unmapFile(this.bytes.buffer as ArrayBuffer);
   }
 
   #take(offset: number, lengthBytes: number): number {
@@ -239,21 +230,23 @@ export function roundUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
 }
 
-/** An open file of `sizeBytes` that has no name any more. */
-function openMemoryFile(kind: MemoryKind, sizeBytes: number, hugetlbfs: string): number {
-  if (kind === 'memfd') return native().memfdCreate('tsvswitch-test-guest', sizeBytes);
+/** An open file that has no name any more. Node keeps account of fds that it opened, and of no others. */
+interface MemoryFile {
+  readonly fd: number;
+  close(): void;
+}
+
+function openMemoryFile(kind: MemoryKind, sizeBytes: number, hugetlbfs: string): MemoryFile {
+  if (kind === 'memfd') {
+    const fd = native().memfdCreate('tsvswitch-test-guest', sizeBytes);
+    return { fd, close: () => native().closeFd(fd) };
+  }
   const folder = mkdtempSync(join(kind === 'file' ? tmpdir() : hugetlbfs, 'tsvswitch-guest-'));
   try {
     const fd = openSync(join(folder, 'memory'), 'wx+', 0o600);
     ftruncateSync(fd, sizeBytes);
-    return fd;
+    return { fd, close: () => closeSync(fd) };
   } finally {
     rmSync(folder, { recursive: true });
   }
-}
-
-/** By whom it was opened: in a worker thread Node keeps a list of the files it has opened itself. */
-function closeMemoryFile(kind: MemoryKind, fd: number): void {
-  if (kind === 'memfd') native().closeFd(fd);
-  else closeSync(fd);
 }

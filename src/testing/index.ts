@@ -1,4 +1,8 @@
-/** The public entry 'tsvswitch/testing': guests without machines, for tests of anything vhost-user. */
+/**
+ * The public entry 'tsvswitch/testing': guests without machines, for tests of anything vhost-user.
+ *
+ * @module tsvswitch/testing
+ */
 
 export {
   type FeatureTable,

@@ -10,6 +10,8 @@
  *       await a.send(frame);
  *       await b.expect(frame);
  *     });
+ *
+ * @module tsvswitch/testing/node-test
  */
 
 import type { TestContext } from 'node:test';

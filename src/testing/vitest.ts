@@ -12,6 +12,8 @@
  *
  * `test.override({ switchOptions: { clock: 'manual' } })` says with which options the switches of a file
  * or a describe block are opened. Whatever a test has left on its network is closed after it.
+ *
+ * @module tsvswitch/testing/vitest
  */
 
 import { test as base, type TestAPI } from 'vitest';

@@ -15,6 +15,7 @@
 /** Spec name of a bit to its mask. */
 export type FeatureTable = Readonly<Record<string, bigint>>;
 
+/** Feature bits of virtio devices, by their names in the specification. */
 export const virtioFeatures = {
   VIRTIO_NET_F_CSUM: 1n << 0n,
   VIRTIO_NET_F_GUEST_CSUM: 1n << 1n,
@@ -58,6 +59,7 @@ export const virtioFeatures = {
   VIRTIO_NET_F_RSC_EXT: 1n << 61n,
 } as const satisfies FeatureTable;
 
+/** Feature bits of the vhost-user protocol, by their names in the specification. */
 export const protocolFeatures = {
   VHOST_USER_PROTOCOL_F_MQ: 1n << 0n,
   VHOST_USER_PROTOCOL_F_LOG_SHMFD: 1n << 1n,
@@ -81,7 +83,9 @@ export const protocolFeatures = {
   VHOST_USER_PROTOCOL_F_DEVICE_STATE: 1n << 19n,
 } as const satisfies FeatureTable;
 
+/** Such as `VIRTIO_F_VERSION_1`. */
 export type VirtioFeatureName = keyof typeof virtioFeatures;
+/** Such as `VHOST_USER_PROTOCOL_F_REPLY_ACK`. */
 export type ProtocolFeatureName = keyof typeof protocolFeatures;
 
 /** A set of bits of each of the two tables. */

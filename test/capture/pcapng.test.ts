@@ -4,6 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeOptions, writePacket } from '../../src/capture/packet-blocks.ts';
@@ -60,6 +61,30 @@ function bigEndianBlock(type: number, body: string): Buffer {
   frame.writeUInt32BE(type, 0);
   frame.writeUInt32BE(bytes.length + 12, 4);
   return Buffer.concat([frame, bytes, frame.subarray(4)]);
+}
+
+const u16 = (value: number) => Buffer.from(Uint16Array.of(value).buffer);
+const u32 = (value: number) => Buffer.from(Uint32Array.of(value).buffer);
+
+function littleBlock(type: number, body: Buffer): Buffer {
+  const padding = Buffer.alloc(-body.length & 3);
+  const bytes = u32(body.length + padding.length + 12);
+  return Buffer.concat([u32(type), bytes, body, padding, bytes]);
+}
+
+const littleInterface = (options = Buffer.alloc(0)) =>
+  littleBlock(1, Buffer.concat([u16(1), u16(0), u32(0), options]));
+
+/** A packet that begins with `start`, at a time in units of its interface. */
+function timedBlock(type: number, start: Buffer, units: bigint, options = Buffer.alloc(0)): Buffer {
+  const time = [u32(Number(units >> 32n)), u32(Number(units & 0xffff_ffffn))];
+  return littleBlock(type, Buffer.concat([start, ...time, u32(16), u32(16), frame, options]));
+}
+
+function withByte(file: Buffer, at: number, value: number): Buffer {
+  const changed = Buffer.from(file);
+  changed[at] = value;
+  return changed;
 }
 
 const frame = Buffer.from('ffffffffffff52540000000188b5abcd', 'hex');
@@ -146,8 +171,108 @@ describe('a capture', () => {
     const rest = { port: 'e0', comments: [], lost: 0, data: frame };
     expect(decodeCapture(file)).toEqual([
       { ...rest, timeNs: 3_000_000_000n, direction: 'toGuest', frameBytes: 64 },
-      { ...rest, timeNs: 0n, frameBytes: 16 },
+      { ...rest, timeNs: 0n, untimed: true, frameBytes: 16 },
     ]);
+  });
+
+  describe('of others is read in full', () => {
+    const section = encodeSectionHeader();
+    const second = 1_000_000n;
+    const start = 1_700_000_000n;
+    const rest = { port: '', comments: [], lost: 0, frameBytes: 16, data: frame };
+    const at = (timeNs: bigint) => ({ ...rest, timeNs });
+
+    test('also where an interface counts from a time of its own', () => {
+      const offset = Buffer.alloc(16);
+      offset.writeUInt16LE(14, 0);
+      offset.writeUInt16LE(8, 2);
+      offset.writeBigInt64LE(start, 4);
+      const before = Buffer.from(offset);
+      before.writeBigInt64LE(-1n, 4);
+      const file = Buffer.concat([
+        section,
+        littleInterface(),
+        littleInterface(offset),
+        littleInterface(before),
+        timedBlock(6, u32(0), start * second),
+        timedBlock(6, u32(1), 5000n),
+        timedBlock(6, u32(2), 3n * second),
+      ]);
+      expect(decodeCapture(file)).toEqual(
+        [start * 1_000_000_000n, start * 1_000_000_000n + 5_000_000n, 2_000_000_000n].map(at),
+      );
+    });
+
+    test('also with the packet blocks of old writers', () => {
+      const flags = Buffer.from('0200040001000000 00000000'.replace(' ', ''), 'hex');
+      const file = Buffer.concat([
+        section,
+        littleInterface(),
+        timedBlock(2, Buffer.concat([u16(0), u16(3)]), start * second, flags),
+        timedBlock(2, Buffer.concat([u16(0), u16(0xffff)]), start * second),
+      ]);
+      const timeNs = start * 1_000_000_000n;
+      expect(decodeCapture(file)).toEqual([
+        { ...at(timeNs), lost: 3, direction: 'fromGuest' },
+        at(timeNs),
+      ]);
+      const stranger = timedBlock(2, Buffer.concat([u16(1), u16(0)]), 0n);
+      expect(() => decodeCapture(Buffer.concat([section, littleInterface(), stranger]))).toThrow(
+        codeOf('BAD_CAPTURE'),
+      );
+    });
+
+    test('also between names, statistics, secrets and other blocks that are no packets', () => {
+      const others = [4, 5, 9, 10, 0xbad, 0x4000_0bad].map((type) => littleBlock(type, u32(7)));
+      const file = Buffer.concat([
+        section,
+        littleInterface(),
+        ...others.flatMap((other) => [other, timedBlock(6, u32(0), 0n)]),
+      ]);
+      expect(decodeCapture(file)).toEqual(Array(others.length).fill(at(0n)));
+    });
+
+    test('also of simple packets that were cut, whose bytes are padded', () => {
+      const cut = Buffer.concat([u16(1), u16(0), u32(14)]);
+      const simple = littleBlock(3, Buffer.concat([u32(16), frame.subarray(0, 14)]));
+      const file = Buffer.concat([section, littleBlock(1, cut), simple]);
+      const [packet] = decodeCapture(file);
+      expect(packet).toEqual({ ...at(0n), untimed: true, data: frame.subarray(0, 14) });
+    });
+
+    test('also where frames have their checksums, which are no part of them', () => {
+      const option = (octets: number) => Buffer.from([13, 0, 1, 0, octets, 0, 0, 0]);
+      for (const octets of [4, 32]) {
+        const sum = [littleInterface(option(octets)), timedBlock(6, u32(0), 0n)];
+        const [packet] = decodeCapture(Buffer.concat([section, ...sum]));
+        expect(packet).toMatchObject({ frameBytes: 12, data: frame.subarray(0, 12) });
+      }
+      const flags = Buffer.from([2, 0, 4, 0, 4 << 5, 0, 0, 0]);
+      const flagged = [littleInterface(), timedBlock(6, u32(0), 0n, flags)];
+      const [packet] = decodeCapture(Buffer.concat([section, ...flagged]));
+      expect(packet).toMatchObject({ frameBytes: 12 });
+      const odd = Buffer.concat([section, littleInterface(option(9))]);
+      expect(() => decodeCapture(odd)).toThrow(codeOf('BAD_CAPTURE'));
+    });
+
+    test('and as pcap, of the one version that there is', () => {
+      const pcap = (link: number, minor = 4) => {
+        const head = [u32(0xa1b2c3d4), u16(2), u16(minor), u32(0), u32(0), u32(65_535), u32(link)];
+        return Buffer.concat([...head, u32(1), u32(2), u32(16), u32(16), frame]);
+      };
+      expect(decodeCapture(pcap(1))).toEqual([at(1_000_002_000n)]);
+      const sum = 0x2400_0001;
+      expect(decodeCapture(pcap(sum))).toMatchObject([{ frameBytes: 12 }]);
+      expect(() => decodeCapture(pcap(1, 3))).toThrow(/pcap of version 2\.3; only 2\.4 is known/);
+    });
+  });
+
+  test.each<[string, Buffer, RegExp]>([
+    ['compressed', gzipSync(fileOf([])), /but compressed; use `gunzip` first/],
+    ['of another version', withByte(fileOf([]), 12, 2), /pcapng of version 2; only 1 is known/],
+    ['whose block ends as another', withByte(fileOf([]), 24, 99), /which ends as one of/],
+  ])('%s is refused with a sentence', (_, file, sentence) => {
+    expect(() => decodeCapture(file)).toThrow(sentence);
   });
 
   test.each<[string, Buffer]>([

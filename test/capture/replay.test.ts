@@ -62,6 +62,16 @@ describe('a replay', () => {
     ]);
   });
 
+  test('of packets that do not say when they were is refused without an interval', async () => {
+    const untimed = [packets[0]!, { ...packetAt(0n, 1), untimed: true as const }];
+    expect(() => vswitch.replay({ port: a, packets: untimed })).toThrow(
+      'timing: packet 1 of the capture does not say when it was; give { intervalMs }',
+    );
+    const timing = { intervalMs: 1 };
+    const play = () => vswitch.replay({ port: a, packets: untimed, timing }).done;
+    expect(await timesOf(play)).toEqual([0n, nsPerMs]);
+  });
+
   test('of a recorded bridge sends what guests sent, once', async () => {
     const capture = vswitch.capture();
     a.send([frameBetween(0, 1), frameBetween(0, 1, 1)]);

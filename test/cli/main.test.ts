@@ -17,12 +17,13 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { native } from '../../src/native.ts';
 import { TestGuest } from '../../src/testing/index.ts';
-import { Command, type Exit } from '../support/command.ts';
+import { Command } from '../support/command.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { expectSentence } from '../support/sentence.ts';
 
 /** Cannot write where root can; 65534 is nobody everywhere. */
 const nobody = { uid: 65_534, gid: 65_534 };
@@ -45,16 +46,6 @@ afterEach(async () => {
 
 const socket = (name: string) => join(folder, `${name}.sock`);
 
-/** One sentence for people: no stack trace, and only one line of it. */
-function expectSentence({ stderr, stdout }: Exit, pattern: RegExp): void {
-  const [sentence, ...rest] = stderr.trimEnd().split('\n');
-  expect(sentence).toMatch(pattern);
-  expect(sentence).toMatch(/^(tsvswitch|error): /);
-  // Wrong usage also says where the options are listed.
-  expect(rest.join('\n')).toMatch(/^(\(tsvswitch --help lists the options\))?\s*$/);
-  expect(stdout).not.toMatch(/\bat .*\.js:\d+/);
-}
-
 describe('asked about itself', () => {
   test('--version prints the version of the package and ends with 0', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -69,51 +60,6 @@ describe('asked about itself', () => {
     const options = Array.from(table, ([, option]) => option!);
     expect(options.length).toBeGreaterThan(8);
     for (const option of options) expect(exit.stdout).toContain(option);
-  });
-});
-
-describe('a wrong command line ends with 2 and says what is wrong', () => {
-  test.each<[string, string[], RegExp]>([
-    ['no socket', [], /--socket/],
-    ['an unknown option', ['--socket', 'x.sock', '--fast'], /unknown option '--fast'/],
-    ['a surplus argument', ['--socket', 'x.sock', 'more'], /too many arguments|more/],
-    ['an option without its value', ['--socket'], /--socket.* argument missing/],
-    ['workers that are no number', ['--socket', 'x.sock', '--workers', 'two'], /whole number/],
-    ['negative workers', ['--socket', 'x.sock', '--workers', '-1'], /--workers/],
-    ['an idle time with a unit', ['--socket', 'x.sock', '--idle-us', '50us'], /whole number/],
-    ['an ageing time with a fraction', ['--socket', 'x.sock', '--ageing', '1.5'], /whole number/],
-    ['CPUs that are no list', ['--socket', 'x.sock', '--cpus', '1;2'], /such as 1,3 or 2-5/],
-    ['a CPU range that is upside down', ['--socket', 'x.sock', '--cpus', '5-2'], /1,3 or 2-5/],
-    ['a mode that is not octal', ['--socket', 'x.sock', '--socket-mode', '888'], /such as 660/],
-    [
-      'an unknown option of a port',
-      ['--socket', 'x.sock,macs=1'],
-      /no option macs; it has allow, mac, address/,
-    ],
-    [
-      'a MAC address that is none',
-      ['--socket', 'x.sock,mac=52:54'],
-      /"52:54" is not the MAC address of/,
-    ],
-    [
-      'an address that is none',
-      ['--connect', 'x.sock,address=host'],
-      /"host" is not an IP address or/,
-    ],
-    ['a switch of a port half way', ['--socket', 'x.sock,ring-reset=yes'], /on or off, not "yes"/],
-    [
-      'an option of a port without a value',
-      ['--socket', 'x.sock,allow='],
-      /allow names ""; a user such as/,
-    ],
-    ['an unknown log level', ['--socket', 'x.sock', '--log-level', 'all'], /error, warn, info/],
-    ['an unknown log format', ['--socket', 'x.sock', '--log-format', 'xml'], /text, json/],
-  ])('%s', async (_, args, pattern) => {
-    const placed = args.map((argument) => argument.replace(/^x\.sock/, socket('x')));
-    const exit = await Command.run(placed);
-    expect(exit.status).toBe(2);
-    expectSentence(exit, pattern);
-    expect(readdirSync(folder)).toEqual([]);
   });
 });
 
@@ -152,7 +98,7 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
   test.each([
     ['no workers', ['--workers', '0'], /workers: 0 is not an integer from 1 to 64/],
     ['too many workers', ['--workers', '65'], /workers: 65 is not/],
-    ['more CPUs than workers', ['--cpus', '0,1'], /2 CPUs for 1 workers; give at most one each/],
+    ['more CPUs than workers', ['--cpus', '0,1'], /2 CPUs for one worker; give at most one each/],
     ['a CPU number beyond all machines', ['--cpus', '1024'], /cpus: 1024 is not/],
     ['an idle time beyond all bounds', ['--idle-us', '9999999999'], /idleUs: 9999999999 is not/],
     ['an ageing time beyond all bounds', ['--ageing', '9999999999'], /ageingSeconds: 9999999999/],
@@ -225,7 +171,7 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
   });
 
   test('a CPU that is not there', async () => {
-    await expectFailure(['--cpus', '1000'], /cannot run on CPUs 1000 \(`taskset .*lists those/);
+    await expectFailure(['--cpus', '1000'], /cannot run on CPUs 1000 \(allowed are \d[\d,-]*\)/);
   });
 
   test.skipIf(!isRoot)(
@@ -250,11 +196,14 @@ describe('what cannot run is said in one sentence with the way out, and leaves n
 });
 
 describe('sockets', () => {
-  test('may have commas in their paths, and options behind them', async () => {
+  test('may have commas in their paths, written twice, and options behind them', async () => {
     const path = socket('a,b');
     const command = await Command.start(
       [],
-      ['--socket', `${path},mac=${macOf(0)},allow=:0,allow=${process.getuid!()}`],
+      [
+        '--socket',
+        `${path.replaceAll(',', ',,')},mac=${macOf(0)},allow=:0,allow=${process.getuid!()}`,
+      ],
     );
     await command.said(`listening on ${path}`);
     const guest = await TestGuest.connect({ path });
@@ -262,6 +211,13 @@ describe('sockets', () => {
     await command.said(`port a,b: dropped a frame from ${macOf(7)}, which it is not bound to`);
     await guest.close();
     expect((await command.stop()).stdout).toContain('dropped 1 spoofedMac');
+  });
+
+  test('are named in full, also where the command line has a relative path', async () => {
+    const path = socket('a');
+    const command = await Command.start([], ['--socket', relative(process.cwd(), path)]);
+    await command.said(`listening on ${path}\n`);
+    await command.stop();
   });
 
   test('offer the reset of single queues where told to', async () => {

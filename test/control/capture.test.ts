@@ -1,5 +1,6 @@
 /** GET /v1/capture: what is recorded, when it ends, and what is left behind. */
 
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,6 +57,12 @@ function sendNumbered(count: number): void {
   }
 }
 
+/** From a port that came when the capture had begun, to nobody. */
+function sendLate(): void {
+  vswitch.addPort({ host: 'late' }).send(frameBetween(0, 1, 0));
+  vswitch.step();
+}
+
 test.each([
   ['of a port is what went over it', 'b', ['b toGuest', 'b toGuest', 'b toGuest']],
   ['without one is of all', undefined, Array(3).fill(['a fromGuest', 'b toGuest']).flat()],
@@ -72,6 +79,29 @@ test.each([
 test('a capture that was ended before it began is empty, and whole', async () => {
   const stream = await client.capture('a', AbortSignal.abort());
   expect(await packetsIn(stream)).toEqual([]);
+});
+
+test.each([
+  ['of a port', 'b'],
+  ['of all', undefined],
+])('a capture %s without traffic is one that tcpdump has no complaint about', async (_, port) => {
+  const ending = new AbortController();
+  const stream = await client.capture(port, ending.signal);
+  ending.abort();
+  const input = Buffer.concat(await stream.toArray());
+  const { stdout, stderr, status } = spawnSync('tcpdump', ['-n', '-r', '-'], { input });
+  expect({ status, stdout: stdout.toString() }).toEqual({ status: 0, stdout: '' });
+  expect(stderr.toString()).toMatch(/^reading from file -, link-type EN10MB.*\n$/);
+});
+
+test('a capture of a bridge without ports is whole, too', async () => {
+  for (const port of vswitch.ports) vswitch.removePort(port);
+  const ending = new AbortController();
+  const stream = await client.capture(undefined, ending.signal);
+  sendLate();
+  ending.abort();
+  const packets = await packetsIn(stream);
+  expect(packets.map(({ port }) => port)).toEqual(['late']);
 });
 
 test('a client that breaks off leaves nothing behind', async () => {

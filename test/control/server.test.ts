@@ -12,8 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { request } from 'node:http';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -24,6 +23,7 @@ import { ControlServer } from '../../src/control/server.ts';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
 import { TestGuest } from '../../src/testing/index.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { ask as askAt, raw as rawAt, refusal } from './raw-client.ts';
 
 let folder: string;
 let vswitch: Switch;
@@ -46,51 +46,18 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+/** What would read like another line, end the name early, or show nothing. */
+const strangeNames = [
+  ...['a\u2028b', 'a\u2029b', 'a\u00a0b', 'a\u3000b', 'a\tb', 'a\u202eb', 'a\u200bb', 'a\u3164b'],
+  ...['a\u2800b', 'a\ufeffb', '\ud800', ' a', 'a ', ' ', 'a: listening on /b', 'x'.repeat(129)],
+];
+
 /** For which String() throws. */
 const textless = { toString: 1, valueOf: 1 };
 
-interface Response {
-  readonly status: number;
-  readonly text: string;
-}
-
-/** A request as curl would make it. */
-function ask(method: string, path: string, body?: string | Buffer): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath: at('control'), method, path, agent: false });
-    outgoing.once('error', reject);
-    outgoing.once('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => {
-        text += part;
-      });
-      response.once('end', () => resolve({ status: response.statusCode!, text }));
-    });
-    outgoing.end(body);
-  });
-}
-
-/** The status and code of a refusal, which has one sentence and nothing else. */
-async function refusal(asked: Promise<Response>): Promise<string> {
-  const { status, text } = await asked;
-  const { code, error, ...others } = JSON.parse(text);
-  expect(others).toEqual({});
-  expect(error).toMatch(/^[^\n]+$/);
-  return `${status} ${code}`;
-}
-
-/** A connection that says what it wants, byte for byte, and everything it is answered until its end. */
-function raw(bytes: string): { socket: Socket; answer: Promise<string> } {
-  const socket = connect(at('control'));
-  let text = '';
-  socket.setEncoding('utf8').on('data', (part: string) => {
-    text += part;
-  });
-  const answer = new Promise<string>((resolve) => socket.once('close', () => resolve(text)));
-  socket.on('error', () => {});
-  socket.write(bytes);
-  return { socket, answer };
-}
+const ask = (method: string, path: string, body?: string | Buffer) =>
+  askAt(at('control'), method, path, body);
+const raw = (bytes: string) => rawAt(at('control'), bytes);
 
 /** The first port, which is a machine's. */
 async function firstPort(): Promise<MachinePortStatus> {
@@ -283,21 +250,6 @@ describe('events', () => {
     expect(types).toContain('frontend-connected');
     await events.return(undefined);
   });
-
-  test('that nobody reads end the stream, and not the memory of the switch', async () => {
-    const { socket, answer } = raw('GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n');
-    await expect.poll(() => vswitch.listenerCount('event')).toBe(2);
-    socket.pause();
-    const event = { type: 'waiting', port: 'x', sentence: 'x'.repeat(10_000) } as const;
-    for (let sent = 0; vswitch.listenerCount('event') === 2; sent++) {
-      expect(sent).toBeLessThan(1000);
-      vswitch.emit('event', event);
-      await new Promise(setImmediate);
-    }
-    socket.resume();
-    await answer;
-    expect((await client.status()).ports).toEqual([]);
-  });
 });
 
 describe('a request that makes no sense is answered with one sentence', () => {
@@ -331,6 +283,16 @@ describe('a request that makes no sense is answered with one sentence', () => {
       { path: '/x', source: { addresses: [textless] } },
     ],
     ['a user without a text', '400 BAD_OPTION', { path: '/x', allow: [textless] }],
+    ...strangeNames.flatMap((name): [string, string, unknown][] => [
+      [`the name ${JSON.stringify(name)}`, '400 CONTROL_BAD_REQUEST', { path: '/x', name }],
+      [
+        `the bridge ${JSON.stringify(name)}`,
+        '400 CONTROL_BAD_REQUEST',
+        { path: '/x', bridge: name },
+      ],
+    ]),
+    ['a path with a line separator', '400 CONTROL_BAD_REQUEST', { path: '/x\u2028y' }],
+    ['an unknown source', '400 BAD_OPTION', { path: '/x', source: { macs: [], mac: 1 } }],
     ['64 KiB and more', '413 CONTROL_BODY_TOO_LONG', { name: 'x'.repeat(65_536), path: '/x' }],
   ])('a port of %s', async (_, expected, body) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body);

@@ -11,8 +11,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { describe } from '../../src/cli/event-log.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import type { MachinePortStatus } from '../../src/control/protocol.ts';
+import type { EventsLost, SwitchEvent } from '../../src/index.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { Command } from '../support/command.ts';
 import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
@@ -39,6 +41,8 @@ export class Arena extends Stage {
   readonly #folder: string;
   /** While nobody is on the attacked port. */
   readonly #idle: Holdings;
+  /** What happened, as the control socket tells it: the log has only so many lines of a kind. */
+  readonly #events: SwitchEvent[] = [];
   #read = 0;
 
   private constructor(
@@ -46,12 +50,14 @@ export class Arena extends Stage {
     folder: string,
     paths: readonly string[],
     control: ControlClient,
+    events: AsyncGenerator<SwitchEvent | EventsLost>,
     machines: Machines,
   ) {
     super({ pid: command.pid, paths, patienceMs }, machines);
     this.#command = command;
     this.#folder = folder;
     this.control = control;
+    void this.#follow(events);
     this.#idle = this.holdings();
   }
 
@@ -64,7 +70,18 @@ export class Arena extends Stage {
     await command.said(`taking requests on ${controlPath}`);
     const control = await ControlClient.connect(controlPath);
     const machines = await connectMachines({ pid: command.pid, paths, patienceMs });
-    return new Arena(command, folder, paths, control, machines);
+    const events = control.events();
+    const first = events.next();
+    // Until it is told of one, it may not be listening yet.
+    let isTold = false;
+    void first.then(() => {
+      isTold = true;
+    });
+    await vi.waitFor(async () => {
+      await control.change({ heal: true });
+      expect(isTold).toBe(true);
+    }, patience);
+    return new Arena(command, folder, paths, control, events, machines);
   }
 
   /**
@@ -73,7 +90,8 @@ export class Arena extends Stage {
    * bystanders noticed.
    */
   async attack(strike: () => Promise<void>): Promise<void> {
-    this.#read = this.#command.stdout.length;
+    await this.#catchUp();
+    this.#read = this.#events.length;
     for (const step of [strike, () => this.#expectServed()]) {
       try {
         await step();
@@ -91,17 +109,23 @@ export class Arena extends Stage {
     expect(this.flood.damage).toEqual({ lost: 0, damaged: 0, strays: 0 });
   }
 
-  /** What the switch has written at level warn or error since the attack began, without the time. */
+  /** What the switch has told of at level warn or error since the attack began. */
   get warnings(): string[] {
-    const lines = this.#command.stdout.slice(this.#read).split('\n');
-    return lines.flatMap((line) => /^\S+ (?:warn|error) (.*)$/.exec(line)?.[1] ?? []);
+    return (
+      this.#events
+        .slice(this.#read)
+        // Its number of bytes has become text on the way.
+        .filter(({ type }) => type !== 'memory')
+        .map(describe)
+        .filter(({ level }) => level === 'warn' || level === 'error')
+        .map(({ message }) => message)
+    );
   }
 
   /** The one warning of this attack, as soon as it is there. */
   async warning(): Promise<string> {
     await vi.waitFor(() => expect(this.warnings.length).toBeGreaterThan(0), patience);
-    // Whatever else it had to say was said before it answered.
-    await this.status();
+    await this.#catchUp();
     expect(this.warnings).toHaveLength(1);
     return this.warnings[0]!;
   }
@@ -137,6 +161,22 @@ export class Arena extends Stage {
       rmSync(this.#folder, { recursive: true });
       if (signal === 'SIGTERM') expect(exit).toMatchObject({ status: 0, stderr: '' });
       else console.error(`the switch said:\n${exit.stderr}`);
+    }
+  }
+
+  /** Returns once all that has happened is among the events: the last is one of our own. */
+  async #catchUp(): Promise<void> {
+    const healed = () => this.#events.filter(({ type }) => type === 'healed').length;
+    const before = healed();
+    await this.control.change({ heal: true });
+    await vi.waitFor(() => expect(healed()).toBeGreaterThan(before), patience);
+  }
+
+  async #follow(events: AsyncGenerator<SwitchEvent | EventsLost>): Promise<void> {
+    try {
+      for await (const event of events) if (event.type !== 'events-lost') this.#events.push(event);
+    } catch {
+      // The switch ended: whoever waits for an event says so.
     }
   }
 

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-const demo = resolve('dist/cli/demo.js');
+const script = resolve('dist/cli/main.js');
 const demoLimitMs = 600_000;
 let folder: string;
 
@@ -36,7 +36,7 @@ test.each(['qemu', 'uml'])(
     timeout: demoLimitMs,
   },
   async (engine) => {
-    const { exitCode, all } = await execa(process.execPath, [demo, '--engine', engine], {
+    const { exitCode, all } = await execa(process.execPath, [script, 'demo', '--engine', engine], {
       env: { TMPDIR: folder },
       all: true,
       reject: false,
@@ -58,7 +58,7 @@ test.each(['qemu', 'uml'])(
 test('ended in the middle of booting it leaves nothing behind', {
   timeout: demoLimitMs,
 }, async () => {
-  const child = spawn(process.execPath, [demo], {
+  const child = spawn(process.execPath, [script, 'demo'], {
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -74,11 +74,23 @@ test('ended in the middle of booting it leaves nothing behind', {
 });
 
 test('an unknown option is refused before anything starts', async () => {
-  const { exitCode, stderr } = await execa(process.execPath, [demo, '--kep'], {
+  const { exitCode, stderr } = await execa(process.execPath, [script, 'demo', '--kep'], {
     env: { TMPDIR: folder },
     reject: false,
   });
-  expect(exitCode).not.toBe(0);
+  expect(exitCode).toBe(2);
   expect(stderr).toContain('--kep');
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('what is not installed is named in one line, with the command that installs it', async () => {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [script, 'demo'], {
+    env: { TMPDIR: folder, PATH: folder },
+    reject: false,
+  });
+  expect(exitCode).toBe(1);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(
+    /^tsvswitch: not installed: qemu-system-x86_64, busybox, iperf3.*; run as root, .*: apt-get update && apt-get install --no-install-recommends qemu-system-x86 busybox-static iperf3\b.*$/,
+  );
 });

@@ -4,8 +4,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { labHost, parseQemuVersion } from '../../src/lab/lab-host.ts';
+import { labHost } from '../../src/lab/lab-host.ts';
 import { qemuProgram } from '../../src/lab/qemu.ts';
+import { parseQemuVersion } from '../../src/lab/qemu-version.ts';
 
 let folder: string;
 

@@ -95,11 +95,11 @@ describe('a rule that cannot be is one sentence, and adds no port', () => {
   afterEach(() => network.close());
 
   test.each<[string, unknown, RegExp]>([
-    ['null', null, /^source: null was given, but \{ macs, addresses \} was expected/],
-    ['a text', 'mac', /^source: "mac" was given/],
+    ['null', null, /^source: null is not an object with macs, addresses/],
+    ['a text', 'mac', /^source: mac is not an object with/],
     ['nothing', {}, /neither macs nor addresses are listed; leave it out to allow all/],
     ['empty lists', { macs: [], addresses: [] }, /neither macs nor addresses/],
-    ['another field', { mac: [] }, /there is no mac; there are macs and addresses/],
+    ['another field', { mac: [] }, /there is no mac; did you mean macs\?/],
     ['no list', { macs: macOf(0) }, /macs is not a list of at most 64/],
     ['too long a list', { addresses: Array(65).fill('10.0.0.1') }, /not a list of at most 64/],
     [

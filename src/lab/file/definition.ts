@@ -10,7 +10,7 @@
  */
 
 import type { ErrorObject } from 'ajv';
-import { closest, distance } from 'fastest-levenshtein';
+import { nearest } from '../../wording.ts';
 import { schemaValidator } from './schema.ts';
 
 /** What a lab file holds; lab.schema.json explains each key. */
@@ -177,26 +177,14 @@ const typeNouns = {
 } as const;
 
 function unknownKey(key: string, known: readonly string[]): string {
-  const plain = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
-  const nearest = closest(plain(key), known.map(plain));
-  const meant = known.find((candidate) => plain(candidate) === nearest);
-  const isNear =
-    distance(plain(key), nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ||
-    (plain(key).length > 2 && nearest.startsWith(plain(key)));
-  return isNear
-    ? `there is no such key; did you mean ${meant}?`
-    : `there is no such key; there are ${known.join(', ')}`;
+  const meant = nearest(key, known);
+  return meant === undefined
+    ? `there is no such key; there are ${known.join(', ')}`
+    : `there is no such key; did you mean ${meant}?`;
 }
 
 /** A value as people wrote it, roughly, and not longer than a line. */
 export function shown(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}...` : text;
-}
-
-/** `text` in one line: what a terminal would not print, or obey, is written as `\u{1b}`. */
-export function printable(text: string): string {
-  return text.replaceAll(/\p{C}/gu, (character) => {
-    return `\\u{${character.codePointAt(0)!.toString(16)}}`;
-  });
 }

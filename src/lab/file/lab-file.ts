@@ -29,13 +29,13 @@ import {
   type YAMLError,
 } from 'yaml';
 import { TsvswitchError } from '../../errors.ts';
+import { printable } from '../../wording.ts';
 import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
 import {
   type Finding,
   isMapping,
   type LabDefinition,
   type Path,
-  printable,
   userDataKey,
 } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';

@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
 import { TsvswitchError } from '../../errors.ts';
+import { printable } from '../../wording.ts';
 import type { ImageSource } from '../image/image.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
 import { conflicts } from './conflicts.ts';
@@ -19,7 +20,6 @@ import {
   type Finding,
   type LabDefinition,
   type Path,
-  printable,
 } from './definition.ts';
 
 /** What a definition comes to, with everything that it left open decided. */

@@ -1,0 +1,130 @@
+/**
+ * The command line of `tsvswitch` without a subcommand. Reading it loads no switch, so that --help, --version and
+ * mistakes are answered at once.
+ */
+
+import { InvalidArgumentError, Option } from 'commander';
+import { defaultControlPath } from '../control/default-path.ts';
+import { version } from '../version.ts';
+import { newCommand, wholeNumber } from './command.ts';
+import { type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
+import { collectPort, type PortArgument } from './port-argument.ts';
+
+export interface SwitchOptions {
+  readonly socket: readonly PortArgument[];
+  readonly connect: readonly PortArgument[];
+  readonly workers: number;
+  readonly cpus?: readonly number[];
+  readonly balance: boolean;
+  readonly idleUs: number;
+  readonly ageing: number;
+  readonly socketMode: number;
+  readonly socketGroup?: string | number;
+  /** true: at its default place. */
+  readonly control?: string | true;
+  readonly sandbox: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+const portHelp = `
+Behind a path, for that port alone, each as often as needed:
+  ,allow=USER           let in this user's processes only; a group is :GROUP
+  ,mac=MAC              drop what the machine sends from other MAC addresses
+  ,address=IP[/LENGTH]  drop what it sends from other IP addresses, and all that is not IP or ARP
+  ,ring-reset=on        let it reset single queues; not behind QEMU, which tells nobody
+A comma that is part of a path is written twice.
+`;
+
+function nameOrNumber(text: string): string | number {
+  return /^\d{1,10}$/.test(text) ? Number(text) : text;
+}
+
+function cpuList(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const range = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
+    const first = Number(range?.[1]);
+    const last = Number(range?.[2] ?? first);
+    if (range === null || last < first) {
+      throw new InvalidArgumentError('Expected CPU numbers and ranges, such as 1,3 or 2-5.');
+    }
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}
+
+function fileMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new InvalidArgumentError('Expected three octal digits, such as 660.');
+  }
+  return Number.parseInt(text, 8);
+}
+
+const noPorts = { socket: [], connect: [] };
+
+/** The summaries of the other commands, by name. */
+export type Summaries = Readonly<Record<string, string>>;
+
+/** Ends the process after --help and --version, and at a mistake. */
+export async function switchOptions(
+  args: readonly string[],
+  summaries: Summaries,
+): Promise<SwitchOptions> {
+  const command = newCommand('tsvswitch')
+    .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
+    .version(version)
+    .option('--socket <path>', 'listen here for one machine; repeat it', collectPort)
+    .option('--connect <path>', 'connect to one machine that listens here; repeat it', collectPort)
+    .option('--workers <n>', 'polling threads, 1 to 64', wholeNumber, 1)
+    .option(
+      '--cpus <list>',
+      'pin the workers to these CPUs, such as 1,3 or 2-5; all other threads run elsewhere',
+      cpuList,
+    )
+    .option('--balance', 'move queues between workers while their load is uneven', false)
+    .option('--idle-us <us>', 'poll this long without work before sleeping', wholeNumber, 50)
+    .option('--ageing <s>', 'forget silent MAC addresses after this; 0: never', wholeNumber, 300)
+    .addOption(
+      new Option('--socket-mode <octal>', 'permissions of the sockets')
+        .argParser(fileMode)
+        .default(0o660, '660'),
+    )
+    .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
+    .option('--no-sandbox', 'leave this process all system calls')
+    .option('--control [path]', `take requests here (default: ${defaultControlPath()})`)
+    .addOption(
+      new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'how to tell it').choices(logFormats).default('text'),
+    )
+    .addHelpText('after', portHelp + commandsHelp(summaries))
+    .allowExcessArguments()
+    .parse(args, { from: 'user' });
+  const options = { ...noPorts, ...command.opts<Partial<SwitchOptions>>() } as SwitchOptions;
+  const [surplus] = command.args;
+  if (surplus !== undefined) command.error(await strayWord(surplus, Object.keys(summaries)));
+  if (options.socket.length + options.connect.length === 0 && options.control === undefined) {
+    command.error(
+      "a port is needed: '--socket <path>' or '--connect <path>', or '--control' to add some later",
+    );
+  }
+  return options;
+}
+
+function commandsHelp(summaries: Summaries): string {
+  const rows = Object.entries(summaries).map(
+    ([name, summary]) => `  ${name.padEnd(22)}${summary}\n`,
+  );
+  return `\nCommands:\n${rows.join('')}\ntsvswitch COMMAND --help tells more.`;
+}
+
+/** What is wrong with a word that belongs to no option. */
+async function strayWord(word: string, names: readonly string[]): Promise<string> {
+  if (/[/,]|\.sock$/.test(word)) {
+    return `${word} stands alone; the path of a socket stands behind its option: --socket ${word}`;
+  }
+  const { closest, distance } = await import('fastest-levenshtein');
+  const meant = closest(word, [...names]);
+  const isNear = distance(word, meant) <= Math.max(1, word.length / 3);
+  return `unknown command '${word}'${isNear ? `; did you mean ${meant}?` : ''}`;
+}
