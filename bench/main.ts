@@ -60,7 +60,8 @@ function parse(): Task {
   if (values.help) return { kind: 'help' };
   if (from !== undefined) return { kind: 'show', from, charts };
   const base = values.harness ? harnessPlan : values.quick ? quickPlan : fullPlan;
-  const trials = base.trials.filter(({ name }) => name.includes(values.trials ?? ''));
+  const words = (values.trials ?? '').toLowerCase();
+  const trials = base.trials.filter(({ name }) => name.toLowerCase().includes(words));
   if (trials.length === 0) {
     const names = base.trials.map(({ name }) => `\n  ${name}`).join('');
     throw new UsageError(`--trials ${values.trials}: no such trial; there are${names}`);

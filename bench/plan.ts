@@ -17,6 +17,7 @@ import { pingpongTrial, wakeTrial } from './trials/latency.ts';
 import { loadTrial, lossTrial } from './trials/load.ts';
 import { segmentsTrial } from './trials/segments.ts';
 import { startupTrial } from './trials/startup.ts';
+import { tcpTrial } from './trials/tcp.ts';
 import type { Trial } from './trials/trial.ts';
 
 export interface Plan {
@@ -63,6 +64,7 @@ export const fullPlan: Plan = {
     floodTrial({ frame: 64, touch: 'headers', ports: 4, workers: 1 }),
     floodTrial({ frame: 64, touch: 'headers', ports: 4, workers: 2 }),
     segmentsTrial,
+    tcpTrial,
     closedLoopTrial(64),
     closedLoopTrial(1500),
     pingpongTrial,

@@ -72,7 +72,10 @@ export class PingedMachine {
     folder: string,
     onFailure: (violation: Violation) => void,
   ): Promise<PingedMachine> {
-    const [guest, host] = [await tinyGuest(), await labHost([tinyMemoryMiB], 0)];
+    const [guest, host] = [
+      await tinyGuest(),
+      await labHost([{ engine: 'qemu', memoryMiB: tinyMemoryMiB }], 0),
+    ];
     return new PingedMachine(folder, guest, host, onFailure);
   }
 
@@ -149,8 +152,8 @@ export class PingedMachine {
       folder: this.#folder,
       cpus: 1,
       memoryMiB: tinyMemoryMiB,
-      memory: this.#host.memory,
-      accelerator: this.#host.accelerator,
+      memory: this.#host.qemu!.memory,
+      accelerator: this.#host.qemu!.accelerator,
       boot: tinyGuestBoot(this.#guest, name, `${machineIp}/24`),
       qmpSocket: this.#qmpSocket,
       cards: [
@@ -158,7 +161,7 @@ export class PingedMachine {
           type: 'vhost-user',
           socket: this.machineSocket,
           mac: machineMac,
-          reconnect: this.#host.reconnect,
+          reconnect: this.#host.qemu!.reconnect,
         },
       ],
     });

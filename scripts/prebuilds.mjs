@@ -1,6 +1,6 @@
 /**
  * `npm run build:prebuilds`: the addon for every platform that the package brings it for, into prebuilds/,
- * with checksums. The one for this machine is the one that is built and tested here, without its symbols; the
+ * with what else is compiled, and checksums. The one for this machine is the one that is built and tested here, without its symbols; the
  * others are cross compiled.
  *
  * Refuses a binary that would not load on a system with the oldest C library that is promised: what it needs
@@ -10,34 +10,50 @@
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { openLog, outputOf, runOrExplain, SetupError, say } from './processes.mjs';
 
 const platforms = {
-  x64: { triplet: 'x86_64-linux-gnu', compilerPackage: 'g++-x86-64-linux-gnu' },
-  arm64: { triplet: 'aarch64-linux-gnu', compilerPackage: 'g++-aarch64-linux-gnu' },
+  x64: {
+    triplet: 'x86_64-linux-gnu',
+    compilerPackage: 'g++-x86-64-linux-gnu',
+    // What User-mode Linux, a program for x86-64 here, is lent (native/uml/whole_xstate.cc).
+    files: ['tsvswitch.node', 'tsvswitch-uml.so'],
+  },
+  arm64: {
+    triplet: 'aarch64-linux-gnu',
+    compilerPackage: 'g++-aarch64-linux-gnu',
+    files: ['tsvswitch.node'],
+  },
 };
 /** Debian 12, Ubuntu 22.04, RHEL 9. */
 const oldestGlibc = [2, 34];
 /** Of the C library, the loader included. */
 const libraries = /^(libc|libm|libpthread|libdl|ld-linux-\S+)\.so\.\d+$/;
 
+/** Returns lines for SHA256SUMS. */
 async function makePrebuild(arch) {
-  const { triplet, compilerPackage } = platforms[arch];
-  const name = join(`linux-${arch}-glibc`, 'tsvswitch.node');
-  const file = join('prebuilds', name);
-  say(`prebuilds: ${name} ...`);
+  const { triplet, compilerPackage, files } = platforms[arch];
+  const folder = `linux-${arch}-glibc`;
+  say(`prebuilds: ${folder} ...`);
   const built = arch === process.arch ? await buildHere() : await buildCross(arch, compilerPackage);
-  mkdirSync(dirname(file), { recursive: true });
-  copyFileSync(built, file);
-  await runOrExplain(arch === process.arch ? 'strip' : `${triplet}-strip`, ['--strip-all', file]);
-  checkNeeds(file);
-  return `${createHash('sha256').update(readFileSync(file)).digest('hex')}  ${name}\n`;
+  mkdirSync(join('prebuilds', folder), { recursive: true });
+  const sums = [];
+  for (const name of files) {
+    const file = join('prebuilds', folder, name);
+    copyFileSync(join(built, name), file);
+    await runOrExplain(arch === process.arch ? 'strip' : `${triplet}-strip`, ['--strip-all', file]);
+    checkNeeds(file);
+    sums.push(
+      `${createHash('sha256').update(readFileSync(file)).digest('hex')}  ${folder}/${name}\n`,
+    );
+  }
+  return sums;
 }
 
 async function buildHere() {
   await runOrExplain('npm', ['run', 'build:native']);
-  return 'build/release/Release/tsvswitch.node';
+  return 'build/release/Release';
 }
 
 async function buildCross(arch, compilerPackage) {
@@ -54,7 +70,7 @@ async function buildCross(arch, compilerPackage) {
   ]);
   const parallel = ['--parallel', String(availableParallelism())];
   await runOrExplain('cmake', ['--build', build, '--target', 'tsvswitch', ...parallel]);
-  return join(build, 'Release', 'tsvswitch.node');
+  return join(build, 'Release');
 }
 
 function checkNeeds(file) {
@@ -83,7 +99,7 @@ openLog('setup-prebuilds', `node ${process.version}`);
 try {
   rmSync('prebuilds', { recursive: true, force: true });
   const lines = [];
-  for (const arch of Object.keys(platforms)) lines.push(await makePrebuild(arch));
+  for (const arch of Object.keys(platforms)) lines.push(...(await makePrebuild(arch)));
   writeFileSync(join('prebuilds', 'SHA256SUMS'), lines.join(''));
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

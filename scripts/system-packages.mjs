@@ -40,6 +40,19 @@ const requirements = [
   { program: 'qemu-aarch64', package: 'qemu-user', tasks: ['test'] },
   { program: 'busybox', package: 'busybox-static', tasks: guests },
   { program: 'iperf3', package: 'iperf3', tasks: guests },
+  // A kernel that is a program, with a virtio-net driver; nothing of it for another architecture.
+  ...(process.arch === 'x64'
+    ? [
+        {
+          program: 'linux.uml',
+          package: 'user-mode-linux',
+          tasks: ['test'],
+          optionalTasks: ['demo'],
+        },
+      ]
+    : []),
+  // Queue pairs and offloads of its network card.
+  { program: 'ethtool', package: 'ethtool', tasks: ['test'], folders: ['/usr/sbin'] },
   // Kernel modules come compressed with one or the other, or not at all.
   { program: 'xz', package: 'xz-utils', tasks: guests },
   { program: 'zstd', package: 'zstd', tasks: guests },

@@ -15,37 +15,47 @@ import { constants as accessModes, accessSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
 import { TsvswitchError } from '../errors.ts';
+import { engineTypes } from '../lab/engine.ts';
 import { chooseMemory, reserveHugepages } from '../lab/host.ts';
 import { probeKvm } from '../lab/kvm.ts';
-import type { Accelerator, MachineMemory } from '../lab/qemu.ts';
+import type { Accelerator } from '../lab/qemu.ts';
 import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
-import { TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
+import { type Engine, TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
+import { umlMemoryFolder } from '../lab/uml.ts';
+import { umlGuest } from '../lab/uml-guest.ts';
 import { newCommand } from './command.ts';
 
 interface DemoOptions {
   readonly keep: boolean;
   readonly hugepages: boolean;
+  readonly engine: Engine['type'];
 }
 
 /** What earlier tasks leave for later ones. */
 interface Prepared {
   guest: TinyGuest;
   accelerator: Accelerator;
-  memory: MachineMemory;
+  engine: Engine;
 }
 
 /** What it runs of the host's: one of each row, and the Debian package that has it. */
 const programs = [
-  { names: ['qemu-system-x86_64'], debianPackage: 'qemu-system-x86' },
   { names: ['busybox'], debianPackage: 'busybox-static' },
   { names: ['iperf3'], debianPackage: 'iperf3' },
-  // For the kernel: the distribution's own package, unpacked.
-  { names: ['apt-get'], debianPackage: 'apt' },
-  { names: ['dpkg-deb'], debianPackage: 'dpkg' },
-  { names: ['xz'], debianPackage: 'xz-utils' },
 ];
+const enginePrograms = {
+  qemu: [
+    { names: ['qemu-system-x86_64'], debianPackage: 'qemu-system-x86' },
+    // For the kernel: the distribution's own package, unpacked.
+    { names: ['apt-get'], debianPackage: 'apt' },
+    { names: ['dpkg-deb'], debianPackage: 'dpkg' },
+    { names: ['xz'], debianPackage: 'xz-utils' },
+  ],
+  uml: [{ names: ['linux.uml'], debianPackage: 'user-mode-linux' }],
+} as const;
 
 const machineNumbers = [1, 2] as const;
 const directions = [
@@ -67,14 +77,34 @@ const interruption = new AbortController();
 /** The network, once there is one. */
 let network: TinyNetwork | undefined;
 
-function prepare(options: DemoOptions): ListrTask<Prepared>[] {
+function prepareUml(): ListrTask<Prepared>[] {
+  return [
+    {
+      title: 'Guest: the package user-mode-linux of this distribution, busybox and iperf3',
+      task: async (prepared, task) => {
+        prepared.guest = await umlGuest();
+        task.title = guestTitle(prepared.guest);
+      },
+    },
+    {
+      title: 'Guest memory',
+      task: async (prepared, task) => {
+        const { guest } = prepared;
+        const memoryFolder = await umlMemoryFolder(machineNumbers.map(() => tinyMemoryMiB));
+        prepared.engine = { type: 'uml', guest, memoryFolder };
+        task.title = `Guest memory: ${memoryFolder}`;
+      },
+    },
+  ];
+}
+
+function prepareQemu(options: DemoOptions): ListrTask<Prepared>[] {
   return [
     {
       title: 'Guest: the kernel package of this distribution, busybox and iperf3',
       task: async (prepared, task) => {
         prepared.guest = await tinyGuest();
-        const size = (prepared.guest.initramfsBytes / 2 ** 20).toFixed(1);
-        task.title = `Guest: ${prepared.guest.kernel.name}, initramfs of ${size} MiB`;
+        task.title = guestTitle(prepared.guest);
       },
     },
     {
@@ -92,19 +122,24 @@ function prepare(options: DemoOptions): ListrTask<Prepared>[] {
           ? await reserveHugepages(machineNumbers.map(() => tinyMemoryMiB))
           : [];
         const { memory, reason } = await chooseMemory(machineNumbers.map(() => tinyMemoryMiB));
-        prepared.memory = memory;
+        const { guest, accelerator } = prepared;
+        prepared.engine = { type: 'qemu', guest, accelerator, memory };
         task.title = [`Guest memory: ${reason}`, ...changes].join('; ');
       },
     },
   ];
 }
 
+function guestTitle({ kernel, initramfsBytes }: TinyGuest): string {
+  return `Guest: ${kernel.name}, initramfs of ${(initramfsBytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
 const start: ListrTask<Prepared>[] = [
   {
     title: 'Switch: start with a socket for each machine',
-    task: async (prepared, task) => {
+    task: async ({ engine }, task) => {
       interruption.signal.throwIfAborted();
-      network = await TinyNetwork.create({ machines: machineNumbers.length, ...prepared });
+      network = await TinyNetwork.create({ machines: machineNumbers.length, engine });
       const { pid } = await network.startSwitch(switchScript);
       task.title = `Switch: process ${pid} listens on two sockets`;
     },
@@ -215,7 +250,8 @@ async function demo(options: DemoOptions): Promise<number> {
   for (const signal of endSignals) process.on(signal, () => interruption.abort(signal));
   // What is under way on the network then fails by itself.
   interruption.signal.addEventListener('abort', () => void network?.close());
-  const tasks = new Listr<Prepared>([...prepare(options), ...start, ...exchange], {
+  const prepare = options.engine === 'uml' ? prepareUml() : prepareQemu(options);
+  const tasks = new Listr<Prepared>([...prepare, ...start, ...exchange], {
     registerSignalListeners: false,
     rendererOptions: { collapseSubtasks: false },
   });
@@ -244,8 +280,10 @@ async function demo(options: DemoOptions): Promise<number> {
 }
 
 /** Throws PROGRAM_MISSING, with the one command that installs all of it. */
-function checkPrograms(): void {
-  const missing = programs.filter(({ names }) => !names.some(isInPath));
+function checkPrograms(engine: Engine['type']): void {
+  const missing = [...programs, ...enginePrograms[engine]].filter(
+    ({ names }) => !names.some(isInPath),
+  );
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((row) => row.debianPackage))].join(' ');
   throw new TsvswitchError(
@@ -276,7 +314,13 @@ export async function run(args: readonly string[]): Promise<void> {
       'reserve huge pages for the machines first (as root; says what changed)',
       false,
     )
+    .addOption(
+      new Option('--engine <engine>', 'what the machines are: QEMU, or User-mode Linux')
+        .choices(engineTypes)
+        .default('qemu'),
+    )
     .parse(args, { from: 'user' });
-  checkPrograms();
-  process.exitCode = await demo(command.opts<DemoOptions>());
+  const options = command.opts<DemoOptions>();
+  checkPrograms(options.engine);
+  process.exitCode = await demo(options);
 }

@@ -125,7 +125,7 @@ async function unpack(packages: readonly KernelPackage[], folder: string): Promi
       throw new TsvswitchError('GUEST_KERNEL_UNAVAILABLE', `${packages[0]!.file} holds no vmlinuz`);
     }
     await copyFile(join(boot, image), join(folder, 'vmlinuz'));
-    const names = await takeModules(root, folder, moduleOrder);
+    const names = await takeModules(modulesFolder(root), folder, moduleOrder);
     await writeFile(join(folder, 'modules'), `${names.join('\n')}\n`);
   } finally {
     await rm(root, { recursive: true, force: true });
@@ -146,19 +146,22 @@ async function download(name: string, folder: string): Promise<void> {
   }
 }
 
+/** Of a package that is unpacked in `root`: usr/lib/modules since Debian 13, lib/modules before. */
+export function modulesFolder(root: string): string | undefined {
+  return ['usr/lib/modules', 'lib/modules']
+    .map((path) => join(root, path))
+    .find((path) => existsSync(path));
+}
+
 /**
- * Copies the modules of the one kernel whose package is unpacked in `root` to `folder`, uncompressed, and
- * returns their file names in the order of `modules`; those compiled into the kernel are left out.
+ * Copies the modules of the one kernel that has them below `base` to `folder`, uncompressed, and returns
+ * their file names in the order of `modules`; those compiled into the kernel are left out.
  */
 export async function takeModules(
-  root: string,
+  base: string | undefined,
   folder: string,
   modules: readonly string[],
 ): Promise<string[]> {
-  // usr/lib/modules since Debian 13, lib/modules before.
-  const base = ['usr/lib/modules', 'lib/modules']
-    .map((path) => join(root, path))
-    .find((path) => existsSync(path));
   const files = base === undefined ? [] : await readdir(base, { recursive: true });
   const builtinList = files.find((file) => basename(file) === 'modules.builtin');
   const builtin = builtinList ? await readFile(join(base!, builtinList), 'utf8') : '';

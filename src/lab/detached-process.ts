@@ -5,6 +5,8 @@
  * and the boot that time belongs to, and taken for ours only if all three agree. One that was started by
  * a process that was killed before it could write that down is found by a mark in its environment.
  *
+ * What it has started ends with it: User-mode Linux is many processes, in a session of their own.
+ *
  * It reads /proc of processes of the same user; no signal is ever sent to anything else.
  *
  * Source: Linux proc(5), /proc/pid/stat and /proc/pid/environ.
@@ -91,16 +93,69 @@ export async function ended(record: ProcessRecord, limitMs: number): Promise<boo
   return true;
 }
 
-/** Asks it to end, kills it if it does not, and returns when it is gone. */
+/** Asks it to end, kills it if it does not, and returns when it is gone with all that it has started. */
 export async function end(record: ProcessRecord): Promise<void> {
+  const started = isAlive(record) ? descendantsOf(record.pid) : [];
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    if (!isAlive(record)) return;
-    try {
-      process.kill(record.pid, signal);
-    } catch {
-      // It ended in between.
-    }
-    if (await ended(record, endLimitMs)) return;
+    if (!isAlive(record)) break;
+    kill(record.pid, signal);
+    if (await ended(record, endLimitMs)) break;
+  }
+  // The sessions first: nobody can tell afterwards which they were.
+  const sessions = started.flatMap((one) => (isAlive(one) ? (statOf(one.pid)?.session ?? []) : []));
+  for (const session of new Set(sessions)) await endSession(session);
+}
+
+/** Kills every process of a session but that of this process, and returns when they are gone. */
+export async function endSession(session: number): Promise<void> {
+  if (session === statOf(process.pid)?.session) return;
+  const giveUpMs = performance.now() + endLimitMs;
+  const members = () => pidsOfAll().filter((pid) => statOf(pid)?.session === session);
+  for (let left = members(); left.length > 0; left = members()) {
+    for (const pid of left) kill(pid, 'SIGKILL');
+    if (performance.now() > giveUpMs) return;
+    await sleep(lookPauseMs);
+  }
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It ended in between.
+  }
+}
+
+/** What a process has started and what that has, by their parents; itself is not among them. */
+export function descendantsOf(pid: number): ProcessRecord[] {
+  const all = pidsOfAll().flatMap((one) => {
+    const stat = statOf(one);
+    return stat === undefined ? [] : [{ pid: one, ...stat }];
+  });
+  const found = new Set([pid]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const { pid: one, parent } of all) if (found.has(parent)) found.add(one);
+  }
+  found.delete(pid);
+  const boot = bootId();
+  return all.flatMap(({ pid: one, startTicks }) =>
+    found.has(one) ? [{ pid: one, startTicks, bootId: boot }] : [],
+  );
+}
+
+function pidsOfAll(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** Nothing of a process that belongs to somebody else, or has ended. */
+function environmentOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+  } catch {
+    return [];
   }
 }
 
@@ -127,31 +182,37 @@ interface Marked {
 }
 
 function marked(): Marked[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const prefix = `${markVariable}=`;
-  return pids.map(Number).flatMap((pid) => {
+  return pidsOfAll().flatMap((pid) => {
     try {
-      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-      const mark = environment.find((entry) => entry.startsWith(prefix))?.slice(prefix.length);
+      const mark = environmentOf(pid)
+        .find((entry) => entry.startsWith(prefix))
+        ?.slice(prefix.length);
       const stat = statOf(pid);
       if (pid === process.pid || stat === undefined || mark === undefined) return [];
       const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
       return [{ mark, words, process: { pid, startTicks: stat.startTicks, bootId: bootId() } }];
     } catch {
-      // It belongs to somebody else, or has ended.
+      // It has ended.
       return [];
     }
   });
 }
 
 /** undefined if there is no such process, or nothing is left of it but its exit status. */
-function statOf(pid: number): { readonly startTicks: number } | undefined {
+function statOf(
+  pid: number,
+): { readonly parent: number; readonly session: number; readonly startTicks: number } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field is the program's name in parentheses, with whatever is in it.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
-    return { startTicks: Number(fields[19]) };
+    return {
+      parent: Number(fields[1]),
+      session: Number(fields[3]),
+      startTicks: Number(fields[19]),
+    };
   } catch {
     return undefined;
   }

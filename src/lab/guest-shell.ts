@@ -1,8 +1,8 @@
 /**
  * Runs commands in a guest and brings back their output and exit status.
  *
- * The line is a virtio port of the guest, which QEMU offers as a unix socket and on which the guest's
- * init (tiny-guest.ts) talks as follows, one line each:
+ * The line is a virtio port of the guest, which QEMU offers as a unix socket, or a serial line of User-mode
+ * Linux; on it the guest's init (tiny-guest.ts) talks as follows, one line each:
  *
  *   guest: @ready HOSTNAME             once after every boot
  *   host:  ID COMMAND                  one shell command; ID is random, so no output can fake an end
@@ -88,6 +88,11 @@ export class GuestShell {
     throw new TsvswitchError('MACHINE_FAILED', `${name}: QEMU does not open its control port`, {
       cause: lastError,
     });
+  }
+
+  /** On a line that is there already, of a machine whose `ended` says why it ended. */
+  static over(name: string, line: Socket, ended: Promise<Error>): GuestShell {
+    return new GuestShell(name, line, ended);
   }
 
   /** Resolves when the guest has booted. */

@@ -18,7 +18,7 @@ import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../errors.ts';
 import { labKey } from './cloud-init/keys.ts';
-import { end, findMarked } from './detached-process.ts';
+import { descendantsOf, end, findMarked, isAlive } from './detached-process.ts';
 import type { LabPlan, MachinePlan } from './file/plan.ts';
 import { type BaseImage, baseImage } from './image/image.ts';
 import { imageOfDisk } from './lab-disk.ts';
@@ -61,8 +61,11 @@ export async function settledRecord(state: LabState): Promise<LabRecord> {
       life.state === 'up' ? life.process : undefined,
     ),
   ];
+  const running = recorded.flatMap((process) =>
+    process && isAlive(process) ? [process, ...descendantsOf(process.pid)] : [],
+  );
   const strays = findMarked(state.folder).filter(
-    (found) => !recorded.some((process) => isDeepStrictEqual(process, found)),
+    (found) => !running.some((process) => isDeepStrictEqual(process, found)),
   );
   await Promise.all(strays.map(end));
   return record;
@@ -76,9 +79,12 @@ export async function converge(
 ): Promise<void> {
   const { plan, state, record, command, progress, signal } = change;
   for (const { name } of machines) state.refuseLongPaths(name);
+  const isNewSwitch = switchDiffers(record, plan);
   const isAsPlanned = (machine: MachinePlan) => {
+    // The driver of User-mode Linux does not come back to a switch that went away.
+    if (anew || (isNewSwitch && machine.engine === 'uml')) return false;
     const current = record.machines[machine.name];
-    return !anew && isRunning(current) && !machineDiffers(current!, machine);
+    return isRunning(current) && !machineDiffers(current!, machine);
   };
   const starting = machines.filter((machine) => !isAsPlanned(machine));
   const stopping = [...leaving, ...starting.map(({ name }) => name)].filter(
@@ -90,7 +96,7 @@ export async function converge(
   );
   const images = await imagesOf(change, [...starting, ...waiting]);
   const host = await labHost(
-    starting.map(({ memoryMiB }) => memoryMiB),
+    [...starting, ...waiting.map((machine) => ({ ...machine, memoryMiB: 0 }))],
     stopping.reduce((sum, name) => sum + record.machines[name]!.plan.memoryMiB, 0),
   );
   const { publicKey } = await labKey(state.folder);
@@ -99,15 +105,15 @@ export async function converge(
   await Promise.all(stopping.map((name) => stopRecorded(change, name, true)));
   for (const name of leaving) await closePort(state, record, name);
   const sshPorts = await choosePorts(record, starting);
-  const isNewSwitch = switchDiffers(record, plan);
   if (isNewSwitch) progress({ machine: undefined, stage: 'switch', state: 'running' });
   await using client = await openSwitch(state, record, plan, command);
   for (const { name } of machines) await openPort(state, record, client, name);
   if (isNewSwitch) progress({ machine: undefined, stage: 'switch', state: 'done' });
   signal?.throwIfAborted();
 
-  const request = (machine: MachinePlan, sshPort: number): StartRequest => ({
+  const request = (machine: MachinePlan, sshPort: number | undefined): StartRequest => ({
     state,
+    command,
     machine,
     image: images.get(machine.name)!,
     host,
@@ -118,7 +124,7 @@ export async function converge(
     signal,
   });
   await together(change, [
-    ...starting.map((machine, index) => request(machine, sshPorts[index]!)),
+    ...starting.map((machine, index) => request(machine, sshPorts[index])),
     ...waiting.map((machine) => request(machine, record.machines[machine.name]!.sshPort)),
   ]);
 }
@@ -205,7 +211,7 @@ async function together(change: Change, requests: readonly StartRequest[]): Prom
 async function startAndWait(change: Change, request: StartRequest): Promise<void> {
   const { record, state, added } = change;
   const { machine } = request;
-  const note = (sshPort: number, life: MachineRecord['life']) => {
+  const note = (sshPort: number | undefined, life: MachineRecord['life']) => {
     const isAdded = added.has(machine.name);
     record.machines[machine.name] = { plan: machine, isAdded, sshPort, life };
     state.save(record);
@@ -224,8 +230,11 @@ async function startAndWait(change: Change, request: StartRequest): Promise<void
 
 async function startOnFreePort(
   request: StartRequest,
-  started: (process: Parameters<Parameters<typeof startMachine>[1]>[0], sshPort: number) => void,
-): Promise<number> {
+  started: (
+    process: Parameters<Parameters<typeof startMachine>[1]>[0],
+    sshPort: number | undefined,
+  ) => void,
+): Promise<number | undefined> {
   for (let sshPort = request.sshPort, tries = 1; ; tries++) {
     try {
       await startMachine({ ...request, sshPort }, (process) => started(process, sshPort));
@@ -241,17 +250,18 @@ async function startOnFreePort(
 async function choosePorts(
   record: LabRecord,
   machines: readonly MachinePlan[],
-): Promise<readonly number[]> {
-  const wishes = machines.map(({ name, sshPort }) => sshPort ?? record.machines[name]?.sshPort);
+): Promise<readonly (number | undefined)[]> {
+  const reached = machines.filter(({ engine }) => engine !== 'uml');
+  const wishes = reached.map(({ name, sshPort }) => sshPort ?? record.machines[name]?.sshPort);
   const ports = await freePorts(wishes);
-  for (const [index, { name, sshPort }] of machines.entries()) {
+  for (const [index, { name, sshPort }] of reached.entries()) {
     if (sshPort === undefined || sshPort === ports[index]) continue;
     throw new TsvswitchError(
       'LAB_PORT_TAKEN',
       `${name}: port ${sshPort} of 127.0.0.1 is taken; free it, give the machine another sshPort, or none for any free one`,
     );
   }
-  return ports;
+  return machines.map((machine) => ports[reached.indexOf(machine)]);
 }
 
 /** By machine: what its disk is on top of already, or what the plan says, each once however many share it. */

@@ -1,5 +1,5 @@
 /**
- * Why a machine's QEMU is not there any more, from what it left in its logs.
+ * Why a machine's QEMU, or User-mode Linux, is not there any more, from what it left in its logs.
  *
  * Nobody waits for a detached process, so nobody knows its exit status. QEMU is started with a trace
  * of shutdown requests in its log instead: whoever switches the guest off from inside leaves one there,
@@ -9,6 +9,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import type { MachinePlan } from './file/plan.ts';
 import type { MachineFiles } from './lab-state.ts';
 
 /** For QEMU's command line. */
@@ -21,15 +22,25 @@ export interface Death {
 }
 
 const tracePattern = /qemu_system_shutdown_request .*reason=(\d+)/;
+/** What uml-host.ts writes when its guest ended by itself. */
+export const umlShutdown = 'switched off from inside';
 /** Numbers of ShutdownCause. */
 const guestShutdown = 6;
 const guestPanic = 8;
+const engineNames = { qemu: 'QEMU', uml: 'User-mode Linux' } as const;
 const tailLines = 15;
 /** The end of a log is in its last bytes. */
 const tailBytes = 16_384;
 
-export function deathOf(machine: string, files: MachineFiles): Death {
+export function deathOf(
+  machine: string,
+  files: MachineFiles,
+  engine: MachinePlan['engine'] = 'qemu',
+): Death {
   const log = readTail(files.qemuLog);
+  if (log.at(-1) === umlShutdown) {
+    return { isShutdown: true, sentence: `${machine} was switched off from inside` };
+  }
   const cause = log.reduce((last, line) => Number(tracePattern.exec(line)?.[1] ?? last), 0);
   if (cause === guestShutdown) {
     return { isShutdown: true, sentence: `${machine} was switched off from inside` };
@@ -45,7 +56,7 @@ export function deathOf(machine: string, files: MachineFiles): Death {
   const words = said.length > 0 ? `its log ends with:\n${said.join('\n')}` : 'it said nothing';
   return {
     isShutdown: false,
-    sentence: `${machine}: QEMU ended by itself or was killed; ${words}`,
+    sentence: `${machine}: ${engineNames[engine]} ended by itself or was killed; ${words}`,
   };
 }
 

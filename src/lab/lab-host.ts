@@ -1,5 +1,6 @@
 /**
- * What a lab has to know of the host before it starts machines: which QEMU, KVM or not, and whose memory.
+ * What a lab has to know of the host before it starts machines: which QEMU, KVM or not, and whose memory; for
+ * User-mode Linux, where its memory has room.
  *
  * Everything that can be lacking is found out here, before anything is started or stopped.
  */
@@ -7,12 +8,27 @@
 import { access, constants, readFile } from 'node:fs/promises';
 import { TsvswitchError } from '../errors.ts';
 import { guestKernel } from './debian-kernel.ts';
+import type { MachinePlan } from './file/plan.ts';
 import { chooseMemory } from './host.ts';
 import { probeKvm } from './kvm.ts';
 import type { Accelerator, MachineMemory } from './qemu.ts';
 import { isBefore, qemuVersion } from './qemu-version.ts';
+import type { TinyGuest } from './tiny-guest.ts';
+import { umlMemoryFolder } from './uml.ts';
+import { umlGuest } from './uml-guest.ts';
 
 export interface LabHost {
+  /** undefined where no machine is one of QEMU's. */
+  readonly qemu: QemuHost | undefined;
+  readonly uml: UmlHost | undefined;
+}
+
+export interface UmlHost {
+  readonly guest: TinyGuest;
+  readonly memoryFolder: string;
+}
+
+export interface QemuHost {
   readonly accelerator: Accelerator;
   readonly memory: MachineMemory;
   /** The chardev option by which this QEMU finds a switch that was restarted. */
@@ -26,9 +42,25 @@ const qemuOverheadMiB = 64;
 
 /**
  * For machines that are to start; `freedMiB` of memory will be free by then that is not now. Throws
- * PROGRAM_MISSING, PROGRAM_TOO_OLD and MEMORY_SHORT.
+ * PROGRAM_MISSING, PROGRAM_TOO_OLD, MEMORY_SHORT and GUEST_KERNEL_UNAVAILABLE.
  */
-export async function labHost(sizesMiB: readonly number[], freedMiB: number): Promise<LabHost> {
+export async function labHost(
+  machines: readonly Pick<MachinePlan, 'engine' | 'memoryMiB'>[],
+  freedMiB: number,
+): Promise<LabHost> {
+  const sizesOf = (engine: MachinePlan['engine']) =>
+    machines.filter((machine) => machine.engine === engine).map(({ memoryMiB }) => memoryMiB);
+  const [forQemu, forUml] = [sizesOf('qemu'), sizesOf('uml')];
+  return {
+    qemu: forQemu.length === 0 ? undefined : await qemuHost(forQemu, freedMiB),
+    uml:
+      forUml.length === 0
+        ? undefined
+        : { guest: await umlGuest(), memoryFolder: await umlMemoryFolder(forUml) },
+  };
+}
+
+async function qemuHost(sizesMiB: readonly number[], freedMiB: number): Promise<QemuHost> {
   const version = await qemuVersion();
   const [accelerator, memory] = await Promise.all([
     usableAccelerator(),

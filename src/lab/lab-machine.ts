@@ -1,14 +1,14 @@
 /**
  * A machine of a lab, as seen by whoever wants to run something in it.
  *
- * It holds nothing but names: whether the machine runs, and where its ssh server is, is looked up at
+ * It holds nothing but names: whether the machine runs, and how it is reached, is looked up at
  * every call, so that it stays good when the machine is restarted by somebody else.
  */
 
 import { TsvswitchError } from '../errors.ts';
 import { isAlive } from './detached-process.ts';
 import { deathOf } from './lab-death.ts';
-import type { LabState, MachineFiles } from './lab-state.ts';
+import type { LabState, MachineFiles, MachineRecord } from './lab-state.ts';
 import type { ExecOptions, ExecResult, SshTarget } from './ssh.ts';
 
 /** A machine of a lab, for running something in it. */
@@ -43,6 +43,17 @@ export class LabMachine {
    * result. Throws MACHINE_FAILED if the machine does not run, TIMEOUT.
    */
   async exec(command: readonly string[] | string, options: ExecOptions = {}): Promise<ExecResult> {
+    const record = this.#running();
+    if (record.plan.engine === 'uml') {
+      const { runOverConsole } = await import('./uml-exec.ts');
+      try {
+        return await runOverConsole(this.name, this.#files.execSocket, command, options);
+      } catch (error) {
+        // Its host closes the connection a moment before it ends: the machine may just have ended.
+        this.#running();
+        throw error;
+      }
+    }
     const { runOverSsh } = await import('./ssh.ts');
     const result = await runOverSsh(await this.#target(), command, options);
     // The client's own status when the connection breaks: the machine may just have ended.
@@ -63,13 +74,53 @@ export class LabMachine {
     return stdout;
   }
 
-  /** The arguments with which `ssh` leads into the machine; a command may follow them. */
+  /**
+   * Of a machine without ssh: as exec() does, with what is written given away as it comes. Returns the exit
+   * status. Throws MACHINE_FAILED.
+   */
+  async execWithoutSsh(
+    command: readonly string[],
+    input: Uint8Array,
+    onOutput: (stream: 'stdout' | 'stderr', bytes: Buffer) => void,
+  ): Promise<number> {
+    const [{ execOverConsole }, { shellLine }] = await Promise.all([
+      import('./uml-exec.ts'),
+      import('./ssh.ts'),
+    ]);
+    const request = {
+      command: shellLine(command),
+      input: Buffer.from(input).toString('base64'),
+    };
+    return execOverConsole(this.name, this.#files.execSocket, request, onOutput);
+  }
+
+  /** Whether ssh leads into the machine. Throws MACHINE_FAILED if it does not run. */
+  get hasSsh(): boolean {
+    return this.#running().plan.engine !== 'uml';
+  }
+
+  /**
+   * The arguments with which `ssh` leads into the machine; a command may follow them. Throws MACHINE_FAILED,
+   * BAD_OPTION if it has no ssh.
+   */
   async sshArguments(): Promise<string[]> {
     const { sshArguments } = await import('./ssh.ts');
     return sshArguments(await this.#target());
   }
 
   async #target(): Promise<SshTarget> {
+    const { plan, sshPort } = this.#running();
+    if (sshPort === undefined) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `${this.name} is User-mode Linux, which has no ssh; use \`tsvswitch lab exec ${this.name} -- COMMAND\` or \`tsvswitch lab console ${this.name}\``,
+      );
+    }
+    const { sshTarget } = await import('./ssh.ts');
+    return sshTarget(this.#state, plan, sshPort);
+  }
+
+  #running(): MachineRecord {
     const record = this.#state.load()?.machines[this.name];
     if (record?.life.state !== 'up') {
       throw new TsvswitchError(
@@ -78,10 +129,9 @@ export class LabMachine {
       );
     }
     if (!isAlive(record.life.process)) {
-      const { sentence } = deathOf(this.name, this.#files);
+      const { sentence } = deathOf(this.name, this.#files, record.plan.engine);
       throw new TsvswitchError('MACHINE_FAILED', sentence);
     }
-    const { sshTarget } = await import('./ssh.ts');
-    return sshTarget(this.#state, record.plan, record.sshPort);
+    return record;
   }
 }

@@ -27,9 +27,11 @@ import { failIfDead, type StartRequest } from './lab-start.ts';
 import type { MachineFiles } from './lab-state.ts';
 import { Qmp } from './qmp.ts';
 import { type ExecResult, runOverSsh, type SshTarget, sshTarget } from './ssh.ts';
+import { runOverConsole } from './uml-exec.ts';
 
 /** A cloud image takes a minute and a half without KVM on an idle host. */
 const readyLimitMs = { kvm: 300_000, tcg: 900_000 } as const;
+const umlLimitMs = 300_000;
 const lookPauseMs = 200;
 const lookPauseMaxMs = 5000;
 const greetingLimitMs = 1500;
@@ -75,9 +77,10 @@ exit 0`;
 export async function machineReady(
   request: StartRequest,
   process: ProcessRecord,
-  limitMs: number = readyLimitMs[request.host.accelerator],
+  limitMs: number = limitOf(request),
 ): Promise<void> {
   const { machine, state, signal } = request;
+  if (machine.engine === 'uml') return umlReady(request, process);
   const files = state.filesOf(machine.name);
   const way: Way = { stage: 'boot', restarts: 0 };
   const abandon = new AbortController();
@@ -96,7 +99,7 @@ export async function machineReady(
     // The monitor closes a moment before QEMU is gone.
     if (isGone) await ended(process, goneLimitMs);
     failIfOff(machine.name, files, process);
-    failIfDead(machine.name, files, process);
+    failIfDead(machine.name, files, process, machine.engine);
     // What was waited for says only that it was given up, not why.
     abandon.signal.throwIfAborted();
     throw error;
@@ -129,8 +132,33 @@ async function untilReset(qmp: Qmp, request: StartRequest, way: Way): Promise<vo
   }
 }
 
+function limitOf({ host }: StartRequest): number {
+  return host.qemu === undefined ? umlLimitMs : readyLimitMs[host.qemu.accelerator];
+}
+
+/** Its host runs the first command when the guest has booted. */
+async function umlReady(
+  { machine, state, progress, signal }: StartRequest,
+  process: ProcessRecord,
+): Promise<void> {
+  const files = state.filesOf(machine.name);
+  progress({ stage: 'boot', state: 'running' });
+  try {
+    const options = { limitMs: umlLimitMs, ...(signal === undefined ? {} : { signal }) };
+    await runOverConsole(machine.name, files.execSocket, 'true', options);
+  } catch (error) {
+    signal?.throwIfAborted();
+    await ended(process, goneLimitMs);
+    failIfDead(machine.name, files, process, 'uml');
+    throw error;
+  }
+  progress({ stage: 'boot', state: 'done' });
+  progress({ stage: 'ready', state: 'done' });
+}
+
 async function steps(request: StartRequest, way: Way, detail: string | undefined): Promise<void> {
-  const { machine, state, host, image, sshPort, progress } = request;
+  const { machine, state, image, progress } = request;
+  const sshPort = request.sshPort!;
   const signal = request.signal!;
   if (machine.userData?.mode === 'replace') {
     progress({ stage: 'ready', state: 'done', detail: 'runs, and boots with its own user-data' });
@@ -141,7 +169,7 @@ async function steps(request: StartRequest, way: Way, detail: string | undefined
   progress({ stage: 'boot', state: 'running', ...(detail === undefined ? {} : { detail }) });
   await untilGreeted(sshPort, signal);
   progress({ stage: 'boot', state: 'done' });
-  const limitMs = readyLimitMs[host.accelerator];
+  const limitMs = limitOf(request);
   if (image.type === 'disk') await cloudInit(request, target, limitMs, way);
   else {
     way.stage = 'ssh';
@@ -235,7 +263,7 @@ async function cloudInit(
     stays = !willGoDown;
     if (stays) continue;
     progress({ stage: 'cloud-init', state: 'running', detail: 'goes down by itself' });
-    await untilGreeted(sshPort, signal!);
+    await untilGreeted(sshPort!, signal!);
   }
   progress({ stage: 'cloud-init', state: 'done' });
 }

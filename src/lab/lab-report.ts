@@ -44,7 +44,9 @@ export type Life =
 /** A machine of a lab, running or not. */
 export type MachineStatus = Life & {
   readonly name: string;
-  /** The loopback port that leads to its ssh server, once one was chosen. */
+  /** What runs it: QEMU, or User-mode Linux. */
+  readonly engine: 'qemu' | 'uml';
+  /** The loopback port that leads to its ssh server, once one was chosen; User-mode Linux has none. */
   readonly sshPort: number | undefined;
   readonly user: string;
   readonly mac: string;

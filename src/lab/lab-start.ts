@@ -4,11 +4,13 @@
  * Disks are made once and then kept (lab-disk.ts). What says who the machine is, its seed, is made anew
  * at every start. The caller has recorded nothing yet when QEMU runs; `started` is called at once so
  * that it can.
+ *
+ * A machine that is User-mode Linux has a process of ours around it, its host (uml-host.ts).
  */
 
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TsvswitchError } from '../errors.ts';
 import { makeSeed } from './cloud-init/seed.ts';
@@ -23,14 +25,18 @@ import type { LabState, MachineFiles } from './lab-state.ts';
 import { type DirectBoot, type Drive, qemuArguments, qemuProgram } from './qemu.ts';
 import { Qmp } from './qmp.ts';
 import { tinyGuest } from './tiny-guest.ts';
-import { tinyLabBoot } from './tiny-seed.ts';
+import { tinyLabBoot, umlLabBoot } from './tiny-seed.ts';
+import type { UmlHostOptions } from './uml-host.ts';
 
 export interface StartRequest {
   readonly state: LabState;
+  /** The main script of the command. */
+  readonly command: string;
   readonly machine: MachinePlan;
   readonly image: BaseImage;
   readonly host: LabHost;
-  readonly sshPort: number;
+  /** undefined for a machine without ssh. */
+  readonly sshPort: number | undefined;
   /** Of the lab; it is let in besides those of the plan. */
   readonly publicKey: string;
   /** Relative paths in QEMU arguments of the user's start here. */
@@ -42,12 +48,14 @@ export interface StartRequest {
 const lookPauseMs = 20;
 /** Its first act, before it makes memory or disks: all that takes longer is a host that stands still. */
 const monitorLimitMs = 60_000;
+const umlBootLimitMs = 300_000;
 
 /** Returns once QEMU runs the guest. Throws MACHINE_FAILED with QEMU's words, LAB_PORT_TAKEN. */
 export async function startMachine(
   request: StartRequest,
   started: (process: ProcessRecord) => void,
 ): Promise<void> {
+  if (request.machine.engine === 'uml') return startUml(request, started);
   const { state, machine, progress } = request;
   const files = state.filesOf(machine.name);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
@@ -68,6 +76,37 @@ export async function startMachine(
   progress({ stage: 'start', state: 'done', detail: `process ${process.pid}` });
 }
 
+async function startUml(
+  { state, command, machine, host, folder, progress }: StartRequest,
+  started: (process: ProcessRecord) => void,
+): Promise<void> {
+  const { name, memoryMiB } = machine;
+  const { guest, memoryFolder } = host.uml!;
+  const files = state.filesOf(name);
+  await mkdir(files.folder, { recursive: true, mode: 0o700 });
+  progress({ stage: 'seed', state: 'running' });
+  const boot = await umlLabBoot(guest, machine, files.initrd);
+  progress({ stage: 'seed', state: 'done' });
+  progress({ stage: 'start', state: 'running' });
+  const options: UmlHostOptions = {
+    uml: { name, memoryMiB, memoryFolder, folder: files.folder, boot, sockets: [files.portSocket] },
+    consoleSocket: files.consoleSocket,
+    consoleLog: files.consoleLog,
+    execSocket: files.execSocket,
+    bootLimitMs: umlBootLimitMs,
+  };
+  await rm(files.execSocket, { force: true });
+  const script = join(dirname(command), '..', 'lab', 'uml-host.js');
+  const process_ = await startDetached(process.execPath, [script, JSON.stringify(options)], {
+    log: files.qemuLog,
+    folder,
+    mark: state.folder,
+  });
+  started(process_);
+  await opened(name, files, process_, monitorLimitMs, 'uml');
+  progress({ stage: 'start', state: 'done', detail: `process ${process_.pid}` });
+}
+
 /** What tells the guest who it is. */
 async function identity(
   request: StartRequest,
@@ -86,7 +125,7 @@ async function identity(
 }
 
 function commandLine(
-  { machine, host, sshPort }: StartRequest,
+  { machine, host: { qemu }, sshPort }: StartRequest,
   files: MachineFiles,
   drives: readonly Drive[],
   boot: DirectBoot | undefined,
@@ -95,18 +134,18 @@ function commandLine(
     name: machine.name,
     cpus: machine.cpus,
     memoryMiB: machine.memoryMiB,
-    memory: host.memory,
-    accelerator: host.accelerator,
+    memory: qemu!.memory,
+    accelerator: qemu!.accelerator,
     ...(boot === undefined ? {} : { boot }),
     drives,
     cards: [
-      { type: 'user', sshPort, mac: machine.managementMac },
+      { type: 'user', sshPort: sshPort!, mac: machine.managementMac },
       {
         type: 'vhost-user',
         socket: files.portSocket,
         mac: machine.mac,
         deviceOptions: machine.deviceOptions,
-        reconnect: host.reconnect,
+        reconnect: qemu!.reconnect,
       },
     ],
     consoleSocket: files.consoleSocket,
@@ -126,24 +165,45 @@ async function running(
   try {
     (await Qmp.connect(machine.name, files.qmpSocket)).close();
   } catch (error) {
-    failIfDead(machine.name, files, process);
+    failIfDead(machine.name, files, process, machine.engine);
     throw error;
   }
 }
 
 /** Returns once QEMU has opened its monitor. Throws as failIfDead does, and MACHINE_FAILED if it takes too long. */
-export async function monitorOpen(
+export function monitorOpen(
   name: string,
   files: MachineFiles,
   process: ProcessRecord,
   limitMs: number,
 ): Promise<void> {
+  return opened(name, files, process, limitMs, 'qemu');
+}
+
+/** What is opened first of all, and by whom. */
+const firstOpened = {
+  qemu: { who: 'QEMU', what: 'its monitor', socket: 'qmpSocket' },
+  uml: {
+    who: 'the host of User-mode Linux',
+    what: 'its socket for commands',
+    socket: 'execSocket',
+  },
+} as const;
+
+async function opened(
+  name: string,
+  files: MachineFiles,
+  process: ProcessRecord,
+  limitMs: number,
+  engine: MachinePlan['engine'],
+): Promise<void> {
+  const { who, what, socket } = firstOpened[engine];
   const giveUpMs = performance.now() + limitMs;
-  while (!existsSync(files.qmpSocket)) {
-    failIfDead(name, files, process);
+  while (!existsSync(files[socket])) {
+    failIfDead(name, files, process, engine);
     if (performance.now() >= giveUpMs) {
       const sentence =
-        `${name}: QEMU, process ${process.pid}, has not opened its monitor within ${limitMs / 1000} s; ` +
+        `${name}: ${who}, process ${process.pid}, has not opened ${what} within ${limitMs / 1000} s; ` +
         `look into ${files.qemuLog}, then \`tsvswitch lab restart ${name}\``;
       throw new TsvswitchError('MACHINE_FAILED', sentence);
     }
@@ -151,10 +211,15 @@ export async function monitorOpen(
   }
 }
 
-/** Throws MACHINE_FAILED, or LAB_PORT_TAKEN, if QEMU has ended. */
-export function failIfDead(name: string, files: MachineFiles, process: ProcessRecord): void {
+/** Throws MACHINE_FAILED, or LAB_PORT_TAKEN, if its process has ended. */
+export function failIfDead(
+  name: string,
+  files: MachineFiles,
+  process: ProcessRecord,
+  engine: MachinePlan['engine'],
+): void {
   if (isAlive(process)) return;
-  const { sentence } = deathOf(name, files);
+  const { sentence } = deathOf(name, files, engine);
   const code = sentence.includes('host forwarding rule') ? 'LAB_PORT_TAKEN' : 'MACHINE_FAILED';
   throw new TsvswitchError(code, sentence);
 }

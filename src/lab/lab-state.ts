@@ -47,8 +47,8 @@ export interface MachineRecord {
   readonly plan: MachinePlan;
   /** It is not in the file, and stays until it is removed or the lab destroyed. */
   readonly isAdded: boolean;
-  /** Stays the same for as long as nobody else takes it. */
-  readonly sshPort: number;
+  /** Stays the same for as long as nobody else takes it; undefined for a machine without ssh. */
+  readonly sshPort: number | undefined;
   /** `up` means that it was started and not stopped since, not that it runs. */
   readonly life:
     | { readonly state: 'down' }
@@ -66,6 +66,8 @@ export interface MachineFiles {
   readonly qemuLog: string;
   readonly consoleSocket: string;
   readonly qmpSocket: string;
+  /** Of User-mode Linux, see uml-exec.ts. */
+  readonly execSocket: string;
   readonly portSocket: string;
 }
 
@@ -111,6 +113,7 @@ export class LabState {
       qemuLog: join(folder, 'qemu.log'),
       consoleSocket: socket('console'),
       qmpSocket: socket('qmp'),
+      execSocket: socket('exec'),
       portSocket: socket('port'),
     };
   }

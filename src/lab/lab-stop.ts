@@ -3,7 +3,7 @@
  *
  * A guest with disks is asked to shut down and has a while to do so; the button is pressed again now
  * and then, since a guest that is still booting does not notice. One without, or whose disks are going
- * to be removed, has nothing to lose and is ended at once.
+ * to be removed, has nothing to lose and is ended at once. User-mode Linux has no disks, and no button.
  */
 
 import { rm } from 'node:fs/promises';
@@ -24,6 +24,7 @@ export async function stopMachine(
   process: ProcessRecord,
   isGraceful: boolean,
 ): Promise<void> {
+  const sockets = [files.qmpSocket, files.consoleSocket, files.execSocket];
   try {
     const qmp = await Qmp.connect(name, files.qmpSocket);
     try {
@@ -32,10 +33,10 @@ export async function stopMachine(
       qmp.close();
     }
   } catch {
-    // Its monitor does not answer, or not any more: what is left is its process.
+    // It has no monitor, or one that does not answer, or not any more: what is left is its process.
   }
   await end(process);
-  for (const socket of [files.qmpSocket, files.consoleSocket]) await rm(socket, { force: true });
+  for (const socket of sockets) await rm(socket, { force: true });
 }
 
 async function switchOff(qmp: Qmp, process: ProcessRecord, isGraceful: boolean): Promise<void> {

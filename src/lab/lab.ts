@@ -276,7 +276,8 @@ export class Lab {
     return {
       name: machine.name,
       ...this.#machineLife(machine.name, current),
-      sshPort: current?.sshPort ?? machine.sshPort,
+      engine: machine.engine,
+      sshPort: machine.engine === 'uml' ? undefined : (current?.sshPort ?? machine.sshPort),
       user: machine.user,
       mac: machine.mac,
       addresses: machine.addresses,
@@ -290,7 +291,7 @@ export class Lab {
     const life = lifeOf(process);
     if (life.state === 'running') return ready ? life : { state: 'starting', pid: process.pid };
     if (life.state === 'stopped') return life;
-    const { isShutdown, sentence } = deathOf(name, this.#state.filesOf(name));
+    const { isShutdown, sentence } = deathOf(name, this.#state.filesOf(name), record.plan.engine);
     return isShutdown ? { state: 'stopped' } : { state: 'crashed', log: sentence };
   }
 

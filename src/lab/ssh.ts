@@ -40,7 +40,8 @@ export interface ExecResult {
   readonly status: number;
 }
 
-const execLimitMs = 60_000;
+/** Unless a caller says otherwise. */
+export const execLimitMs = 60_000;
 /** A connection is to the same host: it is there at once, or an emulated guest is busy. */
 const connectLimitS = 60;
 const aliveIntervalS = 20;
@@ -82,7 +83,7 @@ export async function runOverSsh(
   command: readonly string[] | string,
   { limitMs = execLimitMs, input = '', signal }: ExecOptions = {},
 ): Promise<ExecResult> {
-  const line = typeof command === 'string' ? command : command.map(shellWord).join(' ');
+  const line = shellLine(command);
   const result = await execa(
     'ssh',
     ['-T', '-o', 'BatchMode=yes', ...sshArguments(target), '--', line],
@@ -108,6 +109,11 @@ export async function runOverSsh(
     );
   }
   return { stdout: result.stdout, stderr: result.stderr, status: result.exitCode ?? 255 };
+}
+
+/** A program with its arguments as a line for a shell, or a line as it is. */
+export function shellLine(command: readonly string[] | string): string {
+  return typeof command === 'string' ? command : command.map(shellWord).join(' ');
 }
 
 /** One word of a POSIX shell, whatever is in it. */

@@ -5,8 +5,11 @@
  * the virtio modules and the init script below. There is no disk and no image to download. Address
  * and name come on the kernel command line, so that one initramfs serves every machine.
  *
- * ttyS0 is the kernel's console with a shell for people. guest-shell.ts sends commands to a virtio port,
- * so that what the kernel says can never cut into an answer. What init says and expects there is documented in guest-shell.ts.
+ * ttyS0 is the kernel's console with a shell for people. guest-shell.ts sends commands to a virtio port, or
+ * to another serial line where the command line names one, so that what the kernel says can never cut into
+ * an answer. What init says and expects there is documented in guest-shell.ts.
+ *
+ * The same initramfs, with other modules, is what User-mode Linux boots (uml-guest.ts).
  */
 
 import { createHash } from 'node:crypto';
@@ -27,7 +30,11 @@ export interface TinyGuest {
 
 /** The kernel and the initramfs, made or taken from the cache. */
 export async function tinyGuest(): Promise<TinyGuest> {
-  const kernel = await guestKernel();
+  return guestOf(await guestKernel());
+}
+
+/** The initramfs for a kernel, made or taken from the cache. */
+export async function guestOf(kernel: GuestKernel): Promise<TinyGuest> {
   const archive = cpioArchive(await initramfsEntries(kernel.modules));
   const version = createHash('sha256').update(archive).digest('hex').slice(0, 16);
   const folder = await cachedFolder(`initramfs-${version}`, (into) =>
@@ -69,6 +76,7 @@ export async function initramfsEntries(modules: readonly string[]): Promise<Cpio
       .filter((applet) => applet !== 'busybox')
       .map((applet): CpioEntry => ({ type: 'link', path: `bin/${applet}`, target: 'busybox' })),
     ...(await programEntries('iperf3', 'iperf3')),
+    ...(await optionalEntries('ethtool')),
     ...(await Promise.all(modules.map((path) => fileEntry(path, `modules/${basename(path)}`)))),
   ];
 }
@@ -89,9 +97,12 @@ for word in $(cat /proc/cmdline); do
   case "$word" in
     guest.hostname=*) hostname "\${word#*=}" ;;
     guest.address=*) address="\${word#*=}" ;;
+    guest.mac=*) mac="\${word#*=}" ;;
+    guest.control=*) control="/dev/\${word#*=}" ;;
   esac
 done
 ip link set lo up
+[ -n "$mac" ] && ip link set eth0 address "$mac"
 [ -n "$address" ] && ip link set eth0 up && ip addr add "$address" dev eth0
 
 # The console: a shell that comes back when it is left.
@@ -102,9 +113,10 @@ export PS1='\\h:\\w# '
 [ -f /lab/init ] && . /lab/init
 
 # The control port, if there is one: one command a line, in a shell of its own.
-set -- /dev/vport*p1
+set -- \${control:-/dev/vport*p1}
 while [ ! -c "$1" ]; do sleep 3600; done
 exec 3<>"$1"
+[ -n "$control" ] && stty raw -echo <&3
 exec <&3 >&3 2>&3
 echo "@ready $(hostname)"
 while :; do
@@ -115,6 +127,8 @@ while :; do
     echo
     echo "@end $id $status"
   done
+  # A serial line whose other end is gone has nobody left to run for.
+  [ -n "$control" ] && poweroff -f
   sleep 1
 done
 `;
@@ -130,11 +144,26 @@ export async function programEntries(program: string, debianPackage: string): Pr
   ];
 }
 
+/** A program that is of use in the guest and need not be on this host. */
+async function optionalEntries(program: string): Promise<CpioEntry[]> {
+  return (await findProgram(program)) === undefined ? [] : programEntries(program, program);
+}
+
 async function fileEntry(from: string, path: string): Promise<CpioEntry> {
   return { type: 'file', path, content: await readFile(from), executable: true };
 }
 
-async function programPath(program: string, debianPackage: string): Promise<string> {
+/** Throws PROGRAM_MISSING, with the package to install. */
+export async function programPath(program: string, debianPackage: string): Promise<string> {
+  const path = await findProgram(program);
+  if (path !== undefined) return path;
+  throw new TsvswitchError(
+    'PROGRAM_MISSING',
+    `${program} is not installed; run \`apt-get install ${debianPackage}\` as root`,
+  );
+}
+
+async function findProgram(program: string): Promise<string | undefined> {
   // Servers are in sbin, which only root's PATH has.
   for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']) {
     const path = join(folder, program);
@@ -146,10 +175,7 @@ async function programPath(program: string, debianPackage: string): Promise<stri
     )
       return path;
   }
-  throw new TsvswitchError(
-    'PROGRAM_MISSING',
-    `${program} is not installed; run \`apt-get install ${debianPackage}\` as root`,
-  );
+  return undefined;
 }
 
 /** The shared libraries of a program and its loader, by their absolute paths; none if static. */

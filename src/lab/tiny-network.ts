@@ -16,18 +16,32 @@ import type { Accelerator, MachineMemory, VhostUserCard } from './qemu.ts';
 import { shortTemporaryFolder } from './short-folder.ts';
 import { SwitchProcess } from './switch-process.ts';
 import { type TinyGuest, tinyGuestBoot } from './tiny-guest.ts';
+import { umlControlLine } from './uml.ts';
+import { UmlMachine } from './uml-machine.ts';
+
+/** What machines are made of. */
+export type Engine =
+  | {
+      readonly type: 'qemu';
+      readonly guest: TinyGuest;
+      readonly accelerator: Accelerator;
+      readonly memory: MachineMemory;
+    }
+  | { readonly type: 'uml'; readonly guest: TinyGuest; readonly memoryFolder: string };
 
 export interface TinyNetworkOptions {
   readonly machines: number;
-  readonly guest: TinyGuest;
-  readonly accelerator: Accelerator;
-  readonly memory: MachineMemory;
+  readonly engine: Engine;
 }
 
 /** What may be unlike in machines of one network. */
 export interface TinyMachineOptions extends Pick<VhostUserCard, 'queuePairs' | 'deviceOptions'> {
   /** 1 unless given. */
   readonly cpus?: number;
+  /** In place of the network's. */
+  readonly engine?: Engine;
+  /** Where its card connects, in place of the switch's socket for it. */
+  readonly socket?: string;
 }
 
 /** Enough for iperf3 and a kernel with room to spare. */
@@ -37,10 +51,11 @@ const machinesMax = 9;
 const switchLimitMs = 60_000;
 /** A guest boots in about three seconds on an idle machine, without KVM. */
 const bootLimitMs = 240_000;
+const commandLimitMs = 60_000;
 
 export class TinyNetwork {
   readonly folder: string;
-  readonly machines: Machine[] = [];
+  readonly machines: (Machine | UmlMachine)[] = [];
   switch: SwitchProcess | undefined;
   readonly #options: TinyNetworkOptions;
   readonly #closing = new AbortController();
@@ -84,12 +99,36 @@ export class TinyNetwork {
     return `192.168.0.${number}`;
   }
 
+  mac(number: number): string {
+    return `52:54:00:00:00:0${number}`;
+  }
+
   /** Starts machine `number` and returns it when its guest has booted. */
-  async boot(number: number, options: TinyMachineOptions = {}): Promise<Machine> {
-    const { guest, accelerator, memory } = this.#options;
-    const { cpus = 1, ...card } = options;
+  async boot(number: number, options: TinyMachineOptions = {}): Promise<Machine | UmlMachine> {
+    const { engine = this.#options.engine, ...rest } = options;
+    const machine =
+      engine.type === 'qemu'
+        ? await this.#startQemu(number, engine, rest)
+        : await this.#startUml(number, engine, rest);
+    this.machines[number - 1] = machine;
+    // A close() in the meantime has not seen this machine.
+    if (this.#closing.signal.aborted) await machine.stop();
+    await machine.shell.ready(bootLimitMs);
+    const { queuePairs = 1 } = options;
+    if (engine.type === 'uml' && queuePairs > 1) {
+      // With its one processor the driver uses one pair until it is told otherwise.
+      await machine.shell.check(`ethtool -L eth0 combined ${queuePairs}`, commandLimitMs);
+    }
+    return machine;
+  }
+
+  #startQemu(
+    number: number,
+    { guest, accelerator, memory }: Extract<Engine, { type: 'qemu' }>,
+    { cpus = 1, socket = this.portSocket(number), ...card }: Omit<TinyMachineOptions, 'engine'>,
+  ): Promise<Machine> {
     const name = `vm${number}`;
-    const machine = await Machine.start({
+    return Machine.start({
       name,
       folder: this.folder,
       cpus,
@@ -97,21 +136,35 @@ export class TinyNetwork {
       memory,
       accelerator,
       boot: tinyGuestBoot(guest, name, `${this.address(number)}/24`),
-      cards: [
-        {
-          type: 'vhost-user',
-          socket: this.portSocket(number),
-          mac: `52:54:00:00:00:0${number}`,
-          ...card,
-        },
-      ],
+      cards: [{ type: 'vhost-user', socket, mac: this.mac(number), ...card }],
       signal: this.#closing.signal,
     });
-    this.machines[number - 1] = machine;
-    // A close() in the meantime has not seen this machine.
-    if (this.#closing.signal.aborted) await machine.stop();
-    await machine.shell.ready(bootLimitMs);
-    return machine;
+  }
+
+  #startUml(
+    number: number,
+    { guest, memoryFolder }: Extract<Engine, { type: 'uml' }>,
+    {
+      cpus = 1,
+      socket = this.portSocket(number),
+      deviceOptions,
+    }: Omit<TinyMachineOptions, 'engine'>,
+  ): Promise<UmlMachine> {
+    if (cpus !== 1 || deviceOptions !== undefined) {
+      const sentence = 'User-mode Linux has one processor, and no options for its network card';
+      throw new TsvswitchError('BAD_OPTION', `vm${number}: ${sentence}`);
+    }
+    const name = `vm${number}`;
+    const { commandLine, ...boot } = tinyGuestBoot(guest, name, `${this.address(number)}/24`);
+    const given = `guest.mac=${this.mac(number)} guest.control=${umlControlLine}`;
+    return UmlMachine.start({
+      name,
+      memoryMiB: tinyMemoryMiB,
+      memoryFolder,
+      folder: this.folder,
+      boot: { ...boot, commandLine: `${commandLine} ${given}` },
+      sockets: [socket],
+    });
   }
 
   /** Ends everything, the machines first, and removes the folder. */

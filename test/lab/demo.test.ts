@@ -1,5 +1,5 @@
 /**
- * The demo as people run it: two QEMU machines on the built switch.
+ * The demo as people run it: two machines on the built switch, QEMU's or User-mode Linux.
  *
  * @module-tag huge-pages
  */
@@ -34,26 +34,30 @@ async function processesLeft(): Promise<string> {
     .join('\n');
 }
 
-test('two machines ping each other and move TCP data both ways', {
-  timeout: demoLimitMs,
-}, async () => {
-  const { exitCode, all } = await execa(process.execPath, [script, 'demo'], {
-    env: { TMPDIR: folder },
-    all: true,
-    reject: false,
-    timeout: demoLimitMs - 10_000,
-  });
-  expect(exitCode, all).toBe(0);
-  for (const direction of ['vm1 to vm2', 'vm2 to vm1']) {
-    expect(all).toMatch(new RegExp(`Ping: ${direction}, 5 of 5 answered`));
-    expect(all).toMatch(new RegExp(`TCP: ${direction}, \\d+ Mbit/s arrived`));
-  }
-  expect(all).toMatch(/learned 52:54:00:00:00:01/);
-  expect(all).toMatch(/learned 52:54:00:00:00:02/);
-  expect(all.split('\nCounters\n')[1]?.match(/from guest [1-9]\d* frames/g)).toHaveLength(2);
-  expect(await processesLeft()).toBe('');
-  expect(readdirSync(folder)).toEqual([]);
-});
+test.each(['qemu', 'uml'])(
+  'two machines of %s ping each other and move TCP data both ways',
+  {
+    timeout: demoLimitMs,
+  },
+  async (engine) => {
+    const { exitCode, all } = await execa(process.execPath, [script, 'demo', '--engine', engine], {
+      env: { TMPDIR: folder },
+      all: true,
+      reject: false,
+      timeout: demoLimitMs - 10_000,
+    });
+    expect(exitCode, all).toBe(0);
+    for (const direction of ['vm1 to vm2', 'vm2 to vm1']) {
+      expect(all).toMatch(new RegExp(`Ping: ${direction}, 5 of 5 answered`));
+      expect(all).toMatch(new RegExp(`TCP: ${direction}, \\d+ Mbit/s arrived`));
+    }
+    expect(all).toMatch(/learned 52:54:00:00:00:01/);
+    expect(all).toMatch(/learned 52:54:00:00:00:02/);
+    expect(all.split('\nCounters\n')[1]?.match(/from guest [1-9]\d* frames/g)).toHaveLength(2);
+    expect(await processesLeft()).toBe('');
+    expect(readdirSync(folder)).toEqual([]);
+  },
+);
 
 test('ended in the middle of booting it leaves nothing behind', {
   timeout: demoLimitMs,

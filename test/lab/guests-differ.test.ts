@@ -8,10 +8,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
-import { chooseMemory } from '../../src/lab/host.ts';
-import { probeKvm } from '../../src/lab/kvm.ts';
-import { tinyGuest } from '../../src/lab/tiny-guest.ts';
-import { type TinyMachineOptions, TinyNetwork, tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/lab/engine.ts';
+import { type TinyMachineOptions, TinyNetwork } from '../../src/lab/tiny-network.ts';
 import type { PortCounters } from '../../src/port/port.ts';
 
 const bootLimitMs = 300_000;
@@ -64,10 +62,8 @@ let vswitch: Switch;
 const events: SwitchEvent[] = [];
 
 beforeAll(async () => {
-  const guest = await tinyGuest();
-  const { accelerator } = await probeKvm(guest.kernel.image);
-  const { memory } = await chooseMemory(machines.map(() => tinyMemoryMiB));
-  network = await TinyNetwork.create({ machines: machines.length, guest, accelerator, memory });
+  const engine = await prepareEngine('qemu', machines.length);
+  network = await TinyNetwork.create({ machines: machines.length, engine });
   vswitch = Switch.open();
   vswitch.on('event', (event) => events.push(event));
   for (const number of numbers) vswitch.addPort({ path: network.portSocket(number) });

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Switch } from '../../src/index.ts';
@@ -57,7 +57,11 @@ describe('a machine that', { timeout: 300_000 }, () => {
       state,
       machine: plan.machines[0]!,
       image: { type: 'disk', ...(await inspectImage(disk)) },
-      host: { accelerator: 'tcg', memory: { type: 'memfd' }, reconnect: 'reconnect=1' },
+      host: {
+        qemu: { accelerator: 'tcg', memory: { type: 'memfd' }, reconnect: 'reconnect=1' },
+        uml: undefined,
+      },
+      command: resolve('dist/cli/main.js'),
       sshPort: (await freePorts([undefined]))[0]!,
       publicKey: 'ssh-ed25519 AAAA test',
       folder,

@@ -2,20 +2,15 @@
 
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { chooseMemory } from '../../src/lab/host.ts';
-import { probeKvm } from '../../src/lab/kvm.ts';
-import { tinyGuest } from '../../src/lab/tiny-guest.ts';
-import { TinyNetwork, tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
+import { TinyNetwork } from '../../src/lab/tiny-network.ts';
+import { linuxEngine } from '../support/linux-guests.ts';
 
 const bootLimitMs = 300_000;
 const commandLimitMs = 120_000;
 let network: TinyNetwork;
 
 beforeAll(async () => {
-  const guest = await tinyGuest();
-  const { accelerator } = await probeKvm(guest.kernel.image);
-  const { memory } = await chooseMemory([tinyMemoryMiB, tinyMemoryMiB]);
-  network = await TinyNetwork.create({ machines: 2, guest, accelerator, memory });
+  network = await TinyNetwork.create({ machines: 2, engine: await linuxEngine(2) });
   await network.startSwitch(resolve('dist/cli/main.js'));
   await Promise.all([network.boot(1), network.boot(2)]);
 }, 2 * bootLimitMs);

@@ -1,5 +1,6 @@
 /**
- * Runs ssh with this terminal and ends as it does: how `lab ssh` and `lab exec` reach into machines.
+ * Runs ssh with this terminal and ends as it does: how `lab ssh` and `lab exec` reach into machines. User-mode
+ * Linux has no ssh; a program in it is run over its console, with Ctrl-C for this process alone.
  *
  * Ctrl-C is for what runs there: ssh gets it from the terminal itself, and this process waits for what
  * comes of it.
@@ -19,6 +20,7 @@ export async function shell(machine: LabMachine, words: readonly string[]): Prom
 
 /** Runs a program, whose arguments arrive as they are. Returns the exit status. */
 export async function execute(machine: LabMachine, words: readonly string[]): Promise<number> {
+  if (!machine.hasSsh) return executeWithoutSsh(machine, words);
   const options = ['-T', '-o', 'BatchMode=yes'];
   return runSsh([
     ...options,
@@ -26,6 +28,15 @@ export async function execute(machine: LabMachine, words: readonly string[]): Pr
     '--',
     words.map(shellWord).join(' '),
   ]);
+}
+
+/** Standard input is read to its end first, unless it is a terminal. */
+async function executeWithoutSsh(machine: LabMachine, words: readonly string[]): Promise<number> {
+  const chunks: Buffer[] = [];
+  if (!process.stdin.isTTY) for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return machine.execWithoutSsh(words, Buffer.concat(chunks), (stream, bytes) => {
+    process[stream].write(bytes);
+  });
 }
 
 async function runSsh(args: readonly string[]): Promise<number> {

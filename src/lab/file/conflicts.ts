@@ -13,6 +13,17 @@ import { userDataFindings } from './user-data.ts';
 /** What the tiny guest could make no use of. */
 const diskGuestKeys = ['disk', 'userData'];
 
+/** What User-mode Linux has not, by the key that asks for it. */
+const umlLacks = {
+  disk: 'has no disks',
+  disks: 'has no disks',
+  userData: 'has no cloud-init',
+  sshPort: 'has no ssh: `tsvswitch lab exec` and `console` reach it without',
+  sshKeys: 'has no ssh: `tsvswitch lab exec` and `console` reach it without',
+  qemuArguments: 'is not QEMU',
+  deviceOptions: "has no options for its network card: what it agrees on is the switch's offer",
+} as const;
+
 /** `tell` says where something stands, for people. */
 export function conflicts(definition: unknown, tell: (path: Path) => string): Finding[] {
   const machines = Object.entries(mapping(mapping(definition).machines)).map(([name, machine]) => ({
@@ -21,7 +32,9 @@ export function conflicts(definition: unknown, tell: (path: Path) => string): Fi
   }));
   return [
     ...switchConflicts(mapping(mapping(definition).switch)),
-    ...machines.flatMap(({ path, machine }) => tinyConflicts(path, machine)),
+    ...machines.flatMap(({ path, machine }) =>
+      machine.engine === 'uml' ? umlConflicts(path, machine) : tinyConflicts(path, machine),
+    ),
     ...machines.flatMap(({ path, machine }) => userDataFindings(path, machine)),
     ...machines.flatMap(({ path, machine }) => addressFindings(path, machine)),
     ...doubles(machines.flatMap(givenOnce), tell),
@@ -56,6 +69,28 @@ function tinyConflicts(path: Path, machine: Record<string, unknown>): Finding[] 
       sentence:
         'builtin:tiny has neither disk nor cloud-init; give the machine an image such as builtin:debian',
     }));
+}
+
+function umlConflicts(path: Path, machine: Record<string, unknown>): Finding[] {
+  const { image = 'builtin:tiny', cpus = 1 } = machine;
+  const remedy = '; remove this, or `engine: uml`';
+  const lacking = Object.entries(umlLacks).flatMap(([key, lack]): Finding[] =>
+    machine[key] === undefined
+      ? []
+      : [{ path: [...path, key], part: 'key', sentence: `User-mode Linux ${lack}${remedy}` }],
+  );
+  const wrong = (key: string, sentence: string): Finding => ({
+    path: [...path, key],
+    part: 'value',
+    sentence: `${sentence}${remedy}`,
+  });
+  return [
+    ...lacking,
+    ...(image === 'builtin:tiny'
+      ? []
+      : [wrong('image', `User-mode Linux boots builtin:tiny, not ${shown(image)}`)]),
+    ...(cpus === 1 ? [] : [wrong('cpus', `User-mode Linux has one processor, not ${shown(cpus)}`)]),
+  ];
 }
 
 function addressFindings(path: Path, { addresses }: Record<string, unknown>): Finding[] {

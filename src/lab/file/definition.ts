@@ -30,6 +30,7 @@ export interface SwitchDefinition {
 /** What a lab file says of a machine; everything has a default. */
 export interface MachineDefinition {
   readonly image?: string | ImageAtUrl;
+  readonly engine?: 'qemu' | 'uml';
   readonly cpus?: number;
   readonly memory?: string;
   readonly disk?: string;
@@ -77,7 +78,15 @@ export interface CompleteDefinition {
 
 export type CompleteMachine = Defaulted<
   MachineDefinition,
-  'image' | 'cpus' | 'disks' | 'user' | 'password' | 'sshKeys' | 'qemuArguments' | 'deviceOptions'
+  | 'image'
+  | 'engine'
+  | 'cpus'
+  | 'disks'
+  | 'user'
+  | 'password'
+  | 'sshKeys'
+  | 'qemuArguments'
+  | 'deviceOptions'
 >;
 
 const shownCharactersMax = 60;

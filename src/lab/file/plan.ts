@@ -46,6 +46,7 @@ export type SwitchPlan = {
 export interface MachinePlan {
   /** Also its hostname. */
   readonly name: string;
+  readonly engine: 'qemu' | 'uml';
   readonly cpus: number;
   readonly memoryMiB: number;
   readonly image: ImageSource;
@@ -55,7 +56,7 @@ export interface MachinePlan {
   readonly disks: readonly { readonly bytes: number }[];
   /** Of net1, on the switch. */
   readonly mac: string;
-  /** Of net0, user-mode, on which ssh is forwarded. */
+  /** Of net0, user-mode, on which ssh is forwarded; no card of User-mode Linux. */
   readonly managementMac: string;
   /** Of net1, each with its prefix length, such as 192.168.0.1/24. */
   readonly addresses: readonly string[];
@@ -157,6 +158,7 @@ function machinePlan(
   const image = imageSource(machine.image, folder);
   return {
     name,
+    engine: machine.engine,
     cpus: machine.cpus,
     memoryMiB:
       machine.memory === undefined

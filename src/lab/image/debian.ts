@@ -22,7 +22,7 @@ import { execa } from 'execa';
 import { TsvswitchError } from '../../errors.ts';
 import { cachedFolder } from '../cache.ts';
 import { type CpioEntry, cpioArchive } from '../cpio.ts';
-import { takeModules } from '../debian-kernel.ts';
+import { modulesFolder, takeModules } from '../debian-kernel.ts';
 import type { DirectBoot } from '../qemu.ts';
 import * as recipe from './debian-recipe.ts';
 import type { ImageOptions } from './image.ts';
@@ -193,7 +193,7 @@ async function makeBootFiles(
   await run('tar', ['-xf', archive, '-C', root, '--wildcards', ...wanted], signal);
   const [kernel] = await readdir(join(root, 'boot'));
   await rename(join(root, 'boot', kernel!), join(folder, 'vmlinuz'));
-  const names = await takeModules(root, root, recipe.modules);
+  const names = await takeModules(modulesFolder(root), root, recipe.modules);
   const entries: CpioEntry[] = [
     // The kernel opens it for init before devtmpfs is mounted.
     { type: 'character-device', path: 'dev/console', major: 5, minor: 1 },

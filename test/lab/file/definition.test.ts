@@ -20,6 +20,7 @@ const wholeSwitch: Required<SwitchDefinition> = {
 };
 const wholeMachine: Required<MachineDefinition> = {
   image: { url: 'https://example.org/disk.qcow2', sha256: 'a'.repeat(64) },
+  engine: 'qemu',
   cpus: 2,
   memory: '2G',
   disk: '20G',
@@ -112,6 +113,7 @@ describe('the schema', () => {
 });
 
 const machineDefaults = {
+  engine: 'qemu',
   image: 'builtin:tiny',
   cpus: 1,
   disks: [],

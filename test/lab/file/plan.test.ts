@@ -28,6 +28,7 @@ describe('a lab without settings', () => {
     expect(machines).toHaveLength(2);
     expect(machines[0]).toEqual({
       name: 'vm1',
+      engine: 'qemu',
       cpus: 1,
       memoryMiB: 256,
       image: { type: 'tiny' },
@@ -193,6 +194,24 @@ describe('refused is', () => {
         (key) =>
           `machines.a.${key}: builtin:tiny has neither disk nor cloud-init; give the machine an image such as builtin:debian`,
       ),
+    ],
+    [
+      'what User-mode Linux has not',
+      {
+        machines: {
+          a: { engine: 'uml', image: 'builtin:debian', cpus: 2, disk: '1G', sshPort: 22 },
+          b: { engine: 'uml', qemuArguments: [], deviceOptions: {}, userData: '#x' },
+        },
+      },
+      [
+        'machines.a.disk: User-mode Linux has no disks',
+        'machines.a.sshPort: User-mode Linux has no ssh: `tsvswitch lab exec` and `console` reach it without',
+        'machines.a.image: User-mode Linux boots builtin:tiny, not "builtin:debian"',
+        'machines.a.cpus: User-mode Linux has one processor, not 2',
+        'machines.b.userData: User-mode Linux has no cloud-init',
+        'machines.b.qemuArguments: User-mode Linux is not QEMU',
+        "machines.b.deviceOptions: User-mode Linux has no options for its network card: what it agrees on is the switch's offer",
+      ].map((line) => `${line}; remove this, or \`engine: uml\``),
     ],
     [
       'a setting of a switch that runs already',

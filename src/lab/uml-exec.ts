@@ -1,0 +1,101 @@
+/**
+ * Commands in a machine of a lab that is User-mode Linux: what its host (uml-host.ts) is asked, and answers.
+ *
+ * A connection is a command: one line of JSON with what to run, then lines with what it writes, and at last its
+ * status. Whoever hangs up before that has it killed.
+ */
+
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { TsvswitchError } from '../errors.ts';
+import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from './ssh.ts';
+
+export interface ExecRequest {
+  /** For the guest's shell. */
+  readonly command: string;
+  /** In base64. */
+  readonly input: string;
+}
+
+export type ExecAnswer =
+  | { readonly stream: 'stdout' | 'stderr'; readonly bytes: string }
+  | { readonly status: number }
+  /** Why there is no status: a sentence. */
+  | { readonly error: string };
+
+/** Runs a command; what it writes is given away as it comes. Throws MACHINE_FAILED. */
+export async function execOverConsole(
+  name: string,
+  path: string,
+  request: ExecRequest,
+  onOutput: (stream: 'stdout' | 'stderr', bytes: Buffer) => void,
+  signal?: AbortSignal,
+): Promise<number> {
+  const socket = await connected(name, path);
+  const hangUp = () => socket.destroy();
+  signal?.addEventListener('abort', hangUp);
+  try {
+    signal?.throwIfAborted();
+    socket.write(`${JSON.stringify(request)}\n`);
+    for await (const line of createInterface({ input: socket })) {
+      const answer = JSON.parse(line) as ExecAnswer;
+      if ('status' in answer) return answer.status;
+      if ('error' in answer) throw new TsvswitchError('MACHINE_FAILED', answer.error);
+      onOutput(answer.stream, Buffer.from(answer.bytes, 'base64'));
+    }
+    signal?.throwIfAborted();
+    throw new TsvswitchError('MACHINE_FAILED', `${name}: it ended in the middle of a command`);
+  } finally {
+    signal?.removeEventListener('abort', hangUp);
+    socket.destroy();
+  }
+}
+
+/** As runOverSsh() does, with the outputs as text. Throws TIMEOUT, MACHINE_FAILED. */
+export async function runOverConsole(
+  name: string,
+  path: string,
+  command: readonly string[] | string,
+  { limitMs = execLimitMs, input = '', signal }: ExecOptions = {},
+): Promise<ExecResult> {
+  const line = shellLine(command);
+  const outputs = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const text = (stream: keyof typeof outputs) => Buffer.concat(outputs[stream]).toString();
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), limitMs);
+  try {
+    const status = await execOverConsole(
+      name,
+      path,
+      { command: line, input: Buffer.from(input).toString('base64') },
+      (stream, bytes) => outputs[stream].push(bytes),
+      AbortSignal.any([late.signal, ...(signal === undefined ? [] : [signal])]),
+    );
+    return { stdout: text('stdout'), stderr: text('stderr'), status };
+  } catch (error) {
+    if (!late.signal.aborted) throw error;
+    throw new TsvswitchError(
+      'TIMEOUT',
+      `${name}: \`${line}\` did not end within ${limitMs / 1000} s; it wrote:\n${text('stdout')}${text('stderr')}`,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function connected(name: string, path: string): Promise<Socket> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+  } catch (cause) {
+    throw new TsvswitchError(
+      'MACHINE_FAILED',
+      `${name}: nothing can be run in it now (${(cause as Error).message}); \`tsvswitch lab up\` starts it`,
+      { cause },
+    );
+  }
+  // A connection that breaks off is one that is over.
+  socket.on('error', () => {});
+  return socket;
+}
