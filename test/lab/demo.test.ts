@@ -95,6 +95,6 @@ test('what is not installed is named in one line, with the command that installs
   expect(exitCode).toBe(1);
   expect(stdout).toBe('');
   expect(stderr).toMatch(
-    /^tsvswitch: not installed: qemu-system-x86_64, busybox, iperf3.*; run as root, .*: apt-get update && apt-get install --no-install-recommends qemu-system-x86 busybox-static iperf3\b.*$/,
+    /^tsvswitch: not installed: busybox, iperf3, qemu-system-x86_64\b.*; run as root, .*: apt-get update && apt-get install --no-install-recommends busybox-static iperf3 qemu-system-x86\b.*$/,
   );
 });

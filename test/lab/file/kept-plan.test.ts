@@ -34,7 +34,7 @@ const keptFile = () => join(folder, 'cache/tsvswitch/plans', kept()[0]!);
 
 const everything = `
 machines:
-  a: { cpus: 2, image: builtin:debian, userData: { nothing: null, list: [1, 2.5, .inf], on: 2024-01-01 } }
+  a: { cpus: 2, image: builtin:debian, userData: { nothing: null, list: [1, 2.5, x], on: 2024-01-01 } }
   b: { image: builtin:debian, userData: "#!/bin/sh" }
 `;
 
