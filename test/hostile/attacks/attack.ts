@@ -45,6 +45,7 @@ export const classes: Readonly<Record<number, string>> = {
   22: 'reconnect storms',
   23: 'a flood of addresses',
   24: 'call fds that block',
+  25: 'control queues: chains that are no command, storms',
 };
 
 /** The backend does not offer what the attack needs. */
