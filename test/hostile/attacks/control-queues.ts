@@ -126,7 +126,8 @@ async function requireOffer(stage: Stage): Promise<void> {
   const frontend = await stage.dial();
   const { VHOST_USER_PROTOCOL_F_CONFIG } = protocolFeatures;
   const agreed = await frontend.negotiate(controlFeatures, VHOST_USER_PROTOCOL_F_CONFIG);
-  const isOffered = agreed === controlFeatures && frontend.speaks(VHOST_USER_PROTOCOL_F_CONFIG);
+  const isOffered =
+    (agreed & controlFeatures) === controlFeatures && frontend.speaks(VHOST_USER_PROTOCOL_F_CONFIG);
   frontend.close();
   if (!isOffered) throw new NotOffered();
 }
