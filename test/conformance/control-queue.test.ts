@@ -218,6 +218,13 @@ describe.each([
     expect((await received()).map(({ frame }) => frame.length)).toEqual([longPacket.length]);
   });
 
+  test('a ring that is disabled is left alone: its driver has gone, and its memory', async () => {
+    const network = await networkOf(1);
+    const guest = await connected(network.path(0), { features: defaults(packed) });
+    for (const queue of [2, 1, 0]) await guest.frontend.enableRing(queue, false);
+    expect(network.port(0).status.frontend?.rings).toEqual([]);
+  });
+
   test('another driver, whose rings begin anew, has one queue pair and all offloads', async () => {
     const network = await networkOf(2);
     const guest = await connected(network.path(0), {
