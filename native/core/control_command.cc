@@ -56,7 +56,9 @@ bool IsMacTable(Data data) {
 
 ControlVerdict JudgeMac(const Data& data, const ControlTerms& terms) {
   if (data.bytes != kMacBytes) return Refuse();
-  const uint64_t mac = LoadMac(data.at);
+  uint8_t padded[sizeof(uint64_t)] = {};  // LoadMac() reads a word
+  std::memcpy(padded, data.at, kMacBytes);
+  const uint64_t mac = LoadMac(padded);
   if (mac == 0 || (mac & kGroupBit) != 0) return Refuse();
   if (terms.macs != nullptr && !terms.macs->empty() &&
       std::find(terms.macs->begin(), terms.macs->end(), mac) == terms.macs->end()) {

@@ -26,15 +26,22 @@ struct Judged {
 
 constexpr uint32_t kCommandsPerTurnMax = 16;
 
+// The base of a packed ring that nothing was taken from: both wrap counters are 1.
+constexpr uint32_t kPackedBegin = 0x8000'8000;
+
 }  // namespace
 
-// Under a pause. What was said on this queue before it was stopped holds on: a machine was paused.
+// Under a pause. What was said on this queue before it was stopped holds on where it goes on: a machine was
+// paused. At its beginning there is another driver.
 void Dataplane::BeginControl(Queue& queue, const QueueStart& start) {
   assert(!queue.is_transmitq());
   Controlled& controlled = queue.port->controlled;
   controlled.pairs_max = start.control_pairs;
+  const bool is_packed = (controlled.negotiated & VIRTIO_F_RING_PACKED) != 0;
+  const bool begins = queue.start_base == (is_packed ? kPackedBegin : 0);
   // §5.1.6.5.5: one queue pair is the default, until the driver says otherwise.
-  if (controlled.pairs == Controlled::kAllPairs) controlled.pairs = 1;
+  if (begins || controlled.pairs == Controlled::kAllPairs) controlled.pairs = 1;
+  if (begins) queue.port->features = controlled.negotiated;
   queue.ring->EnableKicks();
 }
 

@@ -22,23 +22,29 @@ export type RxMode = (typeof rxModes)[number];
 
 /** Every command of the specification that a network device without RSS has. */
 export const controlCommands = {
+  /** VIRTIO_NET_CTRL_RX: what else is received, on or off. */
   rxMode: (mode: RxMode, on: boolean): ControlCommand => ({
     class: 0,
     command: rxModes.indexOf(mode),
     data: Uint8Array.of(on ? 1 : 0),
   }),
-  /** Addresses such as `52:54:00:00:00:01`. */
+  /** VIRTIO_NET_CTRL_MAC_TABLE_SET: addresses such as `52:54:00:00:00:01`. */
   macTable: (unicast: readonly string[], multicast: readonly string[]): ControlCommand => ({
     class: 1,
     command: 0,
     data: Buffer.concat([macList(unicast), macList(multicast)]),
   }),
+  /** VIRTIO_NET_CTRL_MAC_ADDR_SET: the card's own address. */
   mac: (address: string): ControlCommand => ({ class: 1, command: 1, data: macBytes(address) }),
+  /** VIRTIO_NET_CTRL_VLAN_ADD. */
   addVlan: (id: number): ControlCommand => ({ class: 2, command: 0, data: u16(id) }),
+  /** VIRTIO_NET_CTRL_VLAN_DEL. */
   deleteVlan: (id: number): ControlCommand => ({ class: 2, command: 1, data: u16(id) }),
+  /** VIRTIO_NET_CTRL_ANNOUNCE_ACK: the guest has announced itself. */
   announced: (): ControlCommand => ({ class: 3, command: 0 }),
+  /** VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET: how many queue pairs are used. */
   queuePairs: (count: number): ControlCommand => ({ class: 4, command: 0, data: u16(count) }),
-  /** Feature bits, of VIRTIO_NET_F_GUEST_*. */
+  /** VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET: feature bits, of VIRTIO_NET_F_GUEST_*. */
   guestOffloads: (features: bigint): ControlCommand => {
     const data = Buffer.alloc(8);
     data.writeBigUInt64LE(features);

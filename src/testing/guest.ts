@@ -9,9 +9,8 @@
  * said over the connection is in guest-connection.ts, what can be chosen in guest-options.ts. While it is
  * connected, the watched eventfds keep the event loop alive.
  *
- * Without `controlQueue` it has no config space and no control queue: features that need one are negotiated
- * if asked for, and enablePairs() does what a driver would do through MQ's. It keeps no inflight region: on reconnecting it
- * goes on behind the last buffer that was used, which is all that a network device needs.
+ * Without `controlQueue` it has neither config space nor control queue, and enablePairs() does what a driver
+ * would do through MQ's. It keeps no inflight region: on reconnecting it goes on behind the last used buffer.
  */
 
 import '../dispose.ts';
@@ -181,11 +180,12 @@ export class TestGuest {
     return this.#frontend;
   }
 
-  /** The receiveq and the transmitq of the first queue pair. */
+  /** The receiveq of the first queue pair. */
   get receiveq(): ReceiveQueue {
     return this.queuePairs[0]!.receiveq;
   }
 
+  /** The transmitq of the first queue pair. */
   get transmitq(): TransmitQueue {
     return this.queuePairs[0]!.transmitq;
   }
@@ -384,6 +384,7 @@ export class TestGuest {
     this.memory.close();
   }
 
+  /** As close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

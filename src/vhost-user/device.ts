@@ -254,6 +254,16 @@ export class Device {
     this.ring(queue).kick(this.#controlPairsOf(queue));
   }
 
+  /**
+   * Where the control queue is handed over, pairs in use are said there, and a ring is disabled as its driver
+   * goes (virtio_uml). Its memory is then somebody else's: not even a transmitq may be drained.
+   */
+  enableRing(queue: number, enabled: boolean): void {
+    const ring = this.ring(queue);
+    if (!enabled && this.controlQueue !== undefined) ring.stop();
+    ring.setEnabled(enabled);
+  }
+
   setRingAddresses(queue: number, addresses: VringAddresses): void {
     const { desc, avail, used, log, flags } = addresses;
     if ((flags & vringLogFlag) === 0) {

@@ -139,7 +139,7 @@ const enableValues: ReadonlyMap<number, boolean> = new Map([
 function enableRing(device: Device, { index, num }: VringState): void {
   const enabled = enableValues.get(num);
   if (enabled === undefined) throw new Refusal('BAD_VALUE', `value ${num} is neither 0 nor 1`);
-  device.ring(index).setEnabled(enabled);
+  device.enableRing(index, enabled);
 }
 
 function kickRing(device: Device, { index, num }: VringState): void {

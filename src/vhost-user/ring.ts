@@ -4,13 +4,18 @@
  *
  *     stopped --SET_VRING_KICK--> started --the guest misbehaves--> broken
  *        ^                           |                                 |
- *        +------ GET_VRING_BASE, device reset, end of session ---------+
+ *        +------ GET_VRING_BASE, device reset, end of session, --------+
+ *                a size or a base for the next start
  *
  * The specification lets a backend wait for the first kick before it starts the ring. We start at
  * SET_VRING_KICK: a driver that polls never kicks, and buffers may already lie in the ring.
  * Whether the ring is enabled is kept apart: QEMU enables rings long before it starts them, and a
  * stopped ring keeps the setting. A stopped ring forgets its addresses, so that one that is started
  * again with stale ones (the guest rebooted) is a refusal and not a write into somebody's memory.
+ *
+ * A size or a base for a ring that runs says that it is to start anew. Linux's virtio_uml asks for no base
+ * when its driver goes, and gives the rings to the next one; that driver's ring lies elsewhere.
+ *
  *
  * With in-band notifications VRING_KICK starts a ring as well, one that has no eventfd from its
  * frontend; the backend then makes one for itself. Calls go in band unless SET_VRING_CALL said other.
@@ -93,13 +98,13 @@ export class Ring {
   }
 
   setSize(size: number): void {
-    const state = this.#requireStopped();
+    const state = this.#stopped();
     this.#format.checkSize(size);
     this.#state = { ...state, size };
   }
 
   setBase(base: number): void {
-    const state = this.#requireStopped();
+    const state = this.#stopped();
     this.#format.checkBase(base, state.size);
     this.#state = { ...state, base };
   }
@@ -244,12 +249,9 @@ export class Ring {
     }
   }
 
-  #requireStopped(): RingState & { kind: 'stopped' } {
-    if (this.#state.kind === 'stopped') return this.#state;
-    throw new Refusal(
-      'WRONG_ORDER',
-      `the ring is ${this.#state.kind}; GET_VRING_BASE has to stop it first`,
-    );
+  #stopped(): RingState & { kind: 'stopped' } {
+    if (this.#state.kind !== 'stopped') this.stop();
+    return this.#state as RingState & { kind: 'stopped' };
   }
 
   #requireMapped(addresses: RingAddresses, size: number): void {

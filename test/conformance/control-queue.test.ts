@@ -4,12 +4,18 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
+import { native } from '../../src/native.ts';
 import {
   arp,
   controlCommands as commands,
   controlStatus,
+  PackedRing,
+  SplitRing,
   TestGuest,
   type TestGuestOptions,
+  tcp4,
+  VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  VIRTIO_NET_HDR_GSO_TCPV4,
   virtioFeatures,
 } from '../../src/testing/index.ts';
 import { SwitchNetwork } from '../support/network.ts';
@@ -50,6 +56,32 @@ const offloads =
   virtioFeatures.VIRTIO_NET_F_GUEST_CSUM |
   virtioFeatures.VIRTIO_NET_F_GUEST_TSO4 |
   virtioFeatures.VIRTIO_NET_F_CTRL_GUEST_OFFLOADS;
+
+const ownOffloads = virtioFeatures.VIRTIO_NET_F_CSUM | virtioFeatures.VIRTIO_NET_F_HOST_TSO4;
+const guestOffloads = {
+  GUEST_CSUM: virtioFeatures.VIRTIO_NET_F_GUEST_CSUM,
+  GUEST_TSO4: virtioFeatures.VIRTIO_NET_F_GUEST_TSO4,
+};
+
+const headersBytes = 54;
+/** To be cut into four segments, its checksum left to do. */
+const longPacket = tcp4({
+  from: other,
+  to: 'ff:ff:ff:ff:ff:ff',
+  source: '10.0.1.0',
+  target: '10.0.0.1',
+  sourcePort: 1,
+  targetPort: 2,
+  payload: new Uint8Array(3500),
+});
+const cutting = {
+  flags: VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  gsoType: VIRTIO_NET_HDR_GSO_TCPV4,
+  gsoSize: 1000,
+  hdrLen: headersBytes,
+  csumStart: 34,
+  csumOffset: 16,
+};
 
 async function connected(
   path: string,
@@ -150,6 +182,74 @@ describe.each([
     expect(await pairsUsed()).toEqual([0, 1]);
     expect(await guest.control(commands.queuePairs(1))).toBe(ok);
     expect(await pairsUsed()).toEqual([0]);
+    // A driver that goes down to fewer pairs has frames in the transmitqs of the others.
+    for (const queuePair of [0, 1, 2, 3]) {
+      const senderIp = `10.0.0.${queuePair}`;
+      await guest.send(arp({ senderMac: own, senderIp, targetIp: '10.0.1.0' }), { queuePair });
+      await sender.expect({ arp: { senderIp } });
+    }
+    await guest.flush();
+  });
+
+  test('GUEST_OFFLOADS_SET: a packet is cut from now on, and whole again once wanted', async () => {
+    const network = await networkOf(2);
+    const guest = await connected(network.path(0), { features: defaults(packed, offloads) });
+    const sender = await network.connect(1, { features: defaults(packed, ownOffloads) });
+    const received = async () => {
+      await sender.send(longPacket, { header: cutting });
+      await sender.flush();
+      return guest.receiveAll();
+    };
+    const { GUEST_CSUM, GUEST_TSO4 } = guestOffloads;
+    const [whole] = await received();
+    expect(whole!.header).toMatchObject({ gsoType: VIRTIO_NET_HDR_GSO_TCPV4, gsoSize: 1000 });
+    expect(whole!.frame).toHaveLength(longPacket.length);
+    for (const left of [GUEST_CSUM, 0n]) {
+      expect(await guest.control(commands.guestOffloads(left))).toBe(ok);
+      const segments = await received();
+      expect(segments.map(({ header, frame }) => [header.gsoType, frame.length])).toEqual([
+        [0, headersBytes + 1000],
+        [0, headersBytes + 1000],
+        [0, headersBytes + 1000],
+        [0, headersBytes + 500],
+      ]);
+    }
+    expect(await guest.control(commands.guestOffloads(GUEST_CSUM | GUEST_TSO4))).toBe(ok);
+    expect((await received()).map(({ frame }) => frame.length)).toEqual([longPacket.length]);
+  });
+
+  test('a ring that is disabled is left alone: its driver has gone, and its memory', async () => {
+    const network = await networkOf(1);
+    const guest = await connected(network.path(0), { features: defaults(packed) });
+    for (const queue of [2, 1, 0]) await guest.frontend.enableRing(queue, false);
+    expect(network.port(0).status.frontend?.rings).toEqual([]);
+  });
+
+  test('another driver, whose rings begin anew, has one queue pair and all offloads', async () => {
+    const network = await networkOf(2);
+    const guest = await connected(network.path(0), {
+      features: defaults(packed, multiqueue | offloads),
+      queuePairs: 2,
+    });
+    const sender = await network.connect(1, { features: defaults(packed, ownOffloads) });
+    expect(await guest.control(commands.queuePairs(2))).toBe(ok);
+    expect(await guest.control(commands.guestOffloads(0n))).toBe(ok);
+    const ring = packed ? new PackedRing(guest.memory, 256) : new SplitRing(guest.memory, 256);
+    const fds = [native().eventfdCreate(), native().eventfdCreate()] as const;
+    closers.push(() => {
+      for (const fd of fds) native().closeFd(fd);
+    });
+    const { addresses, size } = ring;
+    // virtio_uml gives 0 for packed rings, too.
+    const start = { size, base: 0, addresses, callFd: fds[0], kickFd: fds[1] };
+    await guest.frontend.startRing(guest.raw.controlQueue!, start);
+    for (let flow = 0; flow < 16; flow++) {
+      const senderMac = `52:54:00:00:02:${flow.toString(16).padStart(2, '0')}`;
+      await sender.send(arp({ senderMac, senderIp: `10.0.1.${flow}`, targetIp: '10.0.0.1' }));
+      expect((await guest.receivePacket()).queuePair).toBe(0);
+    }
+    await sender.send(longPacket, { header: cutting });
+    expect((await guest.receivePacket()).frame).toHaveLength(longPacket.length);
   });
 });
 

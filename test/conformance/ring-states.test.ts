@@ -126,6 +126,24 @@ describe('vhost-user "Ring states"', () => {
     expect(await peer.network.event('ring-broken')).toMatchObject({ queue: 1 });
   });
 
+  // Linux's virtio_uml does so when its driver was unbound, and is bound again.
+  test.each(['started', 'broken'])(
+    'a %s ring is set up anew without GET_VRING_BASE, and begins where it is told',
+    async (state) => {
+      await ready();
+      const last = peer.splitRing(128);
+      if (state === 'broken') await breakRing(1);
+      else {
+        last.availIndex = 9;
+        await peer.start(1, last, 9);
+      }
+      expect(peer.ring(1)?.state).toBe(state);
+      await peer.start(1, peer.splitRing(), 0);
+      expect(peer.ring(1)).toMatchObject({ state: 'started', base: 0, offered: 0 });
+      expect(await peer.network.event('ring-started', 2)).toMatchObject({ queue: 1, size: 256 });
+    },
+  );
+
   test('SET_VRING_KICK on a started ring goes on where it is, also without an eventfd', async () => {
     await ready();
     const ring = peer.splitRing();

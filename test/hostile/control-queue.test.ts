@@ -10,50 +10,15 @@ import {
   controlCommands as commands,
   controlStatus,
   type TestGuest,
-  VIRTQ_DESC_F_AVAIL,
-  VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
-  virtioFeatures,
 } from '../../src/testing/index.ts';
 import { SwitchNetwork } from '../support/network.ts';
+import { commitControl, controlCrimesIn, controlFeatures } from './attacks/control-queues.ts';
+import { featuresOf, formats, RawQueue } from './raw-queue.ts';
 
 let network: SwitchNetwork;
 let guest: TestGuest;
 let others: TestGuest[];
-
-const features =
-  virtioFeatures.VIRTIO_F_VERSION_1 |
-  virtioFeatures.VIRTIO_NET_F_CTRL_VQ |
-  virtioFeatures.VIRTIO_NET_F_CTRL_RX |
-  virtioFeatures.VIRTIO_NET_F_MQ;
-
-interface Descriptor {
-  readonly at: number;
-  readonly bytes: number;
-  readonly flags: number;
-  /** In a split ring; the one behind it unless given. */
-  readonly next?: number;
-}
-
-/** Offers a chain from the start of a ring that nobody has used, and kicks. */
-function offer(chain: readonly Descriptor[]): void {
-  const queue = guest.raw.controlQueue!;
-  if (guest.has('VIRTIO_F_RING_PACKED')) {
-    const ring = guest.raw.packedRing(queue);
-    for (const [i, { at, bytes }] of chain.entries()) ring.describe(i, at, bytes, 0);
-    for (const [i, { flags }] of [...chain.entries()].reverse()) {
-      ring.setFlags(i, flags | VIRTQ_DESC_F_AVAIL);
-    }
-  } else {
-    const ring = guest.raw.splitRing(queue);
-    for (const [i, { at, bytes, flags, next }] of chain.entries()) {
-      ring.describe(i, at, bytes, flags, next ?? i + 1);
-    }
-    ring.setAvailEntry(0, 0);
-    ring.availIndex = 1;
-  }
-  guest.raw.kick(queue);
-}
 
 /** Frames pass among the others, and to and from the guest. */
 async function expectHealthy(): Promise<void> {
@@ -66,65 +31,19 @@ async function expectHealthy(): Promise<void> {
   }
 }
 
-const outside = 2 ** 40;
-
-describe.each([
-  ['split', 0n],
-  ['packed', virtioFeatures.VIRTIO_F_RING_PACKED],
-])('the control queue of a %s guest', (format, bit) => {
+describe.each(formats)('the control queue of a %s guest', (format) => {
   beforeEach(async () => {
     network = SwitchNetwork.open(3);
-    guest = await network.connect(0, { features: features | bit, controlQueue: true });
+    const features = featuresOf(format) | controlFeatures;
+    guest = await network.connect(0, { features, controlQueue: true });
     others = [await network.connect(1), await network.connect(2)];
   });
   afterEach(() => network.close());
 
-  const status = { at: 4096, bytes: 1, flags: VIRTQ_DESC_F_WRITE };
-  const command = { at: 8192, bytes: 3, flags: VIRTQ_DESC_F_NEXT };
-  const crimes: [string, readonly Descriptor[], string][] = [
-    [
-      'a status that nobody can write to',
-      [{ ...command, flags: 0 }],
-      'a control command has no byte that its status can be written to',
-    ],
-    [
-      'a status of no bytes',
-      [command, { ...status, bytes: 0 }],
-      'a control command has no byte that its status can be written to',
-    ],
-    [
-      'a command behind its status',
-      [
-        { ...status, flags: VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT },
-        { ...command, flags: 0 },
-      ],
-      'a control command has a readable descriptor behind a writable one',
-    ],
-    [
-      'a command outside guest memory',
-      [{ ...command, at: outside }, status],
-      'a descriptor points outside guest memory',
-    ],
-    [
-      'a status outside guest memory',
-      [command, { ...status, at: outside }],
-      'a descriptor points outside guest memory',
-    ],
-    ...(format === 'split'
-      ? ([
-          [
-            'a chain without end',
-            [{ ...command, next: 0 }],
-            'a descriptor chain is a loop or longer than the queue size',
-          ],
-        ] as [string, readonly Descriptor[], string][])
-      : []),
-  ];
-
-  test.each(crimes)('%s breaks it alone, with one sentence', async (_, chain, reason) => {
-    offer(chain);
+  test.each(controlCrimesIn(format))('$name breaks it alone, with one sentence', async (crime) => {
+    commitControl(guest, crime);
     const broken = await network.event('ring-broken');
-    expect(broken).toMatchObject({ queue: guest.raw.controlQueue, reason });
+    expect(broken).toMatchObject({ queue: guest.raw.controlQueue, reason: crime.reason });
     guest.raw.kick(guest.raw.controlQueue!);
     await expectHealthy();
     expect(network.eventsOf('ring-broken')).toHaveLength(1);
@@ -150,7 +69,11 @@ describe.each([
   test('a status without a command is an error, and the queue goes on', async () => {
     const at = guest.memory.allocate(1, 1);
     guest.memory.bytes[at] = 0xff;
-    offer([{ at, bytes: 1, flags: VIRTQ_DESC_F_WRITE }]);
+    const ring = new RawQueue(guest, guest.raw.controlQueue!);
+    ring.offer([
+      { address: guest.memory.guestAddress(at), lengthBytes: 1, flags: VIRTQ_DESC_F_WRITE },
+    ]);
+    ring.kick();
     await expect.poll(() => guest.memory.bytes[at]).toBe(controlStatus.error);
     expect(network.eventsOf('ring-broken')).toEqual([]);
   });

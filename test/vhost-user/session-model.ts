@@ -136,15 +136,17 @@ export class SessionModel {
 
   setSize(queue: number, size: number): Verdict {
     const ring = this.rings[queue];
-    if (ring === undefined || ring.started || refusedSize(size)) return 'refuse';
+    if (ring === undefined || refusedSize(size)) return 'refuse';
     if (!this.#packed && isOdd(size)) return 'refuse';
+    this.stop(queue);
     ring.size = size;
     return 'accept';
   }
 
   setBase(queue: number, base: number): Verdict {
     const ring = this.rings[queue];
-    if (ring === undefined || ring.started || !this.#baseFits(base, ring.size)) return 'refuse';
+    if (ring === undefined || !this.#baseFits(base, ring.size)) return 'refuse';
+    this.stop(queue);
     ring.base = base;
     return 'accept';
   }

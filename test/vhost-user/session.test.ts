@@ -187,11 +187,15 @@ describe('order', () => {
   });
 
   it.each(['SET_VRING_NUM', 'SET_VRING_BASE'] as const)(
-    '%s on a started ring is refused',
+    '%s stops a ring that runs, which then needs its addresses again',
     (name) => {
       const recording = running();
       recording.vring(name, 0, 256);
+      expect(recording.open).toBe(true);
+      expect(recording.events.at(-1)).toMatchObject({ type: 'ring-stopped', queue: 0 });
+      recording.eventfd('SET_VRING_KICK', 0);
       expect(recording.refusal).toBe('WRONG_ORDER');
+      expectSettled(recording);
     },
   );
 

@@ -2,6 +2,7 @@
 
 import type { Attack } from './attack.ts';
 import { brokenRings } from './broken-rings.ts';
+import { hostileControls } from './control-queues.ts';
 import { wearingGuests } from './endurance.ts';
 import { lyingFrames, otherLaps } from './frames.ts';
 import { lyingFrontends } from './frontends.ts';
@@ -18,4 +19,5 @@ export const attacks: readonly Attack[] = [
   ...lyingFrontends,
   ...wearingGuests,
   ...makersOfWork,
+  ...hostileControls,
 ].sort((one, other) => one.class - other.class);

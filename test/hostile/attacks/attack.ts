@@ -48,6 +48,7 @@ export const classes: Readonly<Record<number, string>> = {
   25: 'frames and buffers that cost as much as one can, on many queues',
   26: 'memory that is made for a frontend, which keeps it',
   27: 'reports about somebody who has left',
+  28: 'control queues: chains that are no command, storms',
 };
 
 /** The backend does not offer what the attack needs. */
