@@ -83,31 +83,28 @@ export interface DataplaneOptions {
   readonly onEvent: (event: DataplaneEvent) => void;
 }
 
-/** Rare things that happened on a worker. MACs are 48-bit numbers, first byte on the wire highest. */
-export type DataplaneEvent =
-  | {
-      readonly type: 'mac-learned';
-      readonly port: number;
-      readonly mac: number;
-      readonly vlan: number;
-    }
+/**
+ * Rare things that happened on a worker, in a session that was not over when this was called (endSession).
+ * MACs are 48-bit numbers, first byte on the wire highest.
+ */
+export type DataplaneEvent = {
+  readonly port: number;
+  /** Of the port, as sessionOf and endSession tell it. */
+  readonly session: number;
+} & (
+  | { readonly type: 'mac-learned'; readonly mac: number; readonly vlan: number }
   | {
       readonly type: 'mac-moved';
-      readonly port: number;
       readonly fromPort: number;
       readonly mac: number;
       readonly vlan: number;
     }
-  | ({ readonly type: 'spoofed'; readonly port: number } & SpoofedSource)
-  | {
-      readonly type: 'queue-broken';
-      readonly port: number;
-      readonly queue: number;
-      readonly reason: string;
-    }
-  | { readonly type: 'memory-lost'; readonly port: number }
+  | ({ readonly type: 'spoofed' } & SpoofedSource)
+  | { readonly type: 'queue-broken'; readonly queue: number; readonly reason: string }
+  | { readonly type: 'memory-lost' }
   /** Somebody had to wait for an eventfd of the port's frontend. */
-  | { readonly type: 'made-wait'; readonly port: number };
+  | { readonly type: 'made-wait' }
+);
 
 /** What a frame said it comes from; the EtherType of one that does not show it. */
 export interface SpoofedSource {
@@ -247,8 +244,13 @@ export interface Dataplane {
   removeCapture(capture: number): void;
   readFdb(bridge: number): FdbEntry[];
   flushFdb(bridge: number): void;
-  /** Forgets what was learned behind a port, and that spoofed sources were reported. */
-  flushPort(port: number): void;
+  /** The number of a port's present session, which no other port has or had. */
+  sessionOf(port: number): number;
+  /**
+   * The guest of a port has left, its queues stopped and its memory given back: forgets what was learned
+   * behind it, and what was to be reported of it. Returns the number of the next session.
+   */
+  endSession(port: number): number;
   /**
    * The counters of a port, which go on counting: [queue * countersPerQueue + i] is counterNames[i].
    * To be asked for once for each port.
@@ -330,6 +332,10 @@ export interface Native {
   unmapFile(buffer: ArrayBuffer): void;
   /** Whether a file is of memfd_create, tmpfs or hugetlbfs. */
   isMemoryFile(fd: number): boolean;
+  /** Another fd of the same file. */
+  dupFd(fd: number): number;
+  /** Gives the pages of a memory file back, whoever else has it: it keeps its size and reads as zeros. */
+  discardPages(fd: number): void;
   eventfdCreate(): number;
   /** Adds one; false if the counter is full. */
   eventfdSignal(fd: number): boolean;

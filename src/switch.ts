@@ -324,8 +324,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
     if (options.mtu !== undefined) integer('mtu', options.mtu, mtuMin, mtuMax);
     const bridge = this.#bridgeOf(options);
-    return new VhostUserPort(this.#dataplane, { ...options, name, bridge, macs }, (event) =>
-      this.#emitEvent(event),
+    return new VhostUserPort(
+      this.#dataplane,
+      { ...options, name, bridge, macs },
+      (event) => this.#emitEvent(event),
+      () => this.#deliverReports(),
     );
   }
 
@@ -374,6 +377,11 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   #drainEvents(): void {
     this.#recordings.drain();
+    this.#deliverReports();
+  }
+
+  /** Now, not in a later turn of the event loop. */
+  #deliverReports(): void {
     this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
   }
 
@@ -404,13 +412,13 @@ export class Switch extends EventEmitter<SwitchEventMap> {
         this.#emitEvent(sourceSpoofed(port.name, event));
         break;
       case 'queue-broken':
-        if (port.kind === 'vhost-user') port.queueBroken(event.queue, event.reason);
+        if (port.kind === 'vhost-user') port.queueBroken(event.session, event.queue, event.reason);
         break;
       case 'memory-lost':
-        if (port.kind === 'vhost-user') port.memoryLost();
+        if (port.kind === 'vhost-user') port.memoryLost(event.session);
         break;
       case 'made-wait':
-        if (port.kind === 'vhost-user') port.madeWait();
+        if (port.kind === 'vhost-user') port.madeWait(event.session);
         break;
     }
   }

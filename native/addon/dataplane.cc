@@ -100,6 +100,7 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
     const Napi::HandleScope scope(env);
     const Napi::Object object = Napi::Object::New(env);
     object.Set("port", event.port);
+    object.Set("session", event.session);
     switch (event.type) {
       case Event::Type::kMacMoved:
         object.Set("fromPort", event.from_port);
@@ -129,9 +130,8 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
   }
 }
 
-// A queue that was started again, or a port that was removed, since the worker said so.
+// A queue that was started again since the worker said so.
 bool DataplaneObject::Outdated(const Event& event) {
-  if (!dataplane_->HasPort(event.port)) return true;
   return event.type == Event::Type::kQueueBroken &&
          !dataplane_->QueueBroken(event.port, event.queue);
 }
@@ -411,7 +411,8 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
        InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
        InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
        InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
-       InstanceMethod<&DataplaneObject::FlushPort>("flushPort"),
+       InstanceMethod<&DataplaneObject::EndSession>("endSession"),
+       InstanceMethod<&DataplaneObject::SessionOf>("sessionOf"),
        InstanceMethod<&DataplaneObject::CapturePort>("capturePort"),
        InstanceMethod<&DataplaneObject::CaptureBridge>("captureBridge"),
        InstanceMethod<&DataplaneObject::CaptureRead>("captureRead"),

@@ -80,7 +80,8 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void DrainEventsNow(const Napi::CallbackInfo& info);
   Napi::Value ReadFdb(const Napi::CallbackInfo& info);
   void FlushFdb(const Napi::CallbackInfo& info);
-  void FlushPort(const Napi::CallbackInfo& info);
+  Napi::Value EndSession(const Napi::CallbackInfo& info);
+  Napi::Value SessionOf(const Napi::CallbackInfo& info);
   // sources.cc
   void BindSources(const Napi::CallbackInfo& info);
   static void SetSpoofed(Napi::Object event, const SpoofedSource& spoofed);

@@ -76,6 +76,26 @@ Napi::Value IsMemoryFile(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), fcntl(FdArgument(info, 0), F_GET_SEALS) >= 0);
 }
 
+// Another fd of the same file.
+Napi::Value DupFd(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) throw SystemError(info.Env(), "fcntl", "cannot copy fd " + std::to_string(fd), errno);
+  return Napi::Number::New(info.Env(), copy);
+}
+
+// Gives the pages of a memory file back, whoever else has it: it keeps its size and reads as zeros.
+Napi::Value DiscardPages(const Napi::CallbackInfo& info) {
+  const int fd = FdArgument(info, 0);
+  constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  const off_t end = lseek(fd, 0, SEEK_END);
+  if (end < 0 || (end > 0 && fallocate(fd, kMode, 0, end) != 0)) {
+    throw SystemError(info.Env(), "fallocate", "cannot discard the pages of fd " + std::to_string(fd),
+                      errno);
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value EventfdCreate(const Napi::CallbackInfo& info) {
   const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (fd < 0) throw SystemError(info.Env(), "eventfd", "cannot create an eventfd", errno);
@@ -127,6 +147,8 @@ void ExportGuestFiles(Napi::Env env, Napi::Object exports) {
   ExportFunction(env, exports, "mapFile", MapFile);
   ExportFunction(env, exports, "unmapFile", UnmapFile);
   ExportFunction(env, exports, "isMemoryFile", IsMemoryFile);
+  ExportFunction(env, exports, "dupFd", DupFd);
+  ExportFunction(env, exports, "discardPages", DiscardPages);
   ExportFunction(env, exports, "eventfdCreate", EventfdCreate);
   ExportFunction(env, exports, "eventfdSignal", EventfdSignal);
   ExportFunction(env, exports, "eventfdDrain", EventfdDrain);

@@ -125,8 +125,12 @@ void DataplaneObject::FlushFdb(const Napi::CallbackInfo& info) {
   dataplane_->FlushFdb(BridgeArgument(info, 0), kNoPort);
 }
 
-void DataplaneObject::FlushPort(const Napi::CallbackInfo& info) {
-  dataplane_->FlushPort(PortArgument(info));
+Napi::Value DataplaneObject::EndSession(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), dataplane_->EndSession(PortArgument(info)));
+}
+
+Napi::Value DataplaneObject::SessionOf(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), dataplane_->SessionOf(PortArgument(info)));
 }
 
 Napi::Value DataplaneObject::AddHostPort(const Napi::CallbackInfo& info) {

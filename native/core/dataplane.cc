@@ -63,6 +63,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   if (number == kPortsMax) return kNoPort;
   auto port = std::make_unique<Port>(queue_pairs);
   port->number = number;
+  port->session = ++sessions_;
   port->bridge = bridges_[bridge].get();
   port->captures = port->bridge->captures;
   for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
@@ -75,6 +76,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   std::vector<Port*>& members = port->bridge->members;
   if (number >= members.size()) members.resize(number + size_t{1});
   members[number] = port.get();
+  ++port->bridge->member_count;
   ports_[number] = std::move(port);
   return number;
 }
@@ -86,6 +88,7 @@ void Dataplane::RemovePort(uint16_t port) {
     const PauseAll pause(*this);
     removed = std::move(ports_[port]);
     removed->bridge->members[port] = nullptr;
+    --removed->bridge->member_count;
     removed->bridge->fdb.Flush(port);
     for (auto& worker : workers_) {
       if (worker->wire() != nullptr) worker->wire()->held().Forget(*removed);
@@ -226,6 +229,8 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.kick_fd = start.kick_fd;
   started.broken.store(BreakReason::kNone, std::memory_order_relaxed);
   started.stalled = false;
+  started.flooded_to = 0;
+  started.batch_frames = kBatchFramesMax;
   started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
   started.is_control = start.control_pairs != 0;
@@ -357,7 +362,10 @@ std::vector<FdbRecord> Dataplane::ReadFdb(uint32_t bridge) const {
 
 bool Dataplane::PopEvent(Event* event) {
   for (auto& worker : workers_) {
-    if (worker->events().Pop(event)) return true;
+    // Every turn takes an event out of a bounded ring.
+    while (worker->events().Pop(event)) {
+      if (HasPort(event->port) && SessionOf(event->port) == event->session) return true;
+    }
   }
   return false;
 }

@@ -163,8 +163,11 @@ class Dataplane {
   std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
   // The entries of one port of a bridge, or all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
-  // The same for a port whose guest has left; the next one's sources are told anew.
-  void FlushPort(uint16_t port);
+  // The guest of a port has left: what was learned behind it is forgotten, what its workers still have to
+  // report is not reported any more, and the next one's sources are told anew. All its queues are stopped.
+  // Returns the number of the next session, which no other port has or had.
+  uint32_t EndSession(uint16_t port);
+  uint32_t SessionOf(uint16_t port) { return PortAt(port).session; }
   // Seconds of the clock that FdbRecord::seen_s counts in.
   uint32_t NowSeconds() const { return clock_.NowSeconds(); }
 
@@ -175,7 +178,7 @@ class Dataplane {
   // One for each queue of the port, zeros when it was added. May be kept longer than the port.
   std::shared_ptr<QueueCounters[]> Counters(uint16_t port) { return PortAt(port).counters; }
 
-  // The next event of any worker; false if there is none.
+  // The next event of any worker that is about a present session; false if there is none.
   bool PopEvent(Event* event);
 
  private:
@@ -213,6 +216,7 @@ class Dataplane {
 
   const Options options_;
   Clock clock_;
+  uint32_t sessions_ = 0;  // how many there were, of all ports
   std::vector<std::unique_ptr<Capture>> captures_;  // by number
   Bridges bridges_;
   std::vector<std::unique_ptr<Port>> ports_;  // by number

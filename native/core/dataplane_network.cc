@@ -73,10 +73,25 @@ void Dataplane::BindSources(uint16_t port, SourceRule rule) {
   PortAt(port).sources.swap(sources);
 }
 
-void Dataplane::FlushPort(uint16_t port) {
-  Port& flushed = PortAt(port);
-  flushed.bridge->fdb.Flush(port);
-  if (flushed.sources != nullptr) flushed.sources->told.store(0, std::memory_order_relaxed);
+uint32_t Dataplane::EndSession(uint16_t port) {
+  Port& ended = PortAt(port);
+  // What its rings were has no owner any more, nor has their memory.
+  std::vector<std::unique_ptr<Virtqueue>> rings;
+  ended.bridge->fdb.Flush(port);
+  {
+    const PauseAll pause(*this);
+    ended.session = ++sessions_;
+    // Whatever somebody has met in the meantime was the last session's.
+    ended.lost_handled.store(ended.lost.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    ended.made_wait.store(false, std::memory_order_relaxed);
+    if (ended.sources != nullptr) ended.sources->told.store(0, std::memory_order_relaxed);
+    if (!ended.is_host) {
+      for (Queue& queue : ended.queues) {
+        if (!queue.started) rings.push_back(std::move(queue.ring));
+      }
+    }
+  }
+  return ended.session;
 }
 
 void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings) {

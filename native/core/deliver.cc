@@ -123,6 +123,7 @@ Deliverer::Deliverer(EventRing& events, bool shared, uint32_t fragment_id)
 void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);
   if (shared_) guard.lock();
+  work += kQueueWork;
   if (to.port->captures.empty()) [[likely]] {
     DeliverBatch(to, frames, list);
   } else {
@@ -137,6 +138,7 @@ void Deliverer::DeliverRecorded(Queue& to, const Frame* frames, const FrameList&
     const QueueCounters before = *to.counters;
     DeliverBatch(to, frames, {.count = 1, .frame = {list.frame[i]}});
     const Frame& frame = frames[list.frame[i]];
+    work += to.port->captures.size() * BytesWork(frame.body.bytes);
     AddTo(to.port->captures, frame.body, to.port->number, Capture::Direction::kToGuest,
           frame.verdict | CounterBit(Gained(before, *to.counters)));
   }
@@ -197,6 +199,7 @@ void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& 
         PassFrame(frame.offload, frame.body, &NextParcel(to));
         break;
       case OffloadPlan::kCompleteChecksum:
+        work += BytesWork(frame.body.bytes);
         CompleteChecksum(frame.offload, frame.body, &NextParcel(to));
         break;
       case OffloadPlan::kSegment:
@@ -217,9 +220,11 @@ void Deliverer::Segment(Queue& to, const Frame& frame) {
     to.counters->Add(kDropsOverMtu, 1);
     return;
   }
+  const uint32_t segments = segmenter_.left();
   // At most kSegmentsMax turns.
   while (segmenter_.left() != 0 && room_left_) segmenter_.Next(&NextParcel(to));
   to.counters->Add(kDropsNoBuffer, segmenter_.left());
+  work += (segments - segmenter_.left()) * kSegmentWork + BytesWork(frame.body.bytes);
 }
 
 Parcel& Deliverer::NextParcel(Queue& to) {
@@ -258,6 +263,7 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
   const uint32_t header_bytes = to.ring->header_bytes();
   uint32_t done = 0;
   uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
+  if (!MayWalk(*to.port)) [[unlikely]] return 0;
   // Every turn decides at least one frame or has used up some of the spins.
   for (;;) {
     BreakReason broken = BreakReason::kNone;
@@ -274,6 +280,8 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     }
     if (to.port->Logs()) [[unlikely]] LogLandings(*to.port, claimed, &landing_bytes_[done]);
     done += claimed;
+    work += claimed * kFrameWork + BytesWork(bytes);
+    if (to.ring->walked() != 0) [[unlikely]] CountWalked(*to.port, to.ring->walked());
     if (frames != 0) {
       to.ring->Publish();
       HandedBack(to);
@@ -289,18 +297,54 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     }
     if (claimed != 0) to.stalled = false;
     if (done == count) return done;
-    if (!WaitForMore(to, &spins)) {
-      to.stalled = true;
-      return done;
+    switch (AfterShortClaim(to, claimed, landing_bytes_[done], &spins)) {
+      case Next::kClaimAgain:
+        break;
+      case Next::kPassOver:
+        if (++done == count) return done;
+        break;
+      case Next::kGiveUp:
+        return done;
     }
   }
 }
 
-// Whether the driver offers more than it does now before *spins are used up. A frame may need several
-// buffers, and those of a packed ring appear one by one.
+// What becomes of the frame of `bytes` for which a Claim found no place, after `claimed` others.
+Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t bytes,
+                                           uint32_t* spins) {
+  if (!MayWalk(*to.port)) return Next::kGiveUp;
+  const ClaimEnd end = to.ring->claim_end();
+  // What this batch has taken may be on offer again.
+  if (end == ClaimEnd::kPaused || (end == ClaimEnd::kFrameTooLarge && claimed != 0)) {
+    return Next::kClaimAgain;
+  }
+  if (WaitForMore(to, spins)) return Next::kClaimAgain;
+  to.stalled = true;
+  if (end == ClaimEnd::kNothingOffered) return Next::kGiveUp;
+  // What it has held before it will hold again, and is only late with its buffers.
+  to.counters->Add(to.ring->NeverHeld(bytes) ? kDropsBufferTooSmall : kDropsNoBuffer, 1);
+  return Next::kPassOver;
+}
+
+void Deliverer::CountWalked(const Port& to, uint32_t descriptors) {
+  work += descriptors * kDescriptorWork;
+  uint32_t& walked = walked_for_[to.number];
+  if (walked == 0) walked_ports_.push_back(to.number);
+  walked += descriptors;
+}
+
+void Deliverer::ForgetWalked() {
+  for (const uint16_t port : walked_ports_) walked_for_[port] = 0;
+  walked_ports_.clear();
+}
+
+// After a Claim that found too little: whether the driver offers more before *spins are used up. A frame
+// may need several buffers, and those of a packed ring appear one by one. Many that do not hold it are not
+// counted again and again.
 bool Deliverer::WaitForMore(Queue& to, uint32_t* spins) {
   BreakReason broken = BreakReason::kNone;
-  const uint32_t before = to.ring->Offered(kBatchFramesMax, &broken);
+  const uint32_t before = to.ring->chains_short();
+  if (before > kBatchFramesMax) return false;
   while (*spins != 0) {
     --*spins;
     // A violation is left for Claim to find again and report.

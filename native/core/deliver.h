@@ -6,7 +6,11 @@
 // offload.h and segmenter.h make them, and these are delivered in the same way, 64 at a time.
 //
 // A receiver without buffers makes the worker wait a bounded moment once; until it takes frames again
-// it gets only what it has room for at once. What does not fit is dropped and counted at the receiver.
+// it gets only what it has room for at once. What does not fit is dropped and counted at the receiver;
+// a frame larger than all that is offered does not take smaller ones behind it along.
+//
+// Receivers choose what their buffers cost: in one round those of a port are walked for at most
+// kWalkedPerRound descriptors and one frame, whoever sends to it, and what comes then finds no buffer.
 //
 // Thread: the worker that owns the Deliverer; with several workers, under the receiveq's lock.
 // Sources: virtio 1.2 §5.1.6.3.1, §5.1.6.4.
@@ -15,11 +19,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "events.h"
 #include "frame.h"
 #include "port.h"
 #include "segmenter.h"
+#include "work.h"
 
 namespace tsvswitch {
 
@@ -32,6 +38,14 @@ class Deliverer {
 
   // Delivers or counts every frame of the list.
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);
+
+  // A new round of the worker: every receiver may be walked anew.
+  void BeginRound() {
+    if (!walked_ports_.empty()) [[unlikely]] ForgetWalked();
+  }
+  static constexpr uint32_t kWalkedPerRound = 1 << 16;
+  // What deliveries have cost since it was set to 0 (work.h).
+  uint64_t work = 0;
 
  private:
   void DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list);
@@ -46,7 +60,16 @@ class Deliverer {
   bool Land(Queue& to, uint32_t count, Copy copy);
   template <class Copy>
   uint32_t Fill(Queue& to, uint32_t count, Copy copy);
+  // Out of line, as what is rare in Fill would cost its loop registers.
+  enum class Next { kClaimAgain, kPassOver, kGiveUp };
+  [[gnu::noinline]] Next AfterShortClaim(Queue& to, uint32_t claimed, uint32_t bytes,
+                                         uint32_t* spins);
   bool WaitForMore(Queue& to, uint32_t* spins);
+  bool MayWalk(const Port& to) const {
+    return walked_ports_.empty() || walked_for_[to.number] < kWalkedPerRound;
+  }
+  [[gnu::noinline]] void CountWalked(const Port& to, uint32_t descriptors);
+  void ForgetWalked();
   void LogLandings(const Port& to, uint32_t claimed, const uint32_t* bytes);
 
   EventRing& events_;
@@ -60,6 +83,10 @@ class Deliverer {
   std::unique_ptr<Parcel[]> parcels_{new Parcel[kBatchFramesMax]};
   uint32_t parcel_count_ = 0;
   bool room_left_ = true;  // whether the receiver took all parcels of the present list so far
+
+  // By port: descriptors of its buffers that were walked in this round; and the ports with any.
+  std::unique_ptr<uint32_t[]> walked_for_{new uint32_t[kPortsMax]()};
+  std::vector<uint16_t> walked_ports_;
 };
 
 }  // namespace tsvswitch

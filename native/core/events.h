@@ -4,6 +4,9 @@
 // that floods MAC addresses must not be able to make a worker wait. News of addresses gets half of the
 // ring, so that such a guest cannot hide a broken queue or lost memory either, and so does that of spoofed
 // sources.
+//
+// An event names the session it is about. One that comes out when another frontend is served at its port, or
+// when its number is another port's, is about somebody who is gone (Dataplane::PopEvent).
 
 #pragma once
 
@@ -20,6 +23,7 @@ struct Event {
   enum class Type : uint8_t { kMacLearned, kMacMoved, kSpoofed, kQueueBroken, kMemoryLost, kMadeWait };
   Type type = Type::kMacLearned;
   BreakReason reason = BreakReason::kNone;  // kQueueBroken
+  uint32_t session = 0;  // of `port` (port.h)
   uint16_t port = 0;
   uint16_t from_port = 0;  // kMacMoved
   uint16_t queue = 0;      // kQueueBroken

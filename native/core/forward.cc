@@ -19,32 +19,69 @@ constexpr uint64_t kGroupBit = uint64_t{1} << 40;
 
 }  // namespace
 
+// The inner part of Run; returns how many of the chains are done with.
+[[gnu::always_inline]] inline uint32_t Forwarder::Forward(Queue& transmitq, uint32_t taken, uint32_t now_s) {
+  transmitq.batch_frames = kBatchFramesMax;
+  uint32_t frames = Parse(transmitq, &taken);
+  if (transmitq.flooded_to != 0) [[unlikely]] return GoOnFlooding(transmitq);
+  bool alone = false;
+  if (MayBeWide(transmitq, frames)) [[unlikely]] {
+    const uint32_t cut = CutFlood(transmitq, frames, now_s);
+    alone = cut == 0;
+    if (cut != frames) {
+      frames = alone ? 1 : cut;
+      CutParsed(frames, &taken);
+    }
+  }
+  // Here, since nothing of it is put back any more.
+  transmitq.counters->Add(kFrames, frames);
+  transmitq.counters->Add(kBytes, parsed_bytes_);
+  if (malformed_count_ != 0) [[unlikely]] CountMalformed(transmitq);
+  if (transmitq.port->sources != nullptr) [[unlikely]] frames = Guard(transmitq, frames);
+  if (transmitq.port->impairment != nullptr) [[unlikely]] {
+    frames = PassFromGuest(transmitq, frames);
+  }
+  Route(transmitq, frames, now_s);
+  if (!transmitq.port->captures.empty()) [[unlikely]] RecordTaken(*transmitq.port, frames);
+  if (!alone) [[likely]] {
+    DeliverPosted(transmitq);
+    return taken;
+  }
+  transmitq.flooded_to = DeliverSome(transmitq);
+  if (transmitq.flooded_to == 0) return taken;
+  transmitq.batch_frames = 1;
+  return taken - 1;
+}
+
 uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   BreakReason broken = BreakReason::kNone;
   sources_.Clear();
   const uint32_t taken =
       transmitq.ring->Take(*transmitq.port->memory, transmitq.batch_frames, chains_, sources_, &broken);
+  uint32_t done = taken;
   if (taken != 0) {
+    deliverer_.work += kQueueWork + taken * kFrameWork + transmitq.ring->walked() * kDescriptorWork;
     if (transmitq.enabled) [[likely]] {
-      transmitq.batch_frames = kBatchFramesMax;
-      uint32_t frames = Parse(transmitq, taken);
-      if (transmitq.port->sources != nullptr) [[unlikely]] frames = Guard(transmitq, frames);
-      if (transmitq.port->impairment != nullptr) [[unlikely]] {
-        frames = PassFromGuest(transmitq, frames);
-      }
-      Route(transmitq, frames, now_s);
-      if (!transmitq.port->captures.empty()) [[unlikely]] RecordTaken(*transmitq.port, frames);
-      DeliverPosted(transmitq);
+      done = Forward(transmitq, taken, now_s);
     } else {
+      transmitq.flooded_to = 0;
+      transmitq.batch_frames = kBatchFramesMax;
       transmitq.counters->Add(kDropsDisabled, taken);
     }
-    transmitq.ring->Return(chains_, taken);
-    HandedBack(transmitq);
+    if (done != taken) [[unlikely]] {
+      transmitq.ring->PutBack(chains_ + done, taken - done);
+      // What is wrong behind them is found again.
+      broken = BreakReason::kNone;
+    }
+    if (done != 0) [[likely]] {
+      transmitq.ring->Return(chains_, done);
+      HandedBack(transmitq);
+    }
   }
   // First: rings that read as zeros would otherwise be blamed on the guest.
   GiveUpIfLost(*transmitq.port, events_);
   if (broken != BreakReason::kNone) Break(transmitq, broken, events_);
-  return taken;
+  return std::max(done, std::min(taken, 1u));
 }
 
 void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s) {
@@ -63,35 +100,39 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
   DeliverPosted(transmitq);
 }
 
-// Fills frames_ with the frames that are fit to be forwarded; returns how many.
-uint32_t Forwarder::Parse(Queue& from, uint32_t taken) {
+// Fills frames_ with the frames that are fit to be forwarded; returns how many. *taken ends at a chain that
+// would make the batch cost too much.
+uint32_t Forwarder::Parse(Queue& from, uint32_t* taken) {
   const uint32_t header_bytes = from.ring->header_bytes();
+  const uint32_t chains = *taken;
   uint64_t bytes = 0;
   uint32_t frames = 0;
-  for (uint32_t i = 0; i < taken; ++i) {
+  malformed_count_ = 0;
+  parsed_work_ = 0;
+  for (uint32_t i = 0; i < chains; ++i) {
     Frame& frame = frames_[frames];
-    if (!ParseChain(from, chains_[i], header_bytes, frame)) [[unlikely]] continue;
+    if (!ParseChain(from, chains_[i], header_bytes, frame)) [[unlikely]] {
+      if (!over_work_) continue;
+      over_work_ = false;
+      *taken = i;
+      break;
+    }
     bytes += frame.body.bytes;
     ++frames;
   }
-  from.counters->Add(kFrames, frames);
-  from.counters->Add(kBytes, bytes);
+  parsed_bytes_ = bytes;
   return frames;
 }
 
-// False if the frame was dropped and counted.
+// False if it is no frame, or one too many for the batch.
 bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_bytes, Frame& frame) {
-  const auto drop = [&](Counter reason) {
-    from.counters->Add(reason, 1);
-    Slice rest = {sources_.at(chain.first_piece), 0, chain.bytes};
-    TakeFront(&rest, std::min(header_bytes, chain.bytes));
-    AddTo(from.port->captures, rest, from.port->number, Capture::Direction::kFromGuest,
-          CounterBit(reason));
-    return false;
-  };
   const uint32_t start_bytes = header_bytes + kFrameBytesMin;
-  if (!Holds(chain.bytes >= start_bytes)) [[unlikely]] return drop(kDropsTooShort);
-  if (!Holds(chain.bytes <= header_bytes + kFrameBytesMax)) [[unlikely]] return drop(kDropsTooLong);
+  if (!Holds(chain.bytes >= start_bytes)) [[unlikely]] {
+    return Malformed(chain, kDropsTooShort);
+  }
+  if (!Holds(chain.bytes <= header_bytes + kFrameBytesMax)) [[unlikely]] {
+    return Malformed(chain, kDropsTooLong);
+  }
   const Piece* first = sources_.at(chain.first_piece);
   frame.body = {first, 0, chain.bytes};
   uint8_t gathered[sizeof(VirtioNetHdr) + kFrameBytesMin];
@@ -110,16 +151,28 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
   uint64_t front;
   std::memcpy(&front, start, sizeof(front));
   if (!IsPlain(front)) [[unlikely]] {
-    VirtioNetHdr header = {};
-    std::memcpy(&header, &front, sizeof(front));
-    std::memcpy(&header.csum_offset, start + sizeof(front), sizeof(header.csum_offset));
-    if (CheckOffload(header, from.port->features, frame.body, &frame.offload) !=
-        OffloadVerdict::kOk) {
-      return drop(kDropsBadHeader);
-    }
+    if (!ParseOffload(from, chain, start, frame)) return false;
   }
   frame.destination = LoadMac(start + header_bytes);
   frame.source = LoadMac(start + header_bytes + 6);
+  return true;
+}
+
+// The header at `start` and the frame behind it; false as ParseChain.
+bool Forwarder::ParseOffload(const Queue& from, const Chain& chain, const uint8_t* start, Frame& frame) {
+  VirtioNetHdr header = {};
+  constexpr size_t kFrontBytes = offsetof(VirtioNetHdr, csum_offset);
+  std::memcpy(&header, start, kFrontBytes);
+  std::memcpy(&header.csum_offset, start + kFrontBytes, sizeof(header.csum_offset));
+  if (CheckOffload(header, from.port->features, frame.body, &frame.offload) != OffloadVerdict::kOk) {
+    return Malformed(chain, kDropsBadHeader);
+  }
+  const uint64_t work = SegmentsWork(frame.offload, frame.body.bytes);
+  if (&frame != frames_ && parsed_work_ + work > batch_work_) {
+    over_work_ = true;
+    return false;
+  }
+  parsed_work_ += work;
   return true;
 }
 
@@ -174,13 +227,18 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
 void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now) {
   uint16_t from_port = kNoPort;
   const uint16_t port = from.port->number;
+  const uint32_t session = from.port->session;
   switch (from.port->bridge->fdb.Learn(Fdb::Key(source, 0), port, now_s, &from_port)) {
     case LearnResult::kLearned:
-      events_.Push({.type = Event::Type::kMacLearned, .port = port, .mac = source});
+      events_.Push(
+          {.type = Event::Type::kMacLearned, .session = session, .port = port, .mac = source});
       break;
     case LearnResult::kMoved:
-      events_.Push(
-          {.type = Event::Type::kMacMoved, .port = port, .from_port = from_port, .mac = source});
+      events_.Push({.type = Event::Type::kMacMoved,
+                    .session = session,
+                    .port = port,
+                    .from_port = from_port,
+                    .mac = source});
       break;
     case LearnResult::kRefused:
       return;  // try again with the next frame
@@ -192,17 +250,23 @@ void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now
 }
 
 void Forwarder::Flood(Queue& from, uint32_t frame) {
-  uint32_t copies = 0;
-  for (const Port* member : from.port->bridge->members) {
-    if (member == nullptr || member == from.port) continue;
-    Post(member->number, frame);
-    ++copies;
-  }
-  if (copies == 0) {
+  if (PostToMembers(*from.port, frame, 0) == 0) {
     Drop(from, frame, kDropsNoDestination);
   } else {
     from.counters->Add(kFloodedFrames, 1);
   }
+}
+
+uint32_t Forwarder::PostToMembers(const Port& from, uint32_t frame, uint16_t first) {
+  const std::vector<Port*>& members = from.bridge->members;
+  uint32_t copies = 0;
+  for (size_t number = first; number < members.size(); ++number) {
+    const Port* const member = members[number];
+    if (member == nullptr || member == &from) continue;
+    Post(member->number, frame);
+    ++copies;
+  }
+  return copies;
 }
 
 void Forwarder::Post(uint16_t port, uint32_t frame) {

@@ -11,6 +11,7 @@ constexpr uint32_t kReleasedPerRoundMax = 4 * kBatchFramesMax;
 // A frame that is judged, held and released costs up to eight times what another one does: so many of them
 // at a time, and transmitqs without impaired links are visited as often as if there were none.
 constexpr uint32_t kLinkBatchFrames = kBatchFramesMax / 8;
+constexpr uint32_t kReleaseBatchFrames = kBatchFramesMax / 4;
 
 }  // namespace
 
@@ -28,6 +29,7 @@ uint32_t Forwarder::PassFromGuest(Queue& from, uint32_t frames) {
   from.batch_frames = kLinkBatchFrames;
   FrameList list;
   for (uint32_t i = 0; i < frames; ++i) list.frame[list.count++] = static_cast<uint8_t>(i);
+  deliverer_.work += ListWork(list);
   {
     const auto lock = LockLinks(*from.port);
     const Way way = {.stage = Way::Stage::kFromGuest, .from = &from, .to = nullptr};
@@ -59,6 +61,7 @@ void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
   }
   const auto between = impairment.from_port.find(from.number);
   if (between != impairment.from_port.end()) {
+    deliverer_.work += ListWork(*list);
     const Way way = {.stage = Way::Stage::kBetween, .from = &from_queue, .to = &to};
     wire_->Enter(*between->second, frames_, list, way, counters);
   }
@@ -68,24 +71,30 @@ void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
 // Under the lock of the links of `to`.
 void Forwarder::PassToGuest(Queue* from, Port& to, FrameList* list) {
   if (to.impairment == nullptr || to.impairment->to_guest == nullptr) return;
+  deliverer_.work += ListWork(*list);
   const Way way = {.stage = Way::Stage::kToGuest, .from = from, .to = &to};
   wire_->Enter(*to.impairment->to_guest, frames_, list, way, *to.queues[0].counters);
 }
 
 uint32_t Forwarder::Release(uint32_t now_s) {
   if (wire_->held().count() == 0) return 0;
-  HeldFrame batch[kBatchFramesMax];
+  HeldFrame batch[kReleaseBatchFrames];
   uint32_t released = 0;
-  while (released < kReleasedPerRoundMax) {
-    const uint32_t count = wire_->TakeDue(batch);
+  BeginTurn();
+  while (released < kReleasedPerRoundMax && !turn_is_over()) {
+    const uint32_t count = wire_->TakeDue(batch, kReleaseBatchFrames);
     if (count == 0) break;
-    ReleaseBatch(batch, count, now_s);
-    released += count;
+    const uint32_t done = ReleaseBatch(batch, count, now_s);
+    for (uint32_t i = 0; i < done; ++i) wire_->held().Free(batch[i]);
+    for (uint32_t i = done; i < count; ++i) wire_->PutBack(batch[i]);
+    released += done;
+    if (done == 0) return released + 1;  // a part of a frame
   }
   return released;
 }
 
-void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t now_s) {
+// Returns how many of the frames are done with.
+uint32_t Forwarder::ReleaseBatch(HeldFrame* batch, uint32_t count, uint32_t now_s) {
   sources_.Clear();
   FrameList list;
   for (uint32_t i = 0; i < count; ++i) {
@@ -100,10 +109,7 @@ void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t no
   const Way& way = batch[0].way;
   switch (way.stage) {
     case Way::Stage::kFromGuest:
-      Route(*way.from, count, now_s);
-      if (!way.from->port->captures.empty()) [[unlikely]] RecordTaken(*way.from->port, count);
-      DeliverPosted(*way.from);
-      break;
+      return ReleaseFromGuest(batch, count, now_s);
     case Way::Stage::kBetween: {
       const auto lock = LockLinks(*way.to);
       PassToGuest(way.from, *way.to, &list);
@@ -113,7 +119,34 @@ void Forwarder::ReleaseBatch(const HeldFrame* batch, uint32_t count, uint32_t no
       DeliverTo(*way.to, list);
       break;
   }
-  for (uint32_t i = 0; i < count; ++i) wire_->held().Free(batch[i]);
+  return count;
+}
+
+// Floods are bounded as those of Forward are. What they have reached is noted in the held frame.
+uint32_t Forwarder::ReleaseFromGuest(HeldFrame* batch, uint32_t count, uint32_t now_s) {
+  Queue& from = *batch[0].way.from;
+  uint16_t& flooded_to = batch[0].flooded_to;
+  if (flooded_to != 0) {
+    PostToMembers(*from.port, 0, flooded_to);
+    flooded_to = DeliverSome(from);
+    return flooded_to == 0 ? 1 : 0;
+  }
+  parsed_bytes_ = parsed_work_ = 0;
+  for (uint32_t i = 0; i < count; ++i) parsed_bytes_ += frames_[i].body.bytes;
+  bool alone = false;
+  if (MayBeWide(from, count)) {
+    const uint32_t cut = CutFlood(from, count, now_s);
+    alone = cut == 0;
+    count = alone ? 1 : cut;
+  }
+  Route(from, count, now_s);
+  if (!from.port->captures.empty()) [[unlikely]] RecordTaken(*from.port, count);
+  if (!alone) {
+    DeliverPosted(from);
+    return count;
+  }
+  flooded_to = DeliverSome(from);
+  return flooded_to == 0 ? 1 : 0;
 }
 
 }  // namespace tsvswitch

@@ -30,6 +30,9 @@ class FrameRing {
   // Reader: how long the next frame is, 0 if there is none.
   uint32_t NextBytes();
   void Release() { read_.store(taken_, std::memory_order_seq_cst); }
+  // Reader: where it is, and back to where it was since the last Release: frames taken are taken again.
+  uint64_t taken() const { return taken_; }
+  void TakeAgainFrom(uint64_t taken) { taken_ = taken; }
 
   // Either side: whether everything published has been released.
   bool Drained() const {

@@ -111,6 +111,9 @@ MapResult GuestMemory::Build(std::vector<std::shared_ptr<const MappedRegion>> re
   for (const Entry& entry : built->table_) {
     if (entry.bytes > built->largest_.bytes) built->largest_ = entry;
   }
+  built->by_data_ = built->table_;
+  std::sort(built->by_data_.begin(), built->by_data_.end(),
+            [](const Entry& a, const Entry& b) { return a.data < b.data; });
   built->regions_ = std::move(regions);
   *memory = std::move(built);
   return MapResult::kOk;
@@ -156,11 +159,14 @@ uint8_t* GuestMemory::TranslateRing(UserAddress address, uint64_t bytes) const {
 }
 
 uint64_t GuestMemory::GuestAddressOf(const uint8_t* data) const {
-  for (const Entry& entry : table_) {
-    const uint64_t offset = static_cast<uint64_t>(data - entry.data);
-    if (offset < entry.bytes) return entry.guest + offset;
-  }
-  return kNoGuestAddress;
+  // Each piece of a frame asks, and a guest may have 509 regions.
+  const auto after =
+      std::upper_bound(by_data_.begin(), by_data_.end(), data,
+                       [](const uint8_t* at, const Entry& entry) { return at < entry.data; });
+  if (after == by_data_.begin()) return kNoGuestAddress;
+  const Entry& entry = *(after - 1);
+  const auto offset = static_cast<uint64_t>(data - entry.data);
+  return offset < entry.bytes ? entry.guest + offset : kNoGuestAddress;
 }
 
 bool Translator::Read(uint64_t address, void* to, uint32_t bytes) {

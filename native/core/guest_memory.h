@@ -104,6 +104,7 @@ class GuestMemory {
   Entry Find(uint64_t address) const;
 
   std::vector<Entry> table_;  // sorted by guest address, no overlaps
+  std::vector<Entry> by_data_;  // the same, sorted by where it is mapped here
   Entry largest_ = {0, 0, nullptr};
   std::vector<std::shared_ptr<const MappedRegion>> regions_;
 };

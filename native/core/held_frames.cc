@@ -58,13 +58,14 @@ void HeldFrames::Push(HeldFrame frame) {
 }
 
 bool HeldFrames::Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
-                      uint32_t verdict) {
+                      uint32_t verdict, uint16_t flooded_to) {
   HeldFrame frame = {.due_ns = due_ns,
                      .number = 0,
                      .chunk = 0,
                      .bytes = parcel.bytes(),
                      .way = way,
-                     .verdict = verdict};
+                     .verdict = verdict,
+                     .flooded_to = flooded_to};
   // No frame is empty, so there are never more frames than chunks.
   if (!Allocate(frame.bytes, &frame.chunk)) return false;
   uint32_t chunk = frame.chunk;
@@ -146,7 +147,9 @@ uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue& transmitq) {
     pieces.Clear();
     Parcel parcel;
     PassFrame({}, Body(frame, pieces), &parcel);
-    if (!other.Hold(parcel, kNoBit, frame.due_ns, frame.way, frame.verdict)) ++lost;
+    const bool held =
+        other.Hold(parcel, kNoBit, frame.due_ns, frame.way, frame.verdict, frame.flooded_to);
+    if (!held) ++lost;
     return true;
   });
   return lost;

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -41,6 +42,7 @@ struct HeldFrame {
   uint32_t bytes;
   Way way;
   uint32_t verdict;  // Frame::verdict
+  uint16_t flooded_to = 0;  // as Queue's, of a flood that is interrupted
 };
 
 class HeldFrames {
@@ -53,7 +55,7 @@ class HeldFrames {
   // Takes a copy of a parcel, with one bit inverted unless `spoilt_bit` is kNoBit; false if it has no room.
   static constexpr uint32_t kNoBit = ~0u;
   bool Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
-            uint32_t verdict = 0);
+            uint32_t verdict = 0, uint16_t flooded_to = 0);
 
   uint32_t count() const { return count_; }
   // When the next frame is due; kNever if there is none.
@@ -69,6 +71,11 @@ class HeldFrames {
   // The bytes of a taken frame, as pieces appended to `pieces`.
   Slice Body(const HeldFrame& frame, PieceStore& pieces);
   void Free(const HeldFrame& frame);
+  // A frame that was taken and not freed, where it was.
+  void PutBack(const HeldFrame& frame) {
+    heap_[count_++] = frame;
+    std::push_heap(&heap_[0], &heap_[count_], Later);
+  }
 
   // Forgets the frames that go to a port, and those of its guest that are not switched yet.
   void Forget(const Port& port);

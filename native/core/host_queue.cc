@@ -26,6 +26,7 @@ uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, Pi
   uint32_t taken = 0;
   for (; taken < max; ++taken) {
     uint32_t bytes;
+    places_[taken] = ring_.taken();
     uint8_t* const frame = ring_.Take(&bytes);
     if (frame == nullptr) break;
     chains[taken] = {.first_piece = pieces.used(),
@@ -35,6 +36,7 @@ uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, Pi
                      .descriptors = 0};
     pieces.Append(frame, bytes);
   }
+  taken_ = taken;
   return taken;
 }
 
@@ -55,7 +57,12 @@ uint32_t HostReceiveq::Claim(const GuestMemory&, const uint32_t* bytes, uint32_t
   uint32_t claimed = 0;
   for (; claimed < count; ++claimed) {
     uint8_t* const place = ring_.Reserve(bytes[claimed]);
-    if (place == nullptr) break;
+    if (place == nullptr) {
+      // Smaller frames may find room; the reader makes more for those like this one.
+      Short(ring_.RoomFrames(kFrameBytesMin));
+      merged_bytes_max_ = kChainBytesMax;
+      break;
+    }
     landings[claimed] = {.data = place, .first_piece = 0, .piece_count = 0, .num_buffers = 1};
   }
   return claimed;

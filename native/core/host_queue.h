@@ -41,6 +41,7 @@ class HostQueue : public Virtqueue {
   uint32_t Take(const GuestMemory&, uint32_t, Chain*, PieceStore&, BreakReason*) override {
     return 0;
   }
+  void PutBack(const Chain*, uint32_t) override {}
   void Return(const Chain*, uint32_t) override {}
   uint32_t Claim(const GuestMemory&, const uint32_t*, uint32_t, Landing*, PieceStore&,
                  BreakReason*) override {
@@ -69,12 +70,19 @@ class HostTransmitq : public HostQueue {
   uint32_t Offered(uint32_t, BreakReason*) override { return ring_.NextBytes() != 0 ? 1 : 0; }
   uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
                 BreakReason* broken) override;
+  void PutBack(const Chain*, uint32_t count) override {
+    ring_.TakeAgainFrom(places_[taken_ - count]);
+    taken_ -= count;
+  }
   void Return(const Chain*, uint32_t) override { ring_.Release(); }
   void EnableKicks() override { kick_wanted_.store(true, std::memory_order_seq_cst); }
   void DisableKicks() override { kick_wanted_.store(false, std::memory_order_seq_cst); }
 
  private:
   std::atomic<bool> kick_wanted_{true};  // the worker may sleep when the queue is made
+  // Of the last Take: how many frames, and where each lies.
+  uint32_t taken_ = 0;
+  uint64_t places_[kBatchFramesMax] = {};
 };
 
 class HostReceiveq : public HostQueue {

@@ -42,6 +42,7 @@ void Break(Queue& queue, BreakReason reason, EventRing& events) {
   const bool waited = queue.err_fd >= 0 && !Signal(queue.err_fd);
   events.Push({.type = Event::Type::kQueueBroken,
                .reason = reason,
+               .session = queue.port->session,
                .port = queue.port->number,
                .queue = queue.index});
   if (!waited) return;
@@ -67,7 +68,8 @@ void GiveUpIfLost(Port& port, EventRing& events) {
   }
   port.made_wait.store(false, std::memory_order_relaxed);
   const auto type = waited ? Event::Type::kMadeWait : Event::Type::kMemoryLost;
-  events.Push({.type = type, .reason = reason, .port = port.number});
+  events.Push(
+      {.type = type, .reason = reason, .session = port.session, .port = port.number});
 }
 
 }  // namespace tsvswitch

@@ -118,12 +118,13 @@ uint32_t PackedQueue::Offered(uint32_t wanted, BreakReason*) {
 // An indirect table lists its descriptors one after the other; of their flags only WRITE counts (§2.8.7).
 template <class Append>
 BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& table,
-                                   Append append) const {
+                                   Append append) {
   if (!indirect_) return BreakReason::kIndirectNotNegotiated;
   const uint32_t entries = table.len / sizeof(PvirtqDesc);
   if (entries == 0 || table.len % sizeof(PvirtqDesc) != 0 || entries > ring_.size) {
     return BreakReason::kIndirectBadTable;
   }
+  walked_ += entries;
   for (uint32_t i = 0; i < entries; ++i) {
     PvirtqDesc d;
     if (!translate.Read(table.addr + i * sizeof(d), &d, sizeof(d))) {
@@ -140,9 +141,10 @@ BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& tabl
 // address, length and flags of each buffer.
 template <class Append>
 BreakReason PackedQueue::Walk(Translator& translate, Cursor at, uint32_t room,
-                              const PvirtqDesc& head, Element* chain, Append append) const {
+                              const PvirtqDesc& head, Element* chain, Append append) {
   PvirtqDesc d = head;
   for (uint32_t walked = 1; walked <= room; ++walked) {
+    ++walked_;
     if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
       if (walked > 1 || (d.flags & VIRTQ_DESC_F_NEXT) != 0) return BreakReason::kIndirectNested;
       const BreakReason reason = WalkTable(translate, d, append);
@@ -168,7 +170,7 @@ BreakReason PackedQueue::Walk(Translator& translate, Cursor at, uint32_t room,
 
 BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t room,
                                    const PvirtqDesc& head, Access access, PieceStore& pieces,
-                                   Element* chain) const {
+                                   Element* chain) {
   chain->bytes = 0;
   const auto append = [&](uint64_t address, uint32_t length, uint16_t flags) {
     return AppendBuffer(translate, address, length, flags, access, pieces, &chain->bytes);
@@ -207,13 +209,14 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
                            PieceStore& pieces, BreakReason* broken) {
   Translator translate(memory);
   uint32_t count = 0;
+  walked_ = 0;
   for (;;) {
     count += TakePlain(translate, chains + count, max - count, pieces);
     const uint32_t room = Room();
     if (count == max || room == 0) break;
     const PvirtqDesc head = ring_.Read(next_avail_.position);
     if ((head.flags & kOwnerFlags) != next_avail_.AvailableFlags()) break;
-    if (!pieces.HasRoomForChain()) break;
+    if (walked_ >= kWalkedPerTake || !pieces.HasRoomForChain()) break;
     Chain& chain = chains[count];
     chain.first_piece = pieces.used();
     Element walked;
@@ -223,6 +226,7 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
     chain.id = walked.id;
     chain.descriptors = walked.descriptors;
     chain.piece_count = pieces.used() - chain.first_piece;
+    walked_ += chain.piece_count;
     if (chain.piece_count != 0) PrefetchToRead(pieces.at(chain.first_piece)->data);
     next_avail_.Advance(walked.descriptors, ring_.size);
     ++count;
@@ -305,9 +309,18 @@ uint32_t PackedQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, ui
                             Landing* landings, PieceStore& pieces, BreakReason* broken) {
   Translator translate(memory);
   uint32_t done = 0;
+  walked_ = 0;
   for (;;) {
     done += ClaimPlain(translate, bytes + done, count - done, landings + done);
-    if (done == count || Room() == 0) return done;
+    if (done == count) return done;
+    if (Room() == 0) {
+      Short(0);
+      return done;
+    }
+    if (walked_ >= kWalkedPerClaim) {
+      PauseClaim();
+      return done;
+    }
     if (ClaimScattered(translate, bytes[done], landings[done], pieces, broken) !=
         ClaimResult::kDecided) {
       return done;
@@ -351,6 +364,7 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
                                                      BreakReason* broken) {
   landing = {nullptr, pieces.used(), 0, 0};
   const auto give_up = [&](ClaimResult result) {
+    walked_ += pieces.used() - landing.first_piece;
     pieces.ShrinkTo(landing.first_piece);
     return result;
   };
@@ -359,11 +373,15 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
   uint32_t found = 0;
   uint32_t room = Room();
   const bool nothing_taken = room == ring_.size;
+  const uint32_t walked_before = walked_;
   // Every turn takes a descriptor, so the room bounds the loop.
   while (room > 0) {
-    if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
+    if (!pieces.HasRoomForChain()) return give_up(PauseClaim());
     const PvirtqDesc head = ring_.Read(at.position);
-    if ((head.flags & kOwnerFlags) != at.AvailableFlags()) return give_up(ClaimResult::kNoBuffer);
+    if ((head.flags & kOwnerFlags) != at.AvailableFlags()) {
+      return give_up(Short(pending - pending_count_));
+    }
+    if (walked_ - walked_before >= kWalkedPerFrame) return give_up(ClaimResult::kDecided);
     Element chain;
     *broken = WalkChain(translate, at, room, head, Access::kDeviceWrites, pieces, &chain);
     if (*broken == BreakReason::kNone && chain.bytes < header_bytes_) {
@@ -380,13 +398,15 @@ PackedQueue::ClaimResult PackedQueue::ClaimScattered(Translator& translate, uint
       landing.num_buffers = static_cast<uint16_t>(pending - pending_count_);
       pending_count_ = pending;
       next_avail_ = at;
+      walked_ += landing.piece_count;
+      merged_bytes_max_ = std::max(merged_bytes_max_, bytes);
       return ClaimResult::kDecided;
     }
     if (!mergeable_) return give_up(ClaimResult::kDecided);
   }
   // num_buffers stays 0 if not even the whole ring holds this frame. Else buffers of this batch are
   // still to be published, and the driver may offer them again.
-  return give_up(nothing_taken ? ClaimResult::kDecided : ClaimResult::kNoBuffer);
+  return give_up(nothing_taken ? ClaimResult::kDecided : Short(pending - pending_count_));
 }
 
 void PackedQueue::Publish() {

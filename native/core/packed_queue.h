@@ -55,6 +55,9 @@ class PackedQueue final : public Virtqueue {
   uint32_t Offered(uint32_t wanted, BreakReason* broken) override;
   uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
                 BreakReason* broken) override;
+  void PutBack(const Chain* chains, uint32_t count) override {
+    for (uint32_t i = 0; i < count; ++i) next_avail_.Retreat(chains[i].descriptors, ring_.size);
+  }
   void Return(const Chain* chains, uint32_t count) override;
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
@@ -89,6 +92,13 @@ class PackedQueue final : public Virtqueue {
         wrap = !wrap;
       }
     }
+    void Retreat(uint32_t descriptors, uint32_t size) {
+      if (position < descriptors) {
+        position += size;
+        wrap = !wrap;
+      }
+      position -= descriptors;
+    }
   };
   // A chain as the ring knows it: `bytes` is its room or, once it is used, what was written; the used
   // element of the next chain follows after `descriptors`.
@@ -120,11 +130,11 @@ class PackedQueue final : public Virtqueue {
                              PieceStore& pieces, BreakReason* broken);
   template <class Append>
   BreakReason Walk(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
-                   Element* chain, Append append) const;
+                   Element* chain, Append append);
   template <class Append>
-  BreakReason WalkTable(Translator& translate, const PvirtqDesc& table, Append append) const;
+  BreakReason WalkTable(Translator& translate, const PvirtqDesc& table, Append append);
   BreakReason WalkChain(Translator& translate, Cursor at, uint32_t room, const PvirtqDesc& head,
-                        Access access, PieceStore& pieces, Element* chain) const;
+                        Access access, PieceStore& pieces, Element* chain);
   template <class ElementAt>
   void WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at);
 

@@ -66,6 +66,9 @@ struct Queue {
   uint64_t known_at = 0;
   // Transmitq: how many frames its next batch may have; fewer behind one that met an impaired link.
   uint32_t batch_frames = kBatchFramesMax;
+  // Transmitq: the ports below this number have the frame at its head already, of a flood that takes more
+  // than a turn (forward.h); 0: there is none.
+  uint16_t flooded_to = 0;
 
   QueueCounters* counters = nullptr;
 
@@ -87,6 +90,7 @@ struct Bridge {
   Fdb fdb;
   // By port number; nullptr where there is none. A port is a member of one bridge.
   std::vector<Port*> members;
+  uint32_t member_count = 0;
   std::vector<Capture*> captures;  // those of the whole bridge, for ports that join it
 };
 using Bridges = std::vector<std::unique_ptr<Bridge>>;
@@ -123,6 +127,8 @@ struct Port {
 
 
   uint16_t number = 0;
+  // Of the frontend that is served, of all that were; events name it (events.h).
+  uint32_t session = 0;
   Controlled controlled;
   bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
   uint64_t features = 0;

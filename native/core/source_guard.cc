@@ -46,7 +46,10 @@ void SourceGuard::Refuse(Queue& from, const Frame& frame, const SpoofedSource& s
   AddTo(port.captures, frame.body, port.number, Capture::Direction::kFromGuest, CounterBit(counter));
   const uint32_t told = port.sources->told.fetch_or(CounterBit(counter), std::memory_order_relaxed);
   if ((told & CounterBit(counter)) != 0) return;
-  events.Push({.type = Event::Type::kSpoofed, .port = port.number, .spoofed = spoofed});
+  events.Push({.type = Event::Type::kSpoofed,
+               .session = port.session,
+               .port = port.number,
+               .spoofed = spoofed});
 }
 
 }  // namespace tsvswitch

@@ -62,12 +62,13 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
 // The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3). `append` is
 // given the address, length and flags of each.
 template <class Append>
-BreakReason SplitQueue::Walk(Translator& translate, const VirtqDesc& head, Append append) const {
+BreakReason SplitQueue::Walk(Translator& translate, const VirtqDesc& head, Append append) {
   VirtqDesc d = head;
   bool in_table = false;
   uint64_t table = 0;  // guest address of the indirect table
   uint32_t table_entries = ring_.size;
   for (uint32_t walked = 0; walked < ring_.size; ++walked) {
+    ++walked_;
     if ((d.flags & VIRTQ_DESC_F_INDIRECT) != 0) {
       if (!indirect_) return BreakReason::kIndirectNotNegotiated;
       if (in_table || (d.flags & VIRTQ_DESC_F_NEXT) != 0) return BreakReason::kIndirectNested;
@@ -134,9 +135,10 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   const uint32_t heads = TakeHeads(std::min(Offered(max, broken), max), chains, broken);
   Translator translate(memory);
   uint32_t count = 0;
+  walked_ = 0;
   for (;;) {
     count += TakePlain(translate, chains + count, heads - count, pieces);
-    if (count == heads || !pieces.HasRoomForChain()) break;
+    if (count == heads || walked_ >= kWalkedPerTake || !pieces.HasRoomForChain()) break;
     Chain& chain = chains[count];
     chain.first_piece = pieces.used();
     const BreakReason reason = WalkChain(translate, ring_.DescAt(chain.id), Access::kDeviceReads,
@@ -146,6 +148,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
       break;
     }
     chain.piece_count = pieces.used() - chain.first_piece;
+    walked_ += chain.piece_count;
     if (chain.piece_count != 0) PrefetchToRead(pieces.at(chain.first_piece)->data);
     ++count;
   }
@@ -241,9 +244,14 @@ uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uin
   }
   Translator translate(memory);
   uint32_t done = 0;
+  walked_ = 0;
   for (;;) {
     done += ClaimPlain(translate, bytes + done, count - done, landings + done);
     if (done == count) break;
+    if (walked_ >= kWalkedPerClaim) {
+      PauseClaim();
+      return done;
+    }
     if (ClaimScattered(translate, bytes[done], landings[done], pieces, broken) !=
         ClaimResult::kDecided) {
       return done;
@@ -295,15 +303,18 @@ SplitQueue::ClaimResult SplitQueue::ClaimScattered(Translator& translate, uint32
                                                    BreakReason* broken) {
   landing = {nullptr, pieces.used(), 0, 0};
   const auto give_up = [&](ClaimResult result) {
+    walked_ += pieces.used() - landing.first_piece;
     pieces.ShrinkTo(landing.first_piece);
     return result;
   };
   uint32_t found = 0;
+  const uint32_t walked_before = walked_;
   for (uint16_t chains = 0; chains < ring_.size;) {
-    if (!pieces.HasRoomForChain()) return give_up(ClaimResult::kNoBuffer);
+    if (!pieces.HasRoomForChain()) return give_up(PauseClaim());
     if (Offered(chains + 1u, broken) <= chains) {
-      return give_up(*broken == BreakReason::kNone ? ClaimResult::kNoBuffer : ClaimResult::kBroken);
+      return give_up(*broken == BreakReason::kNone ? Short(chains) : ClaimResult::kBroken);
     }
+    if (walked_ - walked_before >= kWalkedPerFrame) return give_up(ClaimResult::kDecided);
     const uint16_t head = ring_.HeadAt(next_avail_ + chains);
     uint32_t chain_bytes = 0;
     *broken = head < ring_.size ? WalkChain(translate, ring_.DescAt(head), Access::kDeviceWrites,
@@ -320,6 +331,8 @@ SplitQueue::ClaimResult SplitQueue::ClaimScattered(Translator& translate, uint32
     if (found == bytes) {
       landing.piece_count = pieces.used() - landing.first_piece;
       landing.num_buffers = chains;
+      walked_ += landing.piece_count;
+      merged_bytes_max_ = std::max(merged_bytes_max_, bytes);
       next_used_ = static_cast<uint16_t>(next_used_ + chains);
       next_avail_ = static_cast<uint16_t>(next_avail_ + chains);
       return ClaimResult::kDecided;

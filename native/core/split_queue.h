@@ -40,6 +40,9 @@ class SplitQueue final : public Virtqueue {
   uint32_t Offered(uint32_t wanted, BreakReason* broken) override;
   uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
                 BreakReason* broken) override;
+  void PutBack(const Chain*, uint32_t count) override {
+    next_avail_ = static_cast<uint16_t>(next_avail_ - count);
+  }
   void Return(const Chain* chains, uint32_t count) override;
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;
@@ -74,7 +77,7 @@ class SplitQueue final : public Virtqueue {
   ClaimResult ClaimScattered(Translator& translate, uint32_t bytes, Landing& landing,
                              PieceStore& pieces, BreakReason* broken);
   template <class Append>
-  BreakReason Walk(Translator& translate, const VirtqDesc& head, Append append) const;
+  BreakReason Walk(Translator& translate, const VirtqDesc& head, Append append);
   BreakReason WalkChain(Translator& translate, const VirtqDesc& head, Access access,
                         PieceStore& pieces, uint32_t* bytes);
   uint16_t* used_event() const { return &ring_.avail->ring[ring_.size]; }

@@ -17,6 +17,7 @@
 //   2. descriptors are read after the word that makes them available; used elements, and the frames
 //      they speak of, are written before the word that makes them used.
 //   3. every loop is bounded by the queue size or by the batch.
+//   4. Take and Claim walk at most so many descriptors as their bounds below and one chain have.
 //
 // Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it), for a control queue the
 // control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7, §2.8; vhost-user "Vring descriptor index for split
@@ -38,6 +39,13 @@ struct Landing {
   uint32_t first_piece;  // then its pieces are in the store
   uint32_t piece_count;
   uint16_t num_buffers;  // 0: the frame fits no buffer the driver may offer, drop it
+};
+
+// Why a Claim left frames undecided.
+enum class ClaimEnd : uint8_t {
+  kNothingOffered,  // or nothing left
+  kFrameTooLarge,   // for all that is offered; smaller ones may fit
+  kPaused,          // go on after Publish
 };
 
 class Virtqueue {
@@ -78,12 +86,14 @@ class Virtqueue {
   // (*broken) or when `pieces` might not hold another chain.
   virtual uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
                         BreakReason* broken) = 0;
+  // Forgets the last `count` chains of a Take: the next one takes them again.
+  virtual void PutBack(const Chain* chains, uint32_t count) = 0;
   // Hands the chains of one Take back.
   virtual void Return(const Chain* chains, uint32_t count) = 0;
 
   // Finds buffers for up to `count` frames of bytes[i] (header included), in order, merging chains if
   // that was negotiated. Returns for how many landings[i] is decided: fewer than `count` if the driver
-  // offers no more, `pieces` is full, or a violation shows in *broken.
+  // offers no more (claim_end says how), `pieces` is full, or a violation shows in *broken.
   virtual uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                          Landing* landings, PieceStore& pieces, BreakReason* broken) = 0;
   // Hands all filled buffers back.
@@ -110,8 +120,24 @@ class Virtqueue {
 
   uint32_t header_bytes() const { return header_bytes_; }
 
+  // What the last Take or Claim walked of chains that are not one plain descriptor: their descriptors, and the
+  // pieces found in them, of which a buffer over many regions has many. Both begin no further chain beyond
+  // their bound, which honest drivers stay below: a chain of theirs has 20.
+  uint32_t walked() const { return walked_; }
+  static constexpr uint32_t kWalkedPerTake = 4096;
+  static constexpr uint32_t kWalkedPerClaim = 16384;
+  // Of one frame's buffers: a descriptor for each byte, and as many empty ones as a ring has.
+  static constexpr uint32_t kWalkedPerFrame = PieceStore::kPiecesPerChainMax + kQueueSizeMax;
+
+  // After a Claim that left frames undecided: why, how many chains are offered that do not hold the next
+  // one, and whether this queue has never held such a frame.
+  ClaimEnd claim_end() const { return claim_end_; }
+  uint32_t chains_short() const { return chains_short_; }
+  bool NeverHeld(uint32_t bytes) const { return bytes > merged_bytes_max_; }
+
  protected:
   void Negotiate(uint64_t features) {
+    merged_bytes_max_ = 0;
     header_bytes_ = NetHeaderBytes(features);
     event_idx_ = (features & VIRTIO_F_EVENT_IDX) != 0;
     indirect_ = (features & VIRTIO_F_INDIRECT_DESC) != 0;
@@ -121,11 +147,26 @@ class Virtqueue {
 
   enum class ClaimResult { kDecided, kNoBuffer, kBroken };
 
+  // Of a frame that finds no place: `chains` are offered, and do not hold it.
+  ClaimResult Short(uint32_t chains) {
+    claim_end_ = chains == 0 ? ClaimEnd::kNothingOffered : ClaimEnd::kFrameTooLarge;
+    chains_short_ = chains;
+    return ClaimResult::kNoBuffer;
+  }
+  ClaimResult PauseClaim() {
+    claim_end_ = ClaimEnd::kPaused;
+    return ClaimResult::kNoBuffer;
+  }
+
   uint32_t header_bytes_ = 0;
   bool event_idx_ = false;
   bool indirect_ = false;
   bool mergeable_ = false;
   bool in_order_ = false;
+  ClaimEnd claim_end_ = ClaimEnd::kNothingOffered;
+  uint32_t walked_ = 0;
+  uint32_t chains_short_ = 0;
+  uint32_t merged_bytes_max_ = 0;  // the longest frame that was claimed other than as one plain descriptor
 };
 
 }  // namespace tsvswitch

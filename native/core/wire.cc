@@ -120,10 +120,15 @@ uint32_t Wire::GiveTo(Wire& other, const Queue& transmitq) {
   return lost;
 }
 
-uint32_t Wire::TakeDue(HeldFrame* batch) {
+void Wire::PutBack(const HeldFrame& frame) {
+  held_.PutBack(frame);
+  drained_ns_ = std::min(drained_ns_, frame.due_ns - 1);
+}
+
+uint32_t Wire::TakeDue(HeldFrame* batch, uint32_t max) {
   const uint64_t now_ns = clock_.NowNs();
   uint32_t taken = 0;
-  while (taken < kBatchFramesMax) {
+  while (taken < max) {
     const Way* way = held_.NextDueWay(now_ns);
     if (way == nullptr) {
       drained_ns_ = now_ns;

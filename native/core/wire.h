@@ -32,8 +32,10 @@ class Wire {
   void Enter(Link& link, const Frame* frames, FrameList* list, const Way& way,
              QueueCounters& counters);
 
-  // Takes up to kBatchFramesMax frames that are due and go the same way; returns how many.
-  uint32_t TakeDue(HeldFrame* batch);
+  // Takes up to `max` frames that are due and go the same way; returns how many.
+  uint32_t TakeDue(HeldFrame* batch, uint32_t max = kBatchFramesMax);
+  // A frame of the last TakeDue that is still to go on: it stays in front of those behind it.
+  void PutBack(const HeldFrame& frame);
   // Hands over what came from a transmitq that another worker polls from now on, so that what comes behind
   // it there does not pass it; returns how many frames `other` had no room for.
   uint32_t GiveTo(Wire& other, const Queue& transmitq);

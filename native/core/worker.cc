@@ -95,7 +95,10 @@ void Worker::Wake() {
 }
 
 void Worker::Poll(Queue& transmitq) {
-  polled_.push_back(&transmitq);
+  const auto neighbour = std::find_if(polled_.rbegin(), polled_.rend(), [&](const Queue* queue) {
+    return queue->port == transmitq.port;
+  });
+  polled_.insert(neighbour == polled_.rend() ? polled_.end() : neighbour.base(), &transmitq);
   if (transmitq.kick_fd < 0 || epoll_fd_ < 0) return;
   epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
   // Where the kernel watches no more eventfds for this user, the queue is polled.
@@ -154,8 +157,26 @@ uint32_t Worker::Round() {
   const uint64_t now_ms = coarse_ns / kNsPerMs;
   const auto now_s = static_cast<uint32_t>(coarse_ns / kNsPerSecond);
   uint32_t moved = 0;
-  for (Queue* queue : polled_) {
-    if (queue->Served()) moved += forwarder_.Run(*queue, now_s);
+  uint32_t busy_ports = 0;
+  const Port* port = nullptr;
+  forwarder_.BeginRound();
+  Queue** const end = polled_.data() + polled_.size();
+  for (Queue** next = polled_.data(); next != end;) {
+    Queue& queue = **next++;
+    if (!queue.Served()) continue;
+    if (queue.port != port) {
+      port = queue.port;
+      forwarder_.BeginTurn();
+    }
+    moved += forwarder_.Run(queue, now_s);
+    if (forwarder_.turn_is_over()) [[unlikely]] {
+      next = EndTurn(next);
+      ++busy_ports;
+    }
+  }
+  if (busy_ports != busy_ports_) [[unlikely]] {
+    busy_ports_ = busy_ports;
+    forwarder_.SetTurnWork(kTurnWork / std::max(busy_ports, 1u));
   }
   if (forwarder_.wire() != nullptr) [[unlikely]] moved += forwarder_.Release(now_s);
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
@@ -163,6 +184,19 @@ uint32_t Worker::Round() {
     for (const auto& bridge : bridges_) bridge->fdb.Sweep(kSweepBuckets, now_s);
   }
   return moved;
+}
+
+// The port of the queue before `next` has used up its turn: its next one begins at the queue behind. Returns
+// where the next port's queues begin.
+Queue** Worker::EndTurn(Queue** next) {
+  longest_turn_ = std::max(longest_turn_, forwarder_.work());
+  const Port* const port = next[-1]->port;
+  Queue** first = next - 1;
+  while (first != polled_.data() && first[-1]->port == port) --first;
+  Queue** end = next;
+  while (end != polled_.data() + polled_.size() && (*end)->port == port) ++end;
+  if (next != end) std::rotate(first, next, end);
+  return end;
 }
 
 bool Worker::AnythingOffered() {

@@ -1,6 +1,9 @@
 // A worker: one thread that polls its transmitqs round after round, and sleeps when there is nothing.
 //
-// A round visits every transmitq of the worker once and moves at most one batch from each. The worker
+// A round visits every transmitq of the worker once and moves at most one batch from each. Those of one port
+// come one after the other and are its turn, which ends early when the port has used up its work (work.h);
+// the next round goes on with the queue behind. So a round is as long as its ports make it, however many
+// queues they have, and ports that use theirs up share what one of them would have had. The worker
 // holds `round_` during rounds; control takes it (class Pause) to change anything that rounds read,
 // and then owns all of it: nothing touches a queue while a Pause lives, and only this worker waits.
 //
@@ -13,8 +16,8 @@
 //
 // With a manual clock there is no thread: control runs the rounds itself.
 //
-// Invariants: polled_ changes only under a Pause; every queue in polled_ is a transmitq of this worker
-// alone. Sources: virtio 1.2 §2.7.10; vhost-user "Ring states".
+// Invariants: polled_ changes only under a Pause, but for the order of a port's queues; every queue in it is a
+// transmitq of this worker alone, and those of a port are neighbours. Sources: virtio 1.2 §2.7.10; vhost-user "Ring states".
 
 #pragma once
 
@@ -81,7 +84,11 @@ class Worker {
 
   EventRing& events() { return events_; }
 
+  // The most work (work.h) that one turn of a port has had so far, for tests.
+  uint64_t longest_turn() const { return longest_turn_; }
+
  private:
+  Queue** EndTurn(Queue** next);
   void Main();
   void YieldToControl(std::unique_lock<std::mutex>& round);
   int SleepMs(bool polling);
@@ -95,6 +102,8 @@ class Worker {
   EventRing events_;
   Forwarder forwarder_;
   std::vector<Queue*> polled_;
+  uint32_t busy_ports_ = 0;  // how many have used their turn up in the last round
+  uint64_t longest_turn_ = 0;
 
   std::mutex round_;
   std::atomic<uint32_t> waiting_{0};  // control threads that want round_

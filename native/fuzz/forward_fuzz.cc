@@ -59,6 +59,7 @@ class HostileGuest {
     port_.features = TakeFeatures(input);
     port_.memory = memory.memory();
     bridge.members[index] = &port_;
+    ++bridge.member_count;
     queue_.port = &port_;
     queue_.index = index;
     queue_.counters = &port_.counters[index];
@@ -146,6 +147,8 @@ void RunRound(Forwarder& forwarder, HostileGuest& sender) {
   };
   const Bytes before = BuffersOf(sender);
   const uint64_t counted_before = counted();
+  forwarder.BeginRound();
+  forwarder.BeginTurn();
   const uint32_t taken = forwarder.Run(sender.queue(), kSecond);
   MUST(taken <= kBatchFramesMax && counted() == counted_before + taken);
   MUST(BuffersOf(sender) == before);

@@ -138,7 +138,7 @@ class QueueRun {
       Cursor next = at;
       MUST(ring_.Jumped(at) || ring_.Walk(&next, rules()).broken);
     } else if (count < max) {
-      MUST(!ring_.Offers(at) || !ring_.IsHonest());
+      MUST(!ring_.Offers(at) || !ring_.IsHonest() || queue_.walked() >= Virtqueue::kWalkedPerTake);
     }
     queue_.Return(chains_, count);
     if (count == 0) return;
@@ -181,7 +181,8 @@ class QueueRun {
     if (broken != BreakReason::kNone) {
       MUST(ring_.Jumped(begin) || ring_.Jumped(at) || !ring_.IsHonest() ||
            Land(&at, bytes[claimed], false) == Outcome::kBroken);
-    } else if (claimed < count && ring_.IsHonest()) {
+    } else if (claimed < count && ring_.IsHonest() &&
+               queue_.walked() < Virtqueue::kWalkedPerClaim) {
       MUST(Land(&at, bytes[claimed], false) == Outcome::kNoBuffer);
     }
     if (used.empty()) return;

@@ -38,6 +38,7 @@ class BridgeOfGuests {
     }
     port.receivers.push_back(&port.queues[0]);
     bridge_.members[port.number] = &port;
+    ++bridge_.member_count;
     return place.guest;
   }
 
@@ -47,8 +48,11 @@ class BridgeOfGuests {
   Queue& transmitq(uint32_t number) { return port(number).queues[1]; }
   Fdb& fdb() { return bridge_.fdb; }
 
-  // One batch from the transmitq of a guest, as its worker would; how many frames were taken.
+  // One batch from the transmitq of a guest, as its worker would in a round of its own; how many frames
+  // were taken.
   uint32_t Run(uint32_t number) {
+    forwarder_.BeginRound();
+    forwarder_.BeginTurn();
     return transmitq(number).Runs() ? forwarder_.Run(transmitq(number), kSecond) : 0;
   }
 

@@ -270,7 +270,7 @@ FACT("a learned address is read back, flushed, and gone with its port; events sa
   CHECK(!bridge.plane().PopEvent(&event));
   CHECK(bridge.notifications() >= 1);
   stream.Finish();
-  bridge.plane().FlushPort(to->port);
+  bridge.plane().EndSession(to->port);
   CHECK_EQ(bridge.plane().ReadFdb(0).size(), 1u);
   bridge.plane().RemovePort(from->port);
   CHECK(bridge.plane().ReadFdb(0).empty());
@@ -305,6 +305,80 @@ FACT("a truncated memory file costs its own port, and is reported") {
   }));
   CHECK_EQ(event.port, truncated->port);
   stream.Pass(1000);
+}
+
+// Ends a session as its port does when its frontend has left.
+uint32_t Leave(RunningBridge& bridge, RunningBridge::Member& member) {
+  for (uint32_t queue = 0; queue < 2; ++queue) bridge.plane().StopQueue(member.port, queue);
+  CHECK_EQ(bridge.plane().SetMemory(member.port, {}), MapResult::kOk);
+  return bridge.plane().EndSession(member.port);
+}
+
+FACT("what is reported of a session does not come out in another one, nor for another port of its number") {
+  for (const bool port_goes : {false, true}) {
+    RunningBridge bridge(1);
+    auto truncated = bridge.Join(kModern);
+    auto from = bridge.Join(kModern);
+    auto to = bridge.Join(kModern);
+    Stream stream(*from, *to);
+    truncated->guest.ram().TruncateFile(0, 0);
+    CHECK(ComesTrue([&] {
+      stream.Pass(10);
+      return bridge.plane().QueueBroken(truncated->port, 1);
+    }));
+    const uint32_t session = bridge.plane().SessionOf(truncated->port);
+    if (port_goes) {
+      bridge.plane().RemovePort(truncated->port);
+      CHECK_EQ(bridge.Join(kModern)->port, truncated->port);
+    } else {
+      CHECK(Leave(bridge, *truncated) != session);
+    }
+    CHECK(bridge.plane().SessionOf(truncated->port) != session);
+    for (Event event; bridge.plane().PopEvent(&event);) {
+      CHECK(event.type == Event::Type::kMacLearned);
+      CHECK_EQ(event.port, from->port);
+    }
+  }
+}
+
+// A guest's session on port 0 of a data plane whose rounds the test runs.
+void Serve(Dataplane& plane, NetGuest& guest) {
+  plane.SetFeatures(0, kModern);
+  CHECK_EQ(plane.SetMemory(0, guest.ram().Share()), MapResult::kOk);
+  for (uint32_t queue = 0; queue < 2; ++queue) {
+    const SplitDriver& driver = queue == 0 ? guest.receiveq() : guest.transmitq();
+    const QueueStart start = {
+        .rings = driver.addresses(), .size = driver.size(), .base = 0, .kick_fd = -1};
+    CHECK_EQ(plane.StartQueue(0, queue, start), RingResult::kOk);
+    plane.EnableQueue(0, queue, true);
+  }
+}
+
+FACT("memory that was found lost when its session ended is not held against the next one") {
+  Dataplane plane({.worker_cpus = {-1},
+                   .idle_us = 0,
+                   .manual = true,
+                   .notify = [](void*) {},
+                   .notify_context = nullptr});
+  CHECK(plane.Start());
+  plane.AddBridge(0);
+  CHECK_EQ(plane.AddPort(1, 0), 0u);
+  NetGuest first(kModern);
+  Serve(plane, first);
+  first.ram().TruncateFile(0, 0);
+  // Found out by control, which tells nobody.
+  plane.ReadQueue(0, 1);
+  for (uint32_t queue = 0; queue < 2; ++queue) plane.StopQueue(0, queue);
+  CHECK_EQ(plane.SetMemory(0, {}), MapResult::kOk);
+  plane.EndSession(0);
+  NetGuest second(kModern);
+  Serve(plane, second);
+  CHECK(second.Send(MakeFrame(kBroadcast, MacOf(1), 60)));
+  CHECK_EQ(plane.Step(1), 1u);
+  CHECK(!plane.QueueBroken(0, 1));
+  Event event;
+  CHECK(plane.PopEvent(&event) && event.type == Event::Type::kMacLearned);
+  CHECK(!plane.PopEvent(&event));
 }
 
 FACT("closing under traffic joins the workers and hands back every frame that was taken") {

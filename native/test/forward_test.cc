@@ -236,7 +236,7 @@ FACT("a receiver with too few buffers to merge holds nobody up and loses nothing
   CHECK_EQ(bridge.Run(0), 1u);
   CHECK_EQ(bridge.Received(1), 1u);
   CHECK_EQ(small.Receive().size(), 0u);
-  CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 1u);
+  CHECK_EQ(bridge.ToGuest(2, kDropsBufferTooSmall), 1u);
   small.Post();
   const FrameBytes frame = MakeFrame(kBroadcast, MacOf(0), 1500, 1);
   CHECK(bridge.guest(0).Send(frame));
@@ -244,6 +244,46 @@ FACT("a receiver with too few buffers to merge holds nobody up and loses nothing
   const std::vector<FrameBytes> received = small.Receive();
   CHECK_EQ(received.size(), 1u);
   CHECK(received[0] == frame);
+}
+
+FACT("a frame larger than all that is offered is dropped alone, flooded or not, and those behind it arrive") {
+  Guests bridge(2);
+  NetGuest& small = bridge.Add(kMerge, {512, 1, 256});
+  small.Post(16);
+  for (const uint64_t destination : {kBroadcast, MacOf(2)}) {
+    const FrameBytes behind[] = {MakeFrame(destination, MacOf(0), 60, 1), MakeFrame(destination, MacOf(0), 300, 2),
+                                 MakeFrame(destination, MacOf(0), 60, 4)};
+    CHECK(bridge.guest(0).Send(MakeFrame(destination, MacOf(0), 9000)));
+    CHECK(bridge.guest(0).Send(behind[0]));
+    CHECK(bridge.guest(0).Send(behind[1]));
+    CHECK(bridge.guest(0).Send(MakeFrame(destination, MacOf(0), 9000, 3), 5));
+    CHECK(bridge.guest(0).Send(behind[2]));
+    const uint64_t unfit = bridge.ToGuest(2, kDropsBufferTooSmall);
+    CHECK_EQ(bridge.Run(0), 5u);
+    const std::vector<FrameBytes> received = small.Receive();
+    CHECK_EQ(received.size(), 3u);
+    for (size_t i = 0; i < 3; ++i) CHECK(received[i] == behind[i]);
+    CHECK_EQ(bridge.ToGuest(2, kDropsBufferTooSmall) - unfit, 2u);
+    CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 0u);
+    small.Post(4);
+    // From now on its address is known.
+    CHECK(small.Send(MakeFrame(MacOf(0), MacOf(2), 60)));
+    CHECK_EQ(bridge.Run(2), 1u);
+  }
+}
+
+FACT("a frame such as a receiver has held before finds no buffer, and is not called too large, when it is short of them") {
+  Guests bridge(2);
+  NetGuest& small = bridge.Add(kMerge, {512, 1, 256});
+  small.Post(40);
+  for (uint32_t number = 0; number < 2; ++number) {
+    CHECK(bridge.guest(0).Send(MakeFrame(kBroadcast, MacOf(0), 9000, number)));
+  }
+  CHECK(bridge.guest(0).Send(MakeFrame(kBroadcast, MacOf(0), 60, 2)));
+  CHECK_EQ(bridge.Run(0), 3u);
+  CHECK_EQ(small.Receive().size(), 2u);
+  CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 1u);
+  CHECK_EQ(bridge.ToGuest(2, kDropsBufferTooSmall), 0u);
 }
 
 FACT("a batch of the longest frames into the smallest merged buffers needs several claims") {

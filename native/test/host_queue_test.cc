@@ -147,6 +147,25 @@ FACT("a host port that takes nothing costs its own frames only, and they are cou
   CHECK_EQ(Receive(*plane, full).size() + dropped, kFrames);
 }
 
+FACT("a frame that finds no room in a host port takes no smaller one along") {
+  auto plane = OpenManual();
+  const uint16_t from = plane->AddHostPort(0), full = plane->AddHostPort(0);
+  constexpr uint32_t kFitting = (1 << 20) / (kFrameBytesMax + 24);
+  for (uint32_t i = 0; i < kFitting; ++i) {
+    CHECK(Send(*plane, from, MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, i)));
+  }
+  while (plane->Step(1) != 0) continue;
+  const FrameBytes small = MakeFrame(kBroadcast, MacOf(0), 60, 100);
+  CHECK(Send(*plane, from, MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 99)));
+  CHECK(Send(*plane, from, small));
+  CHECK_EQ(plane->Step(1), 2u);
+  CHECK_EQ(plane->Counters(full)[0].value[kDropsNoBuffer], 1u);
+  CHECK_EQ(plane->Counters(full)[0].value[kDropsBufferTooSmall], 0u);
+  const std::vector<FrameBytes> received = Receive(*plane, full);
+  CHECK_EQ(received.size(), kFitting + 1u);
+  CHECK(received.back() == small);
+}
+
 FACT("bridges share nothing: not frames, not addresses, not what is forgotten") {
   auto plane = OpenManual();
   const uint32_t second = plane->AddBridge(300);
@@ -160,7 +179,7 @@ FACT("bridges share nothing: not frames, not addresses, not what is forgotten") 
   CHECK_EQ(Receive(*plane, d)[0].size(), 61u);
   CHECK_EQ(plane->ReadFdb(0)[0].port, a);
   CHECK_EQ(plane->ReadFdb(second)[0].port, c);
-  plane->FlushPort(a);
+  plane->EndSession(a);
   CHECK(plane->ReadFdb(0).empty());
   CHECK_EQ(plane->ReadFdb(second).size(), 1u);
 }

@@ -296,7 +296,7 @@ FACT("a descriptor that was taken is not taken again before it was returned") {
   CHECK_EQ(guest.broken, BreakReason::kNone);
 }
 
-FACT("chains of the most pieces end the batch early and stay inside the store") {
+FACT("chains of the most pieces are taken one at a time, with plain ones behind them, and stay inside the store") {
   constexpr uint32_t kEntries = 32768;
   constexpr uint64_t kBorder = (1 << 20) + (4 << 20);
   OnePackedQueue guest(GuestRam({{1 << 20, 4 << 20}, {kBorder, 1 << 16}}), kEntries);
@@ -307,9 +307,11 @@ FACT("chains of the most pieces end the batch early and stay inside the store") 
   guest.driver.Offer({{table, 16 * kEntries}}, kIndirect, 1);
   for (uint16_t i = 2; i < kBatchFramesMax - 1; ++i) guest.driver.Offer({plain}, 0, i);
   guest.driver.Offer({{table, 16 * kEntries}}, kIndirect, 99);
-  CHECK_EQ(guest.Take(), kBatchFramesMax - 1);
+  CHECK_EQ(guest.Take(), 1u);
+  CHECK_EQ(guest.queue.walked(), 1 + kEntries + 2 * kEntries);
+  CHECK_EQ(guest.Take(), kBatchFramesMax - 2);
   CHECK_EQ(guest.broken, BreakReason::kNone);
-  CHECK_EQ(guest.chains[1].piece_count, 2 * kEntries);
+  CHECK_EQ(guest.chains[0].piece_count, 2 * kEntries);
   CHECK(guest.pieces.used() <= PieceStore::kCapacity);
   CHECK_EQ(guest.Take(), 1u);
   CHECK_EQ(guest.chains[0].id, 99);

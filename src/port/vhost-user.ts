@@ -8,7 +8,9 @@
  *
  * The port reads exactly what the session wants, so that fds stay with their message. When a session
  * ends, its rings are stopped and its memory is unmapped before anybody else is served, and what was
- * learned behind the port is forgotten, so that frames for it are flooded and find it elsewhere.
+ * learned behind the port is forgotten, so that frames for it are flooded and find it elsewhere. What the
+ * data plane has still to report of a session is delivered before it ends; reports carry its number, so
+ * that none is taken for one of its successor.
  *
  * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs on
  * the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
@@ -18,7 +20,7 @@ import { resolve } from 'node:path';
 import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
-import { type Dataplane, type MappedRegion, native, type PeerCredentials } from '../native.ts';
+import { type Dataplane, native, type PeerCredentials } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader } from '../vhost-user/backend.ts';
 import type { ConfigFacts } from '../vhost-user/config-space.ts';
 import { featureNames, type Offer, virtioFeatures } from '../vhost-user/features.ts';
@@ -29,11 +31,11 @@ import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
+import { InflightFile } from './inflight-file.ts';
 import { ListeningSource } from './listening.ts';
-import { createMemoryFile, isOfThisHost } from './memory-file.ts';
 import { offerOfPort } from './offer.ts';
 import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
-import { isMappedPrivately } from './private-mapping.ts';
+import { refuseForeign, refusePrivate } from './refused-memory.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 
 /** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
@@ -104,20 +106,29 @@ export class VhostUserPort implements Port {
   readonly #inBand = new InBandQueues();
   readonly #control: ControlQueue;
   readonly #config: ConfigFacts;
+  readonly #inflight = new InflightFile();
   readonly #onEvent: (event: PortEvent) => void;
+  readonly #deliverReports: () => void;
+  /** The data plane's number for the present session, or the next one. */
+  #sessionNumber: number;
   #state: State = { kind: 'free' };
   #shunsUntilMs = Number.NEGATIVE_INFINITY;
 
-  /** Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS. */
+  /**
+   * `deliverReports` passes on everything that the data plane has to report, of this port too. Throws what
+   * FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS.
+   */
   constructor(
     dataplane: Dataplane,
     options: VhostUserPortOptions,
     onEvent: (event: PortEvent) => void,
+    deliverReports: () => void,
   ) {
     this.name = options.name;
     this.bridge = options.bridge.name;
     this.#dataplane = dataplane;
     this.#onEvent = onEvent;
+    this.#deliverReports = deliverReports;
     if (options.allow !== undefined) {
       this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
     }
@@ -134,6 +145,7 @@ export class VhostUserPort implements Port {
       this.#source.close();
       throw error;
     }
+    this.#sessionNumber = dataplane.sessionOf(this.number);
     this.#counters = dataplane.counters(this.number);
     this.#control = new ControlQueue(dataplane, this.number);
     this.#source.start(
@@ -183,14 +195,15 @@ export class VhostUserPort implements Port {
     this.#control.look();
   }
 
-  /** The data plane gave up on a queue of this port. */
-  queueBroken(queue: number, reason: string): void {
-    if (this.#state.kind === 'connected') this.#state.session.queueBroken(queue, reason);
+  /** The data plane gave up on a queue of this port, in the session of that number. */
+  queueBroken(session: number, queue: number, reason: string): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
+    this.#state.session.queueBroken(queue, reason);
   }
 
   /** The frontend truncated the file behind its memory: there is nothing left to serve. */
-  memoryLost(): void {
-    if (this.#state.kind !== 'connected') return;
+  memoryLost(session: number): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
     this.#emit({
       type: 'memory-lost',
       sentence: `port ${this.name}: the file behind the guest's memory was truncated; its session ends`,
@@ -199,8 +212,8 @@ export class VhostUserPort implements Port {
   }
 
   /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
-  madeWait(): void {
-    if (this.#state.kind !== 'connected') return;
+  madeWait(session: number): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
     this.#shunsUntilMs = performance.now() + shunMs;
     this.#state.session.mistake(
       'BAD_EVENTFD',
@@ -215,6 +228,11 @@ export class VhostUserPort implements Port {
     this.#source.close();
     this.#dataplane.removePort(this.number);
     this.#state = { kind: 'closed' };
+  }
+
+  /** A report of somebody who is gone is none of the present frontend. */
+  #isOver(session: number): boolean {
+    return session !== this.#sessionNumber;
   }
 
   #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
@@ -325,7 +343,9 @@ export class VhostUserPort implements Port {
       return;
     }
     socket.close();
-    this.#dataplane.flushPort(this.number);
+    this.#deliverReports();
+    this.#sessionNumber = this.#dataplane.endSession(this.number);
+    this.#inflight.discard();
     this.#state = { kind: 'free' };
     this.#source.released();
     this.#emit({ type: 'frontend-left', reason: event.reason });
@@ -336,6 +356,7 @@ export class VhostUserPort implements Port {
     const port = this.number;
     const inBand = this.#inBand;
     const control = this.#control;
+    const inflight = this.#inflight;
     return {
       setMemory(regions) {
         refuseForeign(regions);
@@ -393,7 +414,7 @@ export class VhostUserPort implements Port {
         inBand.watchCalls(queue, fd, () => session().queueCalled(queue));
       },
       openChannel: (fd, reader) => this.#openChannel(fd, reader),
-      createMemoryFile,
+      createMemoryFile: (sizeBytes, contents) => inflight.make(sizeBytes, contents),
     };
   }
 
@@ -421,24 +442,4 @@ function requireSocket(socket: FdSocket): void {
   } catch (cause) {
     throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
   }
-}
-
-/** Throws MEMORY_UNMAPPABLE, having closed the fds, if one of these files is not of this host. */
-function refuseForeign(files: readonly { readonly fd: number }[]): void {
-  if (files.every(({ fd }) => isOfThisHost(fd))) return;
-  for (const { fd } of files) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    'its file lies neither in memory nor on a disk of this host, and could hold up the switch',
-  );
-}
-
-/** Throws MEMORY_UNMAPPABLE, having closed the fds, if process `pid` keeps a region to itself. */
-function refusePrivate(pid: number, regions: readonly MappedRegion[]): void {
-  if (!regions.some(({ fd }) => isMappedPrivately(pid, fd))) return;
-  for (const { fd } of regions) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    `process ${pid} maps it privately, so nothing the guest writes is seen here`,
-  );
 }
