@@ -7,6 +7,7 @@ import { lyingFrames, otherLaps } from './frames.ts';
 import { lyingFrontends } from './frontends.ts';
 import { oddLayouts } from './layouts.ts';
 import { racingGuests } from './races.ts';
+import { makersOfWork } from './work.ts';
 
 export const attacks: readonly Attack[] = [
   ...brokenRings,
@@ -16,4 +17,5 @@ export const attacks: readonly Attack[] = [
   ...racingGuests,
   ...lyingFrontends,
   ...wearingGuests,
+  ...makersOfWork,
 ].sort((one, other) => one.class - other.class);

@@ -45,6 +45,9 @@ export const classes: Readonly<Record<number, string>> = {
   22: 'reconnect storms',
   23: 'a flood of addresses',
   24: 'call fds that block',
+  25: 'frames and buffers that cost as much as one can, on many queues',
+  26: 'memory that is made for a frontend, which keeps it',
+  27: 'reports about somebody who has left',
 };
 
 /** The backend does not offer what the attack needs. */
