@@ -18,6 +18,8 @@ namespace {
 // About a microsecond: long enough for a driver that is just refilling, short enough that a stuck
 // one costs the others nothing they would notice.
 constexpr uint32_t kBufferWaitSpins = 32;
+// So many buffers that do not hold a frame together are too small for it, rather than too few.
+constexpr uint32_t kManyChains = 8;
 
 // What taking and claiming have not fetched of a frame, all after its second cache line, is fetched
 // this many frames before it is copied: 13.9 instead of 13.1 Mpps at 1500 B. Longer frames than
@@ -321,8 +323,9 @@ Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t
   if (WaitForMore(to, spins)) return Next::kClaimAgain;
   to.stalled = true;
   if (end == ClaimEnd::kNothingOffered) return Next::kGiveUp;
-  // What it has held before it will hold again, and is only late with its buffers.
-  to.counters->Add(to.ring->NeverHeld(bytes) ? kDropsBufferTooSmall : kDropsNoBuffer, 1);
+  // A driver that offers few buffers is late with the others, and what it has held before it will hold again.
+  const bool unfit = to.ring->chains_short() >= kManyChains && to.ring->NeverHeld(bytes);
+  to.counters->Add(unfit ? kDropsBufferTooSmall : kDropsNoBuffer, 1);
   return Next::kPassOver;
 }
 
