@@ -290,9 +290,6 @@ void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at
   next_used_ = at;
 }
 
-void PackedQueue::PutBack(const Chain* chains, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) next_avail_.Retreat(chains[i].descriptors, ring_.size);
-}
 
 void PackedQueue::Return(const Chain* chains, uint32_t count) {
   if (count == 0) return;

@@ -20,7 +20,7 @@ import { resolve } from 'node:path';
 import type { Bridge } from '../bridge.ts';
 import { TsvswitchError } from '../errors.ts';
 import { FdSocket, type ListenOptions } from '../fd-socket.ts';
-import { type Dataplane, type MappedRegion, native, type PeerCredentials } from '../native.ts';
+import { type Dataplane, native, type PeerCredentials } from '../native.ts';
 import type { Backend, BackendChannel, ChannelReader } from '../vhost-user/backend.ts';
 import type { ConfigFacts } from '../vhost-user/config-space.ts';
 import { featureNames, type Offer, virtioFeatures } from '../vhost-user/features.ts';
@@ -33,10 +33,9 @@ import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
 import { ListeningSource } from './listening.ts';
-import { isOfThisHost } from './memory-file.ts';
 import { offerOfPort } from './offer.ts';
 import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from './port.ts';
-import { isMappedPrivately } from './private-mapping.ts';
+import { refuseForeign, refusePrivate } from './refused-memory.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 
 /** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
@@ -443,24 +442,4 @@ function requireSocket(socket: FdSocket): void {
   } catch (cause) {
     throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
   }
-}
-
-/** Throws MEMORY_UNMAPPABLE, having closed the fds, if one of these files is not of this host. */
-function refuseForeign(files: readonly { readonly fd: number }[]): void {
-  if (files.every(({ fd }) => isOfThisHost(fd))) return;
-  for (const { fd } of files) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    'its file lies neither in memory nor on a disk of this host, and could hold up the switch',
-  );
-}
-
-/** Throws MEMORY_UNMAPPABLE, having closed the fds, if process `pid` keeps a region to itself. */
-function refusePrivate(pid: number, regions: readonly MappedRegion[]): void {
-  if (!regions.some(({ fd }) => isMappedPrivately(pid, fd))) return;
-  for (const { fd } of regions) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    `process ${pid} maps it privately, so nothing the guest writes is seen here`,
-  );
 }
