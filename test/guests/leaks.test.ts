@@ -39,11 +39,6 @@ function guestMappings(): string[] {
   return maps.split('\n').filter((line) => line.includes('tsvswitch-test-guest'));
 }
 
-/** How often it has said that a frontend left. */
-function goodbyes(): number {
-  return command.stdout.split('the frontend left').length - 1;
-}
-
 test(`${cycles} machines that come and go leave no fd and no mapping behind`, {
   timeout: 240_000,
 }, async () => {
@@ -63,8 +58,6 @@ test(`${cycles} machines that come and go leave no fd and no mapping behind`, {
     if (cycle % 2 === 0) await guest.close();
     else guest.disconnect();
   }
-  await expect.poll(goodbyes).toBe(cycles);
-  // What it says of the last one may be heard before all of it is closed.
   await expect.poll(openFiles).toEqual(before);
   expect(guestMappings()).toHaveLength(1);
   expect(other.receiveq.driver.ring.usedIndex).toBe(cycles);
