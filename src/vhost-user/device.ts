@@ -32,7 +32,7 @@ import {
   protocolFeatures,
   virtioFeatures,
 } from './features.ts';
-import { inflightBytes, inflightHeads } from './inflight.ts';
+import { checkInflight, checkReturnedInflight, inflightBytes, inflightHeads } from './inflight.ts';
 import { MemoryTable, withFd } from './memory.ts';
 import {
   type BackendRequestName,
@@ -43,7 +43,7 @@ import {
 } from './message.ts';
 import { Refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
-import { packedRing, ringSizeMax, splitRing } from './ring-format.ts';
+import { packedRing, splitRing } from './ring-format.ts';
 
 /** What happens to a guest's device in the course of a session. */
 export type DeviceEvent =
@@ -329,7 +329,7 @@ export class Device {
   /** A new region for `wanted`, and the fd of its file, which is the caller's; none for packed rings. */
   createInflight(wanted: InflightArea): { area: InflightArea; fd: number | undefined } {
     const { queues, queueSize } = wanted;
-    this.#checkInflight(wanted);
+    checkInflight(wanted, this.ringCount);
     if (((this.#features ?? 0n) & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n) {
       return { area: { ...wanted, sizeBytes: 0n, offsetBytes: 0n }, fd: undefined };
     }
@@ -340,13 +340,7 @@ export class Device {
 
   /** The region comes back when the frontend starts the device; nothing in it is needed to go on. */
   acceptInflight(area: InflightArea): void {
-    this.#checkInflight(area);
-    const { queues, queueSize, sizeBytes } = area;
-    const needed = inflightBytes(queues, queueSize);
-    if (sizeBytes < needed) {
-      const sentence = `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ${queueSize}`;
-      throw new Refusal('BAD_VALUE', sentence);
-    }
+    checkReturnedInflight(area, this.ringCount);
   }
 
   /** `takeFd` gives the fd of each region in turn. */
@@ -432,15 +426,6 @@ export class Device {
     this.#logging = enabled;
     this.#backend.setLogging(enabled);
     this.#emit({ type: 'logging', enabled });
-  }
-
-  #checkInflight({ queues, queueSize }: InflightArea): void {
-    if (queues < 1 || queues > this.ringCount) {
-      throw new Refusal('BAD_VALUE', `${queues} queues; this port has 1 to ${this.ringCount}`);
-    }
-    if (queueSize < 1 || queueSize > ringSizeMax) {
-      throw new Refusal('BAD_VALUE', `size ${queueSize} is not between 1 and ${ringSizeMax}`);
-    }
   }
 
   /**

@@ -11,6 +11,9 @@
  */
 
 import type { FilePiece } from './backend.ts';
+import type { InflightArea } from './message.ts';
+import { Refusal } from './refusal.ts';
+import { ringSizeMax } from './ring-format.ts';
 
 const headBytes = 16;
 const versionOffset = 8;
@@ -38,4 +41,25 @@ export function inflightHeads(queues: number, queueSize: number): FilePiece[] {
     fields.setUint16(descNumOffset, queueSize, true);
     return { offsetBytes: queue * queueBytes(queueSize), bytes };
   });
+}
+
+/** Throws Refusal if a device of `ringCount` rings has no such queues. */
+export function checkInflight({ queues, queueSize }: InflightArea, ringCount: number): void {
+  if (queues < 1 || queues > ringCount) {
+    throw new Refusal('BAD_VALUE', `${queues} queues; this port has 1 to ${ringCount}`);
+  }
+  if (queueSize < 1 || queueSize > ringSizeMax) {
+    throw new Refusal('BAD_VALUE', `size ${queueSize} is not between 1 and ${ringSizeMax}`);
+  }
+}
+
+/** Throws Refusal if a region that comes back has no room for its queues. */
+export function checkReturnedInflight(area: InflightArea, ringCount: number): void {
+  checkInflight(area, ringCount);
+  const { queues, queueSize, sizeBytes } = area;
+  const needed = inflightBytes(queues, queueSize);
+  if (sizeBytes < needed) {
+    const sentence = `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ${queueSize}`;
+    throw new Refusal('BAD_VALUE', sentence);
+  }
 }
