@@ -255,12 +255,14 @@ export class Device {
   }
 
   /**
-   * Where the control queue is handed over, pairs in use are said there, and a ring is disabled as its driver
-   * goes (virtio_uml). Its memory is then somebody else's: not even a transmitq may be drained.
+   * A frontend that hands over the control queue and knows no VHOST_USER_PROTOCOL_F_MQ has pairs in use said
+   * there, and disables a ring when its driver goes (virtio_uml). The memory is then somebody else's: not even
+   * a transmitq may be drained. Of all others a disabled ring is a started one, as the protocol has it.
    */
   enableRing(queue: number, enabled: boolean): void {
     const ring = this.ring(queue);
-    if (!enabled && this.controlQueue !== undefined) ring.stop();
+    const driverGoes = this.controlQueue !== undefined && !this.has('VHOST_USER_PROTOCOL_F_MQ');
+    if (!enabled && driverGoes) ring.stop();
     ring.setEnabled(enabled);
   }
 

@@ -16,7 +16,6 @@
  * A size or a base for a ring that runs says that it is to start anew. Linux's virtio_uml asks for no base
  * when its driver goes, and gives the rings to the next one; that driver's ring lies elsewhere.
  *
- *
  * With in-band notifications VRING_KICK starts a ring as well, one that has no eventfd from its
  * frontend; the backend then makes one for itself. Calls go in band unless SET_VRING_CALL said other.
  *
