@@ -35,9 +35,9 @@ const requirements = [
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', tasks: guests },
   // The package brings the addon for both: the other one is cross compiled, and run.
   process.arch === 'arm64'
-    ? { program: 'x86_64-linux-gnu-g++', package: 'g++-x86-64-linux-gnu', tasks: ['test'] }
-    : { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu', tasks: ['test'] },
-  { program: 'qemu-aarch64', package: 'qemu-user', tasks: ['test'] },
+    ? { program: 'x86_64-linux-gnu-g++', package: 'g++-x86-64-linux-gnu', tasks: ['test-all'] }
+    : { program: 'aarch64-linux-gnu-g++', package: 'g++-aarch64-linux-gnu', tasks: ['test-all'] },
+  { program: 'qemu-aarch64', package: 'qemu-user', tasks: ['test-all'] },
   { program: 'busybox', package: 'busybox-static', tasks: guests },
   { program: 'iperf3', package: 'iperf3', tasks: guests },
   // A kernel that is a program, with a virtio-net driver; nothing of it for another architecture.

@@ -1,6 +1,8 @@
 /**
  * An addon that cannot be of use here, and a Node that is too old: the installed package says in one sentence
  * what is wrong, which platform this is and what to do. The other binary of the package is run under QEMU.
+ *
+ * @module-tag long
  */
 
 import { execFileSync } from 'node:child_process';

@@ -3,6 +3,8 @@
  * without a network, with and without install scripts, where there is no compiler, cmake or python.
  *
  * The last lines are the figures; none of them but size and number of packages is a limit here.
+ *
+ * @module-tag long
  */
 
 import { execFileSync } from 'node:child_process';
