@@ -32,6 +32,15 @@ class PackedRing {
     return half | half << 16;
   }
 
+  // Where a queue goes on that is started at `base`: 0 of a ring that no device has used is its beginning.
+  uint32_t BaseOfStart(uint32_t base) const {
+    if (base != 0) return base;
+    for (uint32_t i = 0; i < size_; ++i) {
+      if ((Get16(rings_.desc + 16 * i + 14) & VIRTQ_DESC_F_USED) != 0) return base;
+    }
+    return 0x8000'8000;
+  }
+
   PackedRing(const Virtqueue::Rings& rings, uint32_t size, uint32_t base)
       : rings_(rings), size_(size), end_(CursorAt(base)) {
     // All of it is used, as it is after whole laps.
@@ -173,6 +182,11 @@ class PackedRing {
     std::memcpy(to, &address, 8);
     std::memcpy(to + 8, &length, 4);
     Put16(to + 12, input.Byte());
+  }
+  static uint16_t Get16(const uint8_t* at) {
+    uint16_t word;
+    std::memcpy(&word, at, sizeof(word));
+    return word;
   }
   static void Put16(uint8_t* at, uint16_t word) { std::memcpy(at, &word, sizeof(word)); }
 

@@ -107,6 +107,7 @@ class QueueRun {
       queue_.Move(rings_.parts);
     } else {
       queue_.Start(rings_.parts, size_, base_, features_);
+      base_ = ring_.BaseOfStart(base_);
     }
   }
 

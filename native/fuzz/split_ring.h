@@ -36,6 +36,7 @@ class SplitRing {
   }
 
   void MoveTo(const Virtqueue::Rings& rings) { rings_ = rings; }
+  uint32_t BaseOfStart(uint32_t base) const { return base; }
   Cursor CursorAt(uint32_t base) const { return static_cast<uint16_t>(base); }
   uint32_t BaseOf(Cursor at) const { return at; }
 
