@@ -17,6 +17,8 @@ export type Need =
   | 'process'
   /** Ports that other vhost-user frontends can connect to. */
   | 'sockets'
+  /** Ports that the card of a virtual machine can be on, sockets or taps. */
+  | 'machines'
   /** Packed rings. */
   | 'packed'
   /** Frames of 9000 B. */

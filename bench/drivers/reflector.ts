@@ -14,6 +14,7 @@ export const reflector: Driver = {
   lacks: {
     process: 'a thread of the client',
     sockets: 'a thread of the client',
+    machines: 'a thread of the client',
     packed: split,
     segmentation: split,
     'second worker': 'one thread',

@@ -49,6 +49,7 @@ function cardOf(
     const tap = `vec0:transport=tap,ifname=${attachment.names[index]},depth=128,gro=1`;
     return { name: 'vec0', sockets: [], extraArguments: [tap], enter: attachment.enter };
   }
+  if (attachment.kind !== 'sockets') throw new Error('no machine can be put there');
   const path = join(folder, `relay${index}`);
   relays.push(FeatureRelay.open({ path, backend: attachment.paths[index]!, withheld }));
   return { name: 'eth0', sockets: [path], extraArguments: [], enter: [] };
@@ -57,6 +58,7 @@ function cardOf(
 export const tcpTrial: Trial = {
   name: 'TCP between two Linux kernels',
   ports: 2,
+  needs: ['machines'],
   measures: [
     { name: 'iperf3, one stream, User-mode Linux', unit: 'Gbit/s', decimals: 2, better: 'higher' },
   ],
