@@ -12,7 +12,7 @@ import { prepareEngine } from '#tsvswitch/lab/engine.js';
 import { tinyGuestBoot } from '#tsvswitch/lab/tiny-guest.js';
 import { umlControlLine } from '#tsvswitch/lab/uml.js';
 import { UmlMachine } from '#tsvswitch/lab/uml-machine.js';
-import { FeatureRelay } from '#tsvswitch/testing/feature-relay.js';
+import { controlQueueFeatures, FeatureRelay } from '#tsvswitch/testing/feature-relay.js';
 import type { Attachment } from '../drivers/driver.ts';
 import type { Trial } from './trial.ts';
 
@@ -20,18 +20,6 @@ const memoryMiB = 256;
 const bootLimitMs = 60_000;
 const commandLimitMs = 60_000;
 const secondsMin = 2;
-/** What only a control queue makes of use, and a ring that this driver cannot begin (it tells a base of 0). */
-const withheld = [
-  'VIRTIO_NET_F_CTRL_VQ',
-  'VIRTIO_NET_F_CTRL_RX',
-  'VIRTIO_NET_F_CTRL_VLAN',
-  'VIRTIO_NET_F_CTRL_MAC_ADDR',
-  'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
-  'VIRTIO_NET_F_MQ',
-  'VIRTIO_NET_F_GUEST_ANNOUNCE',
-  'VIRTIO_F_RING_PACKED',
-] as const;
-
 interface Card {
   readonly name: string;
   readonly sockets: readonly string[];
@@ -51,7 +39,8 @@ function cardOf(
   }
   if (attachment.kind !== 'sockets') throw new Error('no machine can be put there');
   const path = join(folder, `relay${index}`);
-  relays.push(FeatureRelay.open({ path, backend: attachment.paths[index]!, withheld }));
+  const backend = attachment.paths[index]!;
+  relays.push(FeatureRelay.open({ path, backend, withheld: controlQueueFeatures }));
   return { name: 'eth0', sockets: [path], extraArguments: [], enter: [] };
 }
 

@@ -15,6 +15,21 @@ import { headerBytes, requestNumbers } from '../vhost-user/message.ts';
 
 export type FeatureName = keyof typeof virtioFeatures;
 
+/**
+ * What is kept from Linux's virtio_uml for a backend that serves no control queue: all that only a control queue
+ * makes of use, and packed rings, of which that driver tells a base of 0.
+ */
+export const controlQueueFeatures: readonly FeatureName[] = [
+  'VIRTIO_NET_F_CTRL_VQ',
+  'VIRTIO_NET_F_CTRL_RX',
+  'VIRTIO_NET_F_CTRL_VLAN',
+  'VIRTIO_NET_F_CTRL_MAC_ADDR',
+  'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
+  'VIRTIO_NET_F_MQ',
+  'VIRTIO_NET_F_GUEST_ANNOUNCE',
+  'VIRTIO_F_RING_PACKED',
+];
+
 export interface RelayOptions {
   /** Where frontends connect. */
   readonly path: string;

@@ -11,7 +11,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
 import { TinyNetwork } from '../../src/lab/tiny-network.ts';
 import type { PortCounters } from '../../src/port/port.ts';
-import { type FeatureName, FeatureRelay } from '../../src/testing/feature-relay.ts';
+import {
+  controlQueueFeatures,
+  type FeatureName,
+  FeatureRelay,
+} from '../../src/testing/feature-relay.ts';
 import { linuxEngine } from '../support/linux-guests.ts';
 
 const bootLimitMs = 300_000;
@@ -19,16 +23,6 @@ const commandLimitMs = 120_000;
 const fileMiB = 2;
 const ordinaryFrameBytes = 1514;
 
-const untold: readonly FeatureName[] = [
-  'VIRTIO_NET_F_CTRL_VQ',
-  'VIRTIO_NET_F_CTRL_RX',
-  'VIRTIO_NET_F_CTRL_VLAN',
-  'VIRTIO_NET_F_CTRL_MAC_ADDR',
-  'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
-  'VIRTIO_NET_F_MQ',
-  'VIRTIO_NET_F_GUEST_ANNOUNCE',
-  'VIRTIO_F_RING_PACKED',
-];
 const [sending, receiving] = (['HOST', 'GUEST'] as const).map((side) =>
   (['TSO4', 'TSO6', 'ECN', 'UFO'] as const).map((kind) => `VIRTIO_NET_F_${side}_${kind}` as const),
 ) as [FeatureName[], FeatureName[]];
@@ -69,7 +63,7 @@ beforeAll(async () => {
   await Promise.all(
     numbers.map((number) => {
       const socket = join(network.folder, `relay${number}`);
-      const withheld = [...untold, ...machines[number - 1]!.without];
+      const withheld = [...controlQueueFeatures, ...machines[number - 1]!.without];
       relays.push(
         FeatureRelay.open({ path: socket, backend: network.portSocket(number), withheld }),
       );
