@@ -59,7 +59,8 @@ async function loop(to: Attachment, options: Loop): Promise<number> {
       // Port 0 is forwarded on the first of the two CPUs; the other one waits for commands.
       ...['-l', `${clientCpu},${workerCpu}`, '--main-lcore', String(workerCpu)],
       ...['--no-pci', '--single-file-segments', '-m', `${memoryMiB}`],
-      ...(freeHugePageBytes() < memoryMiB * 2 ** 20 ? ['--no-huge'] : []),
+      // Huge pages as a file in a hugetlbfs would outlive it.
+      freeHugePageBytes() < memoryMiB * 2 ** 20 ? '--no-huge' : '--in-memory',
       ...['--file-prefix', `benchclient${process.pid}`],
       ...to.paths.flatMap((path, port) => [
         '--vdev',

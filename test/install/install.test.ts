@@ -168,7 +168,7 @@ describe('in a project', () => {
     });
     expect([exitCode, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(
-      /^tsvswitch: not installed: qemu-system-x86_64.*apt-get install .*iperf3.*$/m,
+      /^tsvswitch: not installed: .*qemu-system-x86_64.*apt-get install .*iperf3.*$/m,
     );
   });
 });

@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 const poolFile = '/proc/sys/vm/nr_hugepages';
 /** Where TestGuest looks for it. */
@@ -12,22 +12,24 @@ const mountPoint = '/dev/hugepages';
 
 /** Of the kernel's default size. */
 export function freeHugePages(): number {
-  const line = /^HugePages_Free:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-  return Number(line?.[1] ?? 0);
+  return hugePages('Free');
+}
+
+function hugePages(which: 'Free' | 'Total'): number {
+  const meminfo = readFileSync('/proc/meminfo', 'utf8');
+  return Number(new RegExp(`^HugePages_${which}:\\s+(\\d+)`, 'm').exec(meminfo)?.[1] ?? 0);
 }
 
 const isMounted = () =>
   readFileSync('/proc/self/mounts', 'utf8').includes(` ${mountPoint} hugetlbfs `);
 
-/** Why there is no way to have so many, or undefined. */
+/** Why there is no way to have so many, or undefined: they are borrowed once to see. */
 export function hugePagesMissing(count: number): string | undefined {
-  if (freeHugePages() >= count && isMounted()) return undefined;
   try {
-    accessSync(poolFile, constants.W_OK);
-    execFileSync('unshare', ['--mount', 'true'], { stdio: 'ignore' });
+    borrowHugePages(count)();
     return undefined;
-  } catch {
-    return `needs ${count} free huge pages and a hugetlbfs at ${mountPoint} (as root they are borrowed)`;
+  } catch (error) {
+    return `needs ${count} free huge pages and a hugetlbfs at ${mountPoint}: ${(error as Error).message}`;
   }
 }
 
@@ -37,21 +39,26 @@ export function borrowHugePages(count: number): () => void {
   const giveBack = () => {
     for (const step of undo.splice(0).reverse()) step();
   };
-  const pool = () => Number(readFileSync(poolFile, 'utf8'));
-  const borrowed = Math.max(0, count - freeHugePages());
-  if (borrowed > 0) {
-    writeFileSync(poolFile, `${pool() + borrowed}`);
-    undo.push(() => writeFileSync(poolFile, `${Math.max(0, pool() - borrowed)}`));
-  }
-  if (!isMounted()) {
-    mkdirSync(mountPoint, { recursive: true });
-    execFileSync('mount', ['-t', 'hugetlbfs', 'none', mountPoint]);
-    // What is still mapped is unmapped when somebody looks after garbage.
-    undo.push(() => execFileSync('umount', ['--lazy', mountPoint]));
-  }
-  if (freeHugePages() < count) {
+  try {
+    const borrowed = count - freeHugePages();
+    if (borrowed > 0) {
+      const pool = Number(readFileSync(poolFile, 'utf8'));
+      undo.push(() => writeFileSync(poolFile, `${pool}`));
+      // What programs and files left behind lies scattered until it is moved together.
+      writeFileSync('/proc/sys/vm/compact_memory', '1');
+      // The total may be more than the pool is meant to be: pages that were in use when it was made smaller.
+      writeFileSync(poolFile, `${hugePages('Total') + borrowed}`);
+    }
+    if (!isMounted()) {
+      mkdirSync(mountPoint, { recursive: true });
+      execFileSync('mount', ['-t', 'hugetlbfs', 'none', mountPoint], { stdio: 'pipe' });
+      // What is still mapped is unmapped when somebody looks after garbage.
+      undo.push(() => execFileSync('umount', ['--lazy', mountPoint]));
+    }
+    if (freeHugePages() < count) throw new Error('the kernel finds too few that lie together');
+  } catch (error) {
     giveBack();
-    throw new Error(`the kernel finds no ${count} huge pages that lie together`);
+    throw error;
   }
   return giveBack;
 }

@@ -159,7 +159,8 @@ function testpmdArguments({ paths, devices, queuePairs = 1 }: LoopOptions): stri
   const buffers = buffersPerQueue * queuePairs * Math.max(paths.length, 8);
   const memoryMiB = ownMemoryMiB + (buffers * bytesPerBuffer) / 2 ** 20;
   const memory = ['--single-file-segments', '-m', `${memoryMiB}`];
-  if (freeHugePages() < Math.ceil(memoryMiB / 2)) memory.push('--no-huge');
+  // Huge pages as a file in a hugetlbfs would outlive it.
+  memory.push(freeHugePages() < Math.ceil(memoryMiB / 2) ? '--no-huge' : '--in-memory');
   const queueCounts =
     queuePairs === 1 ? [] : [`--rxq=${queuePairs}`, `--txq=${queuePairs}`, '--txonly-multi-flow'];
   return [
