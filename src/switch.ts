@@ -322,6 +322,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     }
     const name = this.#nameOfSocket(options.connect ?? options.path, options);
     if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
+    if (options.inBand !== undefined) flag('inBand', options.inBand);
     if (options.mtu !== undefined) integer('mtu', options.mtu, mtuMin, mtuMax);
     const bridge = this.#bridgeOf(options);
     return new VhostUserPort(

@@ -1,7 +1,8 @@
 // The data plane as a JavaScript object: what its methods are, and what they share.
 //
-// dataplane.cc has its life, ports and queues; network.cc what joins ports or keeps them apart, ports of
-// this process, and the clock of a data plane without threads; sources.cc what ports are bound to.
+// dataplane.cc has its life and its ports; queues.cc the queues of these; network.cc what joins ports or keeps
+// them apart, ports of this process, and the clock of a data plane without threads; sources.cc what ports are
+// bound to.
 //
 // Thread: the JavaScript thread of the environment, except Notify (any worker).
 
@@ -54,10 +55,10 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void AddWorker(const Napi::CallbackInfo& info);
   Napi::Value WorkerOf(const Napi::CallbackInfo& info);
   void AssignWorker(const Napi::CallbackInfo& info);
-  void SetCall(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetCall); }
-  void SetErr(const Napi::CallbackInfo& info) { SetEventfd(info, &Dataplane::SetErr); }
-  void SetEventfd(const Napi::CallbackInfo& info,
-                  void (Dataplane::*set)(uint16_t, uint32_t, int));
+  void SetCall(const Napi::CallbackInfo& info);
+  void SetErr(const Napi::CallbackInfo& info);
+  void SetSignal(const Napi::CallbackInfo& info, void (*require)(Napi::Env, int),
+                 void (Dataplane::*set)(uint16_t, uint32_t, int));
   void SetLog(const Napi::CallbackInfo& info);
   void SetLogging(const Napi::CallbackInfo& info);
   void Announce(const Napi::CallbackInfo& info);

@@ -43,6 +43,11 @@ void RequireEventfd(Napi::Env env, int fd) {
   if (fd >= 0 && !IsEventfd(fd)) throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd");
 }
 
+void RequireEventfdOrSocket(Napi::Env env, int fd) {
+  if (fd < 0 || IsEventfd(fd) || IsStreamSocket(fd)) return;
+  throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd and no stream socket");
+}
+
 AdoptedFds::~AdoptedFds() {
   for (const int fd : fds_) {
     if (fd >= 0) close(fd);

@@ -25,6 +25,8 @@ RingAddresses ToRings(const Napi::Object& object);
 
 // Throws BAD_EVENTFD unless `fd` is an eventfd or -1.
 void RequireEventfd(Napi::Env env, int fd);
+// The same for what may be a stream socket of the UNIX family too.
+void RequireEventfdOrSocket(Napi::Env env, int fd);
 
 // Fds that were passed in and are not yet handed to core; closed when this goes.
 class AdoptedFds {

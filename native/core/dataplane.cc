@@ -300,9 +300,16 @@ void Dataplane::FindReceivers(Port& port) {
 
 void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
   Queue& changed = QueueAt(port, queue);
-  ReplaceFd(changed.call_fd, fd);
+  fd = Unblocking(fd);
+  const bool is_socket = IsStreamSocket(fd);
+  {
+    const PauseAll pause(*this);
+    std::swap(changed.call_fd, fd);
+    changed.call_is_socket = is_socket;
+  }
+  CloseFd(fd);
   // What was handed back while there was nobody to call would otherwise wait for the next call.
-  if (fd < 0 || !changed.started || Signal(fd)) return;
+  if (changed.call_fd < 0 || !changed.started || Call(changed)) return;
   const PauseAll pause(*this);
   NoteWait(*changed.port);
   GiveUpIfLost(*changed.port, workers_.front()->events());

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,6 +142,16 @@ bool IsEventfd(int fd) {
   return bytes == sizeof(kName) - 1 && std::memcmp(name, kName, sizeof(kName) - 1) == 0;
 }
 
+bool IsStreamSocket(int fd) {
+  const auto option = [fd](int name) {
+    int value = -1;
+    socklen_t bytes = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, name, &value, &bytes) == 0 ? value : -1;
+  };
+  return option(SO_DOMAIN) == AF_UNIX && option(SO_TYPE) == SOCK_STREAM &&
+         option(SO_ACCEPTCONN) == 0;
+}
+
 bool Signal(int eventfd) {
   const uint64_t one = 1;
   bool waited = false;
@@ -149,6 +160,12 @@ bool Signal(int eventfd) {
   }
   ticker.End();
   return !waited;
+}
+
+void SignalSocket(int socket) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t sent =
+      send(socket, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void ExpectSignals() {

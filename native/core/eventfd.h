@@ -1,4 +1,4 @@
-// Eventfds of frontends: what is one, and how to write to one without waiting for it.
+// Eventfds of frontends, and sockets in their place: what is one, and how to write to one without waiting for it.
 //
 // Whether a write waits for room in the counter is up to O_NONBLOCK, a flag of the open file, which the
 // frontend shares: it may clear the flag at any moment, fill the counter and never empty it. No write can
@@ -19,8 +19,12 @@
 // there is no signal or no timer to be had, full eventfds are not written to, which leaves the frontend
 // the moment between the look and the write.
 //
-// Only eventfds: what else a frontend can pass (a file of a file system that it runs itself) may hold up
-// a thread where no signal reaches it.
+// A stream socket of the UNIX family is what Linux's virtio_uml is called through, whose host tells it nothing
+// of an eventfd by a signal. A write asks by itself not to wait there, and the kernel copies to the peer's memory
+// under no lock that it takes for us.
+//
+// Nothing else: a file of a file system that the frontend runs itself, or a pipe that it reads into memory which
+// it holds back, may hold up a thread where no signal reaches it.
 //
 // Thread: any. Sources: eventfd(2), timer_create(2), signal(7).
 
@@ -35,8 +39,15 @@ inline constexpr uint32_t kTickMs = 50;
 
 bool IsEventfd(int fd);
 
+// Of the UNIX family, and not waiting for connections.
+bool IsStreamSocket(int fd);
+
 // Adds one to an eventfd; a full counter is a pending signal and stays as it is. False if that had to wait.
 bool Signal(int eventfd);
+
+// Sends eight bytes; a peer that has not read the ones before loses nothing by what finds no room, nor one that
+// is gone.
+void SignalSocket(int socket);
 
 // The calling thread is a worker, and makes its timer now.
 void ExpectSignals();

@@ -34,7 +34,13 @@ void HandedBack(Queue& queue) {
   // Its other queues may be no better, and each would be waited for.
   if (queue.port->made_wait.load(std::memory_order_relaxed)) return;
   queue.counters->Add(kNotifications, 1);
-  if (!Signal(queue.call_fd)) NoteWait(*queue.port);
+  if (!Call(queue)) NoteWait(*queue.port);
+}
+
+bool Call(const Queue& queue) {
+  if (!queue.call_is_socket) [[likely]] return Signal(queue.call_fd);
+  SignalSocket(queue.call_fd);
+  return true;
 }
 
 void Break(Queue& queue, BreakReason reason, EventRing& events) {

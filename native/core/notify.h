@@ -18,6 +18,9 @@ void LogRing(const Queue& queue);
 // asked to be called.
 void HandedBack(Queue& queue);
 
+// Calls the driver through what its frontend gave for it. False if that had to wait.
+bool Call(const Queue& queue);
+
 // Gives up on a queue whose guest violated the specification. The first reason stays.
 void Break(Queue& queue, BreakReason reason, EventRing& events);
 

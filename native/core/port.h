@@ -53,6 +53,7 @@ struct Queue {
 
   int kick_fd = -1;
   int call_fd = -1;
+  bool call_is_socket = false;
   int err_fd = -1;
 
   // Receiveq, for several workers: held while buffers are claimed, filled and published.

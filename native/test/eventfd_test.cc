@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <thread>
@@ -72,6 +73,46 @@ FACT("an eventfd is told from everything else that a frontend can pass") {
     CHECK(!IsEventfd(other));
   }
   CHECK(!IsEventfd(-1));
+}
+
+FACT("a stream socket of the UNIX family is told from every other") {
+  int ends[2];
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const OwnedFd one(ends[0]);
+  const OwnedFd other(ends[1]);
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+  const OwnedFd datagrams(ends[0]);
+  const OwnedFd their_other(ends[1]);
+  const OwnedFd tcp(socket(AF_INET, SOCK_STREAM, 0));
+  const OwnedFd listener(socket(AF_UNIX, SOCK_STREAM, 0));
+  // To a name that the kernel chooses.
+  const sockaddr_un any = {.sun_family = AF_UNIX, .sun_path = {}};
+  CHECK_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&any), sizeof(any.sun_family)), 0);
+  CHECK_EQ(listen(listener, 1), 0);
+  const OwnedFd event(eventfd(0, 0));
+  CHECK(IsStreamSocket(one));
+  for (const int else_fd : {int{datagrams}, int{tcp}, int{listener}, int{event}, -1}) {
+    CHECK(!IsStreamSocket(else_fd));
+  }
+}
+
+FACT("a socket is signalled without waiting, also when it is full, blocking, or its peer is gone") {
+  int ends[2];
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const OwnedFd ours(ends[0]);
+  {
+    const OwnedFd theirs(ends[1]);
+    SignalSocket(ours);
+    uint64_t count = 0;
+    CHECK_EQ(read(theirs, &count, sizeof(count)), ssize_t{sizeof(count)});
+    CHECK_EQ(count, 1u);
+    const char much[4096] = {};
+    while (send(ours, much, sizeof(much), MSG_DONTWAIT) > 0) {
+    }
+    CHECK_EQ(fcntl(ours, F_SETFL, 0), 0);
+    SignalSocket(ours);
+  }
+  SignalSocket(ours);
 }
 
 FACT("a signal adds one, and one that finds no room in a non-blocking eventfd is no fault") {

@@ -2,6 +2,7 @@
 // on the bridge nothing happens but a short wait.
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "running_bridge.h"
 
@@ -80,6 +81,27 @@ FACT("a full call eventfd of a transmitq costs its own port, and is reported onc
     at.stream.Pass(1000);
     CheckNothingHappens(at.bridge);
   }
+}
+
+FACT("a call socket that nobody reads, or whose other end is closed, costs nobody anything") {
+  Attacked at(1);
+  int ends[2];
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const char much[4096] = {};
+  while (send(ends[0], much, sizeof(much), MSG_DONTWAIT) > 0) {
+  }
+  at.plane().SetCall(at.hostile->port, 1, dup(ends[0]));
+  CHECK_EQ(fcntl(ends[0], F_SETFL, 0), 0);
+  for (const bool closed : {false, true}) {
+    if (closed) close(ends[1]);
+    CHECK(RunningBridge::Send(*at.hostile, MakeFrame(kBroadcast, MacOf(at.hostile->port), 60)));
+    at.stream.Pass(1000);
+    CheckNothingHappens(at.bridge);
+    for (uint32_t queue = 0; queue < 2; ++queue) {
+      CHECK(!at.plane().QueueBroken(at.hostile->port, queue));
+    }
+  }
+  close(ends[0]);
 }
 
 FACT("a full call eventfd of a receiveq that several workers fill costs its own port") {

@@ -13,10 +13,10 @@ import type { PortOptions } from '../index.ts';
 /** Whether the path is listened on or connected to is said by the option in front of it. */
 export interface PortArgument {
   readonly path: string;
-  readonly rest: Pick<PortOptions, 'allow' | 'source' | 'ringReset' | 'mtu'>;
+  readonly rest: Pick<PortOptions, 'allow' | 'source' | 'ringReset' | 'inBand' | 'mtu'>;
 }
 
-const optionNames = ['allow', 'mac', 'address', 'ring-reset', 'mtu'];
+const optionNames = ['allow', 'mac', 'address', 'ring-reset', 'in-band', 'mtu'];
 
 export function collectPort(text: string, ports: readonly PortArgument[] = []): PortArgument[] {
   return [...ports, portArgument(text)];
@@ -30,24 +30,23 @@ function portArgument(text: string): PortArgument {
   const pairs = options.map(pairOf);
   const valuesOf = (name: string) =>
     pairs.filter((pair) => pair.name === name).map(({ value }) => value);
-  const [allow, macs, addresses, ringReset, mtus] = optionNames.map(valuesOf) as [
-    string[],
-    string[],
-    string[],
-    string[],
-    string[],
-  ];
-  const unclear = ringReset.find((value) => value !== 'on' && value !== 'off');
-  if (unclear !== undefined) {
-    throw new InvalidArgumentError(`ring-reset is on or off, not "${unclear}".`);
-  }
+  const switchOf = (name: string) => {
+    const values = valuesOf(name);
+    const unclear = values.find((value) => value !== 'on' && value !== 'off');
+    if (unclear === undefined) return values.at(-1);
+    throw new InvalidArgumentError(`${name} is on or off, not "${unclear}".`);
+  };
+  const [allow, macs, addresses] = [valuesOf('allow'), valuesOf('mac'), valuesOf('address')];
+  const [ringReset, inBand] = [switchOf('ring-reset'), switchOf('in-band')];
+  const mtus = valuesOf('mtu');
   return {
     path,
     rest: {
       ...(allow.length === 0 ? {} : { allow }),
       ...(macs.length + addresses.length === 0 ? {} : { source: { macs, addresses } }),
       ...(mtus.length === 0 ? {} : { mtu: Number(mtus.at(-1) || Number.NaN) }),
-      ...(ringReset.length === 0 ? {} : { ringReset: ringReset.at(-1) === 'on' }),
+      ...(ringReset === undefined ? {} : { ringReset: ringReset === 'on' }),
+      ...(inBand === undefined ? {} : { inBand: inBand === 'on' }),
     },
   };
 }

@@ -33,6 +33,7 @@ Behind a path, for that port alone, each as often as needed:
   ,mac=MAC              drop what the machine sends from other MAC addresses
   ,address=IP[/LENGTH]  drop what it sends from other IP addresses, and all that is not IP or ARP
   ,ring-reset=on        let it reset single queues; not behind QEMU, which tells nobody
+  ,in-band=on           for frontends without eventfds: kicks and calls as messages, which is slower
 A comma that is part of a path is written twice.
 `;
 

@@ -10,7 +10,8 @@ import { printable, unknownKey } from '../wording.ts';
 
 const textCharactersMax = 1024;
 const portFields = [
-  ...['path', 'connect', 'name', 'bridge', 'mode', 'group', 'allow', 'source', 'ringReset', 'mtu'],
+  ...['path', 'connect', 'name', 'bridge', 'mode', 'group', 'allow', 'source'],
+  ...['ringReset', 'inBand', 'mtu'],
 ];
 
 /** `defaults` apply to a port that listens. Throws CONTROL_BAD_REQUEST. */
@@ -20,7 +21,7 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
   }
   const unknown = Object.keys(body).find((key) => !portFields.includes(key));
   if (unknown !== undefined) throw bad(`port: ${unknownKey(unknown, portFields)}`);
-  const { name, bridge, allow, source, ringReset, mtu, path, connect, mode, group } =
+  const { name, bridge, allow, source, ringReset, inBand, mtu, path, connect, mode, group } =
     body as Record<string, unknown>;
   const place = {
     ...(name === undefined ? {} : { name: nameOf('name', name) }),
@@ -29,6 +30,7 @@ export function newPortOf(body: unknown, defaults: ListenOptions): PortOptions {
     ...(allow === undefined ? {} : { allow: allow as NonNullable<PortOptions['allow']> }),
     ...(source === undefined ? {} : { source: source as NonNullable<PortOptions['source']> }),
     ...(ringReset === undefined ? {} : { ringReset: ringReset as boolean }),
+    ...(inBand === undefined ? {} : { inBand: inBand as boolean }),
     ...(mtu === undefined ? {} : { mtu: mtu as number }),
   };
   if (connect !== undefined) {

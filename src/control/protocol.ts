@@ -98,7 +98,7 @@ export type NewPort = {
   readonly name?: string;
   /** Made if it is not there; `default` unless given. */
   readonly bridge?: string;
-} & Pick<PortOptions, 'allow' | 'source' | 'ringReset' | 'mtu'> &
+} & Pick<PortOptions, 'allow' | 'source' | 'ringReset' | 'inBand' | 'mtu'> &
   (
     | {
         readonly path: string;

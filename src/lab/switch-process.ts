@@ -14,6 +14,8 @@ export interface SwitchStartOptions {
   /** The main script of the command. */
   readonly script: string;
   readonly sockets: readonly string[];
+  /** Of each of them, as behind the path of `--socket`, such as `in-band=on`. */
+  readonly portOptions?: string;
   readonly extraArguments?: readonly string[];
   readonly limitMs: number;
   /** Gives up waiting for the switch to come up. */
@@ -56,7 +58,8 @@ export class SwitchProcess {
   }
 
   static async start(options: SwitchStartOptions): Promise<SwitchProcess> {
-    const sockets = options.sockets.flatMap((socket) => ['--socket', socket]);
+    const behind = options.portOptions === undefined ? '' : `,${options.portOptions}`;
+    const sockets = options.sockets.flatMap((socket) => ['--socket', `${socket}${behind}`]);
     const child = execa(
       process.execPath,
       [options.script, ...sockets, '--log-format', 'json', ...(options.extraArguments ?? [])],

@@ -32,6 +32,8 @@ export type Engine =
 export interface TinyNetworkOptions {
   readonly machines: number;
   readonly engine: Engine;
+  /** Of each port of the switch, as behind the path of `--socket`, such as `in-band=on`. */
+  readonly portOptions?: string;
 }
 
 /** What may be unlike in machines of one network. */
@@ -81,10 +83,12 @@ export class TinyNetwork {
 
   /** Starts the command whose main script is `script`, with one socket a machine. */
   async startSwitch(script: string): Promise<SwitchProcess> {
-    const numbers = Array.from({ length: this.#options.machines }, (_, index) => index + 1);
+    const { machines, portOptions } = this.#options;
+    const numbers = Array.from({ length: machines }, (_, index) => index + 1);
     this.switch = await SwitchProcess.start({
       script,
       sockets: numbers.map((number) => this.portSocket(number)),
+      ...(portOptions && { portOptions }),
       limitMs: switchLimitMs,
       signal: this.#closing.signal,
     });

@@ -51,6 +51,11 @@ export type PortSocket = {
    */
   readonly ringReset?: boolean;
   /**
+   * Offers VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS; false unless given. For frontends that have no eventfds:
+   * each kick and call is a message then, which is slower.
+   */
+  readonly inBand?: boolean;
+  /**
    * The MTU of a guest whose frontend reads it from the switch, as User-mode Linux and crosvm do; 1500
    * unless given. QEMU says its own: host_mtu.
    */
@@ -133,7 +138,7 @@ export class VhostUserPort implements Port {
       this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
     }
     this.#config = { macs: options.macs, mtuBytes: options.mtu };
-    this.#offered = offerOfPort(options.ringReset === true, options.macs.length > 0);
+    this.#offered = offerOfPort({ ...options, hasAddress: options.macs.length > 0 });
     this.#source =
       options.connect === undefined
         ? new ListeningSource(options.path, options)

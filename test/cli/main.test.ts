@@ -20,7 +20,9 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { native } from '../../src/native.ts';
-import { TestGuest } from '../../src/testing/index.ts';
+import { TestGuest, VhostUserFrontend } from '../../src/testing/index.ts';
+import { protocolFeatures } from '../../src/vhost-user/features.ts';
+import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { Command } from '../support/command.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
 import { needs, needsRoot } from '../support/needs.ts';
@@ -214,6 +216,26 @@ describe('sockets', () => {
     const path = socket('a');
     const command = await Command.start([], ['--socket', relative(process.cwd(), path)]);
     await command.said(`listening on ${path}\n`);
+    await command.stop();
+  });
+
+  test('offer in-band notifications where told to', async () => {
+    const plain = socket('plain');
+    const path = socket('in-band');
+    const command = await Command.start([plain], ['--socket', `${path},in-band=on`]);
+    await command.said(`listening on ${path}`);
+    const { VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS } = protocolFeatures;
+    for (const at of [plain, path]) {
+      const frontend = VhostUserFrontend.connect({ path: at });
+      const offered = await frontend.ask(
+        'GET_PROTOCOL_FEATURES',
+        emptyLayout,
+        undefined,
+        u64Layout,
+      );
+      frontend.close();
+      expect((offered & VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) !== 0n).toBe(at === path);
+    }
     await command.stop();
   });
 

@@ -88,6 +88,7 @@ describe('a wrong command line ends with 2 and says what is wrong', () => {
       /"host" is not an IP address or/,
     ],
     ['a switch of a port half way', ['--socket', 'x.sock,ring-reset=yes'], /on or off, not "yes"/],
+    ['another one', ['--socket', 'x.sock,in-band='], /in-band is on or off, not ""/],
     [
       'an option of a port without a value',
       ['--socket', 'x.sock,allow='],

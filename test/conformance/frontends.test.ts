@@ -5,7 +5,6 @@
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   memoryRegionLayout,
@@ -13,6 +12,7 @@ import {
   u64Layout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
+import { generousOffer as offer } from '../support/network.ts';
 import { Peer, usualFeatures } from './peer.ts';
 
 const driverFeatures = usualFeatures & ~virtioFeatures.VIRTIO_NET_F_CTRL_VQ;

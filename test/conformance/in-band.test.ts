@@ -8,7 +8,7 @@ import { mkdtempSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FdListener, FdSocket } from '../../src/fd-socket.ts';
+import { FdSocket } from '../../src/fd-socket.ts';
 import { native } from '../../src/native.ts';
 import { GuestMemory, ReceiveQueue, VhostUserFrontend } from '../../src/testing/index.ts';
 import { TransmitQueue } from '../../src/testing/transmit-queue.ts';
@@ -25,6 +25,7 @@ import {
 } from '../../src/vhost-user/message.ts';
 import { frameBetween, numberOf } from '../support/ethernet.ts';
 import { SwitchNetwork } from '../support/network.ts';
+import { socketPair } from '../support/socket-pair.ts';
 
 const receiveqIndex = 0;
 const transmitqIndex = 1;
@@ -36,7 +37,8 @@ let network: SwitchNetwork;
 let folder: string;
 
 beforeEach(() => {
-  network = SwitchNetwork.open(2);
+  network = SwitchNetwork.open(1);
+  network.addPort({ inBand: true });
   folder = mkdtempSync(join(tmpdir(), 'in-band-'));
 });
 
@@ -44,19 +46,6 @@ afterEach(async () => {
   await network.close();
   rmSync(folder, { recursive: true });
 });
-
-/** Two ends of one connection; the second as a bare fd, to be passed on. */
-async function socketPair(): Promise<[FdSocket, number]> {
-  const path = join(folder, 'pair.sock');
-  const listener = FdListener.listen(path);
-  const accepted = new Promise<FdSocket>((resolve, reject) => {
-    listener.onConnection(resolve, reject);
-  });
-  const fd = native().socketConnect(path);
-  const socket = await accepted;
-  listener.close();
-  return [socket, fd];
-}
 
 /** The next request on the backend channel, acknowledged: its number and queue. */
 async function nextBackendRequest(channel: FdSocket): Promise<[number, number]> {

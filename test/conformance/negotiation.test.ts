@@ -4,9 +4,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { native } from '../../src/native.ts';
-import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { u64Layout, vringStateLayout } from '../../src/vhost-user/message.ts';
+import { generousOffer as offer } from '../support/network.ts';
 import { Peer, usualFeatures } from './peer.ts';
 
 const { VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_NET_F_CTRL_VQ } = virtioFeatures;

@@ -7,7 +7,6 @@
 
 import type { TsvswitchError } from '../../src/errors.ts';
 import { native, type RingAddresses } from '../../src/native.ts';
-import { offer } from '../../src/port/offer.ts';
 import type { FrontendStatus, RingStatus } from '../../src/port/status.ts';
 import { VhostUserFrontend } from '../../src/testing/frontend.ts';
 import { GuestMemory } from '../../src/testing/guest-memory.ts';
@@ -27,7 +26,7 @@ import {
   vringFdLayout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
-import { SwitchNetwork } from '../support/network.ts';
+import { generousPort, generousOffer as offer, SwitchNetwork } from '../support/network.ts';
 
 const { VIRTIO_F_RING_PACKED, VHOST_F_LOG_ALL } = virtioFeatures;
 /** All that is offered, as frontends choose it: split rings, no migration yet. */
@@ -40,7 +39,8 @@ export interface SendOptions {
 }
 
 export class Peer {
-  readonly network = SwitchNetwork.open(1);
+  readonly network = SwitchNetwork.open(0);
+  readonly port = this.network.addPort(generousPort);
   readonly frontend = VhostUserFrontend.connect({ path: this.network.path(0) });
   readonly memory = GuestMemory.create({ sizeBytes: 8 << 20, regions: 2, pluggedRegions: 1 });
   readonly #fds: number[] = [];

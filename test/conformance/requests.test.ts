@@ -3,8 +3,12 @@
  * real switch answers, and what it ends the session for.
  */
 
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { offer } from '../../src/port/offer.ts';
+import { native } from '../../src/native.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { inflightBytes } from '../../src/vhost-user/inflight.ts';
 import {
@@ -13,11 +17,14 @@ import {
   logAreaLayout,
   macLayout,
   u64Layout,
+  vringFdLayout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
+import { generousOffer as offer } from '../support/network.ts';
+import { socketPair } from '../support/socket-pair.ts';
 import { Peer, usualFeatures } from './peer.ts';
 
-const { VHOST_F_LOG_ALL, VIRTIO_F_RING_PACKED } = virtioFeatures;
+const { VHOST_F_LOG_ALL, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED } = virtioFeatures;
 const {
   VHOST_USER_PROTOCOL_F_BACKEND_REQ,
   VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS,
@@ -217,5 +224,42 @@ describe('vhost-user "In-band notifications"', () => {
     const payload = vringStateLayout.encode({ index: 0, num: 1 });
     expect(await peer.acknowledged('VRING_KICK', { payload })).toBe(1n);
     expect(await peer.refusal()).toMatch(/^BAD_VALUE /);
+  });
+});
+
+describe('vhost-user "VHOST_USER_SET_VRING_CALL"', () => {
+  const setCall = (fd: number) =>
+    peer.send('SET_VRING_CALL', {
+      payload: vringFdLayout.encode({ index: 1, hasFd: true }),
+      fds: [fd],
+    });
+
+  test('takes a stream socket, through which the driver is called', async () => {
+    await peer.negotiate(usualFeatures & ~VIRTIO_F_EVENT_IDX);
+    await peer.share();
+    const [ours, theirs] = await socketPair();
+    await setCall(theirs);
+    native().closeFd(theirs);
+    const called = new Promise<void>((resolve) => ours.onReadable(resolve));
+    const ring = peer.splitRing();
+    const buffer = peer.memory.guestAddress(peer.memory.allocate(100, 64));
+    ring.writeDescriptor(0, { address: buffer, lengthBytes: 100, flags: 0, next: 0 });
+    ring.setAvailEntry(0, 0);
+    ring.availIndex = 1;
+    await peer.start(1, ring, 0);
+    await called;
+    expect(ours.receive(16)).toMatchObject({ bytes: Buffer.from('0100000000000000', 'hex') });
+    ours.close();
+  });
+
+  test.each(['a pipe', 'memory'])('refuses %s', async (kind) => {
+    await peer.negotiate();
+    const fifo = join(mkdtempSync(join(tmpdir(), 'fifo-')), 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const pipe = openSync(fifo, 'r+');
+    await setCall(kind === 'a pipe' ? pipe : peer.memory.fd);
+    closeSync(pipe);
+    rmSync(dirname(fifo), { recursive: true });
+    expect(await peer.refusal()).toMatch(/^BAD_EVENTFD .*no eventfd and no stream socket/);
   });
 });

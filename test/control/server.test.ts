@@ -273,6 +273,7 @@ describe('a request that makes no sense is answered with one sentence', () => {
     ['a bridge that is a number', '400 CONTROL_BAD_REQUEST', { path: '/x', bridge: 1 }],
     ['a group that is a list', '400 CONTROL_BAD_REQUEST', { path: '/x', group: [] }],
     ['a ringReset that is no switch', '400 BAD_OPTION', { path: '/x', ringReset: 'on' }],
+    ['an inBand that is no switch', '400 BAD_OPTION', { path: '/x', inBand: 1 }],
     ['an allow list of nobody', '400 BAD_OPTION', { path: '/x', allow: [] }],
     ['an unknown user', '400 SOCKET_USER_UNKNOWN', { path: '/x', allow: ['no-such-user'] }],
     ['sources without any', '400 BAD_OPTION', { path: '/x', source: {} }],

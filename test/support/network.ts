@@ -19,6 +19,7 @@ import {
   type SwitchEvent,
   type SwitchOptions,
 } from '../../src/index.ts';
+import { offerOfPort } from '../../src/port/offer.ts';
 import type { VhostUserPort } from '../../src/port/vhost-user.ts';
 import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
@@ -28,6 +29,10 @@ import { broadcast, ethernetFrame, macOf } from './ethernet.ts';
 const limitMs = 60_000;
 
 type EventOf<Type extends SwitchEvent['type']> = Extract<SwitchEvent, { type: Type }>;
+
+/** A port to which nothing is withheld that a frontend may be served, and what it offers. */
+export const generousPort = { inBand: true, ringReset: true };
+export const generousOffer = offerOfPort({ ...generousPort, hasAddress: false });
 
 export class SwitchNetwork {
   readonly vswitch: Switch;
@@ -48,7 +53,9 @@ export class SwitchNetwork {
     return network;
   }
 
-  addPort(options: Pick<PortOptions, 'ringReset' | 'mtu' | 'source'> = {}): VhostUserPort {
+  addPort(
+    options: Pick<PortOptions, 'ringReset' | 'inBand' | 'mtu' | 'source'> = {},
+  ): VhostUserPort {
     return this.vswitch.addPort({ ...options, path: this.path(this.vswitch.ports.length) });
   }
 

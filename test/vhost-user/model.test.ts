@@ -16,7 +16,7 @@ import {
   requestNumbers,
   u64Layout,
 } from '../../src/vhost-user/message.ts';
-import { SwitchNetwork } from '../support/network.ts';
+import { generousPort, SwitchNetwork } from '../support/network.ts';
 import { ProbingClient } from './probing-client.ts';
 import { answered, SessionModel } from './session-model.ts';
 import { fileBytes, opening, type Step, start, steps } from './session-steps.ts';
@@ -28,7 +28,8 @@ let memoryFd: number;
 let sessions = 0;
 
 beforeAll(() => {
-  network = SwitchNetwork.open(1);
+  network = SwitchNetwork.open(0);
+  network.addPort(generousPort);
   memoryFd = native().memfdCreate(fileName, Number(fileBytes));
 });
 afterAll(async () => {

@@ -7,9 +7,9 @@
  */
 
 import type { MemoryRegion } from '../../src/native.ts';
-import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import type { RequestName } from '../../src/vhost-user/message.ts';
+import { generousOffer as offer } from '../support/network.ts';
 
 export type Verdict = 'accept' | 'refuse' | { readonly answer: bigint | Uint8Array };
 

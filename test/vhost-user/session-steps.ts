@@ -6,7 +6,6 @@
  */
 
 import fc from 'fast-check';
-import { offer } from '../../src/port/offer.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   emptyLayout,
@@ -23,6 +22,7 @@ import {
   vringFdLayout,
   vringStateLayout,
 } from '../../src/vhost-user/message.ts';
+import { generousOffer as offer } from '../support/network.ts';
 import type { SessionModel, Verdict } from './session-model.ts';
 
 export const fileBytes = 0x10_0000n;
