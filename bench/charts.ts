@@ -50,6 +50,12 @@ const charts = {
     scale: 'logarithmic',
     label: time,
   },
+  tcp: {
+    title: 'TCP between two Linux kernels (User-mode Linux) that share two CPUs with the switch',
+    unit: 'Gbit/s',
+    scale: 'linear',
+    label: rate,
+  },
 } as const satisfies Record<string, Chart>;
 
 export type ChartId = keyof typeof charts;

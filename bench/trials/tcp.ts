@@ -49,7 +49,13 @@ export const tcpTrial: Trial = {
   ports: 2,
   needs: ['machines'],
   measures: [
-    { name: 'iperf3, one stream, User-mode Linux', unit: 'Gbit/s', decimals: 2, better: 'higher' },
+    {
+      name: 'iperf3, one stream, User-mode Linux',
+      unit: 'Gbit/s',
+      decimals: 2,
+      better: 'higher',
+      charts: [{ id: 'tcp', category: 'iperf3, one stream' }],
+    },
   ],
   run: async ({ subject, folder, seconds }) => {
     const engine = await prepareEngine('uml', 2);
