@@ -58,13 +58,11 @@ describe('asked about itself', () => {
     expect(exit).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  test('--help names every option of the README and ends with 0', async () => {
+  // That it names the options of docs/cli.md, and no others, is in test/docs/pages.test.ts.
+  test('--help says what it does and ends with 0', async () => {
     const exit = await Command.run(['--help']);
     expect(exit).toMatchObject({ status: 0, stderr: '' });
-    const table = readFileSync('README.md', 'utf8').matchAll(/^\| `(--[a-z-]+)/gm);
-    const options = Array.from(table, ([, option]) => option!);
-    expect(options.length).toBeGreaterThan(8);
-    for (const option of options) expect(exit.stdout).toContain(option);
+    expect(exit.stdout).toContain('--socket');
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * Every snippet of the documents runs as it stands there, or the document says, with a reason, why not.
  *
- * TypeScript is compiled by the strictest settings on top of those of README.md, and run; shell lines run in
+ * TypeScript is compiled by the strictest settings on top of those of docs/embed.md, and run; shell lines run in
  * a namespace of their own (scratch.ts); YAML is read as a lab, JSON as JSON, XML by xmllint and libvirt's schema.
  */
 
@@ -52,7 +52,7 @@ const isRun = ({ running }: Snippet) => running.how !== 'no' && running.how !== 
 const nameOf = ({ place }: Snippet) => place.replaceAll(/\W/g, '-');
 
 test('every document is looked at, and every snippet says what language it is in', () => {
-  for (const document of ['README.md', 'docs/libvirt.md', 'docs/lab.md', 'examples/README.md']) {
+  for (const document of ['README.md', 'docs/cli.md', 'docs/lab.md', 'examples/README.md']) {
     expect(documents).toContain(document);
   }
   expect(snippets.length).toBeGreaterThan(30);
@@ -82,10 +82,10 @@ describe('TypeScript', () => {
     const settings = snippets.find(
       ({ language, text }) => language === 'json' && text.includes('"lib"'),
     );
-    scratch.write('readme.json', settings!.text);
+    scratch.write('settings.json', settings!.text);
     scratch.write(
       'tsconfig.json',
-      JSON.stringify({ extends: './readme.json', compilerOptions: strict, include: ['ts'] }),
+      JSON.stringify({ extends: './settings.json', compilerOptions: strict, include: ['ts'] }),
     );
     scratch.subfolder('ts');
     for (const snippet of typescript) {

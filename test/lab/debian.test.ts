@@ -1,5 +1,5 @@
 /**
- * The README's lab, as it is printed there: two Debian machines from nothing to gone.
+ * The lab of docs/lab.md, as it is printed there: two Debian machines from nothing to gone.
  *
  * Each test goes on from the one before. The image is built when the cache has none, which takes minutes;
  * so do emulated machines that boot with cloud-init. Limits are for that.
@@ -17,11 +17,11 @@ const upLimitMs = 900_000;
 const restartLimitMs = 300_000;
 const commandLimitMs = 120_000;
 
-/** The lab file in the README. */
-const yaml = /^```yaml\n(machines:\n[^`]*)^```$/m.exec(readFileSync('README.md', 'utf8'))?.[1];
+/** The lab file of the page. */
+const yaml = /^```yaml\n(machines:\n[^`]*)^```$/m.exec(readFileSync('docs/lab.md', 'utf8'))?.[1];
 const addresses = { web: '192.168.0.1', db: '192.168.0.2' };
 
-describe("the README's lab of two Debian machines", () => {
+describe("the documents' lab of two Debian machines", () => {
   let folder: LabFolder;
 
   beforeAll(async () => {

@@ -1,5 +1,5 @@
 /**
- * Domains of libvirt on the switch, with the XML of docs/libvirt.md and of the README.
+ * Domains of libvirt on the switch, with the XML of docs/libvirt.md and docs/attach.md.
  *
  * libvirtd runs for real, as a session daemon of an ordinary user in folders of its own: it finds no
  * domain of this host and leaves nothing behind. Only what boots is put in place of the disk: the tiny
@@ -114,7 +114,7 @@ describe('libvirt', needs(missing), () => {
     await vi.waitFor(() => virsh('version'), { timeout: commandLimitMs, interval: 200 });
     vswitch = await startSwitch();
     vm1 = await boot(1, await domainXml(1));
-    vm2 = await boot(2, withTheReadme(await domainXml(2)));
+    vm2 = await boot(2, likeAttachPage(await domainXml(2)));
     await Promise.all([vm1.ready(bootLimitMs), vm2.ready(bootLimitMs)]);
   }, 600_000);
 
@@ -166,9 +166,9 @@ describe('libvirt', needs(missing), () => {
     return shell;
   }
 
-  /** A domain with the memory and the interface of the README in place of its own. */
-  function withTheReadme(domain: string): string {
-    const readme = xmlOf('README.md', '<memoryBacking>');
+  /** A domain with the memory and the interface of docs/attach.md in place of its own. */
+  function likeAttachPage(domain: string): string {
+    const page = xmlOf('docs/attach.md', '<memoryBacking>');
     const edits: [string, string][] = [
       [':01', ':02'],
       ['/run/vsw/01.sock', path('02.sock')],
@@ -177,17 +177,17 @@ describe('libvirt', needs(missing), () => {
     ];
     const card = edits.reduce(
       (xml, [old, by]) => replaced(xml, old, by),
-      elementOf(readme, 'interface'),
+      elementOf(page, 'interface'),
     );
     const backed = replaced(
       domain,
       elementOf(domain, 'memoryBacking'),
-      elementOf(readme, 'memoryBacking'),
+      elementOf(page, 'memoryBacking'),
     );
     return replaced(backed, elementOf(backed, 'interface'), card);
   }
 
-  test('two domains ping each other, one of docs/libvirt.md and one of the README', async () => {
+  test('two domains ping each other, one of docs/libvirt.md and one of docs/attach.md', async () => {
     expect(await vm1.check('ping -c 2 192.168.0.2', commandLimitMs)).toContain(
       '2 packets received',
     );
@@ -200,7 +200,7 @@ describe('libvirt', needs(missing), () => {
     await vswitch.stop();
     vswitch = await startSwitch();
     await vswitch.said('port 01: process');
-    // Nobody answers: the README's domain does not reconnect.
+    // Nobody answers: the domain of docs/attach.md does not reconnect.
     await vm1.run('arping -c 1 -w 1 -I eth0 192.168.0.2', commandLimitMs);
     await vswitch.said('learned 52:54:00:00:00:01');
   });
