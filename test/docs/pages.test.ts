@@ -113,13 +113,16 @@ describe('a document', () => {
     expect(missing).toEqual([]);
   });
 
-  test.each(narrow)('%s has lines of at most 100 columns, but for tables and output', (document) => {
-    const wide = linesOf(document).filter(
-      ({ text, language }) =>
-        text.length > columnsMax && !text.startsWith('|') && language !== 'console',
-    );
-    expect(wide.map(({ place }) => place)).toEqual([]);
-  });
+  test.each(narrow)(
+    '%s has lines of at most 100 columns, but for tables and output',
+    (document) => {
+      const wide = linesOf(document).filter(
+        ({ text, language }) =>
+          text.length > columnsMax && !text.startsWith('|') && language !== 'console',
+      );
+      expect(wide.map(({ place }) => place)).toEqual([]);
+    },
+  );
 
   test.each(Object.entries(linesMax))('%s has at most %i lines', (document, max) => {
     expect(linesOf(document).length - 1).toBeLessThanOrEqual(max);
