@@ -1,13 +1,12 @@
 // The data plane as a JavaScript object: what its methods are, and what they share.
 //
-// dataplane.cc has its life and its ports; queues.cc the queues of these; network.cc what joins ports or keeps
-// them apart, ports of this process, and the clock of a data plane without threads; sources.cc what ports are
-// bound to.
+// dataplane.cc has its life and its ports; dataplane_arguments.cc what its methods are called with;
+// queues.cc the queues of these; network.cc what joins ports or keeps them apart, ports of this
+// process, and the clock of a data plane without threads; sources.cc what ports are bound to.
 //
 // Thread: the JavaScript thread of the environment, except Notify (any worker).
 
-#ifndef TSVSWITCH_ADDON_DATAPLANE_H_
-#define TSVSWITCH_ADDON_DATAPLANE_H_
+#pragma once
 
 #include <napi.h>
 
@@ -102,5 +101,3 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
 };
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_DATAPLANE_H_

@@ -1,5 +1,5 @@
-// What joins the ports of a data plane, or keeps them apart: bridges, impaired links and partitions; ports
-// of this process; and the manual clock.
+// What joins the ports of a data plane, or keeps them apart: bridges, impaired links and
+// partitions; ports of this process; and the manual clock.
 
 #include <cstring>
 #include <string>
@@ -68,15 +68,6 @@ LinkSettings ToLinkSettings(const Napi::Object& object) {
 
 }  // namespace
 
-uint32_t DataplaneObject::BridgeArgument(const Napi::CallbackInfo& info, size_t index) {
-  Dataplane& dataplane = Open(info.Env());
-  const int64_t bridge = IntegerArgument(info, index, "bridge", 0, Dataplane::kBridgesMax - 1);
-  if (!dataplane.HasBridge(static_cast<uint32_t>(bridge))) {
-    throw CodedError(info.Env(), "BAD_OPTION", "there is no bridge " + std::to_string(bridge));
-  }
-  return static_cast<uint32_t>(bridge);
-}
-
 uint16_t DataplaneObject::HostPortArgument(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
   if (!dataplane_->IsHostPort(port)) {
@@ -84,14 +75,6 @@ uint16_t DataplaneObject::HostPortArgument(const Napi::CallbackInfo& info) {
                      "port " + std::to_string(port) + " is not a port of this process");
   }
   return port;
-}
-
-Napi::Value DataplaneObject::PortNumber(Napi::Env env, uint16_t port) {
-  if (port == kNoPort) {
-    throw CodedError(env, "TOO_MANY_PORTS",
-                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
-  }
-  return Napi::Number::New(env, port);
 }
 
 Napi::Value DataplaneObject::AddBridge(const Napi::CallbackInfo& info) {
@@ -142,8 +125,7 @@ Napi::Value DataplaneObject::AddHostPort(const Napi::CallbackInfo& info) {
 Napi::Value DataplaneObject::HostSend(const Napi::CallbackInfo& info) {
   const uint16_t port = HostPortArgument(info);
   const FrameBatch batch = FrameBatchArguments(info);
-  const auto count =
-      static_cast<uint32_t>(IntegerArgument(info, 3, "count", 0, batch.count));
+  const auto count = static_cast<uint32_t>(IntegerArgument(info, 3, "count", 0, batch.count));
   HostTransmitq& queue = dataplane_->HostTransmitqOf(port);
   uint32_t sent = 0;
   for (size_t at = 0; sent < count; ++sent) {

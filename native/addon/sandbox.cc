@@ -1,4 +1,5 @@
-// What this process does without: system calls (core/sandbox.h) and the CPUs of its workers (core/cpus.h).
+// What this process does without: system calls (core/sandbox.h) and the CPUs of its workers
+// (core/cpus.h).
 
 #include "core/sandbox.h"
 

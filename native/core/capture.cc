@@ -15,7 +15,8 @@ namespace {
 
 static_assert(sizeof(Capture::Record) == 32);
 
-// What the clock showed in 1970. A capture lasts minutes, so that steps of the time of day do not count.
+// What the clock showed in 1970. A capture lasts minutes, so that steps of the time of day do not
+// count.
 uint64_t EpochOf(const Clock& clock) {
   if (clock.manual()) return 0;
   timespec now;

@@ -1,16 +1,18 @@
-// What is recorded at ports: frames, cut to a snap length, on their way from the workers to control.
+// What is recorded at ports: frames, cut to a snap length, on their way from the workers to
+// control.
 //
-// A worker copies a frame into a ring and goes on; where the ring is full the frame is not recorded, and
-// the next record says how many were not. So a capture never makes a worker wait, and a port without one
-// costs a comparison per batch (Port::captures). Frames are recorded as the switch carries them: large
-// packets whole, and checksums that their guest left to the device not yet there. The bytes are read
-// apart from the copy that a receiver gets: a guest that changes a frame while it is under way may make
-// them differ.
+// A worker copies a frame into a ring and goes on; where the ring is full the frame is not
+// recorded, and the next record says how many were not. So a capture never makes a worker wait, and
+// a port without one costs a comparison per batch (Port::captures). Frames are recorded as the
+// switch carries them: large packets whole, and checksums that their guest left to the device not
+// yet there. The bytes are read apart from the copy that a receiver gets: a guest that changes a
+// frame while it is under way may make them differ.
 //
-// Control reads the records from the ring (Read) and is called through an eventfd when it wants to wait.
+// Control reads the records from the ring (Read) and is called through an eventfd when it wants to
+// wait.
 //
-// Thread: Record on any worker, one after the other under a lock of theirs; Read and RequestCall on the
-// control thread.
+// Thread: Record on any worker, one after the other under a lock of theirs; Read and RequestCall on
+// the control thread.
 
 #pragma once
 
@@ -31,8 +33,8 @@ class Capture {
   // Seen from the switch.
   enum class Direction : uint8_t { kFromGuest, kToGuest };
 
-  // In front of each frame's bytes, which are followed by up to 7 that fill them up to a multiple of 8.
-  // TypeScript reads it (src/capture/recorder.ts).
+  // In front of each frame's bytes, which are followed by up to 7 that fill them up to a multiple
+  // of 8. TypeScript reads it (src/capture/recorder.ts).
   struct Record {
     uint64_t time_ns;  // since 1970, or of a manual clock
     uint32_t bytes;    // of the frame

@@ -1,7 +1,7 @@
 // What a queue hands out: descriptor chains as lists of host memory pieces, in private memory.
 //
-// A descriptor is read from guest memory once, checked and translated; from then on only these copies
-// are used, so that a guest which changes its descriptors afterwards changes nothing.
+// A descriptor is read from guest memory once, checked and translated; from then on only these
+// copies are used, so that a guest which changes its descriptors afterwards changes nothing.
 //
 // Sources: virtio 1.2 §2.7.5, §2.7.13, §2.7.14, §2.8.5.
 
@@ -63,8 +63,8 @@ struct Chain {
   uint16_t descriptors;  // of a packed ring: how many of them the chain takes up there
 };
 
-// Room for the pieces of one batch. No piece is empty, and a chain stops adding pieces once it holds
-// more than kChainBytesMax bytes, so that a chain needs at most kPiecesPerChainMax of them.
+// Room for the pieces of one batch. No piece is empty, and a chain stops adding pieces once it
+// holds more than kChainBytesMax bytes, so that a chain needs at most kPiecesPerChainMax of them.
 class PieceStore {
  public:
   static constexpr uint32_t kPiecesPerChainMax = kChainBytesMax + 1;
@@ -91,12 +91,14 @@ class PieceStore {
 
 class Translator;
 
-// A chain of the control queue: what it says in private memory, and where the answer goes. Longer commands
-// than kBytesMax mean nothing to anybody here; `bytes` counts on, up to 4 GiB, so that it shows.
+// A chain of the control queue: what it says in private memory, and where the answer goes. Longer
+// commands than kBytesMax mean nothing to anybody here; `bytes` counts on, up to 4 GiB, so that it
+// shows.
 struct CommandChain {
   static constexpr uint32_t kBytesMax = 16384;
 
-  // Adds the buffer of one descriptor. What a device reads is in front of what it writes (§2.7.4.2).
+  // Adds the buffer of one descriptor. What a device reads is in front of what it writes
+  // (§2.7.4.2).
   BreakReason Append(Translator& translate, uint64_t address, uint32_t length, uint16_t flags);
   void Clear() {
     status = nullptr;

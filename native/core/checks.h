@@ -1,7 +1,7 @@
 // The checks of what a guest writes that every frame pays for.
 //
-// They are always there but in one build, which the benchmark makes to show what they cost and which is
-// for nothing else (TSVSWITCH_UNCHECKED, see ../CMakeLists.txt).
+// They are always there but in one build, which the benchmark makes to show what they cost and
+// which is for nothing else (TSVSWITCH_UNCHECKED, see ../CMakeLists.txt).
 
 #pragma once
 

@@ -82,8 +82,7 @@ ControlVerdict JudgeFilter(uint8_t of_class, uint8_t command, const Data& data, 
           command <= VIRTIO_NET_CTRL_VLAN_DEL && (features & VIRTIO_NET_F_CTRL_VLAN) != 0;
       return known && data.IsOne(&vlan) && vlan < kVlanEnd ? Accept() : Refuse();
     }
-    default:
-      return Refuse();
+    default: return Refuse();
   }
 }
 
@@ -125,8 +124,7 @@ ControlVerdict JudgeCommand(const uint8_t* data, uint32_t bytes, const ControlTe
                      (offloads & ~GuestOffloads(terms.features)) == 0
                  ? Accept(Effect::kOffloads, offloads)
                  : Refuse();
-    default:
-      return JudgeFilter(of_class, command, rest, terms.features);
+    default: return JudgeFilter(of_class, command, rest, terms.features);
   }
 }
 

@@ -1,9 +1,9 @@
-// Copies frame bytes between guests. Source and destination never overlap on purpose; a guest that makes
-// them overlap (one memory shared as two ports) gets its own bytes back in some order.
+// Copies frame bytes between guests. Source and destination never overlap on purpose; a guest that
+// makes them overlap (one memory shared as two ports) gets its own bytes back in some order.
 //
-// Long frames go by the widest moves that processors commonly have. A string instruction (rep movsb) is as
-// fast while guests look at headers only, but leaves bytes where they cost their reader more: 4.8 instead
-// of 12.1 Mpps at 1500 B where guests touch every byte.
+// Long frames go by the widest moves that processors commonly have. A string instruction (rep
+// movsb) is as fast while guests look at headers only, but leaves bytes where they cost their
+// reader more: 4.8 instead of 12.1 Mpps at 1500 B where guests touch every byte.
 
 #pragma once
 
@@ -18,8 +18,8 @@ namespace tsvswitch {
 inline constexpr size_t kWideCopyBytesMin = 400;
 inline const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
 
-// In assembly so that it is part of its caller, which is compiled for processors without AVX2: a call
-// there, even one that is never made, costs frames of 64 B 5 %.
+// In assembly so that it is part of its caller, which is compiled for processors without AVX2: a
+// call there, even one that is never made, costs frames of 64 B 5 %.
 inline void CopyStep64(uint8_t* to, const uint8_t* from) {
   asm volatile(
       "vmovdqu (%1), %%ymm0\n\t"

@@ -11,7 +11,8 @@
 namespace tsvswitch {
 namespace {
 
-// As it was when first asked for, which LeaveCpus does before it changes anything. Empty if the kernel does not say.
+// As it was when first asked for, which LeaveCpus does before it changes anything. Empty if the
+// kernel does not say.
 const cpu_set_t& CpusAtFirst() {
   static const cpu_set_t cpus = [] {
     cpu_set_t now;

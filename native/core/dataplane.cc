@@ -45,17 +45,6 @@ Dataplane::~Dataplane() {
   }
 }
 
-Port& Dataplane::PortAt(uint16_t port) {
-  assert(HasPort(port));
-  return *ports_[port];
-}
-
-Queue& Dataplane::QueueAt(uint16_t port, uint32_t queue) {
-  Port& at = PortAt(port);
-  assert(queue < at.queues.size());
-  return at.queues[queue];
-}
-
 uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   assert(queue_pairs >= 1 && queue_pairs <= kQueuePairsMax && HasBridge(bridge));
   uint16_t number = 0;
@@ -95,7 +84,8 @@ void Dataplane::RemovePort(uint16_t port) {
     }
     // The number may soon be another port's.
     for (auto& other : ports_) {
-      if (other != nullptr && other->impairment != nullptr) other->impairment->from_port.erase(port);
+      if (other != nullptr && other->impairment != nullptr)
+        other->impairment->from_port.erase(port);
     }
   }
   for (Queue& queue : removed->queues) {
@@ -140,17 +130,16 @@ MapResult Dataplane::RemoveMemoryRegion(uint16_t port, const RegionDescription& 
   return result == MapResult::kOk ? Exchange(at, std::move(memory)) : result;
 }
 
-// Puts new memory in place and moves the running rings with it. A ring whose memory is gone rests until
-// it is back or moved: frontends remove a region and add it again elsewhere. The old memory is
-// unmapped when `memory`, which then holds it, goes out of scope: after the pause.
+// Puts new memory in place and moves the running rings with it. A ring whose memory is gone rests
+// until it is back or moved: frontends remove a region and add it again elsewhere. The old memory
+// is unmapped when `memory`, which then holds it, goes out of scope: after the pause.
 MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> memory) {
   const PauseAll pause(*this);
   port.memory.swap(memory);
   for (Queue& queue : port.queues) {
     if (!queue.started) continue;
     Virtqueue::Rings rings;
-    if (TranslateRings(port, *queue.ring, queue.addresses, queue.size, &rings) ==
-        RingResult::kOk) {
+    if (TranslateRings(port, *queue.ring, queue.addresses, queue.size, &rings) == RingResult::kOk) {
       Resume(queue, rings);
     } else {
       BreakReason whole = BreakReason::kNone;
@@ -161,7 +150,8 @@ MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> mem
   return MapResult::kOk;
 }
 
-// Lets a started queue go on with its rings at another place, also if it had lost them. Under a pause.
+// Lets a started queue go on with its rings at another place, also if it had lost them. Under a
+// pause.
 void Dataplane::Resume(Queue& queue, const Virtqueue::Rings& rings) {
   queue.ring->Move(rings);
   BreakReason unmapped = BreakReason::kRingUnmapped;
@@ -202,7 +192,8 @@ RingResult Dataplane::TranslateRings(const Port& port, const Virtqueue& ring,
   const auto misaligned = [](const uint8_t* at, uintptr_t to) {
     return reinterpret_cast<uintptr_t>(at) % to != 0;
   };
-  return misaligned(rings->desc, 16) || misaligned(rings->avail, layout.avail_alignment) || misaligned(rings->used, 4)
+  return misaligned(rings->desc, 16) || misaligned(rings->avail, layout.avail_alignment) ||
+                 misaligned(rings->used, 4)
              ? RingResult::kMisaligned
              : RingResult::kOk;
 }
@@ -234,9 +225,10 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.known_at = 0;  // no second of a running machine: the first frame is looked at
   started.started = true;
   started.is_control = start.control_pairs != 0;
-  if (started.is_control) [[unlikely]] BeginControl(started, start);
+  if (started.is_control) [[unlikely]]
+    BeginControl(started, start);
   LogRing(started);  // that kicks are not wanted
-  FindReceivers(at);
+  at.FindReceivers();
   if (started.is_transmitq()) Assign(started, LeastLoadedWorker());
   return RingResult::kOk;
 }
@@ -245,7 +237,7 @@ RingResult Dataplane::MoveQueue(uint16_t port, uint32_t queue, const RingAddress
   Queue& moved = QueueAt(port, queue);
   assert(moved.started);
   Virtqueue::Rings rings;
-  const RingResult result = 
+  const RingResult result =
       TranslateRings(PortAt(port), *moved.ring, addresses, moved.size, &rings);
   if (result != RingResult::kOk) return result;
   const PauseAll pause(*this);
@@ -261,7 +253,7 @@ uint32_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
     const PauseAll pause(*this);
     if (stopped.is_transmitq()) workers_[WorkerOf(port, queue)]->Unpoll(stopped);
     stopped.started = false;
-    FindReceivers(*stopped.port);
+    stopped.port->FindReceivers();
   }
   CloseFd(std::exchange(stopped.kick_fd, -1));
   return stopped.ring->base();
@@ -287,15 +279,7 @@ void Dataplane::EnableQueue(uint16_t port, uint32_t queue, bool enabled) {
   Queue& changed = QueueAt(port, queue);
   const PauseAll pause(*this);
   changed.enabled = enabled;
-  FindReceivers(*changed.port);
-}
-
-void Dataplane::FindReceivers(Port& port) {
-  port.receivers.clear();
-  for (Queue& queue : port.queues) {
-    if (queue.is_transmitq() || queue.is_control || !queue.started || !queue.enabled) continue;
-    if (queue.index / 2 < port.controlled.pairs) port.receivers.push_back(&queue);
-  }
+  changed.port->FindReceivers();
 }
 
 void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
@@ -353,8 +337,8 @@ void Dataplane::SetLogging(uint16_t port, bool enabled) {
 void Dataplane::Announce(uint16_t port, uint64_t mac) {
   // RFC 903: Ethernet broadcast, then hardware and protocol types, operation 3, the address twice.
   constexpr uint32_t kFrameBytes = 60;
-  uint8_t frame[kFrameBytes] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,    0,    0, 0, 0, 0,
-                                0x80, 0x35, 0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0, 3};
+  uint8_t frame[kFrameBytes] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,    0,    0,    0, 0,
+                                0,    0x80, 0x35, 0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0, 3};
   for (uint32_t i = 0; i < 6; ++i) {
     const auto byte = static_cast<uint8_t>(mac >> (40 - 8 * i));
     frame[6 + i] = frame[22 + i] = frame[32 + i] = byte;

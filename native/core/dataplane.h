@@ -1,15 +1,17 @@
 // The data plane as control sees it: ports, queues, memory, the bridges and the workers.
 //
 // Every call takes effect between two rounds and returns when it has. What takes long (mapping and
-// unmapping memory, closing fds) happens outside of the pause; inside, pointers are exchanged. A passed
-// fd belongs to the data plane from the call on, whatever the call returns.
+// unmapping memory, closing fds) happens outside of the pause; inside, pointers are exchanged. A
+// passed fd belongs to the data plane from the call on, whatever the call returns.
 //
-// The caller has checked what the frontend said: numbers in range, sizes powers of two, a queue started
-// once (asserted here). What only this side can know, whether memory maps and rings lie in it, comes
-// back as a result. Thread: one control thread. Sources: vhost-user "Ring states", "Memory".
+// The caller has checked what the frontend said: numbers in range, sizes powers of two, a queue
+// started once (asserted here). What only this side can know, whether memory maps and rings lie in
+// it, comes back as a result. Thread: one control thread. Sources: vhost-user "Ring states",
+// "Memory".
 
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -54,12 +56,13 @@ class Dataplane {
   ~Dataplane();
   // False if a worker cannot run; errno says why.
   bool Start();
-  // One worker more, on this CPU or on any with -1, which takes over its share of the transmitqs that are
-  // started: every flow goes on in order. False, and all is as before, if it cannot run; errno says why.
-  // Not with a manual clock.
+  // One worker more, on this CPU or on any with -1, which takes over its share of the transmitqs
+  // that are started: every flow goes on in order. False, and all is as before, if it cannot run;
+  // errno says why. Not with a manual clock.
   bool AddWorker(int cpu);
 
-  // With a manual clock: up to `rounds` rounds, fewer if one moves nothing; how many frames were moved.
+  // With a manual clock: up to `rounds` rounds, fewer if one moves nothing; how many frames were
+  // moved.
   uint64_t Step(uint32_t rounds);
   // Moves a manual clock, and everything that is due on the way, each thing at its time.
   void Advance(uint64_t ns);
@@ -83,9 +86,7 @@ class Dataplane {
   // A port of this process (host_queue.h), whose one queue pair runs from the start.
   uint16_t AddHostPort(uint32_t bridge);
   void RemovePort(uint16_t port);
-  bool HasPort(uint16_t port) const {
-    return port < ports_.size() && ports_[port] != nullptr;
-  }
+  bool HasPort(uint16_t port) const { return port < ports_.size() && ports_[port] != nullptr; }
   bool IsHostPort(uint16_t port) { return PortAt(port).is_host; }
 
   HostTransmitq& HostTransmitqOf(uint16_t port);
@@ -113,30 +114,31 @@ class Dataplane {
   MapResult RemoveMemoryRegion(uint16_t port, const RegionDescription& region);
   // Forgets the MTU.
   void SetFeatures(uint16_t port, uint64_t features);
-  // From now on frames that are longer and not to be segmented are not given to the port (virtio 1.2
-  // §5.1.4.1).
+  // From now on frames that are longer and not to be segmented are not given to the port (virtio
+  // 1.2 §5.1.4.1).
   void SetMtu(uint16_t port, uint32_t bytes);
   // From now on the guest's frames may have no other sources.
   void BindSources(uint16_t port, SourceRule rule);
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
-  // Takes up to `commands_max` commands of a started control queue, does what they say and answers them;
-  // none if the queue is broken. What the caller has to know of is given back.
+  // Takes up to `commands_max` commands of a started control queue, does what they say and answers
+  // them; none if the queue is broken. What the caller has to know of is given back.
   struct ControlTurn {
-    uint32_t commands = 0;  // that were answered
-    bool more = false;      // others wait
-    uint64_t mac = 0;       // the address that was set last; 0: none was
-    bool announced = false; // the driver has announced itself
+    uint32_t commands = 0;   // that were answered
+    bool more = false;       // others wait
+    uint64_t mac = 0;        // the address that was set last; 0: none was
+    bool announced = false;  // the driver has announced itself
   };
   ControlTurn ServeControl(uint16_t port, uint32_t queue, uint32_t commands_max);
   bool IsControlQueue(uint16_t port, uint32_t queue) { return QueueAt(port, queue).is_control; }
 
-  // The base to go on from (GET_VRING_BASE). A queue that is not started answers where it stopped last.
+  // The base to go on from (GET_VRING_BASE). A queue that is not started answers where it stopped
+  // last.
   uint32_t StopQueue(uint16_t port, uint32_t queue);
   void EnableQueue(uint16_t port, uint32_t queue, bool enabled);
-  // The worker that polls a started transmitq, and another one for it: what was taken by the old one is
-  // delivered before the new one takes more, so no flow is reordered.
+  // The worker that polls a started transmitq, and another one for it: what was taken by the old
+  // one is delivered before the new one takes more, so no flow is reordered.
   uint32_t WorkerOf(uint16_t port, uint32_t transmitq);
   void AssignWorker(uint16_t port, uint32_t transmitq, uint32_t worker);
   uint32_t worker_count() const { return static_cast<uint32_t>(workers_.size()); }
@@ -146,12 +148,12 @@ class Dataplane {
   // The frontend's dirty log, or none with an fd of -1; and whether writes go into it.
   MapResult SetLog(uint16_t port, int fd, uint64_t bytes, uint64_t offset);
   void SetLogging(uint16_t port, bool enabled);
-  // Floods a RARP request from `mac` as if the guest had sent it: a guest that has just moved here and
-  // cannot speak for itself (vhost-user VHOST_USER_SEND_RARP).
+  // Floods a RARP request from `mac` as if the guest had sent it: a guest that has just moved here
+  // and cannot speak for itself (vhost-user VHOST_USER_SEND_RARP).
   void Announce(uint16_t port, uint64_t mac);
 
-  // Records a port, or every port that is or comes on a bridge; of each frame its first snap_bytes. The
-  // number of the new capture. The eventfd stays the caller's and outlives the capture.
+  // Records a port, or every port that is or comes on a bridge; of each frame its first snap_bytes.
+  // The number of the new capture. The eventfd stays the caller's and outlives the capture.
   uint32_t CapturePort(uint16_t port, uint32_t snap_bytes, int call_fd);
   uint32_t CaptureBridge(uint32_t bridge, uint32_t snap_bytes, int call_fd);
   bool HasCapture(uint32_t capture) const {
@@ -163,17 +165,15 @@ class Dataplane {
   std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
   // The entries of one port of a bridge, or all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
-  // The guest of a port has left: what was learned behind it is forgotten, what its workers still have to
-  // report is not reported any more, and the next one's sources are told anew. All its queues are stopped.
-  // Returns the number of the next session, which no other port has or had.
+  // The guest of a port has left: what was learned behind it is forgotten, what its workers still
+  // have to report is not reported any more, and the next one's sources are told anew. All its
+  // queues are stopped. Returns the number of the next session, which no other port has or had.
   uint32_t EndSession(uint16_t port);
   uint32_t SessionOf(uint16_t port) { return PortAt(port).session; }
   // Seconds of the clock that FdbRecord::seen_s counts in.
   uint32_t NowSeconds() const { return clock_.NowSeconds(); }
 
-  uint32_t QueueCount(uint16_t port) {
-    return static_cast<uint32_t>(PortAt(port).queues.size());
-  }
+  uint32_t QueueCount(uint16_t port) { return static_cast<uint32_t>(PortAt(port).queues.size()); }
 
   // One for each queue of the port, zeros when it was added. May be kept longer than the port.
   std::shared_ptr<QueueCounters[]> Counters(uint16_t port) { return PortAt(port).counters; }
@@ -194,8 +194,15 @@ class Dataplane {
    private:
     std::vector<std::unique_ptr<Worker::Pause>> pauses_;
   };
-  Port& PortAt(uint16_t port);
-  Queue& QueueAt(uint16_t port, uint32_t queue);
+  Port& PortAt(uint16_t port) {
+    assert(HasPort(port));
+    return *ports_[port];
+  }
+  Queue& QueueAt(uint16_t port, uint32_t queue) {
+    Port& at = PortAt(port);
+    assert(queue < at.queues.size());
+    return at.queues[queue];
+  }
   void ReplaceFd(int& place, int fd);
   uint32_t NewCapture(uint32_t snap_bytes, int call_fd);
   std::unique_ptr<Worker> MakeWorker(int cpu, bool shared) const;
@@ -205,7 +212,6 @@ class Dataplane {
   void Settle();
   static void DropIfWhole(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
-  static void FindReceivers(Port& port);
   void BeginControl(Queue& queue, const QueueStart& start);
   void GiveUpControl(Queue& queue, BreakReason broken);
   void FollowCommand(Port& port, uint32_t pairs, uint64_t features);
@@ -216,11 +222,11 @@ class Dataplane {
 
   const Options options_;
   Clock clock_;
-  uint32_t sessions_ = 0;  // how many there were, of all ports
+  uint32_t sessions_ = 0;                           // how many there were, of all ports
   std::vector<std::unique_ptr<Capture>> captures_;  // by number
   Bridges bridges_;
-  std::vector<std::unique_ptr<Port>> ports_;  // by number
-  CommandChain command_;  // the one that is being answered
+  std::vector<std::unique_ptr<Port>> ports_;      // by number
+  CommandChain command_;                          // the one that is being answered
   std::vector<std::unique_ptr<Worker>> workers_;  // last of these: they stop before the others go
 };
 

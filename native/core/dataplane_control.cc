@@ -1,10 +1,11 @@
 // See dataplane.h: the control queue of a port.
 //
-// No worker touches a control queue, and memory is exchanged by this thread only, so commands are read,
-// judged and answered without a pause. A pause is taken where a turn's commands change what rounds read,
-// once for all of them, and where the queue breaks.
+// No worker touches a control queue, and memory is exchanged by this thread only, so commands are
+// read, judged and answered without a pause. A pause is taken where a turn's commands change what
+// rounds read, once for all of them, and where the queue breaks.
 //
-// Whoever calls decides how often: a driver that does nothing but command costs turns of the event loop.
+// Whoever calls decides how often: a driver that does nothing but command costs turns of the event
+// loop.
 
 #include <cassert>
 
@@ -31,8 +32,8 @@ constexpr uint32_t kPackedBegin = 0x8000'8000;
 
 }  // namespace
 
-// Under a pause. What was said on this queue before it was stopped holds on where it goes on: a machine was
-// paused. At its beginning there is another driver.
+// Under a pause. What was said on this queue before it was stopped holds on where it goes on: a
+// machine was paused. At its beginning there is another driver.
 void Dataplane::BeginControl(Queue& queue, const QueueStart& start) {
   assert(!queue.is_transmitq());
   Controlled& controlled = queue.port->controlled;
@@ -69,23 +70,17 @@ Dataplane::ControlTurn Dataplane::ServeControl(uint16_t port, uint32_t queue,
     ControlVerdict verdict;
     if (served.enabled) verdict = JudgeCommand(command_.data.get(), command_.bytes, terms);
     switch (verdict.effect) {
-      case ControlVerdict::Effect::kPairs:
-        pairs = static_cast<uint32_t>(verdict.value);
-        break;
+      case ControlVerdict::Effect::kPairs: pairs = static_cast<uint32_t>(verdict.value); break;
       case ControlVerdict::Effect::kOffloads:
         features = (terms.features & ~GuestOffloads(terms.features)) | verdict.value;
         break;
-      case ControlVerdict::Effect::kMac:
-        turn.mac = verdict.value;
-        break;
-      case ControlVerdict::Effect::kAnnounced:
-        turn.announced = true;
-        break;
+      case ControlVerdict::Effect::kMac: turn.mac = verdict.value; break;
+      case ControlVerdict::Effect::kAnnounced: turn.announced = true; break;
       case ControlVerdict::Effect::kRefused:
-      case ControlVerdict::Effect::kNone:
-        break;
+      case ControlVerdict::Effect::kNone: break;
     }
-    judged[turn.commands++] = {command_.status, command_.id, command_.descriptors, verdict.status()};
+    judged[turn.commands++] = {command_.status, command_.id, command_.descriptors,
+                               verdict.status()};
   }
   FollowCommand(at, pairs, features);
   for (uint32_t i = 0; i < turn.commands; ++i) {
@@ -104,14 +99,14 @@ Dataplane::ControlTurn Dataplane::ServeControl(uint16_t port, uint32_t queue,
   return turn;
 }
 
-// Puts in force what the driver has said: from now on frames go to the receivers it wants, and as it takes
-// them.
+// Puts in force what the driver has said: from now on frames go to the receivers it wants, and as
+// it takes them.
 void Dataplane::FollowCommand(Port& port, uint32_t pairs, uint64_t features) {
   if (port.controlled.pairs == pairs && port.features == features) return;
   const PauseAll pause(*this);
   port.controlled.pairs = pairs;
   port.features = features;
-  FindReceivers(port);
+  port.FindReceivers();
 }
 
 void Dataplane::GiveUpControl(Queue& queue, BreakReason broken) {
@@ -119,8 +114,8 @@ void Dataplane::GiveUpControl(Queue& queue, BreakReason broken) {
   const bool lost = port.lost.load(std::memory_order_acquire) !=
                     port.lost_handled.load(std::memory_order_relaxed);
   if (!lost && broken == BreakReason::kNone) return;
-  // The events of a worker are its own but in a pause. Lost memory first: it reads as zeros, which would
-  // otherwise be blamed on the guest.
+  // The events of a worker are its own but in a pause. Lost memory first: it reads as zeros, which
+  // would otherwise be blamed on the guest.
   const PauseAll pause(*this);
   EventRing& events = workers_.front()->events();
   GiveUpIfLost(port, events);

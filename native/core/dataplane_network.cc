@@ -1,5 +1,5 @@
-// See dataplane.h: what joins ports or keeps them apart, bridges and ports of this process, and the manual
-// clock.
+// See dataplane.h: what joins ports or keeps them apart, bridges and ports of this process, and the
+// manual clock.
 
 #include <sys/eventfd.h>
 
@@ -62,7 +62,7 @@ uint16_t Dataplane::AddHostPort(uint32_t bridge) {
   port.queues[1].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const PauseAll pause(*this);
   for (Queue& queue : port.queues) queue.started = queue.enabled = true;
-  FindReceivers(port);
+  port.FindReceivers();
   Assign(port.queues[1], LeastLoadedWorker());
   return number;
 }

@@ -24,15 +24,14 @@ bool PollsFewer(const std::unique_ptr<Worker>& a, const std::unique_ptr<Worker>&
 
 // The next one. `shared`: there are others, or will be before it polls anything.
 std::unique_ptr<Worker> Dataplane::MakeWorker(int cpu, bool shared) const {
-  const Worker::Options options = {
-      .cpu = cpu,
-      .idle_us = options_.idle_us,
-      .shared = shared,
-      .sweeps = workers_.empty(),
-      .sandbox = options_.sandbox,
-      .fragment_id = FragmentId(options_.fragment_id, workers_.size()),
-      .notify = options_.notify,
-      .notify_context = options_.notify_context};
+  const Worker::Options options = {.cpu = cpu,
+                                   .idle_us = options_.idle_us,
+                                   .shared = shared,
+                                   .sweeps = workers_.empty(),
+                                   .sandbox = options_.sandbox,
+                                   .fragment_id = FragmentId(options_.fragment_id, workers_.size()),
+                                   .notify = options_.notify,
+                                   .notify_context = options_.notify_context};
   return std::make_unique<Worker>(options, clock_, bridges_);
 }
 
@@ -48,7 +47,8 @@ bool Dataplane::AddWorker(int cpu) {
   assert(!clock_.manual());
   std::unique_ptr<Worker> added = MakeWorker(cpu, true);
   if (workers_.front()->wire() != nullptr) {
-    added->SetWire(std::make_unique<Wire>(clock_, FragmentId(options_.fragment_id, workers_.size())));
+    added->SetWire(
+        std::make_unique<Wire>(clock_, FragmentId(options_.fragment_id, workers_.size())));
   }
   if (!added->Start()) {
     const int why = errno;
@@ -63,8 +63,8 @@ bool Dataplane::AddWorker(int cpu) {
   }
   const uint32_t number = worker_count();
   workers_.push_back(std::move(added));
-  // Its share, as if it had been there when they were started, with a pause for each: every turn brings
-  // the two workers closer to each other.
+  // Its share, as if it had been there when they were started, with a pause for each: every turn
+  // brings the two workers closer to each other.
   for (;;) {
     const Worker& busiest = **std::max_element(workers_.begin(), workers_.end(), PollsFewer);
     if (busiest.polled_count() <= workers_[number]->polled_count() + 1) return true;

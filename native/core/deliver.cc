@@ -71,9 +71,10 @@ VirtioNetHdr HeaderFor(const VirtioNetHdr& header, const Landing& landing) {
   return written;
 }
 
-// Writes the header from registers, as two words. Put together in memory first, it would be read back
-// over two stores of different width, which a processor can only do once all stores before them, those
-// into the last frame's landing, have left for the cache: 28.7 instead of 33.0 Mpps at 64 B.
+// Writes the header from registers, as two words. Put together in memory first, it would be read
+// back over two stores of different width, which a processor can only do once all stores before
+// them, those into the last frame's landing, have left for the cache: 28.7 instead of 33.0 Mpps at
+// 64 B.
 void WriteHeader(uint8_t* to, const VirtioNetHdr& header, uint16_t num_buffers) {
   uint64_t front;
   std::memcpy(&front, &header, sizeof(front));
@@ -94,7 +95,8 @@ inline void FetchAhead(const Slice& body, const Landing& landing) {
   }
 }
 
-// Of a frame that is to be segmented the segments count, not the whole. A VLAN tag is no part of the MTU.
+// Of a frame that is to be segmented the segments count, not the whole. A VLAN tag is no part of
+// the MTU.
 bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
   if (frame.offload.header.gso_type != VIRTIO_NET_HDR_GSO_NONE) return false;
   if (frame.body.bytes <= kEthernetHeaderBytes + mtu_bytes) return false;
@@ -133,8 +135,8 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
   }
 }
 
-// One by one, so that what the counters gain says what became of each. A frame that was cut counts as
-// delivered if some of it was.
+// One by one, so that what the counters gain says what became of each. A frame that was cut counts
+// as delivered if some of it was.
 void Deliverer::DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list) {
   for (uint32_t i = 0; i < list.count; ++i) {
     const QueueCounters before = *to.counters;
@@ -185,9 +187,9 @@ void Deliverer::DeliverBatch(Queue& to, const Frame* frames, const FrameList& li
   });
 }
 
-// The receiver lacks a feature that some frame needs, or has an MTU that some frame may exceed: every
-// frame becomes what it can take. Once its buffers are used up no more is cut, which bounds what a
-// sender of large frames can cost.
+// The receiver lacks a feature that some frame needs, or has an MTU that some frame may exceed:
+// every frame becomes what it can take. Once its buffers are used up no more is cut, which bounds
+// what a sender of large frames can cost.
 void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& list) {
   room_left_ = true;
   for (uint32_t i = 0; i < list.count; ++i) {
@@ -197,16 +199,12 @@ void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& 
       continue;
     }
     switch (PlanOffload(frame.offload, to.port->features)) {
-      case OffloadPlan::kPass:
-        PassFrame(frame.offload, frame.body, &NextParcel(to));
-        break;
+      case OffloadPlan::kPass: PassFrame(frame.offload, frame.body, &NextParcel(to)); break;
       case OffloadPlan::kCompleteChecksum:
         work += BytesWork(frame.body.bytes);
         CompleteChecksum(frame.offload, frame.body, &NextParcel(to));
         break;
-      case OffloadPlan::kSegment:
-        Segment(to, frame);
-        break;
+      case OffloadPlan::kSegment: Segment(to, frame); break;
     }
   }
   FlushParcels(to);
@@ -265,7 +263,8 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
   const uint32_t header_bytes = to.ring->header_bytes();
   uint32_t done = 0;
   uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
-  if (!MayWalk(*to.port)) [[unlikely]] return 0;
+  if (!MayWalk(*to.port)) [[unlikely]]
+    return 0;
   // Every turn decides at least one frame or has used up some of the spins.
   for (;;) {
     BreakReason broken = BreakReason::kNone;
@@ -275,15 +274,18 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     uint64_t frames = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < claimed; ++i) {
-      if (landings_[i].num_buffers == 0) [[unlikely]] continue;
+      if (landings_[i].num_buffers == 0) [[unlikely]]
+        continue;
       copy(done + i, landings_[i]);
       frames += 1;
       bytes += landing_bytes_[done + i] - header_bytes;
     }
-    if (to.port->Logs()) [[unlikely]] LogLandings(*to.port, claimed, &landing_bytes_[done]);
+    if (to.port->Logs()) [[unlikely]]
+      LogLandings(*to.port, claimed, &landing_bytes_[done]);
     done += claimed;
     work += claimed * kFrameWork + BytesWork(bytes);
-    if (to.ring->walked() != 0) [[unlikely]] CountWalked(*to.port, to.ring->walked());
+    if (to.ring->walked() != 0) [[unlikely]]
+      CountWalked(*to.port, to.ring->walked());
     if (frames != 0) {
       to.ring->Publish();
       HandedBack(to);
@@ -300,13 +302,11 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     if (claimed != 0) to.stalled = false;
     if (done == count) return done;
     switch (AfterShortClaim(to, claimed, landing_bytes_[done], &spins)) {
-      case Next::kClaimAgain:
-        break;
+      case Next::kClaimAgain: break;
       case Next::kPassOver:
         if (++done == count) return done;
         break;
-      case Next::kGiveUp:
-        return done;
+      case Next::kGiveUp: return done;
     }
   }
 }
@@ -323,7 +323,8 @@ Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t
   if (WaitForMore(to, spins)) return Next::kClaimAgain;
   to.stalled = true;
   if (end == ClaimEnd::kNothingOffered) return Next::kGiveUp;
-  // A driver that offers few buffers is late with the others, and what it has held before it will hold again.
+  // A driver that offers few buffers is late with the others, and what it has held before it will
+  // hold again.
   const bool unfit = to.ring->chains_short() >= kManyChains && to.ring->NeverHeld(bytes);
   to.counters->Add(unfit ? kDropsBufferTooSmall : kDropsNoBuffer, 1);
   return Next::kPassOver;
@@ -341,9 +342,9 @@ void Deliverer::ForgetWalked() {
   walked_ports_.clear();
 }
 
-// After a Claim that found too little: whether the driver offers more before *spins are used up. A frame
-// may need several buffers, and those of a packed ring appear one by one. Many that do not hold it are not
-// counted again and again.
+// After a Claim that found too little: whether the driver offers more before *spins are used up. A
+// frame may need several buffers, and those of a packed ring appear one by one. Many that do not
+// hold it are not counted again and again.
 bool Deliverer::WaitForMore(Queue& to, uint32_t* spins) {
   BreakReason broken = BreakReason::kNone;
   const uint32_t before = to.ring->chains_short();

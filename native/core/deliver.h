@@ -1,16 +1,18 @@
 // The second half of forwarding: frames of a batch into the receive buffers of one queue.
 //
-// Claim buffers for the whole list, copy, publish once, call once. A frame is copied exactly once, from
-// the sender's buffer into the receiver's. Where every frame can be passed as it is, which one comparison
-// of feature bits for the whole list tells, that is all. Otherwise each frame becomes parcels, as
-// offload.h and segmenter.h make them, and these are delivered in the same way, 64 at a time.
+// Claim buffers for the whole list, copy, publish once, call once. A frame is copied exactly once,
+// from the sender's buffer into the receiver's. Where every frame can be passed as it is, which one
+// comparison of feature bits for the whole list tells, that is all. Otherwise each frame becomes
+// parcels, as offload.h and segmenter.h make them, and these are delivered in the same way, 64 at a
+// time.
 //
-// A receiver without buffers makes the worker wait a bounded moment once; until it takes frames again
-// it gets only what it has room for at once. What does not fit is dropped and counted at the receiver;
-// a frame larger than all that is offered does not take smaller ones behind it along.
+// A receiver without buffers makes the worker wait a bounded moment once; until it takes frames
+// again it gets only what it has room for at once. What does not fit is dropped and counted at the
+// receiver; a frame larger than all that is offered does not take smaller ones behind it along.
 //
 // Receivers choose what their buffers cost: in one round those of a port are walked for at most
-// kWalkedPerRound descriptors and one frame, whoever sends to it, and what comes then finds no buffer.
+// kWalkedPerRound descriptors and one frame, whoever sends to it, and what comes then finds no
+// buffer.
 //
 // Thread: the worker that owns the Deliverer; with several workers, under the receiveq's lock.
 // Sources: virtio 1.2 §5.1.6.3.1, §5.1.6.4.
@@ -41,7 +43,8 @@ class Deliverer {
 
   // A new round of the worker: every receiver may be walked anew.
   void BeginRound() {
-    if (!walked_ports_.empty()) [[unlikely]] ForgetWalked();
+    if (!walked_ports_.empty()) [[unlikely]]
+      ForgetWalked();
   }
   static constexpr uint32_t kWalkedPerRound = 1 << 16;
   // What deliveries have cost since it was set to 0 (work.h).

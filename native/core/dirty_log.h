@@ -1,9 +1,10 @@
 // The bitmap in which a migrating frontend learns which pages of guest memory we wrote.
 //
-// Bit n of byte n / 8 stands for the 4 KiB of guest memory at n * 4096. Bits are set after the write
-// they speak of: a frontend that clears a bit and then copies the page can so never miss a write. Pages
-// beyond the end of the bitmap are not logged. Setting a bit is one atomic instruction, since queues of
-// several workers share bytes, and is left out where the bit is set already.
+// Bit n of byte n / 8 stands for the 4 KiB of guest memory at n * 4096. Bits are set after the
+// write they speak of: a frontend that clears a bit and then copies the page can so never miss a
+// write. Pages beyond the end of the bitmap are not logged. Setting a bit is one atomic
+// instruction, since queues of several workers share bytes, and is left out where the bit is set
+// already.
 //
 // Thread: any worker. Sources: vhost-user "Migration"; VHOST_USER_SET_LOG_BASE.
 
@@ -26,7 +27,8 @@ class DirtyLog {
   void Mark(uint64_t guest_address, uint64_t bytes) const {
     if (bytes == 0) return;
     const uint64_t last = (guest_address + bytes - 1) / kPageBytes;
-    // A frame or a ring spans a few pages: callers pass no more than kChainBytesMax or a ring's bytes.
+    // A frame or a ring spans a few pages: callers pass no more than kChainBytesMax or a ring's
+    // bytes.
     for (uint64_t page = guest_address / kPageBytes; page <= last; ++page) {
       if (page / 8 >= bitmap_->description.bytes) return;
       std::atomic_ref<uint8_t> byte(bitmap_->data[page / 8]);

@@ -1,5 +1,5 @@
-// See eventfd.h. The handler runs on the thread whose timer it is: what both touch needs no more than to
-// be written in order.
+// See eventfd.h. The handler runs on the thread whose timer it is: what both touch needs no more
+// than to be written in order.
 
 #include "eventfd.h"
 
@@ -133,7 +133,8 @@ bool IsFull(int eventfd) {
 }  // namespace
 
 bool IsEventfd(int fd) {
-  // No call asks for the kind; the kernel's name for the open file tells it, and no path begins like that.
+  // No call asks for the kind; the kernel's name for the open file tells it, and no path begins
+  // like that.
   static constexpr char kName[] = "anon_inode:[eventfd]";
   char link[32];
   std::snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

@@ -1,12 +1,12 @@
 // Rare things a worker reports to the control plane, through a bounded ring per worker.
 //
-// Single producer (the worker), single consumer (the control thread). What does not fit is lost: a guest
-// that floods MAC addresses must not be able to make a worker wait. News of addresses gets half of the
-// ring, so that such a guest cannot hide a broken queue or lost memory either, and so does that of spoofed
-// sources.
+// Single producer (the worker), single consumer (the control thread). What does not fit is lost: a
+// guest that floods MAC addresses must not be able to make a worker wait. News of addresses gets
+// half of the ring, so that such a guest cannot hide a broken queue or lost memory either, and so
+// does that of spoofed sources.
 //
-// An event names the session it is about. One that comes out when another frontend is served at its port, or
-// when its number is another port's, is about somebody who is gone (Dataplane::PopEvent).
+// An event names the session it is about. One that comes out when another frontend is served at its
+// port, or when its number is another port's, is about somebody who is gone (Dataplane::PopEvent).
 
 #pragma once
 
@@ -20,15 +20,22 @@
 namespace tsvswitch {
 
 struct Event {
-  enum class Type : uint8_t { kMacLearned, kMacMoved, kSpoofed, kQueueBroken, kMemoryLost, kMadeWait };
+  enum class Type : uint8_t {
+    kMacLearned,
+    kMacMoved,
+    kSpoofed,
+    kQueueBroken,
+    kMemoryLost,
+    kMadeWait
+  };
   Type type = Type::kMacLearned;
   BreakReason reason = BreakReason::kNone;  // kQueueBroken
-  uint32_t session = 0;  // of `port` (port.h)
+  uint32_t session = 0;                     // of `port` (port.h)
   uint16_t port = 0;
-  uint16_t from_port = 0;  // kMacMoved
-  uint16_t queue = 0;      // kQueueBroken
-  uint16_t vlan = 0;       // kMac*
-  uint64_t mac = 0;        // kMac*
+  uint16_t from_port = 0;      // kMacMoved
+  uint16_t queue = 0;          // kQueueBroken
+  uint16_t vlan = 0;           // kMac*
+  uint64_t mac = 0;            // kMac*
   SpoofedSource spoofed = {};  // kSpoofed
 };
 
@@ -62,8 +69,8 @@ class EventRing {
 
  private:
   static uint32_t RoomFor(Event::Type type) {
-    const bool about_sources = type == Event::Type::kMacLearned ||
-                               type == Event::Type::kMacMoved || type == Event::Type::kSpoofed;
+    const bool about_sources = type == Event::Type::kMacLearned || type == Event::Type::kMacMoved ||
+                               type == Event::Type::kSpoofed;
     return about_sources ? kSlots / 2 : kSlots;
   }
 

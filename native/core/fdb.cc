@@ -49,8 +49,8 @@ uint16_t Fdb::Lookup(uint64_t key, uint32_t now_s) const {
 
 LearnResult Fdb::Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* from) {
   Entry* entry = Find(key);
-  if (entry != nullptr &&
-      entry->value.load(std::memory_order_relaxed) == Value(port, now_s)) [[likely]] {
+  if (entry != nullptr && entry->value.load(std::memory_order_relaxed) == Value(port, now_s))
+      [[likely]] {
     return LearnResult::kKnown;
   }
   const std::lock_guard<Spinlock> guard(write_);
@@ -79,7 +79,8 @@ LearnResult Fdb::Insert(uint64_t key, uint16_t port, uint32_t now_s) {
         if (!Aged(entry.value.load(std::memory_order_relaxed), now_s)) continue;
         Erase(entry);
       }
-      // Release: a reader that sees this value under the key that was here before sees that key gone.
+      // Release: a reader that sees this value under the key that was here before sees that key
+      // gone.
       entry.value.store(Value(port, now_s), std::memory_order_release);
       // Release: a reader that finds the key finds this value or a newer one.
       entry.key.store(key, std::memory_order_release);

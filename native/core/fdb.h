@@ -1,19 +1,20 @@
 // The forwarding database of one bridge: which port a MAC address was last seen on.
 //
-// Open addressing over buckets of one cache line. The key is VLAN (12 bits) and MAC (48 bits) in one
-// 64-bit word with bit 63 set, so that 0 means empty; the value word holds the port and the second
-// of the last sighting. A lookup reads its home bucket and goes on to the next only while a bucket says
-// that something overflowed from it, at most kProbeBuckets in all.
+// Open addressing over buckets of one cache line. The key is VLAN (12 bits) and MAC (48 bits) in
+// one 64-bit word with bit 63 set, so that 0 means empty; the value word holds the port and the
+// second of the last sighting. A lookup reads its home bucket and goes on to the next only while a
+// bucket says that something overflowed from it, at most kProbeBuckets in all.
 //
 // Reads take no lock: key, value, then the key again (if it changed meanwhile, the entry is a miss,
 // which floods one frame). Writers, rare, take the spinlock. A steady flow writes nothing but its
-// entry's second, at most once a second. Entries of one port are limited, so that a MAC flood from one
-// guest cannot push out the others; a window full of live entries refuses the newcomer.
+// entry's second, at most once a second. Entries of one port are limited, so that a MAC flood from
+// one guest cannot push out the others; a window full of live entries refuses the newcomer.
 //
 // Ageing: an entry not seen for `ageing` seconds is a miss at once and is removed by Sweep(), which
 // the first worker calls a few buckets at a time. Clock: coarse seconds given by the caller.
 //
-// Thread: Lookup and Learn any worker; Sweep one worker; the rest control thread, also while they run.
+// Thread: Lookup and Learn any worker; Sweep one worker; the rest control thread, also while they
+// run.
 
 #pragma once
 

@@ -1,8 +1,8 @@
 // A number per flow, so that all frames of one flow go to the same receiveq and stay in order.
 //
-// A flow is what a receiver must see in order: source and destination of the transport where there are
-// ports, of the network for fragments and other protocols, of the link for what is not IP. The bytes
-// may be wrong in any way: a guest that lies about them only chooses its own queue.
+// A flow is what a receiver must see in order: source and destination of the transport where there
+// are ports, of the network for fragments and other protocols, of the link for what is not IP. The
+// bytes may be wrong in any way: a guest that lies about them only chooses its own queue.
 //
 // Sources: RFC 791, RFC 8200, IEEE 802.1Q; virtio 1.2 §5.1.6.5.6.
 
@@ -28,9 +28,7 @@ inline uint32_t Mix(uint32_t hash, const uint8_t* at, uint32_t bytes) {
   return hash;
 }
 
-inline uint16_t BigEndian16(const uint8_t* at) {
-  return static_cast<uint16_t>(at[0] << 8 | at[1]);
-}
+inline uint16_t BigEndian16(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
 
 inline bool HasPorts(uint8_t protocol) {
   constexpr uint8_t kTcp = 6, kUdp = 17, kDccp = 33, kSctp = 132, kUdpLite = 136;

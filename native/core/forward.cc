@@ -1,5 +1,5 @@
-// See forward.h. The order of frames within a flow is the order of its transmitq: lists keep it, and
-// all frames of a flow take the same way.
+// See forward.h. The order of frames within a flow is the order of its transmitq: lists keep it,
+// and all frames of a flow take the same way.
 
 #include "forward.h"
 
@@ -20,10 +20,12 @@ constexpr uint64_t kGroupBit = uint64_t{1} << 40;
 }  // namespace
 
 // The inner part of Run; returns how many of the chains are done with.
-[[gnu::always_inline]] inline uint32_t Forwarder::Forward(Queue& transmitq, uint32_t taken, uint32_t now_s) {
+[[gnu::always_inline]] inline uint32_t Forwarder::Forward(Queue& transmitq, uint32_t taken,
+                                                          uint32_t now_s) {
   transmitq.batch_frames = kBatchFramesMax;
   uint32_t frames = Parse(transmitq, &taken);
-  if (transmitq.flooded_to != 0) [[unlikely]] return GoOnFlooding(transmitq);
+  if (transmitq.flooded_to != 0) [[unlikely]]
+    return GoOnFlooding(transmitq);
   bool alone = false;
   if (MayBeWide(transmitq, frames)) [[unlikely]] {
     const uint32_t cut = CutFlood(transmitq, frames, now_s);
@@ -36,13 +38,16 @@ constexpr uint64_t kGroupBit = uint64_t{1} << 40;
   // Here, since nothing of it is put back any more.
   transmitq.counters->Add(kFrames, frames);
   transmitq.counters->Add(kBytes, parsed_bytes_);
-  if (malformed_count_ != 0) [[unlikely]] CountMalformed(transmitq);
-  if (transmitq.port->sources != nullptr) [[unlikely]] frames = Guard(transmitq, frames);
+  if (malformed_count_ != 0) [[unlikely]]
+    CountMalformed(transmitq);
+  if (transmitq.port->sources != nullptr) [[unlikely]]
+    frames = Guard(transmitq, frames);
   if (transmitq.port->impairment != nullptr) [[unlikely]] {
     frames = PassFromGuest(transmitq, frames);
   }
   Route(transmitq, frames, now_s);
-  if (!transmitq.port->captures.empty()) [[unlikely]] RecordTaken(*transmitq.port, frames);
+  if (!transmitq.port->captures.empty()) [[unlikely]]
+    RecordTaken(*transmitq.port, frames);
   if (!alone) [[likely]] {
     DeliverPosted(transmitq);
     return taken;
@@ -56,8 +61,8 @@ constexpr uint64_t kGroupBit = uint64_t{1} << 40;
 uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   BreakReason broken = BreakReason::kNone;
   sources_.Clear();
-  const uint32_t taken =
-      transmitq.ring->Take(*transmitq.port->memory, transmitq.batch_frames, chains_, sources_, &broken);
+  const uint32_t taken = transmitq.ring->Take(*transmitq.port->memory, transmitq.batch_frames,
+                                              chains_, sources_, &broken);
   uint32_t done = taken;
   if (taken != 0) {
     deliverer_.work += kQueueWork + taken * kFrameWork + transmitq.ring->walked() * kDescriptorWork;
@@ -100,8 +105,8 @@ void Forwarder::Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_
   DeliverPosted(transmitq);
 }
 
-// Fills frames_ with the frames that are fit to be forwarded; returns how many. *taken ends at a chain that
-// would make the batch cost too much.
+// Fills frames_ with the frames that are fit to be forwarded; returns how many. *taken ends at a
+// chain that would make the batch cost too much.
 uint32_t Forwarder::Parse(Queue& from, uint32_t* taken) {
   const uint32_t header_bytes = from.ring->header_bytes();
   const uint32_t chains = *taken;
@@ -147,7 +152,8 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
   }
   frame.offload = {};
   frame.verdict = 0;
-  // Judged in a register: a header put together in memory would be read back before its stores are done.
+  // Judged in a register: a header put together in memory would be read back before its stores are
+  // done.
   uint64_t front;
   std::memcpy(&front, start, sizeof(front));
   if (!IsPlain(front)) [[unlikely]] {
@@ -159,12 +165,14 @@ bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_byte
 }
 
 // The header at `start` and the frame behind it; false as ParseChain.
-bool Forwarder::ParseOffload(const Queue& from, const Chain& chain, const uint8_t* start, Frame& frame) {
+bool Forwarder::ParseOffload(const Queue& from, const Chain& chain, const uint8_t* start,
+                             Frame& frame) {
   VirtioNetHdr header = {};
   constexpr size_t kFrontBytes = offsetof(VirtioNetHdr, csum_offset);
   std::memcpy(&header, start, kFrontBytes);
   std::memcpy(&header.csum_offset, start + kFrontBytes, sizeof(header.csum_offset));
-  if (CheckOffload(header, from.port->features, frame.body, &frame.offload) != OffloadVerdict::kOk) {
+  if (CheckOffload(header, from.port->features, frame.body, &frame.offload) !=
+      OffloadVerdict::kOk) {
     return Malformed(chain, kDropsBadHeader);
   }
   const uint64_t work = SegmentsWork(frame.offload, frame.body.bytes);
@@ -240,10 +248,8 @@ void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now
                     .from_port = from_port,
                     .mac = source});
       break;
-    case LearnResult::kRefused:
-      return;  // try again with the next frame
-    case LearnResult::kKnown:
-      break;
+    case LearnResult::kRefused: return;  // try again with the next frame
+    case LearnResult::kKnown: break;
   }
   from.known_source = source;
   from.known_at = now;
@@ -279,7 +285,8 @@ void Forwarder::DeliverPosted(Queue& from) {
   for (uint32_t i = 0; i < posted_count_; ++i) {
     Port& to = *from.port->bridge->members[posted_ports_[i]];
     FrameList& list = posted_[to.number];
-    if (to.impairment != nullptr) [[unlikely]] PassToPort(from, to, &list);
+    if (to.impairment != nullptr) [[unlikely]]
+      PassToPort(from, to, &list);
     DeliverTo(to, list);
     list.count = 0;
   }
@@ -287,7 +294,8 @@ void Forwarder::DeliverPosted(Queue& from) {
 }
 
 void Forwarder::DeliverTo(Port& to, const FrameList& list) {
-  if (list.count == 0) [[unlikely]] return;
+  if (list.count == 0) [[unlikely]]
+    return;
   if (to.receivers.size() > 1) {
     Spread(to, list);
   } else {

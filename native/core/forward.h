@@ -1,20 +1,20 @@
 // One batch from one transmitq to wherever its frames go: the inner part of a worker's round.
 //
 // Stages, each a loop over the whole batch so that what one stage prefetches has time to land:
-//   take     descriptors into private copies, checked and translated       (split_queue, packed_queue)
+//   take     descriptors into private copies, checked and translated    (split_queue, packed_queue)
 //   parse    virtio header and Ethernet addresses into private copies, offloads checked
 //   guard    ports that are bound to sources: what comes from others ends here   (source_guard)
 //   route    learn the source, look up the destination, put the frame on the list of its port
 //   deliver  per destination: claim buffers, copy, publish once, call once                (deliver)
 //   return   give the transmit buffers back, publish once, call once
 //
-// What a batch costs is counted (work.h), and bounded: chains that would cost too much are put back before
-// anything of them is judged or counted, and a frame whose flood alone costs too much is a batch of its own
-// that goes to some receivers in each turn and back to its ring in between. One frame, or one receiver of
-// one, always makes progress (forward_work.cc).
+// What a batch costs is counted (work.h), and bounded: chains that would cost too much are put back
+// before anything of them is judged or counted, and a frame whose flood alone costs too much is a
+// batch of its own that goes to some receivers in each turn and back to its ring in between. One
+// frame, or one receiver of one, always makes progress (forward_work.cc).
 //
-// A port whose links are impaired (port.h) has them passed before route and before deliver (wire.h). What
-// they hold back goes on from there in Release, when it is due.
+// A port whose links are impaired (port.h) has them passed before route and before deliver
+// (wire.h). What they hold back goes on from there in Release, when it is due.
 //
 // Does not: choose which queues are polled, sleep, or read clocks (worker.cc).
 // Thread: the worker that owns the Forwarder.
@@ -66,7 +66,8 @@ class Forwarder {
   bool turn_is_over() const { return deliverer_.work >= turn_work_; }
   uint64_t work() const { return deliverer_.work; }
 
-  // Floods a frame as if the guest behind `from` had sent it; `frame` is ours and at least 14 bytes.
+  // Floods a frame as if the guest behind `from` had sent it; `frame` is ours and at least 14
+  // bytes.
   void Inject(Port& from, uint8_t* frame, uint32_t bytes, uint32_t now_s);
 
   // Needed as soon as a port of any bridge has an impaired link; nullptr until then.
@@ -138,7 +139,8 @@ class Forwarder {
   };
   MalformedChain malformed_[kBatchFramesMax];
   uint32_t malformed_count_ = 0;
-  // Why frames of a port that is recorded were dropped; kFrames for the others, and between batches.
+  // Why frames of a port that is recorded were dropped; kFrames for the others, and between
+  // batches.
   Counter fates_[kBatchFramesMax] = {};
   PieceStore sources_;
   std::unique_ptr<FrameList[]> posted_{new FrameList[kPortsMax]};

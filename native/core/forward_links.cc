@@ -8,8 +8,9 @@ namespace {
 
 // A batch of each of some queues: what is due must not keep a worker from its transmitqs.
 constexpr uint32_t kReleasedPerRoundMax = 4 * kBatchFramesMax;
-// A frame that is judged, held and released costs up to eight times what another one does: so many of them
-// at a time, and transmitqs without impaired links are visited as often as if there were none.
+// A frame that is judged, held and released costs up to eight times what another one does: so many
+// of them at a time, and transmitqs without impaired links are visited as often as if there were
+// none.
 constexpr uint32_t kLinkBatchFrames = kBatchFramesMax / 8;
 constexpr uint32_t kReleaseBatchFrames = kBatchFramesMax / 4;
 
@@ -36,7 +37,8 @@ uint32_t Forwarder::PassFromGuest(Queue& from, uint32_t frames) {
     wire_->Enter(*link, frames_, &list, way, *from.counters);
   }
   uint32_t i = 0;
-  while (i < list.count && list.frame[i] == i) ++i;  // those in front of the first that stays behind
+  // those in front of the first that stays behind
+  while (i < list.count && list.frame[i] == i) ++i;
   for (; i < list.count; ++i) frames_[i] = frames_[list.frame[i]];
   return list.count;
 }
@@ -108,16 +110,13 @@ uint32_t Forwarder::ReleaseBatch(HeldFrame* batch, uint32_t count, uint32_t now_
   }
   const Way& way = batch[0].way;
   switch (way.stage) {
-    case Way::Stage::kFromGuest:
-      return ReleaseFromGuest(batch, count, now_s);
+    case Way::Stage::kFromGuest: return ReleaseFromGuest(batch, count, now_s);
     case Way::Stage::kBetween: {
       const auto lock = LockLinks(*way.to);
       PassToGuest(way.from, *way.to, &list);
     }
       [[fallthrough]];
-    case Way::Stage::kToGuest:
-      DeliverTo(*way.to, list);
-      break;
+    case Way::Stage::kToGuest: DeliverTo(*way.to, list); break;
   }
   return count;
 }
@@ -140,7 +139,8 @@ uint32_t Forwarder::ReleaseFromGuest(HeldFrame* batch, uint32_t count, uint32_t 
     count = alone ? 1 : cut;
   }
   Route(from, count, now_s);
-  if (!from.port->captures.empty()) [[unlikely]] RecordTaken(*from.port, count);
+  if (!from.port->captures.empty()) [[unlikely]]
+    RecordTaken(*from.port, count);
   if (!alone) {
     DeliverPosted(from);
     return count;

@@ -1,10 +1,10 @@
-// See forward.h: chains that are no frames, batches that would cost too much, and floods that take more than
-// a turn.
+// See forward.h: chains that are no frames, batches that would cost too much, and floods that take
+// more than a turn.
 //
-// A flood that is interrupted leaves nothing behind but a number in its queue: the frame goes back to the
-// ring and is taken anew in the next turn. So a queue can be stopped, moved to another worker and asked for
-// its base at any time, and no memory is made for what its guest does. A guest that changes the frame
-// meanwhile changes what it sends to the rest; it is checked each time.
+// A flood that is interrupted leaves nothing behind but a number in its queue: the frame goes back
+// to the ring and is taken anew in the next turn. So a queue can be stopped, moved to another
+// worker and asked for its base at any time, and no memory is made for what its guest does. A guest
+// that changes the frame meanwhile changes what it sends to the rest; it is checked each time.
 
 #include "forward.h"
 
@@ -49,8 +49,8 @@ uint32_t Forwarder::CutFlood(const Queue& from, uint32_t frames, uint32_t now_s)
                bridge.fdb.Lookup(Fdb::Key(frame.destination, 0), now_s) == kNoPort;
     }
     if (!floods) continue;
-    const uint64_t each = kFrameWork + BytesWork(frame.body.bytes) +
-                          SegmentsWork(frame.offload, frame.body.bytes);
+    const uint64_t each =
+        kFrameWork + BytesWork(frame.body.bytes) + SegmentsWork(frame.offload, frame.body.bytes);
     work += each * bridge.member_count;
     if (work > batch_work_) return i;
   }
@@ -87,16 +87,18 @@ uint32_t Forwarder::GoOnFlooding(Queue& transmitq) {
   return 0;
 }
 
-// Of a frame that is alone in its batch. Delivers it to one receiver at least, and to others until the batch
-// has cost too much; returns the first port that has not got it, or 0 if all have.
+// Of a frame that is alone in its batch. Delivers it to one receiver at least, and to others until
+// the batch has cost too much; returns the first port that has not got it, or 0 if all have.
 uint16_t Forwarder::DeliverSome(Queue& from) {
   const uint64_t end = deliverer_.work + batch_work_;
   uint32_t delivered = 0;
   for (; delivered < posted_count_; ++delivered) {
-    if (delivered != 0 && deliverer_.work >= end) [[unlikely]] break;
+    if (delivered != 0 && deliverer_.work >= end) [[unlikely]]
+      break;
     Port& to = *from.port->bridge->members[posted_ports_[delivered]];
     FrameList& list = posted_[to.number];
-    if (to.impairment != nullptr) [[unlikely]] PassToPort(from, to, &list);
+    if (to.impairment != nullptr) [[unlikely]]
+      PassToPort(from, to, &list);
     DeliverTo(to, list);
     list.count = 0;
   }
@@ -110,8 +112,8 @@ uint64_t Forwarder::ListWork(const FrameList& list) const {
   uint64_t work = 0;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames_[list.frame[i]];
-    work += kFrameWork + BytesWork(frame.body.bytes) +
-            SegmentsWork(frame.offload, frame.body.bytes);
+    work +=
+        kFrameWork + BytesWork(frame.body.bytes) + SegmentsWork(frame.offload, frame.body.bytes);
   }
   return work;
 }

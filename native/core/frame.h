@@ -21,8 +21,8 @@ struct Frame {
   uint32_t verdict;  // what links have done to it so far, as the counters it is in (CounterBit)
 };
 
-// The address at `at`, which is the first or second of an Ethernet header in private memory: eight bytes
-// are there.
+// The address at `at`, which is the first or second of an Ethernet header in private memory: eight
+// bytes are there.
 inline uint64_t LoadMac(const uint8_t* at) {
   uint64_t word;
   std::memcpy(&word, at, sizeof(word));

@@ -1,7 +1,9 @@
 // Bytes from one thread to another, frame by frame, through a ring of fixed size without a lock.
 //
-//   bytes_   |.....|len frame|len frame|.........|   positions only grow; a frame never wraps: where it
-//                  ^ read_             ^ written_    does not fit before the end, kSkip fills the rest
+//   bytes_   |.....|len frame|len frame|.........|
+//                  ^ read_             ^ written_
+//
+// Positions only grow. A frame never wraps: where it does not fit before the end, kSkip fills it.
 //
 // Thread: one writer and one reader.
 
@@ -30,7 +32,8 @@ class FrameRing {
   // Reader: how long the next frame is, 0 if there is none.
   uint32_t NextBytes();
   void Release() { read_.store(taken_, std::memory_order_seq_cst); }
-  // Reader: where it is, and back to where it was since the last Release: frames taken are taken again.
+  // Reader: where it is, and back to where it was since the last Release: frames taken are taken
+  // again.
   uint64_t taken() const { return taken_; }
   void TakeAgainFrom(uint64_t taken) { taken_ = taken; }
 

@@ -22,7 +22,7 @@ bool EndWraps(uint64_t begin, uint64_t bytes) { return begin + bytes < begin; }
 
 template <class Address>
 bool AnyOverlap(const std::vector<std::shared_ptr<const MappedRegion>>& regions,
-                Address RegionDescription::*address) {
+                Address RegionDescription::* address) {
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (const auto& region : regions) {
     const uint64_t begin = Begin(region->description.*address);
@@ -76,8 +76,8 @@ MapResult MappedRegion::Map(const RegionDescription& description, int fd,
   if (begin == MAP_FAILED) return MapResult::kMmapFailed;
   // Guest memory is the guest's: it belongs in no core file of ours.
   madvise(begin, map_bytes, MADV_DONTDUMP);
-  region->reset(new MappedRegion(description, static_cast<uint8_t*>(begin) + before, begin,
-                                 map_bytes, lost));
+  region->reset(
+      new MappedRegion(description, static_cast<uint8_t*>(begin) + before, begin, map_bytes, lost));
   return MapResult::kOk;
 }
 

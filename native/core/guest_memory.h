@@ -42,14 +42,14 @@ struct Span {
 
 enum class MapResult {
   kOk,
-  kEmpty,        // zero bytes
-  kWraps,        // an end address or file offset passes 2^64
-  kOverlaps,     // guest or user addresses of two regions overlap
-  kTooMany,      // more than kMemorySlotsMax regions
-  kNotAFile,     // fstat says there is nothing to map
-  kFileTooSmall, // the file ends before the region does
-  kMmapFailed,   // errno says why
-  kNoSuchRegion, // only from Without()
+  kEmpty,         // zero bytes
+  kWraps,         // an end address or file offset passes 2^64
+  kOverlaps,      // guest or user addresses of two regions overlap
+  kTooMany,       // more than kMemorySlotsMax regions
+  kNotAFile,      // fstat says there is nothing to map
+  kFileTooSmall,  // the file ends before the region does
+  kMmapFailed,    // errno says why
+  kNoSuchRegion,  // only from Without()
 };
 
 // One mapped region. Unmaps when destroyed.
@@ -103,7 +103,7 @@ class GuestMemory {
   // The entry that holds `address`, or one of zero bytes.
   Entry Find(uint64_t address) const;
 
-  std::vector<Entry> table_;  // sorted by guest address, no overlaps
+  std::vector<Entry> table_;    // sorted by guest address, no overlaps
   std::vector<Entry> by_data_;  // the same, sorted by where it is mapped here
   Entry largest_ = {0, 0, nullptr};
   std::vector<std::shared_ptr<const MappedRegion>> regions_;

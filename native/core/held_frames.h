@@ -1,8 +1,9 @@
 // Frames that links hold back: private copies in a bounded pool, handed out when they are due.
 //
-// Bytes lie in chunks of 2 KiB, linked where a frame is longer; a heap orders frames by when they are
-// due, and those due at the same time by when they came. Everything is allocated when the pool is
-// made, and pages are only there once they are written. What finds no room is the caller's to count.
+// Bytes lie in chunks of 2 KiB, linked where a frame is longer; a heap orders frames by when they
+// are due, and those due at the same time by when they came. Everything is allocated when the pool
+// is made, and pages are only there once they are written. What finds no room is the caller's to
+// count.
 //
 // Thread: the worker that owns it; control between rounds.
 
@@ -41,7 +42,7 @@ struct HeldFrame {
   uint32_t chunk;   // the first
   uint32_t bytes;
   Way way;
-  uint32_t verdict;  // Frame::verdict
+  uint32_t verdict;         // Frame::verdict
   uint16_t flooded_to = 0;  // as Queue's, of a flood that is interrupted
 };
 
@@ -52,7 +53,8 @@ class HeldFrames {
 
   explicit HeldFrames(uint32_t frames_max = kFramesMax);
 
-  // Takes a copy of a parcel, with one bit inverted unless `spoilt_bit` is kNoBit; false if it has no room.
+  // Takes a copy of a parcel, with one bit inverted unless `spoilt_bit` is kNoBit; false if it has
+  // no room.
   static constexpr uint32_t kNoBit = ~0u;
   bool Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
             uint32_t verdict = 0, uint16_t flooded_to = 0);

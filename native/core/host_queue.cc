@@ -29,11 +29,8 @@ uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, Pi
     places_[taken] = ring_.taken();
     uint8_t* const frame = ring_.Take(&bytes);
     if (frame == nullptr) break;
-    chains[taken] = {.first_piece = pieces.used(),
-                     .piece_count = 1,
-                     .bytes = bytes,
-                     .id = 0,
-                     .descriptors = 0};
+    chains[taken] = {
+        .first_piece = pieces.used(), .piece_count = 1, .bytes = bytes, .id = 0, .descriptors = 0};
     pieces.Append(frame, bytes);
   }
   taken_ = taken;

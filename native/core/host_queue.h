@@ -1,14 +1,14 @@
 // A queue whose driver is this process: frames in a ring of bytes between control and a worker.
 //
-// To forwarding it is a virtqueue like any other, so that a port without a machine needs nothing else:
-// its transmitq is filled by control (Send) and emptied by rounds, its receiveq the other way round
-// (Receive). There is no guest to distrust; what control may not do is asserted.
+// To forwarding it is a virtqueue like any other, so that a port without a machine needs nothing
+// else: its transmitq is filled by control (Send) and emptied by rounds, its receiveq the other way
+// round (Receive). There is no guest to distrust; what control may not do is asserted.
 //
 // Every frame has a virtio header in front, of 12 bytes as VIRTIO_F_VERSION_1 has it.
 //
-// Whoever means to sleep sets its flag (kick_wanted_ the worker, call_wanted_ control) and looks once
-// more; whoever moved something looks at the flag afterwards. All four accesses are sequentially
-// consistent, so one of the two sees the other.
+// Whoever means to sleep sets its flag (kick_wanted_ the worker, call_wanted_ control) and looks
+// once more; whoever moved something looks at the flag afterwards. All four accesses are
+// sequentially consistent, so one of the two sees the other.
 //
 // Thread: one writer and one reader, of which one is the worker and the other is control.
 
@@ -61,8 +61,8 @@ class HostQueue : public Virtqueue {
 
 class HostTransmitq : public HostQueue {
  public:
-  // Control: puts a frame in; false if there is no room. Publish what was put in with PublishSent(),
-  // which returns whether the worker must be kicked.
+  // Control: puts a frame in; false if there is no room. Publish what was put in with
+  // PublishSent(), which returns whether the worker must be kicked.
   bool Send(const uint8_t* frame, uint32_t bytes);
   bool PublishSent();
   bool Drained() const { return ring_.Drained(); }

@@ -1,15 +1,17 @@
 // One impaired link: decides what becomes of each frame that enters it.
 //
-// A link is a queue behind a rate, and then a wire that loses, delays, repeats, reorders and spoils:
+// A link is a queue behind a rate, and then a wire that loses, delays, repeats, reorders and
+// spoils:
 //
-//   frame ──► blackhole? too long? ──► queue and rate ──► lost? ──► delay and jitter ──► out at due_ns
+//   frame ──► blackhole? too long? ──► queue and rate ──► lost? ──► delay and jitter ──► due_ns
 //
-// Chance: the n-th frame of a link draws numbers that depend on the link's seed, on n and on what is
-// drawn for, and on nothing else. So the same seed and the same frames meet the same fate whatever the
-// time, and switching one impairment on or off leaves the draws of the others as they were.
+// Chance: the n-th frame of a link draws numbers that depend on the link's seed, on n and on what
+// is drawn for, and on nothing else. So the same seed and the same frames meet the same fate
+// whatever the time, and switching one impairment on or off leaves the draws of the others as they
+// were.
 //
-// Order: jitter alone never reorders; a frame is due no earlier than the one before it. A frame that is
-// chosen to be reordered is late by `reorder_ns` more, and those behind it pass it.
+// Order: jitter alone never reorders; a frame is due no earlier than the one before it. A frame
+// that is chosen to be reordered is late by `reorder_ns` more, and those behind it pass it.
 //
 // Does not: hold frames (held_frames.h), know ports or read clocks.
 // Thread: one at a time; with several workers under the lock of the port it belongs to (wire.h).
@@ -26,11 +28,12 @@ namespace tsvswitch {
 // As control wants a link to be. Probabilities are 0 to 1; all zeros, it passes everything at once.
 struct LinkSettings {
   uint64_t seed;
-  bool blackhole;  // nothing passes
+  bool blackhole;            // nothing passes
   uint32_t frame_bytes_max;  // 0: any; a VLAN tag may come on top
   uint64_t bits_per_second;  // 0: no limit
   uint64_t queue_bytes;      // how much may wait for its turn at that rate
-  // The wire is good or bad; it changes with these probabilities at each frame, and loses so many then.
+  // The wire is good or bad; it changes with these probabilities at each frame, and loses so many
+  // then.
   double turns_bad, turns_good, loss_good, loss_bad;
   uint64_t delay_ns, jitter_ns;  // delay_ns - jitter_ns to delay_ns + jitter_ns, evenly
   double duplicate, corrupt, reorder;
@@ -52,7 +55,8 @@ class Link {
  public:
   explicit Link(const LinkSettings& settings) : settings_(settings) {}
 
-  // Other impairments from now on. The link goes on where it is: its queue, its draws, its bad times.
+  // Other impairments from now on. The link goes on where it is: its queue, its draws, its bad
+  // times.
   void Set(const LinkSettings& settings) { settings_ = settings; }
 
   // Whether it matters to Judge if a frame is tagged.

@@ -38,7 +38,8 @@ void HandedBack(Queue& queue) {
 }
 
 bool Call(const Queue& queue) {
-  if (!queue.call_is_socket) [[likely]] return Signal(queue.call_fd);
+  if (!queue.call_is_socket) [[likely]]
+    return Signal(queue.call_fd);
   SignalSocket(queue.call_fd);
   return true;
 }
@@ -63,7 +64,8 @@ void NoteWait(Port& port) {
 
 void GiveUpIfLost(Port& port, EventRing& events) {
   const uint32_t lost = port.lost.load(std::memory_order_acquire);
-  if (port.lost_handled.load(std::memory_order_relaxed) == lost) [[likely]] return;
+  if (port.lost_handled.load(std::memory_order_relaxed) == lost) [[likely]]
+    return;
   // Several workers may have met it; one of them tells.
   if (port.lost_handled.exchange(lost, std::memory_order_relaxed) == lost) return;
   bool waited = port.made_wait.load(std::memory_order_relaxed);
@@ -74,8 +76,7 @@ void GiveUpIfLost(Port& port, EventRing& events) {
   }
   port.made_wait.store(false, std::memory_order_relaxed);
   const auto type = waited ? Event::Type::kMadeWait : Event::Type::kMemoryLost;
-  events.Push(
-      {.type = type, .reason = reason, .session = port.session, .port = port.number});
+  events.Push({.type = type, .reason = reason, .session = port.session, .port = port.number});
 }
 
 }  // namespace tsvswitch

@@ -1,4 +1,5 @@
-// Judging what a sender asks for, and completing checksums; the header file says how it goes together.
+// Judging what a sender asks for, and completing checksums; the header file says how it goes
+// together.
 
 #include "offload.h"
 

@@ -1,22 +1,25 @@
-// What becomes of a frame's virtio-net header between a sender and a receiver with different features.
+// What becomes of a frame's virtio-net header between a sender and a receiver with different
+// features.
 //
-// A sender may leave the checksum to the device (NEEDS_CSUM), and the cutting of a large packet (GSO).
-// CheckOffload() judges the header once per frame, by the sender's features and by parsing the packet,
-// and keeps the result in an Offload: the feature bits a receiver needs to be given the frame as it is,
-// and the header it is then given. Per receiver, PlanOffload() compares bits:
+// A sender may leave the checksum to the device (NEEDS_CSUM), and the cutting of a large packet
+// (GSO). CheckOffload() judges the header once per frame, by the sender's features and by parsing
+// the packet, and keeps the result in an Offload: the feature bits a receiver needs to be given the
+// frame as it is, and the header it is then given. Per receiver, PlanOffload() compares bits:
 //   kPass              the receiver has them all: the same bytes, the checked header
-//   kCompleteChecksum  it lacks GUEST_CSUM: the bytes before the checksum, the checksum, those after it
+//   kCompleteChecksum  it lacks GUEST_CSUM: the bytes before the checksum, the checksum, the rest
 //   kSegment           it lacks a bit for the GSO type: segmenter.h
 // The sender's memory is never written. What a receiver is to get is a Parcel.
 //
-// A plain frame has flags and gso_type 0, needs nothing, and passes with a header of zeros; see IsPlain().
+// A plain frame has flags and gso_type 0, needs nothing, and passes with a header of zeros; see
+// IsPlain().
 //
-// DATA_VALID and RSC_INFO are not a driver's to set (virtio 1.2 §5.1.6.2.1) and are ignored like every
-// flag bit that is not known (§5.1.6.2.2). Nor is DATA_VALID ever given to a receiver: no checksum was
-// verified here, and memory that was summed may have changed since.
+// DATA_VALID and RSC_INFO are not a driver's to set (virtio 1.2 §5.1.6.2.1) and are ignored like
+// every flag bit that is not known (§5.1.6.2.2). Nor is DATA_VALID ever given to a receiver: no
+// checksum was verified here, and memory that was summed may have changed since.
 //
-// Does not: know of queues or ports, allocate, write guest memory. Thread: any; the functions are pure.
-// Sources: virtio 1.2 §5.1.3.1, §5.1.6.2, §5.1.6.4; RFC 1071. CVE-2024-11614 is csum_start unchecked.
+// Does not: know of queues or ports, allocate, write guest memory. Thread: any; the functions are
+// pure. Sources: virtio 1.2 §5.1.3.1, §5.1.6.2, §5.1.6.4; RFC 1071. CVE-2024-11614 is csum_start
+// unchecked.
 
 #pragma once
 
@@ -67,7 +70,8 @@ struct Offload {
   VirtioNetHdr header;  // for a receiver that has them; num_buffers is the writer's
 };
 
-// What one receiver gets: bytes of the sender's, then private bytes, then again bytes of the sender's.
+// What one receiver gets: bytes of the sender's, then private bytes, then again bytes of the
+// sender's.
 struct Parcel {
   static constexpr uint32_t kPrivateBytesMax = kPacketHeaderBytesMax + kFragmentHeaderBytes;
 
@@ -80,8 +84,8 @@ struct Parcel {
   uint8_t private_data[kPrivateBytesMax];
 };
 
-// The whole check for nearly all frames: nothing was offloaded, and the rest of the header means nothing.
-// `front` is a header's first eight bytes, as one word: flags and gso_type are its lowest.
+// The whole check for nearly all frames: nothing was offloaded, and the rest of the header means
+// nothing. `front` is a header's first eight bytes, as one word: flags and gso_type are its lowest.
 inline bool IsPlain(uint64_t front) { return (front & 0xffff) == 0; }
 
 // Judges the private copy of a header. `frame` is what follows it, at least kFrameBytesMin long.
@@ -92,7 +96,8 @@ OffloadVerdict CheckOffload(const VirtioNetHdr& header, uint64_t sender_features
 enum class OffloadPlan : uint8_t { kPass, kCompleteChecksum, kSegment };
 
 inline OffloadPlan PlanOffload(const Offload& offload, uint64_t receiver_features) {
-  if ((offload.needs & ~receiver_features) == 0) [[likely]] return OffloadPlan::kPass;
+  if ((offload.needs & ~receiver_features) == 0) [[likely]]
+    return OffloadPlan::kPass;
   return offload.header.gso_type == VIRTIO_NET_HDR_GSO_NONE ? OffloadPlan::kCompleteChecksum
                                                             : OffloadPlan::kSegment;
 }
@@ -107,8 +112,9 @@ void CompleteChecksum(const Offload& offload, const Slice& frame, Parcel* parcel
 struct GsoPacket {
   PacketHeaders headers;
   uint32_t payload_bytes;
-  uint32_t chunk_bytes;  // payload of each segment but the last; with UFO, of what is cut into fragments
-  uint32_t segments;     // 1..kSegmentsMax
+  // payload of each segment but the last; with UFO, of what is cut into fragments
+  uint32_t chunk_bytes;
+  uint32_t segments;  // 1..kSegmentsMax
 };
 
 // Gathers the headers of a frame into `bytes`, which has room for kPacketHeaderBytesMax, and checks

@@ -21,8 +21,9 @@ constexpr uint16_t kOwnerFlags = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 constexpr uint16_t kMeaningFlags =
     kOwnerFlags | VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT;
 
-// Takes the line of descriptors two ahead away from the driver: far enough for it to be there in time, near
-// enough not to take lines that the driver is still filling. Beyond the ring's end it is only a hint.
+// Takes the line of descriptors two ahead away from the driver: far enough for it to be there in
+// time, near enough not to take lines that the driver is still filling. Beyond the ring's end it is
+// only a hint.
 void FetchAhead(PvirtqDesc* desc, uint32_t position) {
   constexpr uint32_t kPerLine = 64 / sizeof(PvirtqDesc);
   if (position % kPerLine == 0) PrefetchToWrite(desc + position + 2 * kPerLine);
@@ -43,8 +44,8 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
   next_used_ = Cursor::Of(static_cast<uint16_t>(base >> 16));
   ring_.desc = reinterpret_cast<PvirtqDesc*>(rings.desc);
   if (base == 0 && !WasUsed()) next_avail_ = next_used_ = Cursor{};
-  // Frontends that leave the upper half empty (DPDK's) mean that nothing is in flight. It then reads as
-  // a whole ring or more in flight, in which there would be nothing to take either.
+  // Frontends that leave the upper half empty (DPDK's) mean that nothing is in flight. It then
+  // reads as a whole ring or more in flight, in which there would be nothing to take either.
   if (Distance(next_used_, next_avail_) >= ring_.size) next_used_ = next_avail_;
   called_used_ = next_used_;
   pending_count_ = 0;
@@ -54,11 +55,12 @@ void PackedQueue::Start(const Rings& rings, uint32_t size, uint32_t base, uint64
   DisableKicks();
 }
 
-// Whether a device has ever handed a descriptor back in this ring on a lap whose wrap counter is 1: it then
-// set USED there, and the driver leaves that set when it uses the descriptor again on the lap after.
+// Whether a device has ever handed a descriptor back in this ring on a lap whose wrap counter is 1:
+// it then set USED there, and the driver leaves it set when it uses the descriptor on the next lap.
 bool PackedQueue::WasUsed() const {
   for (uint32_t i = 0; i < ring_.size; ++i) {
-    if ((Load(ring_.desc[i].flags, std::memory_order_relaxed) & VIRTQ_DESC_F_USED) != 0) return true;
+    if ((Load(ring_.desc[i].flags, std::memory_order_relaxed) & VIRTQ_DESC_F_USED) != 0)
+      return true;
   }
   return false;
 }
@@ -82,8 +84,8 @@ uint32_t PackedQueue::Distance(const Cursor& from, const Cursor& to) const {
   return end >= begin ? end - begin : end + 2 * ring_.size - begin;
 }
 
-// Two loads: the word with the flags first and with acquire, as the address, and the rest of the chain, are
-// read after them (§2.8.21.1).
+// Two loads: the word with the flags first and with acquire, as the address, and the rest of the
+// chain, are read after them (§2.8.21.1).
 PvirtqDesc PackedQueue::Ring::Read(uint32_t position) const {
   auto* words = reinterpret_cast<uint64_t*>(&desc[position]);
   const uint64_t back = Load(words[1], std::memory_order_acquire);
@@ -93,7 +95,7 @@ PvirtqDesc PackedQueue::Ring::Read(uint32_t position) const {
 
 // Length, id and flags in one store.
 void PackedQueue::Ring::Write(uint32_t position, const Element& used, uint16_t flags,
-                        std::memory_order order) const {
+                              std::memory_order order) const {
   const PvirtqDesc d = {0, used.bytes, used.id, flags};
   auto* words = reinterpret_cast<uint64_t*>(&desc[position]);
   Store(words[1], std::bit_cast<std::array<uint64_t, 2>>(d)[1], order);
@@ -115,10 +117,10 @@ uint32_t PackedQueue::Offered(uint32_t wanted, BreakReason*) {
   return chains;
 }
 
-// An indirect table lists its descriptors one after the other; of their flags only WRITE counts (§2.8.7).
+// An indirect table lists its descriptors one after the other; of their flags only WRITE counts
+// (§2.8.7).
 template <class Append>
-BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& table,
-                                   Append append) {
+BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& table, Append append) {
   if (!indirect_) return BreakReason::kIndirectNotNegotiated;
   const uint32_t entries = table.len / sizeof(PvirtqDesc);
   if (entries == 0 || table.len % sizeof(PvirtqDesc) != 0 || entries > ring_.size) {
@@ -136,9 +138,9 @@ BreakReason PackedQueue::WalkTable(Translator& translate, const PvirtqDesc& tabl
   return BreakReason::kNone;
 }
 
-// The general case: any number of descriptors, or one that names an indirect table. `head` is what was
-// read at `at`; the chain may use `room` descriptors, of which there is at least one. `append` is given the
-// address, length and flags of each buffer.
+// The general case: any number of descriptors, or one that names an indirect table. `head` is what
+// was read at `at`; the chain may use `room` descriptors, of which there is at least one. `append`
+// is given the address, length and flags of each buffer.
 template <class Append>
 BreakReason PackedQueue::Walk(Translator& translate, Cursor at, uint32_t room,
                               const PvirtqDesc& head, Element* chain, Append append) {
@@ -234,8 +236,8 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
   return count;
 }
 
-// From the front, as many chains as are one plain descriptor each. Every turn takes a descriptor, so the
-// room bounds the loop as well as `count`.
+// From the front, as many chains as are one plain descriptor each. Every turn takes a descriptor,
+// so the room bounds the loop as well as `count`.
 uint32_t PackedQueue::TakePlain(Translator& translate, Chain* chains, uint32_t count,
                                 PieceStore& pieces) {
   const Ring ring = ring_;
@@ -269,8 +271,8 @@ uint32_t PackedQueue::TakePlain(Translator& translate, Chain* chains, uint32_t c
   return taken;
 }
 
-// Writes `count` used elements, at least one, with `flags` besides those of the lap: the first one's
-// flags last, since that is where the driver looks.
+// Writes `count` used elements, at least one, with `flags` besides those of the lap: the first
+// one's flags last, since that is where the driver looks.
 template <class ElementAt>
 void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at) {
   const Ring ring = ring_;
@@ -290,13 +292,11 @@ void PackedQueue::WriteUsed(uint32_t count, uint16_t flags, ElementAt element_at
   next_used_ = at;
 }
 
-
 void PackedQueue::Return(const Chain* chains, uint32_t count) {
   if (count == 0) return;
   if (!in_order_) {
-    WriteUsed(count, 0, [chains](uint32_t i) {
-      return Element{0, chains[i].id, chains[i].descriptors};
-    });
+    WriteUsed(count, 0,
+              [chains](uint32_t i) { return Element{0, chains[i].id, chains[i].descriptors}; });
     return;
   }
   // §2.8.8: one element with the last chain's id stands for all, at the first chain's place.
@@ -343,8 +343,8 @@ uint32_t PackedQueue::ClaimPlain(Translator& translate, const uint32_t* bytes, u
     const PvirtqDesc d = ring.Read(at.position);
     const uint32_t wanted = bytes[claimed];
     const Span span = translate(d.addr, wanted);
-    if ((d.flags & kMeaningFlags) != (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) ||
-        d.len < wanted || !Holds(span.bytes == wanted)) [[unlikely]] {
+    if ((d.flags & kMeaningFlags) != (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) || d.len < wanted ||
+        !Holds(span.bytes == wanted)) [[unlikely]] {
       break;
     }
     PrefetchToWrite(span.data);

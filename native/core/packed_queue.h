@@ -1,22 +1,24 @@
-// A packed virtqueue: one ring of descriptors that both sides write. What it does is in virtqueue.h.
+// A packed virtqueue: one ring of descriptors that both sides write. What it does is in
+// virtqueue.h.
 //
-// The driver marks descriptors available lap by lap; the device overwrites the first descriptor of a
-// chain with a used element and skips the rest. Both sides know whose turn a descriptor is by two flag
-// bits and a wrap counter, so there is no index to read and none to write: the driver waits for exactly
-// one descriptor, the next in its order. That is what batches rest on here: all used elements of a
-// batch are written, in ring order, and only then the flags of the first. The driver sees the batch
-// whole, its polling takes no cache line away while the others are written, and one store per batch is
-// ordered (§2.8.9 asks for this order within a merged frame; §2.8.12 allows it for any).
+// The driver marks descriptors available lap by lap; the device overwrites the first descriptor of
+// a chain with a used element and skips the rest. Both sides know whose turn a descriptor is by two
+// flag bits and a wrap counter, so there is no index to read and none to write: the driver waits
+// for exactly one descriptor, the next in its order. That is what batches rest on here: all used
+// elements of a batch are written, in ring order, and only then the flags of the first. The driver
+// sees the batch whole, its polling takes no cache line away while the others are written, and one
+// store per batch is ordered (§2.8.9 asks for this order within a merged frame; §2.8.12 allows it
+// for any).
 //
 // Used elements of receive buffers wait in private memory until Publish: a descriptor must not look
 // used before its frame is in the buffer. Those of transmit buffers are made from the chains. With
 // IN_ORDER the chains of a Return share one used element, that of the last. Receive buffers do not:
 // those without an element of their own count as filled to the end.
 //
-// A base of 0 says that both wrap counters are 0, as they are after every second lap. Frontends that know
-// split rings only say it of a fresh ring too, whose driver begins at 1 (Linux's virtio_uml), and both sides
-// would wait for ever. The ring tells which of the two it is: behind a lap that was counted with 1 there is
-// a used descriptor, and in a fresh ring there is none.
+// A base of 0 says that both wrap counters are 0, as they are after every second lap. Frontends
+// that know split rings only say it of a fresh ring too, whose driver begins at 1 (Linux's
+// virtio_uml), and both sides would wait for ever. The ring tells which of the two it is: behind a
+// lap that was counted with 1 there is a used descriptor, and in a fresh ring there is none.
 //
 // Buffer ids are the driver's: any 16 bits go back as they came and nothing is looked up by them.
 //
@@ -100,8 +102,8 @@ class PackedQueue final : public Virtqueue {
       position -= descriptors;
     }
   };
-  // A chain as the ring knows it: `bytes` is its room or, once it is used, what was written; the used
-  // element of the next chain follows after `descriptors`.
+  // A chain as the ring knows it: `bytes` is its room or, once it is used, what was written; the
+  // used element of the next chain follows after `descriptors`.
   struct Element {
     uint32_t bytes;
     uint16_t id;

@@ -1,4 +1,5 @@
-// Finding the headers of a packet, layer by layer, each read only once its bytes are known to be there.
+// Finding the headers of a packet, layer by layer, each read only once its bytes are known to be
+// there.
 
 #include "packet_headers.h"
 
@@ -32,7 +33,8 @@ class Reader {
 
   // kOk if the first `end` bytes are here.
   ParseResult Need(uint32_t end) const {
-    if (end <= gathered_) [[likely]] return ParseResult::kOk;
+    if (end <= gathered_) [[likely]]
+      return ParseResult::kOk;
     return end > frame_bytes_ ? ParseResult::kTruncated : ParseResult::kTooLong;
   }
   const uint8_t* at(uint32_t offset) const { return bytes_ + offset; }
@@ -113,8 +115,7 @@ ParseResult ParseIpv6(const Reader& reader, PacketHeaders* headers) {
   const uint8_t* ip = reader.at(network);
   if (ip[0] >> 4 != 6) return ParseResult::kMalformed;
   const uint32_t length = LoadNetwork16(ip + 4);
-  headers->packet_end =
-      length != 0 ? network + kIpv6HeaderBytes + length : reader.frame_bytes();
+  headers->packet_end = length != 0 ? network + kIpv6HeaderBytes + length : reader.frame_bytes();
   headers->destination = static_cast<uint16_t>(network + 24);
   uint32_t next_header = network + 6;
   uint32_t at = network + kIpv6HeaderBytes;
@@ -167,8 +168,7 @@ ParseResult ParseTransport(const Reader& reader, PacketHeaders* headers) {
 
 }  // namespace
 
-ParseResult ParsePacketHeaders(const uint8_t* bytes, uint32_t frame_bytes,
-                               PacketHeaders* headers) {
+ParseResult ParsePacketHeaders(const uint8_t* bytes, uint32_t frame_bytes, PacketHeaders* headers) {
   const Reader reader(bytes, frame_bytes);
   ParseResult result = ParseEthernet(reader, headers);
   if (result != ParseResult::kOk) return result;
@@ -176,8 +176,7 @@ ParseResult ParsePacketHeaders(const uint8_t* bytes, uint32_t frame_bytes,
   if (result != ParseResult::kOk) return result;
   result = ParseTransport(reader, headers);
   if (result != ParseResult::kOk) return result;
-  const bool sound =
-      headers->packet_end >= headers->payload && headers->packet_end <= frame_bytes;
+  const bool sound = headers->packet_end >= headers->payload && headers->packet_end <= frame_bytes;
   return sound ? ParseResult::kOk : ParseResult::kBadLength;
 }
 

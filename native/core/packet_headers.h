@@ -1,13 +1,14 @@
 // Where the headers of a TCP or UDP packet begin and end, found by parsing them.
 //
-// Works on a private copy of the first bytes of a frame, so that what was checked is what is used, and
-// believes no field that it can derive. Ethernet with up to two VLAN tags; IPv4 with options; IPv6 with
-// hop-by-hop, routing and destination options headers, in a bounded walk; TCP with options; UDP.
-// Packets that are fragments already, and what is neither TCP nor UDP behind these headers, are named
-// as such and not guessed at.
+// Works on a private copy of the first bytes of a frame, so that what was checked is what is used,
+// and believes no field that it can derive. Ethernet with up to two VLAN tags; IPv4 with options;
+// IPv6 with hop-by-hop, routing and destination options headers, in a bounded walk; TCP with
+// options; UDP. Packets that are fragments already, and what is neither TCP nor UDP behind these
+// headers, are named as such and not guessed at.
 //
 // Does not: read payload, verify checksums.
-// Sources: RFC 791 §3.1; RFC 8200 §4; RFC 8754 §2 (segment routing); RFC 9293 §3.1; RFC 768; IEEE 802.1Q.
+// Sources: RFC 791 §3.1; RFC 8200 §4; RFC 8754 §2 (segment routing); RFC 9293 §3.1; RFC 768; IEEE
+// 802.1Q.
 
 #pragma once
 

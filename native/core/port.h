@@ -1,7 +1,8 @@
-// Ports, their queues and the bridge that joins them: the state that rounds read and control changes.
+// Ports, their queues and the bridge that joins them: the state that rounds read and control
+// changes.
 //
-// Control changes anything here only between rounds (worker.h), so a round reads plain fields. What two
-// workers may write during rounds is atomic (`broken`) or under the receiveq's lock (its ring,
+// Control changes anything here only between rounds (worker.h), so a round reads plain fields. What
+// two workers may write during rounds is atomic (`broken`) or under the receiveq's lock (its ring,
 // counters and `stalled`); a transmitq is touched by its one worker only.
 
 #pragma once
@@ -43,7 +44,7 @@ struct RingAddresses {
 
 struct Queue {
   Port* port = nullptr;
-  uint16_t index = 0;  // even: receiveq, odd: transmitq; unless it is the control queue
+  uint16_t index = 0;       // even: receiveq, odd: transmitq; unless it is the control queue
   bool is_control = false;  // as it was started: served by the control thread, never by a worker
 
   std::unique_ptr<Virtqueue> ring;  // of the negotiated format; there once started
@@ -58,7 +59,8 @@ struct Queue {
 
   // Receiveq, for several workers: held while buffers are claimed, filled and published.
   Spinlock lock;
-  // Receiveq: the last bounded wait for a buffer was in vain, so the next frame does not wait again.
+  // Receiveq: the last bounded wait for a buffer was in vain, so the next frame does not wait
+  // again.
   bool stalled = false;
 
   // Transmitq: the source learned last, and the second and revision of the FDB it was learned in; a
@@ -67,8 +69,8 @@ struct Queue {
   uint64_t known_at = 0;
   // Transmitq: how many frames its next batch may have; fewer behind one that met an impaired link.
   uint32_t batch_frames = kBatchFramesMax;
-  // Transmitq: the ports below this number have the frame at its head already, of a flood that takes more
-  // than a turn (forward.h); 0: there is none.
+  // Transmitq: the ports below this number have the frame at its head already, of a flood that
+  // takes more than a turn (forward.h); 0: there is none.
   uint16_t flooded_to = 0;
 
   QueueCounters* counters = nullptr;
@@ -96,36 +98,38 @@ struct Bridge {
 };
 using Bridges = std::vector<std::unique_ptr<Bridge>>;
 
-// What is between a port and the others besides the bridge. A link's state is what Judge makes of it:
-// it changes during rounds, with several workers under the lock of the port's receiveq 0.
+// What is between a port and the others besides the bridge. A link's state is what Judge makes of
+// it: it changes during rounds, with several workers under the lock of the port's receiveq 0.
 struct Impairment {
   std::unique_ptr<Link> from_guest;  // nullptr: frames pass
   std::unique_ptr<Link> to_guest;
-  std::map<uint16_t, std::unique_ptr<Link>> from_port;  // to this guest, by number of the sender's port
-  uint16_t side = 0;  // of a partition: frames pass between ports of one side; 0: of none, they pass
+  // to this guest, by number of the sender's port
+  std::map<uint16_t, std::unique_ptr<Link>> from_port;
+  // of a partition: frames pass between ports of one side; 0: of none, they pass
+  uint16_t side = 0;
 };
 
-// The sources a port is bound to. `told`: the counters of spoofed sources that were told in this session.
+// The sources a port is bound to. `told`: the counters of spoofed sources that were told in this
+// session.
 struct Sources {
   explicit Sources(SourceRule r) : rule(std::move(r)) {}
   const SourceRule rule;
   std::atomic<uint32_t> told{0};
 };
 
-// What a driver has said on its control queue (control_command.h), as far as rounds follow it. Changed
-// between two rounds.
+// What a driver has said on its control queue (control_command.h), as far as rounds follow it.
+// Changed between two rounds.
 struct Controlled {
   static constexpr uint32_t kAllPairs = ~uint32_t{0};
 
-  uint64_t negotiated = 0;         // Port::features before guest offloads were switched off
-  uint32_t pairs = kAllPairs;      // how many receiveqs frames go to; all without a control queue
-  uint32_t pairs_max = 0;          // as the driver was told
+  uint64_t negotiated = 0;     // Port::features before guest offloads were switched off
+  uint32_t pairs = kAllPairs;  // how many receiveqs frames go to; all without a control queue
+  uint32_t pairs_max = 0;      // as the driver was told
 };
 
 struct Port {
   explicit Port(uint32_t queue_pairs)
       : queues(2 * queue_pairs), counters(new QueueCounters[2 * queue_pairs]()) {}
-
 
   uint16_t number = 0;
   // Of the frontend that is served, of all that were; events name it (events.h).
@@ -133,7 +137,8 @@ struct Port {
   Controlled controlled;
   bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
   uint64_t features = 0;
-  // What its guest takes in one frame beside Ethernet's header, if the frontend told it (NET_SET_MTU).
+  // What its guest takes in one frame beside Ethernet's header, if the frontend told it
+  // (NET_SET_MTU).
   uint32_t mtu_bytes = kNoMtu;
   Bridge* bridge = nullptr;
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
@@ -146,12 +151,15 @@ struct Port {
   std::atomic<uint32_t> lost_handled{0};
   std::atomic<bool> made_wait{false};  // somebody, since the port was given up last
   std::vector<Queue> queues;
-  const std::shared_ptr<QueueCounters[]> counters;  // of each queue; control reads them during rounds
+  // of each queue; control reads them during rounds
+  const std::shared_ptr<QueueCounters[]> counters;
   // Both are nullptr for nearly all ports, which then pay one look at each per batch.
   std::unique_ptr<Impairment> impairment;
   std::unique_ptr<Sources> sources;  // nullptr: any
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
+  // Makes that list anew.
+  void FindReceivers();
   // Everything that records this port.
   std::vector<Capture*> captures;
 };

@@ -37,7 +37,8 @@ void PatchIpv4Checksum(uint8_t* bytes, const PacketHeaders& at) {
   std::memcpy(bytes + at.network + 10, &checksum, sizeof(checksum));
 }
 
-// Options that belong to the first fragment only become no-operations (RFC 791 §3.1, "copied flag").
+// Options that belong to the first fragment only become no-operations (RFC 791 §3.1, "copied
+// flag").
 void DropUncopiedOptions(uint8_t* options, uint32_t bytes) {
   for (uint32_t at = 0; at < bytes && options[at] != kIpv4OptionEnd;) {
     uint32_t option_bytes = 1;
@@ -80,7 +81,8 @@ void Segmenter::BeginFragments() {
   sum.Add(rest_);
   const uint16_t checksum = NeverZero(sum.checksum());
   std::memcpy(udp + kUdpChecksumOffset, &checksum, sizeof(checksum));
-  // An IPv4 sender that forbids fragments need not have made the identification unique (RFC 6864 §4.1).
+  // An IPv4 sender that forbids fragments need not have made the identification unique (RFC 6864
+  // §4.1).
   const uint8_t* ip = bytes_ + at.network;
   const bool unique = !at.ipv6 && (LoadNetwork16(ip + 6) & kIpv4DontFragment) == 0;
   fragment_id_ = unique ? LoadNetwork16(ip + 4) : next_fragment_id_++;
@@ -88,7 +90,8 @@ void Segmenter::BeginFragments() {
 
 uint32_t Segmenter::packet_bytes_max() const {
   const PacketHeaders& at = packet_.headers;
-  if (!fragments_) return at.payload + std::min(packet_.chunk_bytes, packet_.payload_bytes) - at.network;
+  if (!fragments_)
+    return at.payload + std::min(packet_.chunk_bytes, packet_.payload_bytes) - at.network;
   const uint32_t header_bytes = at.fragmentable + (at.ipv6 ? kFragmentHeaderBytes : 0);
   return header_bytes + packet_.chunk_bytes - at.network;
 }
@@ -169,7 +172,8 @@ void Segmenter::MakeFragment(Parcel* parcel) {
     bytes[at.next_header] = kProtocolFragment;
     end += kFragmentHeaderBytes;
   }
-  // The first fragment alone has the headers behind those that all repeat; they are part of its chunk.
+  // The first fragment alone has the headers behind those that all repeat; they are part of its
+  // chunk.
   const uint32_t own_bytes = index == 0 ? uint32_t{at.payload} - at.fragmentable : 0;
   std::memcpy(end, bytes_ + at.fragmentable, own_bytes);
   parcel->private_bytes = static_cast<uint32_t>(end - bytes) + own_bytes;
@@ -180,7 +184,8 @@ void Segmenter::MakeFragment(Parcel* parcel) {
     StoreNetwork16(ip + 4, fragment_id_);
     StoreNetwork16(ip + 6, offset / 8 | (more ? kIpv4MoreFragments : 0));
     if (index != 0) {
-      DropUncopiedOptions(ip + kIpv4HeaderBytesMin, at.transport - at.network - kIpv4HeaderBytesMin);
+      DropUncopiedOptions(ip + kIpv4HeaderBytesMin,
+                          at.transport - at.network - kIpv4HeaderBytesMin);
     }
     PatchIpv4Checksum(bytes, at);
   }

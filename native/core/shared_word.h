@@ -1,4 +1,5 @@
-// One atomic access to a word that the driver reads or writes at the same time from another processor.
+// One atomic access to a word that the driver reads or writes at the same time from another
+// processor.
 
 #pragma once
 

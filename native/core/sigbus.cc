@@ -1,6 +1,6 @@
-// See sigbus.h. Everything the handler touches is lock-free. It maps by the system call itself: the C
-// library does not promise that mmap may be called in a handler, and ThreadSanitizer takes a call of it for
-// a write to all of the range, which would race with whoever else reads there.
+// See sigbus.h. Everything the handler touches is lock-free. It maps by the system call itself: the
+// C library does not promise that mmap may be called in a handler, and ThreadSanitizer takes a call
+// of it for a write to all of the range, which would race with whoever else reads there.
 
 #include "sigbus.h"
 
@@ -35,7 +35,8 @@ void PassOn(int signal, siginfo_t* info, void* context) {
   } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
     previous_action.sa_handler(signal);
   } else {
-    // Back to the default action: the faulting instruction repeats and ends the process with a core.
+    // Back to the default action: the faulting instruction repeats and ends the process with a
+    // core.
     sigaction(SIGBUS, &previous_action, nullptr);
   }
 }

@@ -1,12 +1,12 @@
 // Some bytes in a row of a frame that lies in pieces, without a copy and without a list of its own.
 //
-// A slice names its first piece, how far into it the bytes begin, and how many there are; the pieces
-// after the first follow in memory. Cutting a frame into slices therefore allocates nothing, however
-// many pieces its guest used. The pieces are private; the bytes they point at are guest memory, which
-// may change between two reads.
+// A slice names its first piece, how far into it the bytes begin, and how many there are; the
+// pieces after the first follow in memory. Cutting a frame into slices therefore allocates nothing,
+// however many pieces its guest used. The pieces are private; the bytes they point at are guest
+// memory, which may change between two reads.
 //
-// Invariant: the pieces from `piece` on hold at least skip + bytes bytes, and none of them is empty.
-// Every loop here ends with `bytes`.
+// Invariant: the pieces from `piece` on hold at least skip + bytes bytes, and none of them is
+// empty. Every loop here ends with `bytes`.
 
 #pragma once
 

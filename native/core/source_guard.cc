@@ -43,7 +43,8 @@ void SourceGuard::Refuse(Queue& from, const Frame& frame, const SpoofedSource& s
   Port& port = *from.port;
   const Counter counter = spoofed.counter();
   from.counters->Add(counter, 1);
-  AddTo(port.captures, frame.body, port.number, Capture::Direction::kFromGuest, CounterBit(counter));
+  AddTo(port.captures, frame.body, port.number, Capture::Direction::kFromGuest,
+        CounterBit(counter));
   const uint32_t told = port.sources->told.fetch_or(CounterBit(counter), std::memory_order_relaxed);
   if ((told & CounterBit(counter)) != 0) return;
   events.Push({.type = Event::Type::kSpoofed,

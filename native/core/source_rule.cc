@@ -1,4 +1,5 @@
-// See source_rule.h. A judgement goes down the layers; each is read once its bytes are known to be here.
+// See source_rule.h. A judgement goes down the layers; each is read once its bytes are known to be
+// here.
 
 #include "source_rule.h"
 
@@ -61,7 +62,9 @@ bool IsWithin(const IpNetwork& network, const uint8_t* address) {
 class Judge {
  public:
   Judge(const SourceRule& rule, const uint8_t* head, uint32_t frame_bytes)
-      : rule_(rule), head_(head), end_(std::min(frame_bytes, kPacketHeaderBytesMax)),
+      : rule_(rule),
+        head_(head),
+        end_(std::min(frame_bytes, kPacketHeaderBytesMax)),
         frame_bytes_(frame_bytes) {}
 
   Found Ethernet() {
@@ -79,14 +82,10 @@ class Judge {
     network_ = type_at_ + 2;
     switch (type()) {
       case kEtherTypeArp:
-      case kEtherTypeRarp:
-        return Arp();
-      case kEtherTypeIpv4:
-        return rule_.networks.empty() ? std::nullopt : Ipv4();
-      case kEtherTypeIpv6:
-        return Ipv6();
-      default:
-        return rule_.networks.empty() ? std::nullopt : Unknown();
+      case kEtherTypeRarp: return Arp();
+      case kEtherTypeIpv4: return rule_.networks.empty() ? std::nullopt : Ipv4();
+      case kEtherTypeIpv6: return Ipv6();
+      default: return rule_.networks.empty() ? std::nullopt : Unknown();
     }
   }
 
@@ -105,8 +104,8 @@ class Judge {
   bool AllowsIpv6(const uint8_t* address) const {
     const uint8_t* m = mac();
     const uint8_t link_local[kIpv6AddressBytes] = {
-        0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2], 0xff,
-        0xfe, m[3], m[4], m[5]};
+        0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+        m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
     return Allows(true, address) || std::memcmp(address, link_local, kIpv6AddressBytes) == 0;
   }
 
@@ -114,11 +113,13 @@ class Judge {
     const uint8_t* arp = head_ + network_;
     // Of Ethernet and IPv4.
     const uint8_t begin[] = {0, 1, 8, 0, kMacBytes, 4};
-    if (network_ + kArpBytes > end_ || std::memcmp(arp, begin, sizeof(begin)) != 0) return Unknown();
+    if (network_ + kArpBytes > end_ || std::memcmp(arp, begin, sizeof(begin)) != 0)
+      return Unknown();
     const uint16_t operation = LoadNetwork16(arp + 6);
     const uint8_t* hardware = arp + 8;
     const uint8_t* address = arp + 14;
-    if (std::memcmp(hardware, mac(), kMacBytes) != 0) return Spoofed(Kind::kMac, hardware, kMacBytes);
+    if (std::memcmp(hardware, mac(), kMacBytes) != 0)
+      return Spoofed(Kind::kMac, hardware, kMacBytes);
     const bool asks = operation == kArpRequest || operation == kRarpRequest;
     if ((asks && IsZero(address, 4)) || Allows(false, address)) return std::nullopt;
     return Spoofed(Kind::kIpv4, address, 4);
@@ -137,7 +138,8 @@ class Judge {
     constexpr uint16_t kFragmentBits = 0x3fff;
     const uint8_t* ip = head_ + network_;
     const uint32_t transport = network_ + (ip[0] & 0xfu) * 4;
-    if (transport + kUdpHeaderBytes > end_ || (LoadNetwork16(ip + 6) & kFragmentBits) != 0) return false;
+    if (transport + kUdpHeaderBytes > end_ || (LoadNetwork16(ip + 6) & kFragmentBits) != 0)
+      return false;
     const uint8_t* at = head_ + transport;
     if (ip[9] == kProtocolIgmp) {
       return std::find(std::begin(kIgmpReports), std::end(kIgmpReports), at[0]) !=
@@ -154,8 +156,7 @@ class Judge {
     if (!unspecified && !AllowsIpv6(source)) return Spoofed(Kind::kIpv6, source, kIpv6AddressBytes);
     uint32_t upper = 0;
     switch (FindIcmpv6(&upper)) {
-      case Upper::kUntold:
-        return Unknown();
+      case Upper::kUntold: return Unknown();
       case Upper::kIcmpv6: {
         const uint8_t kind = head_[upper];
         const bool asks = kind == kNeighbourSolicitation || kind == kRouterSolicitation ||
@@ -163,8 +164,7 @@ class Judge {
         if (asks || !unspecified) return Icmpv6(upper, unspecified);
         break;
       }
-      case Upper::kOther:
-        break;
+      case Upper::kOther: break;
     }
     const bool passes = !unspecified || rule_.networks.empty();
     return passes ? std::nullopt : Spoofed(Kind::kIpv6, source, kIpv6AddressBytes);

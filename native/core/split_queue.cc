@@ -59,8 +59,8 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   return offered;
 }
 
-// The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3). `append` is
-// given the address, length and flags of each.
+// The general case: any number of descriptors, direct or in one indirect table (§2.7.5.3). `append`
+// is given the address, length and flags of each.
 template <class Append>
 BreakReason SplitQueue::Walk(Translator& translate, const VirtqDesc& head, Append append) {
   VirtqDesc d = head;
@@ -113,10 +113,10 @@ bool SplitQueue::TakeCommand(const GuestMemory& memory, CommandChain* command,
   }
   Translator translate(memory);
   command->Clear();
-  *broken = Walk(translate, ring_.DescAt(head),
-                 [&](uint64_t address, uint32_t length, uint16_t flags) {
-                   return command->Append(translate, address, length, flags);
-                 });
+  *broken =
+      Walk(translate, ring_.DescAt(head), [&](uint64_t address, uint32_t length, uint16_t flags) {
+        return command->Append(translate, address, length, flags);
+      });
   if (*broken != BreakReason::kNone) return false;
   command->id = head;
   command->descriptors = 1;
@@ -141,8 +141,8 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
     if (count == heads || walked_ >= kWalkedPerTake || !pieces.HasRoomForChain()) break;
     Chain& chain = chains[count];
     chain.first_piece = pieces.used();
-    const BreakReason reason = WalkChain(translate, ring_.DescAt(chain.id), Access::kDeviceReads,
-                                         pieces, &chain.bytes);
+    const BreakReason reason =
+        WalkChain(translate, ring_.DescAt(chain.id), Access::kDeviceReads, pieces, &chain.bytes);
     if (reason != BreakReason::kNone) {
       *broken = reason;
       break;
@@ -156,8 +156,8 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
   return count;
 }
 
-// The heads of the next `count` chains, whose descriptors are on their way when this returns how many
-// are good.
+// The heads of the next `count` chains, whose descriptors are on their way when this returns how
+// many are good.
 uint32_t SplitQueue::TakeHeads(uint32_t count, Chain* chains, BreakReason* broken) const {
   const Ring ring = ring_;
   const uint32_t next = next_avail_;
@@ -212,8 +212,9 @@ VirtqDesc SplitQueue::Ring::DescAt(uint32_t index) const {
       Load(words[0], std::memory_order_relaxed), Load(words[1], std::memory_order_relaxed)});
 }
 
-// An element that says the same already is left alone, so that its cache line stays with both sides.
-// Drivers that use their buffers in turn find the same elements round after round: 36.5 → 42.7 Mpps.
+// An element that says the same already is left alone, so that its cache line stays with both
+// sides. Drivers that use their buffers in turn find the same elements round after round: 36.5 →
+// 42.7 Mpps.
 void SplitQueue::Ring::WriteUsed(uint32_t position, uint32_t id, uint32_t bytes) const {
   VirtqUsedElem& element = used->ring[position & mask];
   const VirtqUsedElem written = {id, bytes};
@@ -345,7 +346,8 @@ SplitQueue::ClaimResult SplitQueue::ClaimScattered(Translator& translate, uint32
 
 void SplitQueue::Publish() {
   published_used_ = next_used_;
-  // Release: the used entries, and the frames they speak of, are written before the index (§2.7.8.2).
+  // Release: the used entries, and the frames they speak of, are written before the index
+  // (§2.7.8.2).
   Store(ring_.used->idx, published_used_, std::memory_order_release);
 }
 

@@ -2,11 +2,11 @@
 //
 // Invariants:
 //   1. ring_.size is a power of two, 1..32768; desc, avail, used are mapped for that many entries.
-//   2. next_avail_ - (used index published) = chains taken and not yet returned, at most ring_.size.
+//   2. next_avail_ - (used index published) = chains taken and not returned, at most ring_.size.
 //   3. used entries are written before the used index.
 //
-// With IN_ORDER the chains of a Return share one used entry, that of the last. Receive buffers do not:
-// those without an entry of their own count as filled to the end.
+// With IN_ORDER the chains of a Return share one used entry, that of the last. Receive buffers do
+// not: those without an entry of their own count as filled to the end.
 //
 // Sources: virtio 1.2 §2.7, in order §2.7.9.
 
@@ -31,7 +31,8 @@ class SplitQueue final : public Virtqueue {
     return size != 0 && size <= kQueueSizeMax && (size & (size - 1)) == 0 && base <= UINT16_MAX;
   }
 
-  // `base` is the next avail index to take and, nothing being in flight, the used index to write next.
+  // `base` is the next avail index to take and, nothing being in flight, the used index to write
+  // next.
   void Start(const Rings& rings, uint32_t size, uint32_t base, uint64_t features) override;
   void Move(const Rings& rings) override;
   uint32_t base() const override { return next_avail_; }
@@ -84,9 +85,9 @@ class SplitQueue final : public Virtqueue {
   uint16_t* avail_event() const;
 
   Ring ring_;
-  uint16_t next_avail_ = 0;   // position in the avail ring to take next
-  uint16_t seen_avail_ = 0;   // the driver's avail index as last read
-  uint16_t next_used_ = 0;    // position in the used ring to write next
+  uint16_t next_avail_ = 0;  // position in the avail ring to take next
+  uint16_t seen_avail_ = 0;  // the driver's avail index as last read
+  uint16_t next_used_ = 0;   // position in the used ring to write next
   uint16_t published_used_ = 0;
   uint16_t called_used_ = 0;  // used index when the driver was last asked about a call
 };

@@ -1,4 +1,5 @@
-// What forwarding knows of a virtqueue: batches of chains out of it, batches of receive buffers into it.
+// What forwarding knows of a virtqueue: batches of chains out of it, batches of receive buffers
+// into it.
 //
 // Two verbs for each kind of queue, so that nothing above needs to know the ring's format:
 //   transmitq: Take() chains the driver offers; Return() them all, in order, when they were copied.
@@ -19,9 +20,10 @@
 //   3. every loop is bounded by the queue size or by the batch.
 //   4. Take and Claim walk at most so many descriptors as their bounds below and one chain have.
 //
-// Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it), for a control queue the
-// control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7, §2.8; vhost-user "Vring descriptor index for split
-// virtqueues", "Vring descriptor indices for packed virtqueues".
+// Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it), for a control
+// queue the control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7, §2.8;
+// vhost-user "Vring descriptor index for split virtqueues", "Vring descriptor indices for packed
+// virtqueues".
 
 #pragma once
 
@@ -50,8 +52,8 @@ enum class ClaimEnd : uint8_t {
 
 class Virtqueue {
  public:
-  // The three parts of a ring, mapped here. Of a packed ring `avail` is the Driver Area and `used` the
-  // Device Area (§2.8); the vhost-user protocol names them so too.
+  // The three parts of a ring, mapped here. Of a packed ring `avail` is the Driver Area and `used`
+  // the Device Area (§2.8); the vhost-user protocol names them so too.
   struct Rings {
     uint8_t* desc;
     uint8_t* avail;
@@ -78,8 +80,8 @@ class Virtqueue {
   // What GET_VRING_BASE answers; exact between rounds.
   virtual uint32_t base() const = 0;
 
-  // How many chains the driver offers beyond those taken; may stop counting at `wanted`. A violation
-  // shows in *broken, here or when the chain is taken.
+  // How many chains the driver offers beyond those taken; may stop counting at `wanted`. A
+  // violation shows in *broken, here or when the chain is taken.
   virtual uint32_t Offered(uint32_t wanted, BreakReason* broken) = 0;
 
   // Takes up to `max` chains in the order in which they were offered. Stops early at a violation
@@ -91,16 +93,16 @@ class Virtqueue {
   // Hands the chains of one Take back.
   virtual void Return(const Chain* chains, uint32_t count) = 0;
 
-  // Finds buffers for up to `count` frames of bytes[i] (header included), in order, merging chains if
-  // that was negotiated. Returns for how many landings[i] is decided: fewer than `count` if the driver
-  // offers no more (claim_end says how), `pieces` is full, or a violation shows in *broken.
+  // Finds buffers for up to `count` frames of bytes[i] (header included), in order, merging chains
+  // if that was negotiated. Returns for how many landings[i] is decided: fewer than `count` if the
+  // driver offers no more (claim_end says how), `pieces` is full, or a violation shows in *broken.
   virtual uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                          Landing* landings, PieceStore& pieces, BreakReason* broken) = 0;
   // Hands all filled buffers back.
   virtual void Publish() = 0;
 
-  // Takes the next chain of a control queue; false if there is none or it is a violation (*broken). Formats
-  // that no driver speaks have none.
+  // Takes the next chain of a control queue; false if there is none or it is a violation (*broken).
+  // Formats that no driver speaks have none.
   virtual bool TakeCommand(const GuestMemory&, CommandChain*, BreakReason*) { return false; }
   // Hands back the oldest chain that was taken, with `written` bytes in it.
   virtual void ReturnCommand(uint16_t, uint16_t, uint32_t) {}
@@ -108,8 +110,9 @@ class Virtqueue {
   // The descriptors, of a format that hands buffers back in them; else nullptr.
   virtual const void* WrittenDescriptors() const { return nullptr; }
 
-  // Whether what lies where the device looks next would be the driver's offer if the wrap counters were the
-  // other way round. On a queue that has moved since, it may be left there from the lap before.
+  // Whether what lies where the device looks next would be the driver's offer if the wrap counters
+  // were the other way round. On a queue that has moved since, it may be left there from the lap
+  // before.
   virtual bool OutOfStep() const { return false; }
 
   // After Return or Publish: whether the driver asked to be called for what was handed back.
@@ -120,17 +123,18 @@ class Virtqueue {
 
   uint32_t header_bytes() const { return header_bytes_; }
 
-  // What the last Take or Claim walked of chains that are not one plain descriptor: their descriptors, and the
-  // pieces found in them, of which a buffer over many regions has many. Both begin no further chain beyond
-  // their bound, which honest drivers stay below: a chain of theirs has 20.
+  // What the last Take or Claim walked of chains that are not one plain descriptor: their
+  // descriptors, and the pieces found in them, of which a buffer over many regions has many. Both
+  // begin no further chain beyond their bound, which honest drivers stay below: a chain of theirs
+  // has 20.
   uint32_t walked() const { return walked_; }
   static constexpr uint32_t kWalkedPerTake = 4096;
   static constexpr uint32_t kWalkedPerClaim = 16384;
   // Of one frame's buffers: a descriptor for each byte, and as many empty ones as a ring has.
   static constexpr uint32_t kWalkedPerFrame = PieceStore::kPiecesPerChainMax + kQueueSizeMax;
 
-  // After a Claim that left frames undecided: why, how many chains are offered that do not hold the next
-  // one, and whether this queue has never held such a frame.
+  // After a Claim that left frames undecided: why, how many chains are offered that do not hold the
+  // next one, and whether this queue has never held such a frame.
   ClaimEnd claim_end() const { return claim_end_; }
   uint32_t chains_short() const { return chains_short_; }
   bool NeverHeld(uint32_t bytes) const { return bytes > merged_bytes_max_; }
@@ -166,7 +170,8 @@ class Virtqueue {
   ClaimEnd claim_end_ = ClaimEnd::kNothingOffered;
   uint32_t walked_ = 0;
   uint32_t chains_short_ = 0;
-  uint32_t merged_bytes_max_ = 0;  // the longest frame that was claimed other than as one plain descriptor
+  // the longest frame that was claimed other than as one plain descriptor
+  uint32_t merged_bytes_max_ = 0;
 };
 
 }  // namespace tsvswitch

@@ -26,7 +26,8 @@ void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& wa
   uint32_t kept = 0;
   for (uint32_t i = 0; i < list->count; ++i) {
     const Frame& frame = frames[list->frame[i]];
-    const Entry entry = {link, frame, way, counters, link.has_mtu() && IsTagged(frame.body), now_ns};
+    const Entry entry = {link,  frame, way, counters, link.has_mtu() && IsTagged(frame.body),
+                         now_ns};
     const OffloadPlan plan = PlanOffload(frame.offload, 0);
     if (plan == OffloadPlan::kSegment) {
       EnterSegments(entry);
@@ -81,8 +82,8 @@ uint32_t Wire::Drop(const Entry& entry, Counter reason) {
 
 // What goes on is recorded where it goes.
 void Wire::RecordDropped(const Entry& entry, uint32_t counted) {
-  constexpr uint32_t kMarks = 1u << kHeldFrames | 1u << kDuplicatedFrames | 1u << kReorderedFrames |
-                              1u << kCorruptedFrames;
+  constexpr uint32_t kMarks =
+      1u << kHeldFrames | 1u << kDuplicatedFrames | 1u << kReorderedFrames | 1u << kCorruptedFrames;
   if ((counted & ~kMarks) == 0) return;
   const bool from_guest = entry.way.stage == Way::Stage::kFromGuest;
   const Port& port = from_guest ? *entry.way.from->port : *entry.way.to;

@@ -1,8 +1,9 @@
 // Frames of a batch onto impaired links: which go on at once, which are held back, which end here.
 //
-// A wire carries no offloads: a packet that its sender left to be segmented is cut first, so that loss
-// and rates meet what really travels, and what is held back gets its checksum. A frame that may go on at
-// once is not even copied; it stays in the list, unless one before it is held: order is kept.
+// A wire carries no offloads: a packet that its sender left to be segmented is cut first, so that
+// loss and rates meet what really travels, and what is held back gets its checksum. A frame that
+// may go on at once is not even copied; it stays in the list, unless one before it is held: order
+// is kept.
 //
 //   FrameList ──► Link::Judge ──► stays in the list
 //                        │
@@ -36,8 +37,8 @@ class Wire {
   uint32_t TakeDue(HeldFrame* batch, uint32_t max = kBatchFramesMax);
   // A frame of the last TakeDue that is still to go on: it stays in front of those behind it.
   void PutBack(const HeldFrame& frame);
-  // Hands over what came from a transmitq that another worker polls from now on, so that what comes behind
-  // it there does not pass it; returns how many frames `other` had no room for.
+  // Hands over what came from a transmitq that another worker polls from now on, so that what comes
+  // behind it there does not pass it; returns how many frames `other` had no room for.
   uint32_t GiveTo(Wire& other, const Queue& transmitq);
   HeldFrames& held() { return held_; }
   const HeldFrames& held() const { return held_; }

@@ -1,13 +1,14 @@
-// What frames cost a worker, as a number: work, of which one is about a nanosecond of an ordinary machine.
+// What frames cost a worker, as a number: work, of which one is about a nanosecond of an ordinary
+// machine.
 //
-// It is counted, never measured, so that the same frames always cost the same and a test can say what a turn
-// had in it. What a guest can make long is in it: descriptors that are walked, bytes that are copied or
-// summed, segments that are cut, receivers that a frame goes to. A port's turn ends when its work is used
-// up (worker.h), a batch is cut where its own is (forward.h).
+// It is counted, never measured, so that the same frames always cost the same and a test can say
+// what a turn had in it. What a guest can make long is in it: descriptors that are walked, bytes
+// that are copied or summed, segments that are cut, receivers that a frame goes to. A port's turn
+// ends when its work is used up (worker.h), a batch is cut where its own is (forward.h).
 //
-// Bounds that hold beside: one chain has at most 65,536 descriptors, one frame is at most 65,550 bytes or
-// 2,048 segments, and what a receiver's buffers may cost is in deliver.h. So a turn has at most kTurnWork,
-// one batch more, and one frame more.
+// Bounds that hold beside: one chain has at most 65,536 descriptors, one frame is at most 65,550
+// bytes or 2,048 segments, and what a receiver's buffers may cost is in deliver.h. So a turn has at
+// most kTurnWork, one batch more, and one frame more.
 
 #pragma once
 

@@ -28,7 +28,8 @@ constexpr uint64_t kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
 // How often an idle worker looks at its queues between two looks at the clock, which take as long.
 constexpr uint32_t kLooksPerClock = 8;
-// For how many frames moved since it last slept a worker waits another idle_us, up to so many in all.
+// For how many frames moved since it last slept a worker waits another idle_us, up to so many in
+// all.
 constexpr uint64_t kFramesPerPatience = 256;
 constexpr uint64_t kPatienceMax = 20;
 
@@ -69,7 +70,9 @@ bool Worker::Start() {
 Worker::~Worker() {
   if (thread_.joinable()) {
     stop_.store(true, std::memory_order_relaxed);
-    { const Pause pause(*this); }  // a worker that spins sees stop_, one that sleeps is woken
+    {
+      const Pause pause(*this);
+    }  // a worker that spins sees stop_, one that sleeps is woken
     thread_.join();
   }
   if (epoll_fd_ >= 0) close(epoll_fd_);
@@ -110,7 +113,8 @@ void Worker::Poll(Queue& transmitq) {
 
 void Worker::Unpoll(Queue& transmitq) {
   polled_.erase(std::remove(polled_.begin(), polled_.end(), &transmitq), polled_.end());
-  if (transmitq.kick_fd >= 0 && epoll_fd_ >= 0) epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, transmitq.kick_fd, nullptr);
+  if (transmitq.kick_fd >= 0 && epoll_fd_ >= 0)
+    epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, transmitq.kick_fd, nullptr);
 }
 
 bool Worker::Polls(const Queue& transmitq) const {
@@ -124,7 +128,8 @@ void Worker::Main() {
   uint32_t looks = 0;
   uint64_t moved_awake = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
-    if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]] YieldToControl(round);
+    if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      YieldToControl(round);
     if (const uint32_t moved = Round(); moved != 0) {
       moved_awake += moved;
       idle_since_ns = 0;
@@ -178,7 +183,8 @@ uint32_t Worker::Round() {
     busy_ports_ = busy_ports;
     forwarder_.SetTurnWork(kTurnWork / std::max(busy_ports, 1u));
   }
-  if (forwarder_.wire() != nullptr) [[unlikely]] moved += forwarder_.Release(now_s);
+  if (forwarder_.wire() != nullptr) [[unlikely]]
+    moved += forwarder_.Release(now_s);
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
     for (const auto& bridge : bridges_) bridge->fdb.Sweep(kSweepBuckets, now_s);
@@ -186,8 +192,8 @@ uint32_t Worker::Round() {
   return moved;
 }
 
-// The port of the queue before `next` has used up its turn: its next one begins at the queue behind. Returns
-// where the next port's queues begin.
+// The port of the queue before `next` has used up its turn: its next one begins at the queue
+// behind. Returns where the next port's queues begin.
 Queue** Worker::EndTurn(Queue** next) {
   longest_turn_ = std::max(longest_turn_, forwarder_.work());
   const Port* const port = next[-1]->port;
@@ -209,8 +215,8 @@ bool Worker::AnythingOffered() {
   return false;
 }
 
-// How long to sleep at most, -1 for ever. Whole milliseconds before the next held frame is due: the rest
-// is polled, so that it goes on in time.
+// How long to sleep at most, -1 for ever. Whole milliseconds before the next held frame is due: the
+// rest is polled, so that it goes on in time.
 int Worker::SleepMs(bool polling) {
   constexpr uint64_t kHourMs = 3'600'000;
   const uint64_t due_ns = next_due_ns();

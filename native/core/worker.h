@@ -1,23 +1,26 @@
-// A worker: one thread that polls its transmitqs round after round, and sleeps when there is nothing.
+// A worker: one thread that polls its transmitqs round after round, and sleeps when there is
+// nothing.
 //
-// A round visits every transmitq of the worker once and moves at most one batch from each. Those of one port
-// come one after the other and are its turn, which ends early when the port has used up its work (work.h);
-// the next round goes on with the queue behind. So a round is as long as its ports make it, however many
-// queues they have, and ports that use theirs up share what one of them would have had. The worker
-// holds `round_` during rounds; control takes it (class Pause) to change anything that rounds read,
-// and then owns all of it: nothing touches a queue while a Pause lives, and only this worker waits.
+// A round visits every transmitq of the worker once and moves at most one batch from each. Those of
+// one port come one after the other and are its turn, which ends early when the port has used up
+// its work (work.h); the next round goes on with the queue behind. So a round is as long as its
+// ports make it, however many queues they have, and ports that use theirs up share what one of them
+// would have had. The worker holds `round_` during rounds; control takes it (class Pause) to change
+// anything that rounds read, and then owns all of it: nothing touches a queue while a Pause lives,
+// and only this worker waits.
 //
-// Idle: after idle_us without a frame the worker asks every driver for kicks, looks once more, gives up
-// `round_` and sleeps in epoll on the kick eventfds. They are watched edge-triggered, so a kick costs
-// one wake-up and nothing has to be read from fds that the frontend chose. A queue without a kick fd
-// (the frontend asked for polling) bounds the sleep instead. A worker that has moved much since it last
-// slept waits longer, up to 20 times as long: a sender that stops for a moment is soon back, and waking
-// up costs each frame that waits for it.
+// Idle: after idle_us without a frame the worker asks every driver for kicks, looks once more,
+// gives up `round_` and sleeps in epoll on the kick eventfds. They are watched edge-triggered, so a
+// kick costs one wake-up and nothing has to be read from fds that the frontend chose. A queue
+// without a kick fd (the frontend asked for polling) bounds the sleep instead. A worker that has
+// moved much since it last slept waits longer, up to 20 times as long: a sender that stops for a
+// moment is soon back, and waking up costs each frame that waits for it.
 //
 // With a manual clock there is no thread: control runs the rounds itself.
 //
-// Invariants: polled_ changes only under a Pause, but for the order of a port's queues; every queue in it is a
-// transmitq of this worker alone, and those of a port are neighbours. Sources: virtio 1.2 §2.7.10; vhost-user "Ring states".
+// Invariants: polled_ changes only under a Pause, but for the order of a port's queues; every queue
+// in it is a transmitq of this worker alone, and those of a port are neighbours. Sources: virtio
+// 1.2 §2.7.10; vhost-user "Ring states".
 
 #pragma once
 
@@ -38,9 +41,9 @@ class Worker {
   struct Options {
     int cpu;  // -1: anywhere
     uint32_t idle_us;
-    bool shared;  // other workers exist
-    bool sweeps;  // this one removes aged FDB entries
-    bool sandbox;  // its thread is confined (sandbox.h)
+    bool shared;           // other workers exist
+    bool sweeps;           // this one removes aged FDB entries
+    bool sandbox;          // its thread is confined (sandbox.h)
     uint32_t fragment_id;  // as Segmenter's
     EventRing::Notify notify;
     void* notify_context;
@@ -48,7 +51,8 @@ class Worker {
 
   Worker(const Options& options, const Clock& clock, const Bridges& bridges);
   ~Worker();
-  // Not with a manual clock. False if the thread, its CPU or its eventfds cannot be had; errno says why.
+  // Not with a manual clock. False if the thread, its CPU or its eventfds cannot be had; errno says
+  // why.
   bool Start();
 
   // While it lives, the worker is between two rounds.
@@ -78,7 +82,9 @@ class Worker {
   Wire* wire() { return forwarder_.wire(); }
   void SetWire(std::unique_ptr<Wire> wire) { forwarder_.SetWire(std::move(wire)); }
   // When the next frame is due that a link holds back; HeldFrames::kNever if there is none.
-  uint64_t next_due_ns() { return wire() == nullptr ? HeldFrames::kNever : wire()->held().next_due_ns(); }
+  uint64_t next_due_ns() {
+    return wire() == nullptr ? HeldFrames::kNever : wire()->held().next_due_ns();
+  }
   size_t polled_count() const { return polled_.size(); }
   const Queue& last_polled() const { return *polled_.back(); }
 

@@ -1,5 +1,6 @@
-// Workers that are added while others move frames: no flow loses, repeats or reorders one, and every
-// worker gets its share. Run with ThreadSanitizer, this is where the first worker begins to take locks.
+// Workers that are added while others move frames: no flow loses, repeats or reorders one, and
+// every worker gets its share. Run with ThreadSanitizer, this is where the first worker begins to
+// take locks.
 
 #include <algorithm>
 #include <cerrno>
@@ -196,7 +197,8 @@ FACT("what a transmitq takes along to another worker is waited for there, howeve
   const Way way = {.stage = Way::Stage::kToGuest, .from = &moving, .to = &port};
   CHECK(!goes_on(left, link, way));
   clock.AdvanceTo(clock.NowNs() + 20);
-  CHECK(!goes_on(joined, other_link, {.stage = Way::Stage::kToGuest, .from = &other, .to = &other_port}));
+  CHECK(!goes_on(joined, other_link,
+                 {.stage = Way::Stage::kToGuest, .from = &other, .to = &other_port}));
   CHECK_EQ(left.GiveTo(joined, moving), 0u);
   settings.delay_ns = 0;
   link.Set(settings);

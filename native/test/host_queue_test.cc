@@ -1,5 +1,5 @@
-// Ports of this process: the ring of bytes at its ends, between two threads, and on a bridge with guests;
-// and what a manual clock adds, since such ports are how it is mostly used.
+// Ports of this process: the ring of bytes at its ends, between two threads, and on a bridge with
+// guests; and what a manual clock adds, since such ports are how it is mostly used.
 
 #include "core/host_queue.h"
 
@@ -15,15 +15,19 @@ namespace {
 constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
 
 std::unique_ptr<Dataplane> OpenManual() {
-  auto plane = std::make_unique<Dataplane>(Dataplane::Options{
-      .worker_cpus = {-1}, .idle_us = 0, .manual = true, .notify = [](void*) {}, .notify_context = nullptr});
+  auto plane = std::make_unique<Dataplane>(Dataplane::Options{.worker_cpus = {-1},
+                                                              .idle_us = 0,
+                                                              .manual = true,
+                                                              .notify = [](void*) {},
+                                                              .notify_context = nullptr});
   CHECK(plane->Start());
   CHECK_EQ(plane->AddBridge(300), 0u);
   return plane;
 }
 
 bool Send(Dataplane& plane, uint16_t port, const FrameBytes& frame) {
-  const bool sent = plane.HostTransmitqOf(port).Send(frame.data(), static_cast<uint32_t>(frame.size()));
+  const bool sent =
+      plane.HostTransmitqOf(port).Send(frame.data(), static_cast<uint32_t>(frame.size()));
   plane.PublishHostSent(port);
   return sent;
 }
@@ -39,7 +43,7 @@ std::vector<FrameBytes> Receive(Dataplane& plane, uint16_t port) {
   return frames;
 }
 
-FACT("a frame ring keeps frames of every length whole and in order, over its end and when it is full") {
+FACT("a frame ring keeps frames of every length whole and in order, over its end and when full") {
   FrameRing ring(1 << 20);
   uint32_t put = 0, taken = 0, refused = 0;
   const auto length = [](uint32_t number) { return 14 + number * 7919 % 65536; };
@@ -133,7 +137,8 @@ FACT("a host port talks with a guest both ways, while the worker polls and when 
 
 FACT("a host port that takes nothing costs its own frames only, and they are counted") {
   auto plane = OpenManual();
-  const uint16_t from = plane->AddHostPort(0), full = plane->AddHostPort(0), other = plane->AddHostPort(0);
+  const uint16_t from = plane->AddHostPort(0), full = plane->AddHostPort(0),
+                 other = plane->AddHostPort(0);
   constexpr uint32_t kFrames = 2000;  // of 1514 bytes: three times the ring
   uint32_t other_received = 0;
   for (uint32_t i = 0; i < kFrames; ++i) {

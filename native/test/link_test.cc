@@ -42,7 +42,7 @@ FACT("a link with nothing set passes every frame at once") {
   }
 }
 
-FACT("the same seed loses the same frames, another seed others, and both about as many as were asked for") {
+FACT("the same seed loses the same frames, another seed others, both about as many as asked for") {
   LinkSettings settings = Seeded(7);
   settings.loss_good = 0.05;
   const std::vector<bool> losses = LossesOf(settings);
@@ -201,7 +201,8 @@ FACT("frames of every length come back whole, those due first first, and in orde
       CHECK(!pool.held.TakeDue(97, &frame));
       CHECK(pool.held.TakeDue(100, &frame));
       CHECK_EQ(frame.bytes, length + i);
-      CHECK(std::equal(pool.bytes.begin(), pool.bytes.begin() + frame.bytes, pool.BytesOf(frame).begin()));
+      CHECK(std::equal(pool.bytes.begin(), pool.bytes.begin() + frame.bytes,
+                       pool.BytesOf(frame).begin()));
       pool.held.Free(frame);
     }
     length = 14 + (length * 7919 + round) % 65500;
@@ -209,7 +210,7 @@ FACT("frames of every length come back whole, those due first first, and in orde
   CHECK_EQ(pool.held.next_due_ns(), HeldFrames::kNever);
 }
 
-FACT("the pool takes as many frames as it is made for, chunk by chunk, and as many again when they are freed") {
+FACT("the pool takes as many frames as it is made for, and as many again when they are freed") {
   Pool pool(64);
   for (uint32_t round = 0; round < 3; ++round) {
     uint32_t small = 0;
@@ -241,7 +242,7 @@ FACT("a spoilt bit is inverted wherever it lies, and nothing else is") {
   }
 }
 
-FACT("frames of a port are forgotten, those of a transmitq handed over, and the others keep their order") {
+FACT("frames of a port are forgotten, those of a transmitq handed over, others keep their order") {
   Pool pool(64);
   HeldFrames other(3);
   Port leaving{1};

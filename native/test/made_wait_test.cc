@@ -1,5 +1,5 @@
-// A frontend that makes its eventfds blocking and fills them loses its port, in one event; to the others
-// on the bridge nothing happens but a short wait.
+// A frontend that makes its eventfds blocking and fills them loses its port, in one event; to the
+// others on the bridge nothing happens but a short wait.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -45,7 +45,8 @@ struct Attacked {
 };
 
 // The events but those of addresses, until one of this type; how many came before it.
-uint32_t EventsBefore(RunningBridge& bridge, Event::Type type, const RunningBridge::Member& member) {
+uint32_t EventsBefore(RunningBridge& bridge, Event::Type type,
+                      const RunningBridge::Member& member) {
   uint32_t before = 0;
   CHECK(ComesTrue([&] {
     for (Event event; bridge.plane().PopEvent(&event);) {
@@ -60,11 +61,13 @@ uint32_t EventsBefore(RunningBridge& bridge, Event::Type type, const RunningBrid
 }
 
 void CheckNothingHappens(RunningBridge& bridge) {
-  for (Event event; bridge.plane().PopEvent(&event);) CHECK_EQ(event.type, Event::Type::kMacLearned);
+  for (Event event; bridge.plane().PopEvent(&event);)
+    CHECK_EQ(event.type, Event::Type::kMacLearned);
 }
 
 void CheckGivenUp(RunningBridge& bridge, const RunningBridge::Member& member) {
-  for (uint32_t queue = 0; queue < 2; ++queue) CHECK(bridge.plane().QueueBroken(member.port, queue));
+  for (uint32_t queue = 0; queue < 2; ++queue)
+    CHECK(bridge.plane().QueueBroken(member.port, queue));
 }
 
 FACT("a full call eventfd of a transmitq costs its own port, and is reported once") {
