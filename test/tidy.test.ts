@@ -1,17 +1,18 @@
 /**
- * The shape of the tree, as tests: who may import or include whom, how long a file may be, what a
- * file may be called and how it begins, and that nothing of one machine is in it.
+ * The shape of the tree, as tests: who may import whom, how long a file may be, what a file may be
+ * called and how it begins, and that nothing of one machine is in it. native/ has its own:
+ * tidy-native.test.ts.
  *
- * The tables below are the rules; ARCHITECTURE.md explains them. A new folder or core file has to
- * be given its place here first.
+ * The tables below are the rules; ARCHITECTURE.md explains them. A new folder has to be given its
+ * place here first.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, normalize, sep } from 'node:path';
-import { execa, execaSync } from 'execa';
+import { execa } from 'execa';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
-import { callsBetweenSources, circlesOf, codeOf, functionsOf } from './support/cpp-source.js';
+import { sources, stem, textFiles } from './support/tree.js';
 
 /**
  * What each part of src/ may import from other parts. A part is a folder or a file directly in
@@ -111,75 +112,12 @@ const engineParts = [
 /** Each of these takes as long to load as Node itself, or half. */
 const slowPackages = ['ajv', 'execa', 'listr2', 'undici', 'yaml'];
 
-/** native/core from the top down: a file includes files of lower rows, and its own header. */
-const coreLayers = [
-  ['dataplane_workers', 'dataplane_network', 'dataplane_capture', 'dataplane_control'],
-  ['dataplane'],
-  ['worker'],
-  ['forward_links', 'forward_work'],
-  ['forward'],
-  ['deliver', 'wire', 'source_guard'],
-  ['control_command'],
-  ['notify', 'frame', 'held_frames'],
-  ['port', 'segmenter', 'work'],
-  ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'capture', 'events', 'offload'],
-  ['virtqueue', 'source_rule'],
-  ['packet_headers'],
-  ['checksum'],
-  ['slice', 'frame_ring'],
-  ['dirty_log', 'chain'],
-  ['guest_memory', 'copy', 'counters', 'flow_hash'],
-  [
-    'virtio_spec',
-    'clock',
-    'cpus',
-    'sigbus',
-    'eventfd',
-    'sandbox',
-    'spinlock',
-    'prefetch',
-    'shared_word',
-    'checks',
-  ],
-];
-
-/** What each folder of native/ may include from the others. */
-const includeTable: Record<string, string[]> = {
-  core: [],
-  addon: ['core'],
-  test: ['core'],
-  fuzz: ['core', 'test'],
-  bench: [],
-  uml: [],
-};
-
-/** Classes whose sources still call each other in circles, with the files and what will part them. */
-const knownCircles: Record<string, string[]> = {
-  // Held frames go on in the middle of a round: gone when stages are a table that both can enter.
-  Forwarder: [
-    'native/core/forward.cc',
-    'native/core/forward_links.cc',
-    'native/core/forward_work.cc',
-  ],
-};
-
-/** What a line of C++ and a function of it may have; TypeScript's are Biome's and the reader's. */
-const columnsMax = 100;
-const functionLinesMax = 70;
-
 /** About 400: a file that passes it looks for the missing idea. */
 const linesMax = 450;
 /** Names that say nothing of what is inside. */
 const emptyNames = ['utils', 'util', 'helpers', 'helper', 'common', 'types', 'constants', 'misc'];
-const sourceExtensions = ['.ts', '.mjs', '.cc', '.h'];
 /** Folders of people's machines; in pieces, or this line would be found itself. */
 const machinePath = new RegExp(`(^|[\\s"'\`(=:])/(${['work', 'root', 'home'].join('|')})/`, 'm');
-
-/** What is in the repository, or would be with the next commit. */
-const textFiles = execaSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
-  lines: true,
-}).stdout.filter((file) => existsSync(file));
-const sources = textFiles.filter((file) => sourceExtensions.includes(extname(file)));
 
 interface Import {
   readonly file: string;
@@ -202,10 +140,6 @@ function importsOf(file: string): Import[] {
 /** src/lab/qemu.ts and src/native.ts belong to lab and native. */
 function partOf(file: string): string {
   return basename(file.split(sep)[1]!, '.ts');
-}
-
-function stem(file: string): string {
-  return basename(file, extname(file));
 }
 
 describe('TypeScript', () => {
@@ -307,117 +241,6 @@ describe('TypeScript', () => {
       expect(check.exitCode).toBe(0);
     },
   );
-});
-
-describe('C++', () => {
-  const native = sources.filter((file) => file.startsWith(`native${sep}`));
-  const includes = native.flatMap((file) =>
-    Array.from(readFileSync(file, 'utf8').matchAll(/^#include "([^"]+)"/gm), (match) => {
-      const folder = dirname(file);
-      const written = match[1]!;
-      // As the compiler does: beside the file, then from native/.
-      const beside = native.includes(join(folder, written));
-      return { file, target: beside ? join(folder, written) : join('native', written) };
-    }),
-  );
-
-  const cpp = native.filter((file) => /\.(?:cc|h)$/.test(file));
-  const texts = cpp.map((file) => ({ file, text: readFileSync(file, 'utf8') }));
-  const linesThat = (pattern: RegExp) =>
-    texts.flatMap(({ file, text }) =>
-      text
-        .split('\n')
-        .map((line, i) => ({ line, place: `${file}:${i + 1}` }))
-        .filter(({ line }) => pattern.test(line))
-        .map(({ place }) => place),
-    );
-
-  test('is formatted as .clang-format says', { timeout: 300_000 }, async () => {
-    expect(cpp.length).toBeGreaterThan(100);
-    const args = ['--dry-run', '-Werror', ...cpp];
-    const check = await execa('clang-format', args, { preferLocal: true, reject: false });
-    expect(check.exitCode, check.stderr).toBe(0);
-  });
-
-  test('has lines of at most 100 columns, without blanks at their ends', () => {
-    expect(linesThat(new RegExp(`^.{${columnsMax + 1},}$`, 'u'))).toEqual([]);
-    expect(linesThat(/[ \t]$/)).toEqual([]);
-  });
-
-  test('has no two empty lines in a row, and ends with a line', () => {
-    const offenders = texts.filter(({ text }) => /\n\n\n|\n\n$|[^\n]$/.test(text));
-    expect(offenders.map(({ file }) => file)).toEqual([]);
-  });
-
-  test('guards headers with #pragma once, and in no other way', () => {
-    const offenders = texts.filter(
-      ({ file, text }) =>
-        file.endsWith('.h') !== /^#pragma once$/m.test(text) || /^#ifndef \w+_H_?$/m.test(text),
-    );
-    expect(offenders.map(({ file }) => file)).toEqual([]);
-  });
-
-  test('has functions of at most about 70 lines', () => {
-    const functions = texts.flatMap(({ file, text }) =>
-      functionsOf(text).map(({ name, line, lines }) => ({ name, place: `${file}:${line}`, lines })),
-    );
-    expect(functions.length).toBeGreaterThan(1000);
-    expect(functions.filter(({ lines }) => lines > functionLinesMax)).toEqual([]);
-  });
-
-  test('the reader of functions knows literals, comments, constructors and nested blocks', () => {
-    const text = [
-      "namespace a { constexpr char kQuote = '\"'; constexpr int kMany = 1'000; }",
-      'struct S { S() : a_{1}, b_(2) { /* } */ Call("}"); } int a_[2] = {1, 2}; };',
-      '#define BRACE {',
-      'template <typename T>',
-      'bool Ring<T>::Take(T& to) const {',
-      '  // {',
-      '  auto each = [&](int i) { return R"({{)"[i]; };',
-      '  if (to) { other.Call(); }',
-      '}',
-    ].join('\n');
-    expect(codeOf(text)).toHaveLength(text.length);
-    expect(functionsOf(text).map(({ name, line, lines }) => [name, line, lines])).toEqual([
-      ['S', 2, 1],
-      ['Ring<T>::Take', 4, 6],
-    ]);
-  });
-
-  test('sources of one class do not call each other in circles', () => {
-    const circles = Object.fromEntries(
-      [...callsBetweenSources(texts)]
-        .map(([owner, calls]) => [owner, circlesOf(calls).flat()] as const)
-        .filter(([, files]) => files.length > 0),
-    );
-    expect(circles).toEqual(knownCircles);
-  });
-
-  test('every included file of the project exists', () => {
-    expect(includes).not.toHaveLength(0);
-    expect(includes.filter(({ target }) => !native.includes(target))).toEqual([]);
-  });
-
-  test('includes between the folders of native/ are the ones in the table', () => {
-    const folderOf = (file: string) => file.split(sep)[1]!;
-    const forbidden = includes.filter(({ file, target }) => {
-      const [from, to] = [folderOf(file), folderOf(target)];
-      return from !== to && !includeTable[from]?.includes(to);
-    });
-    expect(forbidden).toEqual([]);
-  });
-
-  test('native/core includes only downwards', () => {
-    const inCore = (file: string) => file.startsWith(join('native', 'core', sep));
-    const layerOf = (file: string) => coreLayers.findIndex((names) => names.includes(stem(file)));
-    const unplaced = native.filter((file) => inCore(file) && layerOf(file) === -1);
-    expect(unplaced).toEqual([]);
-    const upwards = includes.filter(
-      ({ file, target }) =>
-        inCore(file) && stem(file) !== stem(target) && layerOf(target) <= layerOf(file),
-    );
-    expect(upwards).toEqual([]);
-  });
 });
 
 describe('every file', () => {

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 namespace tsvswitch {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "addon/addon.h"
-#include "core/eventfd.h"
+#include "core/platform/eventfd.h"
 
 namespace tsvswitch {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 namespace tsvswitch {
 

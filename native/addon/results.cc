@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "addon/addon.h"
-#include "core/cpus.h"
+#include "core/platform/cpus.h"
 
 namespace tsvswitch {
 

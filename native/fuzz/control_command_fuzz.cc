@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/chain.h"
-#include "core/control_command.h"
-#include "core/virtio_spec.h"
+#include "core/control/control_command.h"
+#include "core/ring/chain.h"
+#include "core/ring/virtio_spec.h"
 #include "input.h"
 
 namespace tsvswitch {

@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "core/fdb.h"
+#include "core/bridge/fdb.h"
 #include "input.h"
 
 namespace tsvswitch {

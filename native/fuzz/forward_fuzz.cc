@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/forward.h"
+#include "core/forward/forward.h"
 #include "packed_ring.h"
 #include "test/packet.h"
 
@@ -185,7 +185,7 @@ void Run(Input& input) {
   if (input.Flag()) {
     SourceRule rule;
     rule.networks.push_back({.ipv6 = input.Flag(), .prefix_bits = 1, .address = {}});
-    sender.port().sources = std::make_unique<Sources>(std::move(rule));
+    sender.port().sources.reset(new Sources(std::move(rule)));
   }
 
   while (!input.Done() && sender.queue().Served()) {

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/chain.h"
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
+#include "core/ring/chain.h"
 #include "input.h"
 
 namespace tsvswitch {

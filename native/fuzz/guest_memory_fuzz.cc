@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
 #include "input.h"
 
 namespace tsvswitch {

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "core/flow_hash.h"
-#include "core/segmenter.h"
+#include "core/frame/flow_hash.h"
+#include "core/frame/segmenter.h"
 #include "input.h"
 #include "test/packet.h"
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/packed_queue.h"
+#include "core/ring/packed_queue.h"
 #include "split_ring.h"
 
 namespace tsvswitch {

@@ -1,5 +1,5 @@
 // What a descriptor chain comes to, by the words of the specification: the slow and obvious
-// counterpart of core/chain.cc, that both ring formats' references build on.
+// counterpart of core/ring/chain.cc, that both ring formats' references build on.
 //
 // Nothing of core is used but the limits it publishes. Sources: virtio 1.2 §2.7.5, §2.8.7.
 
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/chain.h"
+#include "core/ring/chain.h"
 #include "fuzzed_memory.h"
 
 namespace tsvswitch {

@@ -9,8 +9,8 @@
 #include <iterator>
 #include <optional>
 
-#include "core/packet_headers.h"
-#include "core/source_rule.h"
+#include "core/frame/packet_headers.h"
+#include "core/policy/source_rule.h"
 #include "input.h"
 #include "test/packet.h"
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/split_queue.h"
+#include "core/ring/split_queue.h"
 #include "reference_walk.h"
 
 namespace tsvswitch {

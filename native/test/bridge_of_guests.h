@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "core/forward.h"
-#include "core/split_queue.h"
+#include "core/forward/forward.h"
+#include "core/ring/split_queue.h"
 #include "net_guest.h"
 
 namespace tsvswitch {

@@ -1,7 +1,7 @@
 // What captures record while several workers write, while control comes and goes, and when memory
 // is lost.
 
-#include "core/capture.h"
+#include "core/policy/capture.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -1,12 +1,12 @@
-// Facts about core/control_command: which commands a driver may say, byte by byte.
+// Facts about core/control/control_command: which commands a driver may say, byte by byte.
 
-#include "core/control_command.h"
+#include "core/control/control_command.h"
 
 #include <vector>
 
 #include "check.h"
-#include "core/chain.h"
-#include "core/virtio_spec.h"
+#include "core/ring/chain.h"
+#include "core/ring/virtio_spec.h"
 
 namespace tsvswitch {
 namespace {

@@ -1,6 +1,6 @@
 // The data plane as control sees it: what each call refuses, what it owns, and what it answers.
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 #include <cerrno>
 #include <filesystem>

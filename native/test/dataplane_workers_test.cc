@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "core/wire.h"
+#include "core/policy/wire.h"
 #include "running_bridge.h"
 
 namespace tsvswitch {

@@ -1,6 +1,6 @@
 // Facts about the ring in which a worker tells control of rare things.
 
-#include "core/events.h"
+#include "core/port/events.h"
 
 #include "check.h"
 

@@ -1,7 +1,7 @@
 // A write to an eventfd that its other owner made blocking and filled comes back, on every kind of
 // thread, and nothing else is changed about the process.
 
-#include "core/eventfd.h"
+#include "core/platform/eventfd.h"
 
 #include <fcntl.h>
 #include <signal.h>

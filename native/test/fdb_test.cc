@@ -1,6 +1,6 @@
 // The forwarding database: learning, moving, ageing, limits, and lookups while others write.
 
-#include "core/fdb.h"
+#include "core/bridge/fdb.h"
 
 #include <algorithm>
 #include <atomic>

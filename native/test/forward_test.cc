@@ -1,6 +1,6 @@
 // What becomes of a frame: where it goes, in which order, and which counter says so.
 
-#include "core/forward.h"
+#include "core/forward/forward.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>

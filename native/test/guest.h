@@ -20,9 +20,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/dataplane.h"
-#include "core/guest_memory.h"
-#include "core/split_queue.h"
+#include "core/control/dataplane.h"
+#include "core/memory/guest_memory.h"
+#include "core/ring/split_queue.h"
 
 namespace tsvswitch {
 

@@ -1,7 +1,7 @@
 // Ports of this process: the ring of bytes at its ends, between two threads, and on a bridge with
 // guests; and what a manual clock adds, since such ports are how it is mostly used.
 
-#include "core/host_queue.h"
+#include "core/port/host_queue.h"
 
 #include <cstring>
 #include <thread>

@@ -1,13 +1,13 @@
 // What one impaired link decides, frame by frame, and the pool that holds frames back.
 
-#include "core/link.h"
+#include "core/policy/link.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "check.h"
-#include "core/held_frames.h"
-#include "core/port.h"
+#include "core/policy/held_frames.h"
+#include "core/port/port.h"
 #include "guest.h"
 #include "net_guest.h"
 

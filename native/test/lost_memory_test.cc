@@ -4,7 +4,7 @@
 
 #include <sys/eventfd.h>
 
-#include "core/capture.h"
+#include "core/policy/capture.h"
 #include "running_bridge.h"
 
 namespace tsvswitch {

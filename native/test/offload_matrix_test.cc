@@ -8,7 +8,7 @@
 #include <string>
 
 #include "check.h"
-#include "core/forward.h"
+#include "core/forward/forward.h"
 #include "net_guest.h"
 #include "packet.h"
 #include "receiving_guest.h"

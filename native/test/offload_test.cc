@@ -3,7 +3,7 @@
 //
 // Sources: virtio 1.2 §5.1.6.2.1, §5.1.6.2.2, §5.1.6.4.
 
-#include "core/offload.h"
+#include "core/frame/offload.h"
 
 #include "check.h"
 #include "packet.h"

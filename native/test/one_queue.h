@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/split_queue.h"
+#include "core/ring/split_queue.h"
 #include "guest.h"
 
 namespace tsvswitch {

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/packed_queue.h"
+#include "core/ring/packed_queue.h"
 #include "guest.h"
 #include "one_queue.h"
 

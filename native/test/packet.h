@@ -16,8 +16,8 @@
 #include <random>
 #include <vector>
 
-#include "core/slice.h"
-#include "core/virtio_spec.h"
+#include "core/frame/slice.h"
+#include "core/ring/virtio_spec.h"
 
 namespace tsvswitch {
 

@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "check.h"
-#include "core/packed_queue.h"
-#include "core/port.h"
-#include "core/split_queue.h"
+#include "core/port/port.h"
+#include "core/ring/packed_queue.h"
+#include "core/ring/split_queue.h"
 #include "packed_guest.h"
 #include "receiving_stack.h"
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/virtio_spec.h"
+#include "core/ring/virtio_spec.h"
 #include "packet.h"
 
 namespace tsvswitch {

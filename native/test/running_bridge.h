@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 #include "net_guest.h"
 
 namespace tsvswitch {

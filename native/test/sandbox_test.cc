@@ -1,7 +1,7 @@
 // What the filters deny and what they leave. A filter stays for the life of a process, so each fact
 // forks.
 
-#include "core/sandbox.h"
+#include "core/platform/sandbox.h"
 
 #include <fcntl.h>
 #include <linux/audit.h>

@@ -1,7 +1,7 @@
 // Segmentation against packets built from scratch: for each random packet the segments it should
 // become are described and written anew, and compared byte by byte.
 
-#include "core/segmenter.h"
+#include "core/frame/segmenter.h"
 
 #include "check.h"
 #include "packet.h"

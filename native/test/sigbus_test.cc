@@ -3,7 +3,7 @@
 // main() puts SIGBUS back to its default before the first guard is made, so that also under a
 // sanitizer an address of nobody ends the process by that signal.
 
-#include "core/sigbus.h"
+#include "core/platform/sigbus.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "check.h"
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
 #include "guest.h"
 
 namespace tsvswitch {

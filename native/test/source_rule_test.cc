@@ -1,15 +1,15 @@
 // Who may say what about where a frame comes from, protocol by protocol; and that a guest cannot
 // change its mind once it was believed.
 
-#include "core/source_rule.h"
+#include "core/policy/source_rule.h"
 
 #include <algorithm>
 #include <initializer_list>
 
 #include "bridge_of_guests.h"
 #include "check.h"
-#include "core/packet_headers.h"
-#include "core/source_guard.h"
+#include "core/frame/packet_headers.h"
+#include "core/policy/source_guard.h"
 #include "packet.h"
 
 namespace tsvswitch {
@@ -334,7 +334,7 @@ FACT("random bytes are judged without a byte too many being read") {
 struct BoundBridge : BridgeOfGuests {
   BoundBridge() {
     for (int i = 0; i < 2; ++i) Add(VIRTIO_F_VERSION_1).Post();
-    port(0).sources = std::make_unique<Sources>(Bound());
+    port(0).sources.reset(new Sources(Bound()));
   }
 };
 
@@ -397,7 +397,7 @@ struct BoundQueue {
   BoundQueue() {
     queue.port = &port;
     queue.counters = &counters;
-    port.sources = std::make_unique<Sources>(Bound());
+    port.sources.reset(new Sources(Bound()));
   }
   // Whether it passes.
   bool Admits(Frame* frame) { return guard->Admit(queue, frame, 1, events) == 1; }

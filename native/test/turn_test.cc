@@ -1,13 +1,13 @@
-// What a turn of a port may have in it, counted in work (core/work.h): chains as long as can be,
-// empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few bytes.
+// What a turn of a port may have in it, counted in work (core/forward/work.h): chains as long as can
+// be, empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few bytes.
 // However a guest makes its round long, everybody else has a turn after a bounded one of it, and
 // everything it sent that breaks no rule arrives, once and in order.
 
 #include <cstring>
 
 #include "check.h"
-#include "core/host_queue.h"
-#include "core/worker.h"
+#include "core/port/host_queue.h"
+#include "core/worker/worker.h"
 #include "packed_guest.h"
 #include "packet.h"
 #include "running_bridge.h"
