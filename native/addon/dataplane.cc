@@ -119,7 +119,7 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
         object.Set("reason", BreakReasonText(event.reason));
         break;
       case Event::Type::kMemoryLost: object.Set("type", "memory-lost"); break;
-      case Event::Type::kMadeWait: object.Set("type", "made-wait"); break;
+      case Event::Type::kEventfdBlocked: object.Set("type", "made-wait"); break;
     }
     on_event.Call({object});
   }
@@ -290,11 +290,11 @@ Napi::Function DataplaneObject::Class(Napi::Env env) {
                       InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
                       InstanceMethod<&DataplaneObject::Announce>("announce"),
                       InstanceMethod<&DataplaneObject::AddBridge>("addBridge"),
-                      InstanceMethod<&DataplaneObject::AddHostPort>("addHostPort"),
-                      InstanceMethod<&DataplaneObject::HostSend>("hostSend"),
-                      InstanceMethod<&DataplaneObject::HostReceive>("hostReceive"),
-                      InstanceMethod<&DataplaneObject::HostDrained>("hostDrained"),
-                      InstanceMethod<&DataplaneObject::HostRequestCall>("hostRequestCall"),
+                      InstanceMethod<&DataplaneObject::AddProcessPort>("addHostPort"),
+                      InstanceMethod<&DataplaneObject::ProcessSend>("hostSend"),
+                      InstanceMethod<&DataplaneObject::ProcessReceive>("hostReceive"),
+                      InstanceMethod<&DataplaneObject::ProcessDrained>("hostDrained"),
+                      InstanceMethod<&DataplaneObject::ProcessRequestCall>("hostRequestCall"),
                       InstanceMethod<&DataplaneObject::SetLink>("setLink"),
                       InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
                       InstanceMethod<&DataplaneObject::BindSources>("bindSources"),

@@ -63,14 +63,14 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void Announce(const Napi::CallbackInfo& info);
   // network.cc
   uint32_t BridgeArgument(const Napi::CallbackInfo& info, size_t index);
-  uint16_t HostPortArgument(const Napi::CallbackInfo& info);
+  uint16_t ProcessPortArgument(const Napi::CallbackInfo& info);
   Napi::Value PortNumber(Napi::Env env, uint16_t port);
   Napi::Value AddBridge(const Napi::CallbackInfo& info);
-  Napi::Value AddHostPort(const Napi::CallbackInfo& info);
-  Napi::Value HostSend(const Napi::CallbackInfo& info);
-  Napi::Value HostReceive(const Napi::CallbackInfo& info);
-  Napi::Value HostDrained(const Napi::CallbackInfo& info);
-  void HostRequestCall(const Napi::CallbackInfo& info);
+  Napi::Value AddProcessPort(const Napi::CallbackInfo& info);
+  Napi::Value ProcessSend(const Napi::CallbackInfo& info);
+  Napi::Value ProcessReceive(const Napi::CallbackInfo& info);
+  Napi::Value ProcessDrained(const Napi::CallbackInfo& info);
+  void ProcessRequestCall(const Napi::CallbackInfo& info);
   uint16_t LinkEndArgument(const Napi::CallbackInfo& info, size_t index);
   void SetLink(const Napi::CallbackInfo& info);
   void SetPartition(const Napi::CallbackInfo& info);

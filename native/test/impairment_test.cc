@@ -33,7 +33,7 @@ class Network {
                                                             .notify_context = nullptr});
     CHECK(plane_->Start());
     plane_->AddBridge(0);
-    for (uint32_t i = 0; i < ports; ++i) CHECK_EQ(plane_->AddHostPort(0), i);
+    for (uint32_t i = 0; i < ports; ++i) CHECK_EQ(plane_->AddProcessPort(0), i);
     for (uint16_t i = 0; i < ports; ++i) Send(i, kNoPort, 0);
     plane_->Step(1000);
     for (uint16_t i = 0; i < ports; ++i) Take(i);
@@ -44,11 +44,11 @@ class Network {
   void Send(uint16_t from, uint16_t to, uint32_t number, uint32_t bytes = 100) {
     const FrameBytes frame =
         MakeFrame(to == kNoPort ? kBroadcast : MacOf(to), MacOf(from), bytes, number);
-    CHECK(plane_->HostTransmitqOf(from).Send(frame.data(), bytes));
-    plane_->PublishHostSent(from);
+    CHECK(plane_->ProcessTransmitqOf(from).Send(frame.data(), bytes));
+    plane_->PublishProcessSent(from);
   }
   std::vector<FrameBytes> Take(uint16_t port) {
-    HostReceiveq& queue = plane_->HostReceiveqOf(port);
+    ProcessReceiveq& queue = plane_->ProcessReceiveqOf(port);
     std::vector<FrameBytes> frames;
     for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
       const uint8_t* frame = queue.Next();
@@ -214,8 +214,8 @@ FACT("a port that goes takes along what is held for it, and its number serves th
   network.plane().RemovePort(0);
   network.plane().RemovePort(1);
   network.Advance(100);
-  CHECK_EQ(network.plane().AddHostPort(0), 0);
-  CHECK_EQ(network.plane().AddHostPort(0), 1);
+  CHECK_EQ(network.plane().AddProcessPort(0), 0);
+  CHECK_EQ(network.plane().AddProcessPort(0), 1);
   network.Send(0, kNoPort, 3);
   network.Step();
   CHECK_EQ(network.Take(1).size(), 1u);
@@ -240,7 +240,7 @@ FACT("links, ports and the workers of queues change while two workers move frame
     plane.SetLink(kNoPort, right->port, &settings);
     plane.SetLink(right->port, left->port, &settings);
     plane.AssignWorker(left->port, 1, i % 2);
-    const uint16_t passing = plane.AddHostPort(0);
+    const uint16_t passing = plane.AddProcessPort(0);
     plane.SetLink(left->port, passing, &settings);
     plane.SetPartition({{passing}, {left->port, right->port}});
     there.Pass(50);

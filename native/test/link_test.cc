@@ -169,8 +169,8 @@ struct Pool {
     parcel.after = {&pieces[1], 0, length - before - 4};
     return parcel;
   }
-  bool Hold(uint32_t length, uint64_t due_ns, uint32_t spoilt_bit = HeldFrames::kNoBit) {
-    return held.Hold(Frame(length), spoilt_bit, due_ns, way);
+  bool Hold(uint32_t length, uint64_t due_ns, uint32_t corrupted_bit = HeldFrames::kNoBit) {
+    return held.Hold(Frame(length), corrupted_bit, due_ns, hop);
   }
   std::vector<uint8_t> BytesOf(const HeldFrame& frame) {
     store.Clear();
@@ -184,7 +184,7 @@ struct Pool {
   PieceStore store;
   Port port{1};
   Queue transmitq;
-  Way way = {.stage = Way::Stage::kFromGuest, .from = &transmitq, .to = nullptr};
+  Hop hop = {.stage = Hop::Stage::kFromGuest, .from = &transmitq, .to = nullptr};
 };
 
 FACT("frames of every length come back whole, those due first first, and in order among equals") {
@@ -246,8 +246,8 @@ FACT("frames of a port are forgotten, those of a transmitq handed over, others k
   Pool pool(64);
   HeldFrames other(3);
   Port leaving{1};
-  const Way to_leaving = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &leaving};
-  const Way to_staying = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &pool.port};
+  const Hop to_leaving = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &leaving};
+  const Hop to_staying = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &pool.port};
   for (uint32_t i = 0; i < 5; ++i) {
     CHECK(pool.held.Hold(pool.Frame(100 + i), HeldFrames::kNoBit, 50 - i, to_leaving));
     CHECK(pool.held.Hold(pool.Frame(200 + i), HeldFrames::kNoBit, 50 - i, to_staying));
@@ -264,7 +264,7 @@ FACT("frames of a port are forgotten, those of a transmitq handed over, others k
     if (i < 2) continue;
     CHECK(other.TakeDue(50, &frame));
     CHECK_EQ(frame.bytes, 300 + i);
-    CHECK(frame.way == pool.way);
+    CHECK(frame.hop == pool.hop);
   }
   CHECK_EQ(pool.held.count() + other.count(), 0u);
   // Everything that was forgotten can be used again.

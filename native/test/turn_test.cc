@@ -1,12 +1,12 @@
-// What a turn of a port may have in it, counted in work (core/forward/work.h): chains as long as can
-// be, empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few bytes.
-// However a guest makes its round long, everybody else has a turn after a bounded one of it, and
-// everything it sent that breaks no rule arrives, once and in order.
+// What a turn of a port may have in it, counted in work (core/forward/work.h): chains as long as
+// can be, empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few
+// bytes. However a guest makes its round long, everybody else has a turn after a bounded one of it,
+// and everything it sent that breaks no rule arrives, once and in order.
 
 #include <cstring>
 
 #include "check.h"
-#include "core/port/host_queue.h"
+#include "core/port/process_queue.h"
 #include "core/worker/worker.h"
 #include "packed_guest.h"
 #include "packet.h"
@@ -58,9 +58,9 @@ class Rounds {
   }
   Port& AddHost() {
     Port& port = AddPort(1, VIRTIO_F_VERSION_1);
-    port.is_host = true;
-    port.queues[0].ring = std::make_unique<HostReceiveq>();
-    port.queues[1].ring = std::make_unique<HostTransmitq>();
+    port.is_process = true;
+    port.queues[0].ring = std::make_unique<ProcessReceiveq>();
+    port.queues[1].ring = std::make_unique<ProcessTransmitq>();
     Begin(port.queues[0]);
     Begin(port.queues[1]);
     return port;
@@ -74,12 +74,12 @@ class Rounds {
   }
 
   void Send(Port& host, const FrameBytes& frame) {
-    auto& queue = static_cast<HostTransmitq&>(*host.queues[1].ring);
+    auto& queue = static_cast<ProcessTransmitq&>(*host.queues[1].ring);
     CHECK(queue.Send(frame.data(), static_cast<uint32_t>(frame.size())));
     queue.PublishSent();
   }
   std::vector<FrameBytes> Take(Port& host) {
-    auto& queue = static_cast<HostReceiveq&>(*host.queues[0].ring);
+    auto& queue = static_cast<ProcessReceiveq&>(*host.queues[0].ring);
     std::vector<FrameBytes> frames;
     for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
       const uint8_t* frame = queue.Next();
@@ -316,7 +316,7 @@ FACT("a long flooded frame goes to some of many ports in each turn, and others g
   std::vector<std::vector<FrameBytes>> received(kCrowd);
   uint32_t number = 0;
   for (uint32_t round = 0;
-       static_cast<HostTransmitq&>(*ports[0]->queues[1].ring).Drained() == false; ++round) {
+       static_cast<ProcessTransmitq&>(*ports[0]->queues[1].ring).Drained() == false; ++round) {
     CHECK(round < kCrowd);
     const FrameBytes own = MakeFrame(MacOf(7), MacOf(3), 60, number++);
     rounds.Send(*ports[7], MakeFrame(MacOf(3), MacOf(7), 60, number));
@@ -349,20 +349,20 @@ FACT("a flood that a link held back is as bounded, and as complete") {
                                                                     .notify_context = nullptr});
   CHECK(plane->Start());
   plane->AddBridge(0);
-  for (uint32_t i = 0; i < kCrowd; ++i) CHECK_EQ(plane->AddHostPort(0), i);
+  for (uint32_t i = 0; i < kCrowd; ++i) CHECK_EQ(plane->AddProcessPort(0), i);
   LinkSettings settings = {};
   settings.delay_ns = kNsPerMs;
   plane->SetLink(0, kNoPort, &settings);
   const FrameBytes longest = MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 2);
   const FrameBytes small = MakeFrame(kBroadcast, MacOf(0), 60, 3);
   for (const FrameBytes& frame : {longest, small}) {
-    CHECK(plane->HostTransmitqOf(0).Send(frame.data(), static_cast<uint32_t>(frame.size())));
+    CHECK(plane->ProcessTransmitqOf(0).Send(frame.data(), static_cast<uint32_t>(frame.size())));
   }
-  plane->PublishHostSent(0);
+  plane->PublishProcessSent(0);
   plane->Step(10);
   plane->Advance(kNsPerMs);
   for (uint16_t i = 1; i < kCrowd; ++i) {
-    HostReceiveq& queue = plane->HostReceiveqOf(i);
+    ProcessReceiveq& queue = plane->ProcessReceiveqOf(i);
     for (const FrameBytes& frame : {longest, small}) {
       CHECK_EQ(queue.NextBytes(), frame.size());
       CHECK(std::memcmp(queue.Next(), frame.data(), frame.size()) == 0);

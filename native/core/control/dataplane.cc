@@ -142,8 +142,8 @@ MapResult Dataplane::Exchange(Port& port, std::shared_ptr<const GuestMemory> mem
     if (TranslateRings(port, *queue.ring, queue.addresses, queue.size, &rings) == RingResult::kOk) {
       Resume(queue, rings);
     } else {
-      BreakReason whole = BreakReason::kNone;
-      queue.broken.compare_exchange_strong(whole, BreakReason::kRingUnmapped,
+      BreakReason unbroken = BreakReason::kNone;
+      queue.broken.compare_exchange_strong(unbroken, BreakReason::kRingUnmapped,
                                            std::memory_order_relaxed);
     }
   }
@@ -295,7 +295,7 @@ void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
   // What was handed back while there was nobody to call would otherwise wait for the next call.
   if (changed.call_fd < 0 || !changed.started || Call(changed)) return;
   const PauseAll pause(*this);
-  NoteWait(*changed.port);
+  NoteBlockedEventfd(*changed.port);
   GiveUpIfLost(*changed.port, workers_.front()->events());
 }
 

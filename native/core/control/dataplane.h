@@ -20,7 +20,7 @@
 #include "core/policy/capture.h"
 #include "core/policy/impairment.h"
 #include "core/policy/source_guard.h"
-#include "core/port/host_queue.h"
+#include "core/port/process_queue.h"
 #include "core/worker/worker.h"
 
 namespace tsvswitch {
@@ -86,16 +86,16 @@ class Dataplane {
   // Cuts ports on different sides off from each other, all at once and in place of an earlier
   // partition; none with no sides. Ports on no side talk with all.
   void SetPartition(const std::vector<std::vector<uint16_t>>& sides);
-  // A port of this process (host_queue.h), whose one queue pair runs from the start.
-  uint16_t AddHostPort(uint32_t bridge);
+  // A port of this process (process_queue.h), whose one queue pair runs from the start.
+  uint16_t AddProcessPort(uint32_t bridge);
   void RemovePort(uint16_t port);
   bool HasPort(uint16_t port) const { return port < ports_.size() && ports_[port] != nullptr; }
-  bool IsHostPort(uint16_t port) { return PortAt(port).is_host; }
+  bool IsProcessPort(uint16_t port) { return PortAt(port).is_process; }
 
-  HostTransmitq& HostTransmitqOf(uint16_t port);
-  HostReceiveq& HostReceiveqOf(uint16_t port);
+  ProcessTransmitq& ProcessTransmitqOf(uint16_t port);
+  ProcessReceiveq& ProcessReceiveqOf(uint16_t port);
   // Shows the worker what was sent, and wakes it if it sleeps.
-  void PublishHostSent(uint16_t port);
+  void PublishProcessSent(uint16_t port);
 
   bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
   bool AnyQueueStarted(uint16_t port);
@@ -213,7 +213,7 @@ class Dataplane {
   // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
   void Assign(Queue& transmitq, Worker& worker);
   void Settle();
-  static void DropIfWhole(Port& port);
+  static void DropIfUnimpaired(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   void BeginControl(Queue& queue, const QueueStart& start);
   void GiveUpControl(Queue& queue, BreakReason broken);

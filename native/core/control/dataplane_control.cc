@@ -93,7 +93,7 @@ Dataplane::ControlTurn Dataplane::ServeControl(uint16_t port, uint32_t queue,
     // A command that came before the wish for a kick was seen.
     turn.more = served.ring->Offered(1, &broken) != 0;
   }
-  if (turn.commands != 0) HandedBack(served);
+  if (turn.commands != 0) NotifyDriver(served);
   LogRing(served);
   GiveUpControl(served, broken);
   return turn;

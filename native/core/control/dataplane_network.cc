@@ -51,14 +51,14 @@ uint32_t Dataplane::AddBridge(uint32_t ageing_s) {
   return static_cast<uint32_t>(bridges_.size() - 1);
 }
 
-uint16_t Dataplane::AddHostPort(uint32_t bridge) {
+uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
   const uint16_t number = AddPort(1, bridge);
   if (number == kNoPort) return kNoPort;
   Port& port = PortAt(number);
-  port.is_host = true;
+  port.is_process = true;
   port.features = VIRTIO_F_VERSION_1;
-  port.queues[0].ring = std::make_unique<HostReceiveq>();
-  port.queues[1].ring = std::make_unique<HostTransmitq>();
+  port.queues[0].ring = std::make_unique<ProcessReceiveq>();
+  port.queues[1].ring = std::make_unique<ProcessTransmitq>();
   port.queues[1].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const PauseAll pause(*this);
   for (Queue& queue : port.queues) queue.started = queue.enabled = true;
@@ -83,9 +83,9 @@ uint32_t Dataplane::EndSession(uint16_t port) {
     ended.session = ++sessions_;
     // Whatever somebody has met in the meantime was the last session's.
     ended.lost_handled.store(ended.lost.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    ended.made_wait.store(false, std::memory_order_relaxed);
-    if (ended.sources != nullptr) ended.sources->told.store(0, std::memory_order_relaxed);
-    if (!ended.is_host) {
+    ended.eventfd_blocked.store(false, std::memory_order_relaxed);
+    if (ended.sources != nullptr) ended.sources->reported.store(0, std::memory_order_relaxed);
+    if (!ended.is_process) {
       for (Queue& queue : ended.queues) {
         if (!queue.started) rings.push_back(std::move(queue.ring));
       }
@@ -122,7 +122,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
     place.swap(link);
   }
   if (settings == nullptr && from != kNoPort && to != kNoPort) present.from_port.erase(from);
-  DropIfWhole(port);
+  DropIfUnimpaired(port);
 }
 
 void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
@@ -136,12 +136,12 @@ void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
     if (port == nullptr) continue;
     if (port->impairment == nullptr) port->impairment.reset(new Impairment);
     port->impairment->side = side_of[number];
-    DropIfWhole(*port);
+    DropIfUnimpaired(*port);
   }
 }
 
 // A port that nothing is wrong with pays nothing.
-void Dataplane::DropIfWhole(Port& port) {
+void Dataplane::DropIfUnimpaired(Port& port) {
   const Impairment& impairment = *port.impairment;
   if (impairment.from_guest == nullptr && impairment.to_guest == nullptr &&
       impairment.from_port.empty() && impairment.side == 0) {
@@ -149,18 +149,18 @@ void Dataplane::DropIfWhole(Port& port) {
   }
 }
 
-HostTransmitq& Dataplane::HostTransmitqOf(uint16_t port) {
-  assert(IsHostPort(port));
-  return static_cast<HostTransmitq&>(*QueueAt(port, 1).ring);
+ProcessTransmitq& Dataplane::ProcessTransmitqOf(uint16_t port) {
+  assert(IsProcessPort(port));
+  return static_cast<ProcessTransmitq&>(*QueueAt(port, 1).ring);
 }
 
-HostReceiveq& Dataplane::HostReceiveqOf(uint16_t port) {
-  assert(IsHostPort(port));
-  return static_cast<HostReceiveq&>(*QueueAt(port, 0).ring);
+ProcessReceiveq& Dataplane::ProcessReceiveqOf(uint16_t port) {
+  assert(IsProcessPort(port));
+  return static_cast<ProcessReceiveq&>(*QueueAt(port, 0).ring);
 }
 
-void Dataplane::PublishHostSent(uint16_t port) {
-  if (HostTransmitqOf(port).PublishSent()) Signal(QueueAt(port, 1).kick_fd);
+void Dataplane::PublishProcessSent(uint16_t port) {
+  if (ProcessTransmitqOf(port).PublishSent()) Signal(QueueAt(port, 1).kick_fd);
 }
 
 }  // namespace tsvswitch

@@ -108,7 +108,7 @@ bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
 }
 
 // The counter that says what became of a frame: kFrames or a drop.
-Counter Gained(const QueueCounters& before, const QueueCounters& now) {
+Counter CounterThatGrew(const QueueCounters& before, const QueueCounters& now) {
   uint32_t counter = kFrames;
   if (now.value[kFrames] == before.value[kFrames]) {
     counter = kDropsNoBuffer;
@@ -145,7 +145,7 @@ void Deliverer::DeliverRecorded(Queue& to, const Frame* frames, const FrameList&
     const Frame& frame = frames[list.frame[i]];
     work += to.port->captures.size() * BytesWork(frame.body.bytes);
     AddTo(to.port->captures, frame.body, to.port->number, Capture::Direction::kToGuest,
-          frame.verdict | CounterBit(Gained(before, *to.counters)));
+          frame.verdict | CounterBit(CounterThatGrew(before, *to.counters)));
   }
 }
 
@@ -289,7 +289,7 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
       CountWalked(*to.port, to.ring->walked());
     if (frames != 0) {
       to.ring->Publish();
-      HandedBack(to);
+      NotifyDriver(to);
       to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
     }

@@ -81,7 +81,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
     }
     if (done != 0) [[likely]] {
       transmitq.ring->Return(chains_, done);
-      HandedBack(transmitq);
+      NotifyDriver(transmitq);
     }
   }
   // First: rings that read as zeros would otherwise be blamed on the guest.
@@ -133,10 +133,10 @@ uint32_t Forwarder::Parse(Queue& from, uint32_t* taken) {
 // False if it is no frame, or one too many for the batch.
 bool Forwarder::ParseChain(Queue& from, const Chain& chain, uint32_t header_bytes, Frame& frame) {
   const uint32_t start_bytes = header_bytes + kFrameBytesMin;
-  if (!Holds(chain.bytes >= start_bytes)) [[unlikely]] {
+  if (!BoundsHold(chain.bytes >= start_bytes)) [[unlikely]] {
     return Malformed(chain, kDropsTooShort);
   }
-  if (!Holds(chain.bytes <= header_bytes + kFrameBytesMax)) [[unlikely]] {
+  if (!BoundsHold(chain.bytes <= header_bytes + kFrameBytesMax)) [[unlikely]] {
     return Malformed(chain, kDropsTooLong);
   }
   const Piece* first = sources_.at(chain.first_piece);

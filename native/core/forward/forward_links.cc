@@ -36,8 +36,8 @@ uint32_t Forwarder::PassFromGuest(Queue& from, uint32_t frames) {
   deliverer_.work += ListWork(list);
   {
     const auto lock = LockLinks(*from.port);
-    const Way way = {.stage = Way::Stage::kFromGuest, .from = &from, .to = nullptr};
-    wire_->Enter(*link, frames_, &list, way, *from.counters);
+    const Hop hop = {.stage = Hop::Stage::kFromGuest, .from = &from, .to = nullptr};
+    wire_->Enter(*link, frames_, &list, hop, *from.counters);
   }
   uint32_t i = 0;
   // those in front of the first that stays behind
@@ -67,8 +67,8 @@ void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
   const auto between = impairment.from_port.find(from.number);
   if (between != impairment.from_port.end()) {
     deliverer_.work += ListWork(*list);
-    const Way way = {.stage = Way::Stage::kBetween, .from = &from_queue, .to = &to};
-    wire_->Enter(*between->second, frames_, list, way, counters);
+    const Hop hop = {.stage = Hop::Stage::kBetween, .from = &from_queue, .to = &to};
+    wire_->Enter(*between->second, frames_, list, hop, counters);
   }
   PassToGuest(&from_queue, to, list);
 }
@@ -77,8 +77,8 @@ void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
 void Forwarder::PassToGuest(Queue* from, Port& to, FrameList* list) {
   if (to.impairment == nullptr || to.impairment->to_guest == nullptr) return;
   deliverer_.work += ListWork(*list);
-  const Way way = {.stage = Way::Stage::kToGuest, .from = from, .to = &to};
-  wire_->Enter(*to.impairment->to_guest, frames_, list, way, *to.queues[0].counters);
+  const Hop hop = {.stage = Hop::Stage::kToGuest, .from = from, .to = &to};
+  wire_->Enter(*to.impairment->to_guest, frames_, list, hop, *to.queues[0].counters);
 }
 
 uint32_t Forwarder::Release(uint32_t now_s) {
@@ -111,22 +111,22 @@ uint32_t Forwarder::ReleaseBatch(HeldFrame* batch, uint32_t count, uint32_t now_
                   .verdict = batch[i].verdict};
     list.frame[list.count++] = static_cast<uint8_t>(i);
   }
-  const Way& way = batch[0].way;
-  switch (way.stage) {
-    case Way::Stage::kFromGuest: return ReleaseFromGuest(batch, count, now_s);
-    case Way::Stage::kBetween: {
-      const auto lock = LockLinks(*way.to);
-      PassToGuest(way.from, *way.to, &list);
+  const Hop& hop = batch[0].hop;
+  switch (hop.stage) {
+    case Hop::Stage::kFromGuest: return ReleaseFromGuest(batch, count, now_s);
+    case Hop::Stage::kBetween: {
+      const auto lock = LockLinks(*hop.to);
+      PassToGuest(hop.from, *hop.to, &list);
     }
       [[fallthrough]];
-    case Way::Stage::kToGuest: DeliverTo(*way.to, list); break;
+    case Hop::Stage::kToGuest: DeliverTo(*hop.to, list); break;
   }
   return count;
 }
 
 // Floods are bounded as those of Forward are. What they have reached is noted in the held frame.
 uint32_t Forwarder::ReleaseFromGuest(HeldFrame* batch, uint32_t count, uint32_t now_s) {
-  Queue& from = *batch[0].way.from;
+  Queue& from = *batch[0].hop.from;
   uint16_t& flooded_to = batch[0].flooded_to;
   if (flooded_to != 0) {
     PostToMembers(*from.port, 0, flooded_to);

@@ -13,6 +13,6 @@ inline constexpr bool kChecks = false;
 inline constexpr bool kChecks = true;
 #endif
 
-constexpr bool Holds(bool condition) { return !kChecks || condition; }
+constexpr bool BoundsHold(bool condition) { return !kChecks || condition; }
 
 }  // namespace tsvswitch

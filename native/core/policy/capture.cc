@@ -42,12 +42,12 @@ void Capture::Add(const Slice& frame, uint16_t port, Direction direction, uint32
   const Record record = {.time_ns = epoch_ns_ + clock_.NowNs(),
                          .bytes = frame.bytes,
                          .captured_bytes = captured_bytes,
-                         .lost = static_cast<uint32_t>(lost - lost_told_),
+                         .lost = static_cast<uint32_t>(lost - lost_reported_),
                          .counted = counted,
                          .port = port,
                          .direction = direction,
                          .padding = {}};
-  lost_told_ = lost;
+  lost_reported_ = lost;
   std::memcpy(place, &record, sizeof(record));
   Gather(frame, place + sizeof(record), captured_bytes);
   ring_.Publish();

@@ -68,7 +68,7 @@ class Capture {
   Spinlock writing_;
   FrameRing ring_{kRingBytes};
   std::atomic<uint64_t> lost_{0};
-  uint64_t lost_told_ = 0;
+  uint64_t lost_reported_ = 0;
   std::atomic<bool> call_wanted_{false};
 };
 

@@ -57,13 +57,13 @@ void HeldFrames::Push(HeldFrame frame) {
   std::push_heap(&heap_[0], &heap_[count_], Later);
 }
 
-bool HeldFrames::Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
+bool HeldFrames::Hold(const Parcel& parcel, uint32_t corrupted_bit, uint64_t due_ns, const Hop& hop,
                       uint32_t verdict, uint16_t flooded_to) {
   HeldFrame frame = {.due_ns = due_ns,
                      .number = 0,
                      .chunk = 0,
                      .bytes = parcel.bytes(),
-                     .way = way,
+                     .hop = hop,
                      .verdict = verdict,
                      .flooded_to = flooded_to};
   // No frame is empty, so there are never more frames than chunks.
@@ -86,11 +86,11 @@ bool HeldFrames::Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns
   ForEachPart(parcel.before, put);
   put(parcel.private_data, parcel.private_bytes);
   ForEachPart(parcel.after, put);
-  if (spoilt_bit != kNoBit) {
+  if (corrupted_bit != kNoBit) {
     uint32_t spoilt = frame.chunk;
-    uint32_t byte = spoilt_bit / 8;
+    uint32_t byte = corrupted_bit / 8;
     for (; byte >= kChunkBytes; byte -= kChunkBytes) spoilt = next_chunk_[spoilt];
-    Chunk(spoilt)[byte] ^= static_cast<uint8_t>(1 << spoilt_bit % 8);
+    Chunk(spoilt)[byte] ^= static_cast<uint8_t>(1 << corrupted_bit % 8);
   }
   Push(frame);
   return true;
@@ -134,8 +134,8 @@ void HeldFrames::Remove(Unwanted unwanted) {
 
 void HeldFrames::Forget(const Port& port) {
   Remove([&port](const HeldFrame& frame) {
-    return frame.way.stage == Way::Stage::kFromGuest ? frame.way.from->port == &port
-                                                     : frame.way.to == &port;
+    return frame.hop.stage == Hop::Stage::kFromGuest ? frame.hop.from->port == &port
+                                                     : frame.hop.to == &port;
   });
 }
 
@@ -143,12 +143,12 @@ uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue& transmitq) {
   PieceStore pieces;
   uint32_t lost = 0;
   Remove([&](const HeldFrame& frame) {
-    if (frame.way.from != &transmitq) return false;
+    if (frame.hop.from != &transmitq) return false;
     pieces.Clear();
     Parcel parcel;
     PassFrame({}, Body(frame, pieces), &parcel);
     const bool held =
-        other.Hold(parcel, kNoBit, frame.due_ns, frame.way, frame.verdict, frame.flooded_to);
+        other.Hold(parcel, kNoBit, frame.due_ns, frame.hop, frame.verdict, frame.flooded_to);
     if (!held) ++lost;
     return true;
   });

@@ -22,7 +22,7 @@ struct Port;
 struct Queue;
 
 // Where a held frame is on its way.
-struct Way {
+struct Hop {
   enum class Stage : uint8_t {
     kFromGuest,  // of `from`: next it is switched
     kBetween,    // of `to`, from one certain port: next is what `to` does to all its frames
@@ -33,7 +33,7 @@ struct Way {
   Queue* from;
   Port* to;  // nullptr in the first stage
 
-  bool operator==(const Way&) const = default;
+  bool operator==(const Hop&) const = default;
 };
 
 struct HeldFrame {
@@ -41,7 +41,7 @@ struct HeldFrame {
   uint64_t number;  // counts up
   uint32_t chunk;   // the first
   uint32_t bytes;
-  Way way;
+  Hop hop;
   uint32_t verdict;         // Frame::verdict
   uint16_t flooded_to = 0;  // as Queue's, of a flood that is interrupted
 };
@@ -53,10 +53,10 @@ class HeldFrames {
 
   explicit HeldFrames(uint32_t frames_max = kFramesMax);
 
-  // Takes a copy of a parcel, with one bit inverted unless `spoilt_bit` is kNoBit; false if it has
-  // no room.
+  // Takes a copy of a parcel, with one bit inverted unless `corrupted_bit` is kNoBit; false if it
+  // has no room.
   static constexpr uint32_t kNoBit = ~0u;
-  bool Hold(const Parcel& parcel, uint32_t spoilt_bit, uint64_t due_ns, const Way& way,
+  bool Hold(const Parcel& parcel, uint32_t corrupted_bit, uint64_t due_ns, const Hop& hop,
             uint32_t verdict = 0, uint16_t flooded_to = 0);
 
   uint32_t count() const { return count_; }
@@ -67,8 +67,8 @@ class HeldFrames {
   // The frame that is due next and was held for `now_ns` or earlier; its bytes stay until Free.
   bool TakeDue(uint64_t now_ns, HeldFrame* frame);
   // The way of the next frame, if one is due.
-  const Way* NextDueWay(uint64_t now_ns) const {
-    return next_due_ns() <= now_ns ? &heap_[0].way : nullptr;
+  const Hop* NextDueHop(uint64_t now_ns) const {
+    return next_due_ns() <= now_ns ? &heap_[0].hop : nullptr;
   }
   // The bytes of a taken frame, as pieces appended to `pieces`.
   Slice Body(const HeldFrame& frame, PieceStore& pieces);

@@ -80,7 +80,7 @@ Verdict Link::Judge(uint32_t frame_bytes, bool tagged, uint64_t now_ns) {
     verdict.duplicated = Chance(Draw::kDuplicate, settings_.duplicate);
     verdict.corrupted = Chance(Draw::kCorrupt, settings_.corrupt);
     if (verdict.corrupted) {
-      verdict.spoilt_bit =
+      verdict.corrupted_bit =
           static_cast<uint32_t>(Random(Draw::kSpoiltBit) % (frame_bytes * kBitsPerByte));
     }
   }

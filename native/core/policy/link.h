@@ -48,7 +48,7 @@ struct Verdict {
   bool duplicated = false;
   bool reordered = false;
   bool corrupted = false;
-  uint32_t spoilt_bit = 0;  // with `corrupted`: of the frame, from its first byte on
+  uint32_t corrupted_bit = 0;  // with `corrupted`: of the frame, from its first byte on
 };
 
 class Link {

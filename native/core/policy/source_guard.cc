@@ -49,8 +49,9 @@ void SourceGuard::Refuse(Queue& from, const Frame& frame, const SpoofedSource& s
   from.counters->Add(counter, 1);
   AddTo(port.captures, frame.body, port.number, Capture::Direction::kFromGuest,
         CounterBit(counter));
-  const uint32_t told = port.sources->told.fetch_or(CounterBit(counter), std::memory_order_relaxed);
-  if ((told & CounterBit(counter)) != 0) return;
+  const uint32_t reported =
+      port.sources->reported.fetch_or(CounterBit(counter), std::memory_order_relaxed);
+  if ((reported & CounterBit(counter)) != 0) return;
   events.Push({.type = Event::Type::kSpoofed,
                .session = port.session,
                .port = port.number,

@@ -23,18 +23,18 @@
 
 namespace tsvswitch {
 
-// The sources a port is bound to. `told`: the counters of spoofed sources that were told in this
-// session.
+// The sources a port is bound to. `reported`: the counters of spoofed sources that this session has
+// had an event for.
 struct Sources {
   explicit Sources(SourceRule r) : rule(std::move(r)) {}
   const SourceRule rule;
-  std::atomic<uint32_t> told{0};
+  std::atomic<uint32_t> reported{0};
 };
 
 class SourceGuard {
  public:
   // Leaves in frames[0..returned) what may pass; the rest is counted, recorded and, the first time
-  // in a session, told. The frames are valid until the next call.
+  // in a session, reported. The frames are valid until the next call.
   uint32_t Admit(Queue& from, Frame* frames, uint32_t count, EventRing& events);
 
  private:

@@ -156,7 +156,7 @@ class Judge {
     if (!unspecified && !AllowsIpv6(source)) return Spoofed(Kind::kIpv6, source, kIpv6AddressBytes);
     uint32_t upper = 0;
     switch (FindIcmpv6(&upper)) {
-      case Upper::kUntold: return Unknown();
+      case Upper::kUndecided: return Unknown();
       case Upper::kIcmpv6: {
         const uint8_t kind = head_[upper];
         const bool asks = kind == kNeighbourSolicitation || kind == kRouterSolicitation ||
@@ -170,7 +170,7 @@ class Judge {
     return passes ? std::nullopt : Spoofed(Kind::kIpv6, source, kIpv6AddressBytes);
   }
 
-  enum class Upper : uint8_t { kIcmpv6, kOther, kUntold };
+  enum class Upper : uint8_t { kIcmpv6, kOther, kUndecided };
 
   // Walks the extension headers; *upper is where ICMPv6 begins, of which one byte is here.
   Upper FindIcmpv6(uint32_t* upper) const {
@@ -183,9 +183,9 @@ class Judge {
       if (!extends && kind != kProtocolIcmpv6) return Upper::kOther;
       if (kind == kProtocolIcmpv6) {
         *upper = at;
-        return at < end_ ? Upper::kIcmpv6 : Upper::kUntold;
+        return at < end_ ? Upper::kIcmpv6 : Upper::kUndecided;
       }
-      if (at + 8 > end_) return Upper::kUntold;
+      if (at + 8 > end_) return Upper::kUndecided;
       const uint8_t* extension = head_ + at;
       if (kind != kProtocolFragment) {
         at += (extension[1] + 1u) * 8;
@@ -196,7 +196,7 @@ class Judge {
       }
       kind = extension[0];
     }
-    return Upper::kUntold;
+    return Upper::kUndecided;
   }
 
   // A message whose source is allowed or, if it is unspecified, may be.

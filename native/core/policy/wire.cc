@@ -19,7 +19,7 @@ bool IsTagged(const Slice& frame) {
 
 }  // namespace
 
-void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& way,
+void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Hop& hop,
                  QueueCounters& counters) {
   const uint64_t now_ns = clock_.NowNs();
   // TakeDue is not called while nothing is held.
@@ -27,7 +27,7 @@ void Wire::Enter(Link& link, const Frame* frames, FrameList* list, const Way& wa
   uint32_t kept = 0;
   for (uint32_t i = 0; i < list->count; ++i) {
     const Frame& frame = frames[list->frame[i]];
-    const Entry entry = {link,  frame, way, counters, link.has_mtu() && IsTagged(frame.body),
+    const Entry entry = {link,  frame, hop, counters, link.has_mtu() && IsTagged(frame.body),
                          now_ns};
     const OffloadPlan plan = PlanOffload(frame.offload, 0);
     if (plan == OffloadPlan::kSegment) {
@@ -86,22 +86,22 @@ void Wire::RecordDropped(const Entry& entry, uint32_t counted) {
   constexpr uint32_t kMarks =
       1u << kHeldFrames | 1u << kDuplicatedFrames | 1u << kReorderedFrames | 1u << kCorruptedFrames;
   if ((counted & ~kMarks) == 0) return;
-  const bool from_guest = entry.way.stage == Way::Stage::kFromGuest;
-  const Port& port = from_guest ? *entry.way.from->port : *entry.way.to;
+  const bool from_guest = entry.hop.stage == Hop::Stage::kFromGuest;
+  const Port& port = from_guest ? *entry.hop.from->port : *entry.hop.to;
   AddTo(port.captures, entry.frame.body, port.number,
         from_guest ? Capture::Direction::kFromGuest : Capture::Direction::kToGuest,
         entry.frame.verdict | counted);
 }
 
 uint32_t Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict) {
-  const uint32_t spoilt_bit = verdict.corrupted ? verdict.spoilt_bit : HeldFrames::kNoBit;
+  const uint32_t corrupted_bit = verdict.corrupted ? verdict.corrupted_bit : HeldFrames::kNoBit;
   uint32_t counted = CounterBit(kHeldFrames);
   if (verdict.reordered) counted |= CounterBit(kReorderedFrames);
   if (verdict.corrupted) counted |= CounterBit(kCorruptedFrames);
   const uint32_t marks = entry.frame.verdict | counted;
   for (uint32_t copy = 0; copy < (verdict.duplicated ? 2u : 1u); ++copy) {
     const uint32_t repeated = copy == 1 ? CounterBit(kDuplicatedFrames) : 0;
-    if (!held_.Hold(parcel, spoilt_bit, verdict.due_ns, entry.way, marks | repeated)) {
+    if (!held_.Hold(parcel, corrupted_bit, verdict.due_ns, entry.hop, marks | repeated)) {
       counted |= Drop(entry, kDropsHeldOverflow);
       continue;
     }
@@ -131,12 +131,12 @@ uint32_t Wire::TakeDue(HeldFrame* batch, uint32_t max) {
   const uint64_t now_ns = clock_.NowNs();
   uint32_t taken = 0;
   while (taken < max) {
-    const Way* way = held_.NextDueWay(now_ns);
-    if (way == nullptr) {
+    const Hop* hop = held_.NextDueHop(now_ns);
+    if (hop == nullptr) {
       drained_ns_ = now_ns;
       break;
     }
-    if (taken != 0 && *way != batch[0].way) break;
+    if (taken != 0 && *hop != batch[0].hop) break;
     held_.TakeDue(now_ns, &batch[taken++]);
   }
   return taken;

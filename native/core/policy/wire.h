@@ -29,8 +29,8 @@ class Wire {
   // `fragment_id`: as Segmenter's.
   Wire(const Clock& clock, uint32_t fragment_id) : clock_(clock), segmenter_(fragment_id) {}
 
-  // In *list stay the frames that go on at once; the others go on by `way` when they are due.
-  void Enter(Link& link, const Frame* frames, FrameList* list, const Way& way,
+  // In *list stay the frames that go on at once; the others go on by `hop` when they are due.
+  void Enter(Link& link, const Frame* frames, FrameList* list, const Hop& hop,
              QueueCounters& counters);
 
   // Takes up to `max` frames that are due and go the same way; returns how many.
@@ -47,7 +47,7 @@ class Wire {
   struct Entry {
     Link& link;
     const Frame& frame;
-    const Way& way;
+    const Hop& hop;
     QueueCounters& counters;
     bool tagged;
     uint64_t now_ns;

@@ -35,7 +35,7 @@ struct Event {
     kSpoofed,
     kQueueBroken,
     kMemoryLost,
-    kMadeWait
+    kEventfdBlocked
   };
   Type type = Type::kMacLearned;
   BreakReason reason = BreakReason::kNone;  // kQueueBroken

@@ -8,8 +8,8 @@ namespace {
 
 // False if the queue was broken already.
 bool MarkBroken(Queue& queue, BreakReason reason) {
-  BreakReason whole = BreakReason::kNone;
-  return queue.broken.compare_exchange_strong(whole, reason, std::memory_order_relaxed);
+  BreakReason unbroken = BreakReason::kNone;
+  return queue.broken.compare_exchange_strong(unbroken, reason, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -28,13 +28,13 @@ void LogRing(const Queue& queue) {
   }
 }
 
-void HandedBack(Queue& queue) {
+void NotifyDriver(Queue& queue) {
   LogRing(queue);
   if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
-  // Its other queues may be no better, and each would be waited for.
-  if (queue.port->made_wait.load(std::memory_order_relaxed)) return;
+  // Its other queues may be no better, and each would be blocked for.
+  if (queue.port->eventfd_blocked.load(std::memory_order_relaxed)) return;
   queue.counters->Add(kNotifications, 1);
-  if (!Call(queue)) NoteWait(*queue.port);
+  if (!Call(queue)) NoteBlockedEventfd(*queue.port);
 }
 
 bool Call(const Queue& queue) {
@@ -46,19 +46,19 @@ bool Call(const Queue& queue) {
 
 void Break(Queue& queue, BreakReason reason, EventRing& events) {
   if (!MarkBroken(queue, reason)) return;
-  const bool waited = queue.err_fd >= 0 && !Signal(queue.err_fd);
+  const bool blocked = queue.err_fd >= 0 && !Signal(queue.err_fd);
   events.Push({.type = Event::Type::kQueueBroken,
                .reason = reason,
                .session = queue.port->session,
                .port = queue.port->number,
                .queue = queue.index});
-  if (!waited) return;
-  NoteWait(*queue.port);
+  if (!blocked) return;
+  NoteBlockedEventfd(*queue.port);
   GiveUpIfLost(*queue.port, events);
 }
 
-void NoteWait(Port& port) {
-  port.made_wait.store(true, std::memory_order_relaxed);
+void NoteBlockedEventfd(Port& port) {
+  port.eventfd_blocked.store(true, std::memory_order_relaxed);
   port.lost.fetch_add(1, std::memory_order_release);
 }
 
@@ -66,16 +66,16 @@ void GiveUpIfLost(Port& port, EventRing& events) {
   const uint32_t lost = port.lost.load(std::memory_order_acquire);
   if (port.lost_handled.load(std::memory_order_relaxed) == lost) [[likely]]
     return;
-  // Several workers may have met it; one of them tells.
+  // Several workers may have met it; one of them reports it.
   if (port.lost_handled.exchange(lost, std::memory_order_relaxed) == lost) return;
-  bool waited = port.made_wait.load(std::memory_order_relaxed);
-  const auto reason = waited ? BreakReason::kMadeWait : BreakReason::kMemoryLost;
+  bool blocked = port.eventfd_blocked.load(std::memory_order_relaxed);
+  const auto reason = blocked ? BreakReason::kEventfdBlocked : BreakReason::kMemoryLost;
   for (Queue& queue : port.queues) {
-    // One that fills its eventfds is told nothing more, or each of them would be waited for.
-    if (MarkBroken(queue, reason) && queue.err_fd >= 0 && !waited) waited = !Signal(queue.err_fd);
+    // One that fills its eventfds is told nothing more, or each of them would be blocked for.
+    if (MarkBroken(queue, reason) && queue.err_fd >= 0 && !blocked) blocked = !Signal(queue.err_fd);
   }
-  port.made_wait.store(false, std::memory_order_relaxed);
-  const auto type = waited ? Event::Type::kMadeWait : Event::Type::kMemoryLost;
+  port.eventfd_blocked.store(false, std::memory_order_relaxed);
+  const auto type = blocked ? Event::Type::kEventfdBlocked : Event::Type::kMemoryLost;
   events.Push({.type = type, .reason = reason, .session = port.session, .port = port.number});
 }
 

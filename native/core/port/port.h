@@ -113,7 +113,7 @@ struct Port {
   // Of the frontend that is served, of all that were; events name it (events.h).
   uint32_t session = 0;
   Controlled controlled;
-  bool is_host = false;  // its queues are those of host_queue.h, for as long as it lives
+  bool is_process = false;  // its queues are those of process_queue.h, for as long as it lives
   uint64_t features = 0;
   // What its guest takes in one frame beside Ethernet's header, if the frontend told it
   // (NET_SET_MTU).
@@ -124,10 +124,11 @@ struct Port {
   std::shared_ptr<const DirtyLog> dirty_log;
   bool logging = false;
   bool Logs() const { return logging && dirty_log != nullptr; }
-  // Raised by the SIGBUS handler and by NoteWait, compared with `lost_handled` after every batch.
+  // Raised by the SIGBUS handler and by NoteBlockedEventfd, compared with `lost_handled` after every
+  // batch.
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};
-  std::atomic<bool> made_wait{false};  // somebody, since the port was given up last
+  std::atomic<bool> eventfd_blocked{false};  // since the port was given up last
   std::vector<Queue> queues;
   // of each queue; control reads them during rounds
   const std::shared_ptr<QueueCounters[]> counters;

@@ -37,7 +37,7 @@ inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax
   X(kCommandWithoutStatus, "a control command has no byte that its status can be written to")   \
   X(kRingUnmapped, "the memory that holds the ring was taken away")                             \
   X(kMemoryLost, "the file behind guest memory was truncated")                                  \
-  X(kMadeWait, "its frontend made an eventfd blocking and filled it")
+  X(kEventfdBlocked, "its frontend made an eventfd blocking and filled it")
 
 enum class BreakReason : uint8_t {
 #define X(name, text) name,

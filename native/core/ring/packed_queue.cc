@@ -253,7 +253,7 @@ uint32_t PackedQueue::TakePlain(Translator& translate, Chain* chains, uint32_t c
     const Span span = translate(d.addr, d.len);
     // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
     if ((d.flags & kMeaningFlags) != at.AvailableFlags() ||
-        !Holds(span.bytes == d.len && d.len - 1 < kChainBytesMax)) [[unlikely]] {
+        !BoundsHold(span.bytes == d.len && d.len - 1 < kChainBytesMax)) [[unlikely]] {
       break;
     }
     PrefetchToRead(span.data);
@@ -344,7 +344,7 @@ uint32_t PackedQueue::ClaimPlain(Translator& translate, const uint32_t* bytes, u
     const uint32_t wanted = bytes[claimed];
     const Span span = translate(d.addr, wanted);
     if ((d.flags & kMeaningFlags) != (at.AvailableFlags() | VIRTQ_DESC_F_WRITE) || d.len < wanted ||
-        !Holds(span.bytes == wanted)) [[unlikely]] {
+        !BoundsHold(span.bytes == wanted)) [[unlikely]] {
       break;
     }
     PrefetchToWrite(span.data);

@@ -51,7 +51,7 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   offered = static_cast<uint16_t>(index - next_avail_);
   // What is claimed and not published yet still has its place in the ring.
   const uint16_t held = static_cast<uint16_t>(next_avail_ - published_used_);
-  if (!Holds(offered <= ring_.size - held)) [[unlikely]] {
+  if (!BoundsHold(offered <= ring_.size - held)) [[unlikely]] {
     *broken = BreakReason::kAvailIndexJump;
     return 0;
   }
@@ -163,7 +163,7 @@ uint32_t SplitQueue::TakeHeads(uint32_t count, Chain* chains, BreakReason* broke
   const uint32_t next = next_avail_;
   for (uint32_t i = 0; i < count; ++i) {
     const uint16_t head = ring.HeadAt(next + i);
-    if (!Holds(head < ring.size)) [[unlikely]] {
+    if (!BoundsHold(head < ring.size)) [[unlikely]] {
       *broken = BreakReason::kHeadOutOfRange;
       return i;
     }
@@ -186,8 +186,8 @@ uint32_t SplitQueue::TakePlain(Translator& translate, Chain* chains, uint32_t co
     const VirtqDesc d = ring.DescAt(chain.id);
     const Span span = translate(d.addr, d.len);
     // 0 - 1 wraps, so one comparison refuses both empty and overlong buffers.
-    if ((d.flags & kNotPlain) != 0 || !Holds(span.bytes == d.len && d.len - 1 < kChainBytesMax))
-        [[unlikely]] {
+    if ((d.flags & kNotPlain) != 0 ||
+        !BoundsHold(span.bytes == d.len && d.len - 1 < kChainBytesMax)) [[unlikely]] {
       break;
     }
     PrefetchToRead(span.data);
@@ -283,8 +283,8 @@ uint32_t SplitQueue::ClaimPlain(Translator& translate, const uint32_t* bytes, ui
     const uint16_t head = ring.HeadAt(avail + claimed);
     const VirtqDesc d = ring.DescAt(head & ring.mask);
     const Span span = translate(d.addr, bytes[claimed]);
-    if (!Holds(head < ring.size) || d.flags != VIRTQ_DESC_F_WRITE || d.len < bytes[claimed] ||
-        !Holds(span.bytes == bytes[claimed])) [[unlikely]] {
+    if (!BoundsHold(head < ring.size) || d.flags != VIRTQ_DESC_F_WRITE || d.len < bytes[claimed] ||
+        !BoundsHold(span.bytes == bytes[claimed])) [[unlikely]] {
       break;
     }
     PrefetchToWrite(span.data);

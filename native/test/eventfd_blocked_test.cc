@@ -79,7 +79,7 @@ FACT("a full call eventfd of a transmitq costs its own port, and is reported onc
     call.Spoil();
     CHECK(RunningBridge::Send(*at.hostile, MakeFrame(kBroadcast, MacOf(at.hostile->port), 60)));
     at.stream.Pass(1000);
-    CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+    CHECK_EQ(EventsBefore(at.bridge, Event::Type::kEventfdBlocked, *at.hostile), 0u);
     CheckGivenUp(at.bridge, *at.hostile);
     at.stream.Pass(1000);
     CheckNothingHappens(at.bridge);
@@ -123,7 +123,7 @@ FACT("a full call eventfd of a receiveq that several workers fill costs its own 
   }
   at.stream.Pass(1000);
   back.Pass(1000);
-  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kEventfdBlocked, *at.hostile), 0u);
   CheckGivenUp(at.bridge, *at.hostile);
 }
 
@@ -135,7 +135,7 @@ FACT("a full err eventfd costs its own port as well, after the queue that broke"
   err.Spoil();
   at.hostile->guest.transmitq().PublishIndex(1000);
   eventfd_write(at.hostile->kick_fds[1], 1);
-  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 1u);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kEventfdBlocked, *at.hostile), 1u);
   CheckGivenUp(at.bridge, *at.hostile);
   at.stream.Pass(1000);
 }
@@ -150,7 +150,7 @@ FACT("lost memory whose frontend fills its err eventfds is waited for once, and 
   err.Spoil();
   at.hostile->guest.ram().TruncateFile(0, 0);
   eventfd_write(at.hostile->kick_fds[1], 1);
-  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kMadeWait, *at.hostile), 0u);
+  CHECK_EQ(EventsBefore(at.bridge, Event::Type::kEventfdBlocked, *at.hostile), 0u);
   CheckGivenUp(at.bridge, *at.hostile);
   at.stream.Pass(1000);
 }
@@ -163,7 +163,7 @@ FACT("the next frontend of a port that was given up is served") {
   bridge.plane().SetCall(member->port, 1, call.Pass());
   call.Spoil();
   CHECK(RunningBridge::Send(*member, MakeFrame(kBroadcast, MacOf(100), 60)));
-  CHECK_EQ(EventsBefore(bridge, Event::Type::kMadeWait, *member), 0u);
+  CHECK_EQ(EventsBefore(bridge, Event::Type::kEventfdBlocked, *member), 0u);
   Spoilable honest;
   bridge.plane().SetCall(member->port, 1, honest.Pass());
   for (uint32_t queue = 0; queue < 2; ++queue) {

@@ -1,7 +1,7 @@
 // Ports of this process: the ring of bytes at its ends, between two threads, and on a bridge with
 // guests; and what a manual clock adds, since such ports are how it is mostly used.
 
-#include "core/port/host_queue.h"
+#include "core/port/process_queue.h"
 
 #include <cstring>
 #include <thread>
@@ -27,13 +27,13 @@ std::unique_ptr<Dataplane> OpenManual() {
 
 bool Send(Dataplane& plane, uint16_t port, const FrameBytes& frame) {
   const bool sent =
-      plane.HostTransmitqOf(port).Send(frame.data(), static_cast<uint32_t>(frame.size()));
-  plane.PublishHostSent(port);
+      plane.ProcessTransmitqOf(port).Send(frame.data(), static_cast<uint32_t>(frame.size()));
+  plane.PublishProcessSent(port);
   return sent;
 }
 
 std::vector<FrameBytes> Receive(Dataplane& plane, uint16_t port) {
-  HostReceiveq& queue = plane.HostReceiveqOf(port);
+  ProcessReceiveq& queue = plane.ProcessReceiveqOf(port);
   std::vector<FrameBytes> frames;
   for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
     const uint8_t* frame = queue.Next();
@@ -110,7 +110,7 @@ FACT("a host port talks with a guest both ways, while the worker polls and when 
   for (const uint32_t idle_us : {0u, 50u}) {
     RunningBridge bridge(2, idle_us);
     Dataplane& plane = bridge.plane();
-    const uint16_t host = plane.AddHostPort(0);
+    const uint16_t host = plane.AddProcessPort(0);
     auto member = bridge.Join(kModern);
     for (uint32_t i = 0; i < 300; ++i) {
       const FrameBytes request = MakeFrame(i == 0 ? kBroadcast : MacOf(1), MacOf(0), 60 + i, i);
@@ -130,15 +130,15 @@ FACT("a host port talks with a guest both ways, while the worker polls and when 
         return !received.empty();
       }));
       CHECK(received.size() == 1 && received[0] == answer);
-      CHECK(ComesTrue([&] { return plane.HostTransmitqOf(host).Drained(); }));
+      CHECK(ComesTrue([&] { return plane.ProcessTransmitqOf(host).Drained(); }));
     }
   }
 }
 
 FACT("a host port that takes nothing costs its own frames only, and they are counted") {
   auto plane = OpenManual();
-  const uint16_t from = plane->AddHostPort(0), full = plane->AddHostPort(0),
-                 other = plane->AddHostPort(0);
+  const uint16_t from = plane->AddProcessPort(0), full = plane->AddProcessPort(0),
+                 other = plane->AddProcessPort(0);
   constexpr uint32_t kFrames = 2000;  // of 1514 bytes: three times the ring
   uint32_t other_received = 0;
   for (uint32_t i = 0; i < kFrames; ++i) {
@@ -154,7 +154,7 @@ FACT("a host port that takes nothing costs its own frames only, and they are cou
 
 FACT("a frame that finds no room in a host port takes no smaller one along") {
   auto plane = OpenManual();
-  const uint16_t from = plane->AddHostPort(0), full = plane->AddHostPort(0);
+  const uint16_t from = plane->AddProcessPort(0), full = plane->AddProcessPort(0);
   constexpr uint32_t kFitting = (1 << 20) / (kFrameBytesMax + 24);
   for (uint32_t i = 0; i < kFitting; ++i) {
     CHECK(Send(*plane, from, MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, i)));
@@ -174,8 +174,8 @@ FACT("a frame that finds no room in a host port takes no smaller one along") {
 FACT("bridges share nothing: not frames, not addresses, not what is forgotten") {
   auto plane = OpenManual();
   const uint32_t second = plane->AddBridge(300);
-  const uint16_t a = plane->AddHostPort(0), b = plane->AddHostPort(0);
-  const uint16_t c = plane->AddHostPort(second), d = plane->AddHostPort(second);
+  const uint16_t a = plane->AddProcessPort(0), b = plane->AddProcessPort(0);
+  const uint16_t c = plane->AddProcessPort(second), d = plane->AddProcessPort(second);
   CHECK(Send(*plane, a, MakeFrame(kBroadcast, MacOf(7), 60)));
   CHECK(Send(*plane, c, MakeFrame(kBroadcast, MacOf(7), 61)));
   plane->Step(1);
@@ -191,8 +191,8 @@ FACT("bridges share nothing: not frames, not addresses, not what is forgotten") 
 
 FACT("a manual clock ages addresses by Advance alone, to the second") {
   auto plane = OpenManual();
-  const uint16_t port = plane->AddHostPort(0);
-  plane->AddHostPort(0);
+  const uint16_t port = plane->AddProcessPort(0);
+  plane->AddProcessPort(0);
   CHECK(Send(*plane, port, MakeFrame(kBroadcast, MacOf(1), 60)));
   plane->Step(1);
   plane->Advance(300 * kNsPerSecond);

@@ -23,9 +23,9 @@
 namespace tsvswitch {
 
 // What the two directions share; each has the verbs of one direction only (virtqueue.h).
-class HostQueue : public Virtqueue {
+class ProcessQueue : public Virtqueue {
  public:
-  HostQueue() { Negotiate(VIRTIO_F_VERSION_1); }
+  ProcessQueue() { Negotiate(VIRTIO_F_VERSION_1); }
 
   // Control: one call is wanted as soon as the worker has moved something. Look again afterwards.
   void RequestCall() { call_wanted_.store(true, std::memory_order_seq_cst); }
@@ -59,7 +59,7 @@ class HostQueue : public Virtqueue {
   std::atomic<bool> call_wanted_{false};
 };
 
-class HostTransmitq : public HostQueue {
+class ProcessTransmitq : public ProcessQueue {
  public:
   // Control: puts a frame in; false if there is no room. Publish what was put in with
   // PublishSent(), which returns whether the worker must be kicked.
@@ -85,7 +85,7 @@ class HostTransmitq : public HostQueue {
   uint64_t places_[kBatchFramesMax] = {};
 };
 
-class HostReceiveq : public HostQueue {
+class ProcessReceiveq : public ProcessQueue {
  public:
   // Control: the length of the next frame, 0 if there is none; and that frame, which stays until
   // Release().

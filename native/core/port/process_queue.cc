@@ -1,13 +1,13 @@
-// See host_queue.h.
+// See process_queue.h.
 
-#include "core/port/host_queue.h"
+#include "core/port/process_queue.h"
 
 #include <cassert>
 #include <cstring>
 
 namespace tsvswitch {
 
-bool HostTransmitq::Send(const uint8_t* frame, uint32_t bytes) {
+bool ProcessTransmitq::Send(const uint8_t* frame, uint32_t bytes) {
   assert(bytes >= kFrameBytesMin && bytes <= kFrameBytesMax);
   uint8_t* const place = ring_.Reserve(header_bytes_ + bytes);
   if (place == nullptr) return false;
@@ -16,13 +16,13 @@ bool HostTransmitq::Send(const uint8_t* frame, uint32_t bytes) {
   return true;
 }
 
-bool HostTransmitq::PublishSent() {
+bool ProcessTransmitq::PublishSent() {
   ring_.Publish();
   return kick_wanted_.load(std::memory_order_seq_cst);
 }
 
-uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, PieceStore& pieces,
-                             BreakReason*) {
+uint32_t ProcessTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, PieceStore& pieces,
+                                BreakReason*) {
   uint32_t taken = 0;
   for (; taken < max; ++taken) {
     uint32_t bytes;
@@ -37,20 +37,20 @@ uint32_t HostTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, Pi
   return taken;
 }
 
-uint32_t HostReceiveq::NextBytes() {
+uint32_t ProcessReceiveq::NextBytes() {
   const uint32_t bytes = ring_.NextBytes();
   return bytes == 0 ? 0 : bytes - header_bytes_;
 }
 
-const uint8_t* HostReceiveq::Next() {
+const uint8_t* ProcessReceiveq::Next() {
   uint32_t bytes;
   const uint8_t* const frame = ring_.Take(&bytes);
   assert(frame != nullptr);
   return frame + header_bytes_;
 }
 
-uint32_t HostReceiveq::Claim(const GuestMemory&, const uint32_t* bytes, uint32_t count,
-                             Landing* landings, PieceStore&, BreakReason*) {
+uint32_t ProcessReceiveq::Claim(const GuestMemory&, const uint32_t* bytes, uint32_t count,
+                                Landing* landings, PieceStore&, BreakReason*) {
   uint32_t claimed = 0;
   for (; claimed < count; ++claimed) {
     uint8_t* const place = ring_.Reserve(bytes[claimed]);
