@@ -18,7 +18,7 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 using Effect = ControlVerdict::Effect;
 
-// by class; a table of addresses is not among them
+// By class; a table of addresses is not among them.
 constexpr uint32_t kDataBytes[] = {1, 6, 2, 0, 2, 8};
 
 Bytes TakeCommand(Input& input) {

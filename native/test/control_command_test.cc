@@ -102,7 +102,7 @@ FACT("a table of addresses is as long as its two counts say, whatever these are"
   CHECK_EQ(Judge({1, 0, 0, 0, 0, 0, 0, 0, 0, 0}).status(), VIRTIO_NET_OK);
   CHECK_EQ(Judge({1, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}).status(), VIRTIO_NET_ERR);
   CHECK_EQ(Judge({1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}).status(), VIRTIO_NET_ERR);
-  // 6 n wraps
+  // 6 n wraps.
   CHECK_EQ(Judge({1, 0, 0xab, 0xaa, 0xaa, 0xaa, 0, 0, 0, 0}).status(), VIRTIO_NET_ERR);
   Bytes longest(CommandChain::kBytesMax + 1);
   longest[0] = 1;

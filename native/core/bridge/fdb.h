@@ -64,8 +64,8 @@ class Fdb {
   // Removes the entries of one port, or all with kNoPort.
   void Flush(uint16_t port);
   std::vector<FdbRecord> Read(uint32_t now_s) const;
-  // Changes whenever a port loses an entry that has not aged: whoever remembers that it learned an
-  // address learns it anew.
+  // Changes whenever a port loses an entry that has not aged: a queue that remembers that it
+  // learned an address learns it again.
   uint32_t revision() const { return revision_.load(std::memory_order_relaxed); }
 
  private:

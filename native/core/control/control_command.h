@@ -1,5 +1,4 @@
-// What a driver says on its control queue, judged: one command in private memory, and what it
-// means.
+// Judges one command that a driver put on its control queue: in private memory, and what it means.
 //
 // A command is a class, a command of that class and data of exactly the length that goes with it.
 // It is refused (VIRTIO_NET_ERR) if its feature was not negotiated or its value is none that the
@@ -25,7 +24,7 @@ namespace tsvswitch {
 struct ControlTerms {
   uint64_t features;  // as negotiated
   uint32_t pairs_max;
-  // the addresses that the port is bound to; nullptr: any
+  // The addresses that the port is bound to; nullptr: any.
   const std::vector<uint64_t>* macs = nullptr;
 };
 

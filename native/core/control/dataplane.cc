@@ -292,7 +292,7 @@ void Dataplane::SetCall(uint16_t port, uint32_t queue, int fd) {
     changed.call_is_socket = is_socket;
   }
   CloseFd(fd);
-  // What was handed back while there was nobody to call would otherwise wait for the next call.
+  // Buffers handed back while there was no call fd would otherwise wait for the next call.
   if (changed.call_fd < 0 || !changed.started || Call(changed)) return;
   const PauseAll pause(*this);
   NoteBlockedEventfd(*changed.port);

@@ -94,7 +94,7 @@ class Dataplane {
 
   ProcessTransmitq& ProcessTransmitqOf(uint16_t port);
   ProcessReceiveq& ProcessReceiveqOf(uint16_t port);
-  // Shows the worker what was sent, and wakes it if it sleeps.
+  // Publishes the frames that were sent to the worker, and wakes it if it sleeps.
   void PublishProcessSent(uint16_t port);
 
   bool QueueStarted(uint16_t port, uint32_t queue) { return QueueAt(port, queue).started; }
@@ -169,7 +169,7 @@ class Dataplane {
   // The entries of one port of a bridge, or all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
   // The guest of a port has left: what was learned behind it is forgotten, what its workers still
-  // have to report is not reported any more, and the next one's sources are told anew. All its
+  // have to report is not reported any more, and the next one's sources are reported anew. All its
   // queues are stopped. Returns the number of the next session, which no other port has or had.
   uint32_t EndSession(uint16_t port);
   uint32_t SessionOf(uint16_t port) { return PortAt(port).session; }

@@ -4,7 +4,7 @@
 // read, judged and answered without a pause. A pause is taken where a turn's commands change what
 // rounds read, once for all of them, and where the queue breaks.
 //
-// Whoever calls decides how often: a driver that does nothing but command costs turns of the event
+// The caller decides how often: a driver that sends nothing but commands costs turns of the event
 // loop.
 
 #include <cassert>

@@ -1,5 +1,5 @@
-// See dataplane.h: what joins ports or keeps them apart, bridges and ports of this process, and the
-// manual clock.
+// See dataplane.h: bridges, links and partitions between ports, ports of this process, sessions and
+// the manual clock.
 
 #include <sys/eventfd.h>
 
@@ -98,7 +98,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   assert((from == kNoPort || HasPort(from)) && (to == kNoPort || HasPort(to)));
   assert(from != to);
   Port& port = PortAt(to == kNoPort ? from : to);
-  // What takes memory is made before the pause, and what is no longer needed goes after it.
+  // Objects are allocated before the pause, and those no longer needed are freed after it.
   PolicyState<Impairment> impairment(new Impairment);
   std::unique_ptr<Link> link;
   std::vector<std::unique_ptr<Wire>> wires;

@@ -96,7 +96,7 @@ inline void FetchAhead(const Slice& body, const Landing& landing) {
   }
 }
 
-// Of a frame that is to be segmented the segments count, not the whole. A VLAN tag is no part of
+// For a frame that will be segmented, its segments count. A VLAN tag is no part of
 // the MTU.
 bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
   if (frame.offload.header.gso_type != VIRTIO_NET_HDR_GSO_NONE) return false;

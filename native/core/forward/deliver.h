@@ -41,7 +41,7 @@ class Deliverer {
   // Delivers or counts every frame of the list.
   void Deliver(Queue& to, const Frame* frames, const FrameList& list);
 
-  // A new round of the worker: every receiver may be walked anew.
+  // A new round of the worker: every receiver may be walked again.
   void BeginRound() {
     if (!walked_ports_.empty()) [[unlikely]]
       ForgetWalked();
@@ -63,7 +63,7 @@ class Deliverer {
   bool Land(Queue& to, uint32_t count, Copy copy);
   template <class Copy>
   uint32_t Fill(Queue& to, uint32_t count, Copy copy);
-  // Out of line, as what is rare in Fill would cost its loop registers.
+  // Out of line: rare code in Fill would cost its loop registers.
   enum class Next { kClaimAgain, kPassOver, kGiveUp };
   [[gnu::noinline]] Next AfterShortClaim(Queue& to, uint32_t claimed, uint32_t bytes,
                                          uint32_t* spins);

@@ -76,7 +76,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
     }
     if (done != taken) [[unlikely]] {
       transmitq.ring->PutBack(chains_ + done, taken - done);
-      // What is wrong behind them is found again.
+      // Faults behind them are found again in the next batch.
       broken = BreakReason::kNone;
     }
     if (done != 0) [[likely]] {

@@ -1,4 +1,4 @@
-// See forward.h: the links of ports that are impaired, and what they held back.
+// See forward.h: passes batches over impaired links, and forwards held frames that are due.
 
 #include "core/forward/forward.h"
 
@@ -9,7 +9,7 @@ namespace tsvswitch {
 
 namespace {
 
-// A batch of each of some queues: what is due must not keep a worker from its transmitqs.
+// A batch of each of some queues: held frames must not keep a worker from its transmitqs.
 constexpr uint32_t kReleasedPerRoundMax = 4 * kBatchFramesMax;
 // A frame that is judged, held and released costs up to eight times what another one does: so many
 // of them at a time, and transmitqs without impaired links are visited as often as if there were
@@ -40,13 +40,13 @@ uint32_t Forwarder::PassFromGuest(Queue& from, uint32_t frames) {
     wire_->Enter(*link, frames_, &list, hop, *from.counters);
   }
   uint32_t i = 0;
-  // those in front of the first that stays behind
+  // Those in front of the first that stays behind.
   while (i < list.count && list.frame[i] == i) ++i;
   for (; i < list.count; ++i) frames_[i] = frames_[list.frame[i]];
   return list.count;
 }
 
-// Leaves in *list what goes on to `to` at once.
+// Leaves in *list the frames that go on to `to` at once.
 void Forwarder::PassToPort(Queue& from_queue, Port& to, FrameList* list) {
   const Port& from = *from_queue.port;
   from_queue.batch_frames = kLinkBatchFrames;

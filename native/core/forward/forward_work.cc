@@ -1,5 +1,5 @@
-// See forward.h: chains that are no frames, batches that would cost too much, and floods that take
-// more than a turn.
+// See forward.h: counts malformed chains, cuts batches that would cost too much, and continues
+// floods that take more than a turn.
 //
 // A flood that is interrupted leaves nothing behind but a number in its queue: the frame goes back
 // to the ring and is taken anew in the next turn. So a queue can be stopped, moved to another
@@ -64,7 +64,7 @@ void Forwarder::CutParsed(uint32_t frames, uint32_t* taken) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < frames; ++i) bytes += frames_[i].body.bytes;
   parsed_bytes_ = bytes;
-  // Chains and frames are in one order, and what is no frame stands between them.
+  // Chains and frames are in one order, with malformed chains between them.
   uint32_t chains = frames;
   uint32_t malformed = 0;
   while (malformed < malformed_count_ && malformed_[malformed].chain < chains_ + chains) {

@@ -1,5 +1,4 @@
-// What frames cost a worker, as a number: work, of which one is about a nanosecond of an ordinary
-// machine.
+// Work: what frames cost a worker, as a number. One is about a nanosecond of an ordinary machine.
 //
 // It is counted, never measured, so that the same frames always cost the same and a test can say
 // what a turn had in it. What a guest can make long is in it: descriptors that are walked, bytes

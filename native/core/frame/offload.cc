@@ -1,5 +1,4 @@
-// Judging what a sender asks for, and completing checksums; the header file says how it goes
-// together.
+// Judges the offloads that a sender asks for, and completes checksums. See offload.h.
 
 #include "core/frame/offload.h"
 
@@ -9,7 +8,7 @@ namespace tsvswitch {
 
 namespace {
 
-// What is known of a GSO type before the packet is looked at.
+// The properties of a GSO type, before the packet is looked at.
 struct GsoKind {
   uint8_t type;
   uint8_t protocol;

@@ -1,5 +1,4 @@
-// What becomes of a frame's virtio-net header between a sender and a receiver with different
-// features.
+// Translates a frame's virtio-net header between a sender and a receiver with different features.
 //
 // A sender may leave the checksum to the device (NEEDS_CSUM), and the cutting of a large packet
 // (GSO). CheckOffload() judges the header once per frame, by the sender's features and by parsing
@@ -112,7 +111,7 @@ void CompleteChecksum(const Offload& offload, const Slice& frame, Parcel* parcel
 struct GsoPacket {
   PacketHeaders headers;
   uint32_t payload_bytes;
-  // payload of each segment but the last; with UFO, of what is cut into fragments
+  // Payload of each segment but the last; with UFO, of the datagram that is cut into fragments.
   uint32_t chunk_bytes;
   uint32_t segments;  // 1..kSegmentsMax
 };

@@ -1,4 +1,4 @@
-// Finding the headers of a packet, layer by layer, each read only once its bytes are known to be
+// Finds the headers of a packet, layer by layer. Each is read only once its bytes are known to be
 // there.
 
 #include "core/frame/packet_headers.h"

@@ -1,6 +1,6 @@
 // Where the headers of a TCP or UDP packet begin and end, found by parsing them.
 //
-// Works on a private copy of the first bytes of a frame, so that what was checked is what is used,
+// Works on a private copy of the first bytes of a frame, so that the bytes checked are those used,
 // and believes no field that it can derive. Ethernet with up to two VLAN tags; IPv4 with options;
 // IPv6 with hop-by-hop, routing and destination options headers, in a bounded walk; TCP with
 // options; UDP. Packets that are fragments already, and what is neither TCP nor UDP behind these

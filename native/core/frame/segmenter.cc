@@ -1,4 +1,4 @@
-// Making segments, datagrams and fragments out of one large packet.
+// Makes segments, datagrams and fragments out of one large packet. See segmenter.h.
 
 #include "core/frame/segmenter.h"
 

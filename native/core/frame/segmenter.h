@@ -1,5 +1,5 @@
-// Cuts a large packet into ones its receiver can take, for want of the GUEST feature that would let
-// it pass whole.
+// Cuts a large packet into ones its receiver can take, if the receiver lacks the GUEST feature that
+// would let it pass uncut.
 //
 //   TCPV4, TCPV6   segments: sequence numbers count on, FIN and PSH only in the last, CWR only in
 //                  the first

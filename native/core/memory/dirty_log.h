@@ -33,7 +33,7 @@ class DirtyLog {
       if (page / 8 >= bitmap_->description.bytes) return;
       std::atomic_ref<uint8_t> byte(bitmap_->data[page / 8]);
       const auto bit = static_cast<uint8_t>(1u << page % 8);
-      // Release: the frontend that sees the bit sees what was written before it.
+      // Release: a frontend that sees the bit sees the bytes written before it.
       if ((byte.load(std::memory_order_relaxed) & bit) == 0) {
         byte.fetch_or(bit, std::memory_order_release);
       }

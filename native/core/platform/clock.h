@@ -1,7 +1,7 @@
 // The time that rounds see: the machine's, or one that only control moves.
 //
-// With a manual clock nothing depends on when something ran: ageing, and what is held back on
-// links, is a function of the frames and of the calls of Advance. Such a clock begins at a second,
+// With a manual clock nothing depends on when something ran: ageing, and the frames held back on
+// links, are a function of the frames and of the calls of Advance. Such a clock begins at a second,
 // since second 0 stands for "never" (Queue::known_at).
 //
 // Thread: any; a manual clock belongs to the one thread that then runs the rounds.

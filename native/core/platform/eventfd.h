@@ -1,5 +1,5 @@
-// Eventfds of frontends, and sockets in their place: what is one, and how to write to one without
-// waiting for it.
+// Eventfds of frontends, and sockets in their place: recognizes them, and writes to them without
+// being blocked by them.
 //
 // Whether a write waits for room in the counter is up to O_NONBLOCK, a flag of the open file, which
 // the frontend shares: it may clear the flag at any moment, fill the counter and never empty it. No

@@ -1,5 +1,5 @@
-// What a switch may ask of the kernel: system call filters (seccomp) that an attacker finds in
-// place who has made a worker, or the process around it, run his code.
+// System call filters (seccomp): they limit an attacker who has made a worker, or the process
+// around it, run his code.
 //
 // A worker reads what guests write and needs some twenty calls: its filter is the list of them. The
 // process is Node.js, whose calls change with each of its versions and with the C library's, so

@@ -1,6 +1,6 @@
 // See sigbus.h. Everything the handler touches is lock-free. It maps by the system call itself: the
 // C library does not promise that mmap may be called in a handler, and ThreadSanitizer takes a call
-// of it for a write to all of the range, which would race with whoever else reads there.
+// of it for a write to all of the range, which would race with every other reader.
 
 #include "core/platform/sigbus.h"
 

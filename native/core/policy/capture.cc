@@ -51,7 +51,7 @@ void Capture::Add(const Slice& frame, uint16_t port, Direction direction, uint32
   std::memcpy(place, &record, sizeof(record));
   Gather(frame, place + sizeof(record), captured_bytes);
   ring_.Publish();
-  // Either this sees that a call is wanted, or whoever wants one then sees the record.
+  // Either this sees that a call is wanted, or the reader that wants one sees the record.
   if (call_wanted_.load(std::memory_order_seq_cst) &&
       call_wanted_.exchange(false, std::memory_order_seq_cst)) {
     const uint64_t one = 1;

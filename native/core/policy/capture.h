@@ -1,8 +1,8 @@
-// What is recorded at ports: frames, cut to a snap length, on their way from the workers to
+// A capture: records frames of ports, cut to a snap length, on their way from the workers to
 // control.
 //
-// A worker copies a frame into a ring and goes on; where the ring is full the frame is not
-// recorded, and the next record says how many were not. So a capture never makes a worker wait, and
+// A worker copies a frame into a ring and goes on. If the ring is full, the frame is not recorded,
+// and the next record says how many were not. So a capture never makes a worker wait, and
 // a port without one costs a comparison per batch (Port::captures). Frames are recorded as the
 // switch carries them: large packets whole, and checksums that their guest left to the device not
 // yet there. The bytes are read apart from the copy that a receiver gets: a guest that changes a

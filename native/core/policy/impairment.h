@@ -12,14 +12,14 @@
 
 namespace tsvswitch {
 
-// What is between a port and the others besides the bridge. A link's state is what Judge makes of
-// it: it changes during rounds, with several workers under the lock of the port's receiveq 0.
+// The links between a port and its bridge. Link::Judge changes their state during rounds; with
+// several workers that is under the lock of the port's receiveq 0.
 struct Impairment {
   std::unique_ptr<Link> from_guest;  // nullptr: frames pass
   std::unique_ptr<Link> to_guest;
-  // to this guest, by number of the sender's port
+  // To this guest, by number of the sender's port.
   std::map<uint16_t, std::unique_ptr<Link>> from_port;
-  // of a partition: frames pass between ports of one side; 0: of none, they pass
+  // Of a partition: frames pass between ports of one side. 0: it is on none, and all frames pass.
   uint16_t side = 0;
 };
 

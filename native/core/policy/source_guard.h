@@ -3,7 +3,7 @@
 //
 // The guest may change a frame between the judgement and its delivery. So the head of a frame,
 // which is all that was judged, is copied first, and from there on the frame consists of this copy
-// and of what follows it in guest memory: what was judged is what is routed and delivered. That
+// and of what follows it in guest memory: the bytes judged are those routed and delivered. That
 // costs a second copy of at most kPacketHeaderBytesMax bytes a frame.
 //
 // Does not: judge (source_rule.h). Thread: the worker that owns it.

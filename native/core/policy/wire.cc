@@ -81,7 +81,7 @@ uint32_t Wire::Drop(const Entry& entry, Counter reason) {
   return CounterBit(reason);
 }
 
-// What goes on is recorded where it goes.
+// A frame that goes on is recorded where it is delivered.
 void Wire::RecordDropped(const Entry& entry, uint32_t counted) {
   constexpr uint32_t kMarks =
       1u << kHeldFrames | 1u << kDuplicatedFrames | 1u << kReorderedFrames | 1u << kCorruptedFrames;

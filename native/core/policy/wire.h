@@ -1,9 +1,10 @@
-// Frames of a batch onto impaired links: which go on at once, which are held back, which end here.
+// Passes frames of a batch over impaired links: some go on at once, some are held back, some end
+// here.
 //
 // A wire carries no offloads: a packet that its sender left to be segmented is cut first, so that
-// loss and rates meet what really travels, and what is held back gets its checksum. A frame that
-// may go on at once is not even copied; it stays in the list, unless one before it is held: order
-// is kept.
+// loss and rates meet the packets that travel, and a held packet gets its checksum. A frame that
+// may go on at once is not copied; it stays in the list, unless one before it is held: order is
+// kept.
 //
 //   FrameList ──► Link::Judge ──► stays in the list
 //                        │
@@ -57,7 +58,7 @@ class Wire {
   // Both return the counters that the frame is in.
   uint32_t Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict);
   static uint32_t Drop(const Entry& entry, Counter reason);
-  // For captures of its port: a frame of which something ended here.
+  // For captures of its port: a frame that ended here, or a segment of it.
   static void RecordDropped(const Entry& entry, uint32_t counted);
 
   const Clock& clock_;

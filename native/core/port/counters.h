@@ -2,7 +2,7 @@
 //
 // A receiveq counts what went to the guest, a transmitq what came from it. Every frame that ends
 // here is in exactly one drop counter. Single writer: the worker that polls the transmitq, or
-// whoever holds the receiveq (see port.h). Readers see each counter whole, not all of them at one
+// the holder of the receiveq (see port.h). Readers see each counter whole, not all of them at one
 // instant.
 
 #pragma once

@@ -71,7 +71,7 @@ void GiveUpIfLost(Port& port, EventRing& events) {
   bool blocked = port.eventfd_blocked.load(std::memory_order_relaxed);
   const auto reason = blocked ? BreakReason::kEventfdBlocked : BreakReason::kMemoryLost;
   for (Queue& queue : port.queues) {
-    // One that fills its eventfds is told nothing more, or each of them would be blocked for.
+    // A frontend that blocks gets no further writes: each of its eventfds could block as long.
     if (MarkBroken(queue, reason) && queue.err_fd >= 0 && !blocked) blocked = !Signal(queue.err_fd);
   }
   port.eventfd_blocked.store(false, std::memory_order_relaxed);

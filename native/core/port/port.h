@@ -102,7 +102,7 @@ struct Controlled {
 
   uint64_t negotiated = 0;     // Port::features before guest offloads were switched off
   uint32_t pairs = kAllPairs;  // how many receiveqs frames go to; all without a control queue
-  uint32_t pairs_max = 0;      // as the driver was told
+  uint32_t pairs_max = 0;      // as its configuration space says
 };
 
 struct Port {
@@ -124,20 +124,20 @@ struct Port {
   std::shared_ptr<const DirtyLog> dirty_log;
   bool logging = false;
   bool Logs() const { return logging && dirty_log != nullptr; }
-  // Raised by the SIGBUS handler and by NoteBlockedEventfd, compared with `lost_handled` after every
-  // batch.
+  // Raised by the SIGBUS handler and by NoteBlockedEventfd, compared with `lost_handled` after
+  // every batch.
   std::atomic<uint32_t> lost{0};
   std::atomic<uint32_t> lost_handled{0};
   std::atomic<bool> eventfd_blocked{false};  // since the port was given up last
   std::vector<Queue> queues;
-  // of each queue; control reads them during rounds
+  // Of each queue; control reads them during rounds.
   const std::shared_ptr<QueueCounters[]> counters;
   // Both are nullptr for nearly all ports, which then pay one look at each per batch.
   PolicyState<Impairment> impairment;
   PolicyState<Sources> sources;  // nullptr: any
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
-  // Makes that list anew.
+  // Rebuilds that list.
   void FindReceivers();
   // Everything that records this port.
   std::vector<Capture*> captures;

@@ -6,11 +6,11 @@
 //
 // Every frame has a virtio header in front, of 12 bytes as VIRTIO_F_VERSION_1 has it.
 //
-// Whoever means to sleep sets its flag (kick_wanted_ the worker, call_wanted_ control) and looks
-// once more; whoever moved something looks at the flag afterwards. All four accesses are
+// Before a side sleeps, it sets its flag (kick_wanted_ the worker, call_wanted_ control) and looks
+// once more; the side that moved frames looks at the flag afterwards. All four accesses are
 // sequentially consistent, so one of the two sees the other.
 //
-// Thread: one writer and one reader, of which one is the worker and the other is control.
+// Thread: one writer and one reader; one of them is the worker, the other is control.
 
 #pragma once
 
@@ -93,7 +93,7 @@ class ProcessReceiveq : public ProcessQueue {
   const uint8_t* Next();
   void Release() { ring_.Release(); }
 
-  // In units of the smallest frame: whoever waits for more sees all that is released.
+  // In units of the smallest frame, so that a waiting worker sees every release.
   uint32_t Offered(uint32_t, BreakReason*) override { return ring_.RoomFrames(kFrameBytesMin); }
   uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
                  Landing* landings, PieceStore& pieces, BreakReason* broken) override;

@@ -1,4 +1,4 @@
-// Chain walking that both ring formats share; see chain.h for what a chain is.
+// Walks chains, for both ring formats. See chain.h.
 
 #include "core/ring/chain.h"
 

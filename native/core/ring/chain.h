@@ -1,4 +1,4 @@
-// What a queue hands out: descriptor chains as lists of host memory pieces, in private memory.
+// Descriptor chains as a queue hands them out: lists of host memory pieces, in private memory.
 //
 // A descriptor is read from guest memory once, checked and translated; from then on only these
 // copies are used, so that a guest which changes its descriptors afterwards changes nothing.

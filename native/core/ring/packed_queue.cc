@@ -425,7 +425,7 @@ bool PackedQueue::CallWanted() {
   // Acquire: the driver writes the event's place before it asks for one.
   const uint16_t flags = Load(driver_->flags, std::memory_order_acquire);
   if (flags == RING_EVENT_FLAGS_DISABLE) return false;
-  // What is reserved, or was not negotiated, cannot mean that the driver wants to sleep for ever.
+  // A value that is reserved or not negotiated cannot mean that the driver sleeps for ever.
   if (flags != RING_EVENT_FLAGS_DESC || !event_idx_) return true;
   const Cursor event = Cursor::Of(Load(driver_->desc, std::memory_order_relaxed));
   return event.position >= ring_.size || Distance(before, event) < Distance(before, next_used_);

@@ -1,4 +1,4 @@
-// See virtqueue.h for the contract and split_queue.h for what is particular to this format.
+// See virtqueue.h for the contract and split_queue.h for this format.
 
 #include "core/ring/split_queue.h"
 
@@ -49,7 +49,7 @@ uint32_t SplitQueue::Offered(uint32_t wanted, BreakReason* broken) {
   // Acquire: ring entries and descriptors behind the index are read after it (§2.7.13.3).
   const uint16_t index = Load(ring_.avail->idx, std::memory_order_acquire);
   offered = static_cast<uint16_t>(index - next_avail_);
-  // What is claimed and not published yet still has its place in the ring.
+  // Buffers that are claimed and not published yet still have their places in the ring.
   const uint16_t held = static_cast<uint16_t>(next_avail_ - published_used_);
   if (!BoundsHold(offered <= ring_.size - held)) [[unlikely]] {
     *broken = BreakReason::kAvailIndexJump;

@@ -1,5 +1,5 @@
-// What forwarding knows of a virtqueue: batches of chains out of it, batches of receive buffers
-// into it.
+// A virtqueue as forwarding sees it: takes batches of chains from it, and claims batches of receive
+// buffers.
 //
 // Two verbs for each kind of queue, so that nothing above needs to know the ring's format:
 //   transmitq: Take() chains the driver offers; Return() them all, in order, when they were copied.
@@ -20,10 +20,10 @@
 //   3. every loop is bounded by the queue size or by the batch.
 //   4. Take and Claim walk at most so many descriptors as their bounds below and one chain have.
 //
-// Thread: one worker at a time (transmitq: its owner; receiveq: whoever holds it), for a control
-// queue the control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7, §2.8;
-// vhost-user "Vring descriptor index for split virtqueues", "Vring descriptor indices for packed
-// virtqueues".
+// Thread: one worker at a time (transmitq: its owner; receiveq: the holder of its lock), for a
+// control queue the control thread. Control calls come between rounds. Sources: virtio 1.2 §2.7,
+// §2.8; vhost-user "Vring descriptor index for split virtqueues", "Vring descriptor indices for
+// packed virtqueues".
 
 #pragma once
 
@@ -170,7 +170,7 @@ class Virtqueue {
   ClaimEnd claim_end_ = ClaimEnd::kNothingOffered;
   uint32_t walked_ = 0;
   uint32_t chains_short_ = 0;
-  // the longest frame that was claimed other than as one plain descriptor
+  // The longest frame that was claimed other than as one plain descriptor.
   uint32_t merged_bytes_max_ = 0;
 };
 
