@@ -1,5 +1,4 @@
-// Ports, their queues and the bridge that joins them: the state that rounds read and control
-// changes.
+// Ports and their queues: the state that rounds read and control changes.
 //
 // Control changes anything here only between rounds (worker.h), so a round reads plain fields. What
 // two workers may write during rounds is atomic (`broken`) or under the receiveq's lock (its ring,
