@@ -8,7 +8,7 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { basename, dirname, extname, join, normalize, sep } from 'node:path';
+import { basename, dirname, join, normalize, sep } from 'node:path';
 import { execa } from 'execa';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';

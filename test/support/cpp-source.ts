@@ -26,7 +26,8 @@ export function codeOf(text: string): string {
 }
 
 /** What holds declarations; anything else in front of a brace has parentheses or initializes. */
-const container = /^(?:template\b[^{]*?>\s*)?(?:inline\s+)?(?:namespace\b|class\b|struct\b|union\b|extern$)/;
+const container =
+  /^(?:template\b[^{]*?>\s*)?(?:inline\s+)?(?:namespace\b|class\b|struct\b|union\b|extern$)/;
 const ownName = /((?:[A-Za-z_]\w*(?:<[^<>()]*>)?::)*~?[A-Za-z_]\w*)\s*\(/g;
 /** Words in front of a parenthesis that name no function. */
 const noNames = [
