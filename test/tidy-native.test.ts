@@ -6,11 +6,11 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { dirname, join, sep } from 'node:path';
+import { dirname, join, normalize, sep } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { callsBetweenSources, circlesOf, codeOf, functionsOf } from './support/cpp-source.js';
-import { sources, stem } from './support/tree.js';
+import { sources, stem, textFiles } from './support/tree.js';
 
 /** The folders of native/core from the top down, and which of those below each includes. */
 const coreFolders: Record<string, string[]> = {
@@ -155,6 +155,19 @@ describe('C++', () => {
   test('every included file of the project exists', () => {
     expect(includes).not.toHaveLength(0);
     expect(includes.filter(({ target }) => !native.includes(target))).toEqual([]);
+  });
+
+  test('every file of native/ that a text names exists', () => {
+    const named = textFiles
+      .filter((file) => !file.endsWith('package-lock.json'))
+      .flatMap((file) =>
+        Array.from(
+          readFileSync(file, 'utf8').matchAll(/\bnative\/(?:\w+\/)+\w+\.(?:h|cc|mjs)\b/g),
+          ([target]) => ({ file, target: normalize(target) }),
+        ),
+      );
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter(({ target }) => !native.includes(target))).toEqual([]);
   });
 
   test('includes between the folders of native/ are the ones in the table', () => {
