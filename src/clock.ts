@@ -3,7 +3,7 @@
  * says so.
  *
  * Control uses it for what happens at a time of its choice (impairment/schedule.ts); the data plane's
- * part, ageing and frames held back, has the same two kinds (native/core/clock.h) and is moved along.
+ * part, ageing and frames held back, has the same two kinds (native/core/platform/clock.h) and is moved along.
  */
 
 /** Ends what after() began; does nothing once it has run. */

@@ -76,7 +76,7 @@ export interface DataplaneOptions {
   readonly idleUs: number;
   /** One worker without a thread, and a clock that only step() and advance() move. */
   readonly manual: boolean;
-  /** The workers make no system calls but those of native/core/sandbox.h. */
+  /** The workers make no system calls but those of native/core/platform/sandbox.h. */
   readonly sandbox: boolean;
   /** Where the identification of datagrams that are cut into fragments starts to count: 32 bits. */
   readonly fragmentId: number;
@@ -112,7 +112,7 @@ export interface SpoofedSource {
   readonly source: string;
 }
 
-/** Which sources the guest of a port may use (native/core/source_rule.h); empty: any. */
+/** Which sources the guest of a port may use (native/core/policy/source_rule.h); empty: any. */
 export interface SourceRule {
   readonly macs: readonly number[];
   /** Addresses of 4 or 16 bytes. */
@@ -127,7 +127,7 @@ export interface FdbEntry {
 }
 
 /**
- * How a link fares (native/core/link.h). Probabilities are 0 to 1, all other numbers whole; zeros
+ * How a link fares (native/core/policy/link.h). Probabilities are 0 to 1, all other numbers whole; zeros
  * everywhere pass every frame at once.
  */
 export interface LinkSettings {
@@ -233,7 +233,7 @@ export interface Dataplane {
   capturePort(port: number, snapBytes: number, callFd: number): number;
   captureBridge(bridge: number, snapBytes: number, callFd: number): number;
   /**
-   * Moves records, as native/core/capture.h lays them out, into `bytes`, as many as fit; returns how many
+   * Moves records, as native/core/policy/capture.h lays them out, into `bytes`, as many as fit; returns how many
    * bytes they take up.
    */
   captureRead(capture: number, bytes: Uint8Array): number;
@@ -320,9 +320,9 @@ export interface Native {
   watchReadable(fd: number, callback: () => void): void;
   unwatchReadable(fd: number): void;
 
-  /** Confines all threads of this process for good (native/core/sandbox.h). Throws SYSTEM. */
+  /** Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM. */
   confineProcess(): void;
-  /** Moves all threads of this process off these CPUs (native/core/cpus.h). */
+  /** Moves all threads of this process off these CPUs (native/core/platform/cpus.h). */
   leaveCpus(cpus: readonly number[]): void;
 
   memfdCreate(name: string, sizeBytes: number): number;

@@ -9,7 +9,7 @@
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
  * same calls with the same seed have the same outcome, to the bit.
  *
- * Frames never come by here: the workers (native/core/worker.h) move them.
+ * Frames never come by here: the workers (native/core/worker/worker.h) move them.
  */
 
 import './dispose.ts';

@@ -1,16 +1,18 @@
 /**
- * The shape of the tree, as tests: who may import or include whom, how long a file may be, what a
- * file may be called and how it begins, and that nothing of one machine is in it.
+ * The shape of the tree, as tests: who may import whom, how long a file may be, what a file may be
+ * called and how it begins, and that nothing of one machine is in it. native/ has its own:
+ * tidy-native.test.ts.
  *
- * The tables below are the rules; ARCHITECTURE.md explains them. A new folder or core file has to
- * be given its place here first.
+ * The tables below are the rules; ARCHITECTURE.md explains them. A new folder has to be given its
+ * place here first.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
-import { basename, dirname, extname, join, normalize, sep } from 'node:path';
-import { execa, execaSync } from 'execa';
+import { readFileSync } from 'node:fs';
+import { basename, dirname, join, normalize, sep } from 'node:path';
+import { execa } from 'execa';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import { sources, stem, textFiles } from './support/tree.js';
 
 /**
  * What each part of src/ may import from other parts. A part is a folder or a file directly in
@@ -110,61 +112,12 @@ const engineParts = [
 /** Each of these takes as long to load as Node itself, or half. */
 const slowPackages = ['ajv', 'execa', 'listr2', 'undici', 'yaml'];
 
-/** native/core from the top down: a file includes files of lower rows, and its own header. */
-const coreLayers = [
-  ['dataplane_workers', 'dataplane_network', 'dataplane_capture', 'dataplane_control'],
-  ['dataplane'],
-  ['worker'],
-  ['forward_links', 'forward_work'],
-  ['forward'],
-  ['deliver', 'wire', 'source_guard'],
-  ['control_command'],
-  ['notify', 'frame', 'held_frames'],
-  ['port', 'segmenter', 'work'],
-  ['fdb', 'link', 'split_queue', 'packed_queue', 'host_queue', 'capture', 'events', 'offload'],
-  ['virtqueue', 'source_rule'],
-  ['packet_headers'],
-  ['checksum'],
-  ['slice', 'frame_ring'],
-  ['dirty_log', 'chain'],
-  ['guest_memory', 'copy', 'counters', 'flow_hash'],
-  [
-    'virtio_spec',
-    'clock',
-    'cpus',
-    'sigbus',
-    'eventfd',
-    'sandbox',
-    'spinlock',
-    'prefetch',
-    'shared_word',
-    'checks',
-  ],
-];
-
-/** What each folder of native/ may include from the others. */
-const includeTable: Record<string, string[]> = {
-  core: [],
-  addon: ['core'],
-  test: ['core'],
-  fuzz: ['core', 'test'],
-  bench: [],
-  uml: [],
-};
-
 /** About 400: a file that passes it looks for the missing idea. */
 const linesMax = 450;
 /** Names that say nothing of what is inside. */
 const emptyNames = ['utils', 'util', 'helpers', 'helper', 'common', 'types', 'constants', 'misc'];
-const sourceExtensions = ['.ts', '.mjs', '.cc', '.h'];
 /** Folders of people's machines; in pieces, or this line would be found itself. */
 const machinePath = new RegExp(`(^|[\\s"'\`(=:])/(${['work', 'root', 'home'].join('|')})/`, 'm');
-
-/** What is in the repository, or would be with the next commit. */
-const textFiles = execaSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
-  lines: true,
-}).stdout.filter((file) => existsSync(file));
-const sources = textFiles.filter((file) => sourceExtensions.includes(extname(file)));
 
 interface Import {
   readonly file: string;
@@ -187,10 +140,6 @@ function importsOf(file: string): Import[] {
 /** src/lab/qemu.ts and src/native.ts belong to lab and native. */
 function partOf(file: string): string {
   return basename(file.split(sep)[1]!, '.ts');
-}
-
-function stem(file: string): string {
-  return basename(file, extname(file));
 }
 
 describe('TypeScript', () => {
@@ -292,45 +241,6 @@ describe('TypeScript', () => {
       expect(check.exitCode).toBe(0);
     },
   );
-});
-
-describe('C++', () => {
-  const native = sources.filter((file) => file.startsWith(`native${sep}`));
-  const includes = native.flatMap((file) =>
-    Array.from(readFileSync(file, 'utf8').matchAll(/^#include "([^"]+)"/gm), (match) => {
-      const folder = dirname(file);
-      const written = match[1]!;
-      // As the compiler does: beside the file, then from native/.
-      const beside = native.includes(join(folder, written));
-      return { file, target: beside ? join(folder, written) : join('native', written) };
-    }),
-  );
-
-  test('every included file of the project exists', () => {
-    expect(includes).not.toHaveLength(0);
-    expect(includes.filter(({ target }) => !native.includes(target))).toEqual([]);
-  });
-
-  test('includes between the folders of native/ are the ones in the table', () => {
-    const folderOf = (file: string) => file.split(sep)[1]!;
-    const forbidden = includes.filter(({ file, target }) => {
-      const [from, to] = [folderOf(file), folderOf(target)];
-      return from !== to && !includeTable[from]?.includes(to);
-    });
-    expect(forbidden).toEqual([]);
-  });
-
-  test('native/core includes only downwards', () => {
-    const inCore = (file: string) => file.startsWith(join('native', 'core', sep));
-    const layerOf = (file: string) => coreLayers.findIndex((names) => names.includes(stem(file)));
-    const unplaced = native.filter((file) => inCore(file) && layerOf(file) === -1);
-    expect(unplaced).toEqual([]);
-    const upwards = includes.filter(
-      ({ file, target }) =>
-        inCore(file) && stem(file) !== stem(target) && layerOf(target) <= layerOf(file),
-    );
-    expect(upwards).toEqual([]);
-  });
 });
 
 describe('every file', () => {

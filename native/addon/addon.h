@@ -1,14 +1,13 @@
 // What every file of the addon shares: the per-environment instance, errors and argument checks.
 //
-// One shared object may be loaded into many environments (worker_threads), so nothing here is global:
-// each environment owns one Instance, made in addon.cc and reached through its napi_env. Everything
-// runs on the JavaScript thread of its environment unless a file says otherwise.
+// One shared object may be loaded into many environments (worker_threads), so nothing here is
+// global: each environment owns one Instance, made in addon.cc and reached through its napi_env.
+// Everything runs on the JavaScript thread of its environment unless a file says otherwise.
 //
 // Errors: node-addon-api's C++ exceptions are on in this folder only. A failure is thrown as the
 // TsvswitchError class that src/native.ts hands over at load, with a code of src/errors.ts.
 
-#ifndef TSVSWITCH_ADDON_ADDON_H_
-#define TSVSWITCH_ADDON_ADDON_H_
+#pragma once
 
 #include <napi.h>
 
@@ -37,17 +36,17 @@ struct Instance {
   std::unique_ptr<FdWatch> fd_watch;
 };
 
-// --- errors ----------------------------------------------------------------------------------------
+// --- errors --------------------------------------------------------------------------------------
 
 // A TsvswitchError to throw. `code` is a key of errorCodes in src/errors.ts.
 Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message);
 
-// The code SYSTEM: "<action>: <text of error_number>", with a cause that carries `errno` (negative, as
-// in Node's own errors) and `syscall`.
+// The code SYSTEM: "<action>: <text of error_number>", with a cause that carries `errno` (negative,
+// as in Node's own errors) and `syscall`.
 Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
                         int error_number);
 
-// --- arguments: each throws BAD_OPTION, naming the call and the argument, if the value does not fit ---
+// --- arguments: each throws BAD_OPTION, naming call and argument, if the value does not fit ---
 
 // An open file descriptor; `or_none` also lets -1 through.
 int FdArgument(const Napi::CallbackInfo& info, size_t index, bool or_none = false);
@@ -71,7 +70,7 @@ Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* na
 
 std::vector<int> FdListArgument(const Napi::CallbackInfo& info, size_t index, size_t count_max);
 
-// --- exports, one function per file ------------------------------------------------------------------
+// --- exports, one function per file --------------------------------------------------------------
 
 void ExportDataplane(Napi::Env env, Napi::Object exports);
 void ExportFdSocket(Napi::Env env, Napi::Object exports);
@@ -85,5 +84,3 @@ using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
 void ExportFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback);
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_ADDON_H_

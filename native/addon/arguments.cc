@@ -12,9 +12,9 @@ namespace {
 Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
                           const std::string& expected) {
   const char* const function = static_cast<const char*>(info.Data());
-  return CodedError(info.Env(), "BAD_OPTION",
-                    std::string(function != nullptr ? function : "addon") + ": " + name +
-                        " must be " + expected);
+  return CodedError(
+      info.Env(), "BAD_OPTION",
+      std::string(function != nullptr ? function : "addon") + ": " + name + " must be " + expected);
 }
 
 bool IsInteger(const Napi::Value& value, int64_t min, int64_t max) {
@@ -30,7 +30,8 @@ Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& 
   const Instance& instance = Instance::Of(env);
   const Napi::String code_value = Napi::String::New(env, code.data(), code.size());
   if (!instance.error_constructor.IsEmpty()) {
-    const Napi::Object error = instance.error_constructor.New({code_value, Napi::String::New(env, message)});
+    const Napi::Object error =
+        instance.error_constructor.New({code_value, Napi::String::New(env, message)});
     return Napi::Error(env, error);
   }
   Napi::Error error = Napi::Error::New(env, message);
@@ -79,8 +80,7 @@ Napi::Function FunctionArgument(const Napi::CallbackInfo& info, size_t index, co
 
 Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   const Napi::Value value = info[index];
-  if (!value.IsTypedArray() ||
-      value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw WrongArgument(info, name, "a Uint8Array");
   }
   Napi::Uint8Array array = value.As<Napi::Uint8Array>();
@@ -88,7 +88,8 @@ Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* na
 }
 
 std::vector<int> FdListArgument(const Napi::CallbackInfo& info, size_t index, size_t count_max) {
-  const std::string expected = "an array of at most " + std::to_string(count_max) + " file descriptors";
+  const std::string expected =
+      "an array of at most " + std::to_string(count_max) + " file descriptors";
   if (!info[index].IsArray()) throw WrongArgument(info, "fds", expected);
   const Napi::Array array = info[index].As<Napi::Array>();
   const uint32_t count = array.Length();

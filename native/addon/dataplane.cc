@@ -1,8 +1,9 @@
 // As dataplane.h declares it: checks arguments, adopts fds, turns results into errors.
 //
-// The frontend's words were checked in TypeScript; what is checked here again is what would make core
-// assert: types, ranges, an open port. Events come from the workers through a thread-safe function that
-// is only told that there is something; the JavaScript thread then empties the workers' rings.
+// The frontend's words were checked in TypeScript; what is checked here again is what would make
+// core assert: types, ranges, an open port. Events come from the workers through a thread-safe
+// function that is only told that there is something; the JavaScript thread then empties the
+// workers' rings.
 //
 // An fd in the arguments is closed here unless core took it, also when an argument is wrong.
 
@@ -47,16 +48,16 @@ DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
   if (!on_event.IsFunction()) throw BadField(env, "onEvent", "a function");
   const uint32_t idle_us = IntegerField(options, "idleUs", 0, UINT32_MAX);
 
-  // Workers first: if they cannot run, nothing refers to this object yet. They have nothing to notify
-  // of before there is a port.
-  dataplane_ = std::make_unique<Dataplane>(Dataplane::Options{
-      .worker_cpus = cpus,
-      .idle_us = idle_us,
-      .manual = options.Get("manual").ToBoolean(),
-      .sandbox = options.Get("sandbox").ToBoolean(),
-      .fragment_id = IntegerField(options, "fragmentId", 0, UINT32_MAX),
-      .notify = Notify,
-      .notify_context = this});
+  // Workers first: if they cannot run, nothing refers to this object yet. They have nothing to
+  // notify of before there is a port.
+  dataplane_ = std::make_unique<Dataplane>(
+      Dataplane::Options{.worker_cpus = cpus,
+                         .idle_us = idle_us,
+                         .manual = options.Get("manual").ToBoolean(),
+                         .sandbox = options.Get("sandbox").ToBoolean(),
+                         .fragment_id = IntegerField(options, "fragmentId", 0, UINT32_MAX),
+                         .notify = Notify,
+                         .notify_context = this});
   if (!dataplane_->Start()) {
     const int error_number = errno;
     dataplane_.reset();
@@ -102,9 +103,7 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
     object.Set("port", event.port);
     object.Set("session", event.session);
     switch (event.type) {
-      case Event::Type::kMacMoved:
-        object.Set("fromPort", event.from_port);
-        [[fallthrough]];
+      case Event::Type::kMacMoved: object.Set("fromPort", event.from_port); [[fallthrough]];
       case Event::Type::kMacLearned:
         object.Set("type", event.type == Event::Type::kMacMoved ? "mac-moved" : "mac-learned");
         object.Set("mac", static_cast<double>(event.mac));
@@ -119,12 +118,8 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
         object.Set("queue", event.queue);
         object.Set("reason", BreakReasonText(event.reason));
         break;
-      case Event::Type::kMemoryLost:
-        object.Set("type", "memory-lost");
-        break;
-      case Event::Type::kMadeWait:
-        object.Set("type", "made-wait");
-        break;
+      case Event::Type::kMemoryLost: object.Set("type", "memory-lost"); break;
+      case Event::Type::kEventfdBlocked: object.Set("type", "made-wait"); break;
     }
     on_event.Call({object});
   }
@@ -134,25 +129,6 @@ void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
 bool DataplaneObject::Outdated(const Event& event) {
   return event.type == Event::Type::kQueueBroken &&
          !dataplane_->QueueBroken(event.port, event.queue);
-}
-
-Dataplane& DataplaneObject::Open(Napi::Env env) {
-  if (dataplane_ == nullptr) throw CodedError(env, "CLOSED", "the switch is closed");
-  return *dataplane_;
-}
-
-uint16_t DataplaneObject::PortArgument(const Napi::CallbackInfo& info) {
-  Dataplane& dataplane = Open(info.Env());
-  const auto port = static_cast<uint16_t>(IntegerArgument(info, 0, "port", 0, kPortsMax - 1));
-  if (!dataplane.HasPort(port)) {
-    throw CodedError(info.Env(), "BAD_OPTION", "there is no port " + std::to_string(port));
-  }
-  return port;
-}
-
-uint32_t DataplaneObject::QueueArgument(const Napi::CallbackInfo& info, uint16_t port) {
-  const int64_t queues = dataplane_->QueueCount(port);
-  return static_cast<uint32_t>(IntegerArgument(info, 1, "queue", 0, queues - 1));
 }
 
 Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
@@ -222,7 +198,8 @@ void DataplaneObject::SetFeatures(const Napi::CallbackInfo& info) {
 
 void DataplaneObject::SetMtu(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
-  dataplane_->SetMtu(port, static_cast<uint32_t>(IntegerArgument(info, 1, "mtuBytes", 0, kFrameBytesMax)));
+  dataplane_->SetMtu(
+      port, static_cast<uint32_t>(IntegerArgument(info, 1, "mtuBytes", 0, kFrameBytesMax)));
 }
 
 uint32_t DataplaneObject::StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port) {
@@ -289,53 +266,52 @@ void DataplaneObject::Announce(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function DataplaneObject::Class(Napi::Env env) {
-  return DefineClass(
-      env, "Dataplane",
-      {InstanceMethod<&DataplaneObject::AddPort>("addPort"),
-       InstanceMethod<&DataplaneObject::RemovePort>("removePort"),
-       InstanceMethod<&DataplaneObject::Counters>("counters"),
-       InstanceMethod<&DataplaneObject::SetMemory>("setMemory"),
-       InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
-       InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
-       InstanceMethod<&DataplaneObject::SetFeatures>("setFeatures"),
-       InstanceMethod<&DataplaneObject::SetMtu>("setMtu"),
-       InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
-       InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
-       InstanceMethod<&DataplaneObject::ServeControl>("serveControl"),
-       InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
-       InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
-       InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),
-       InstanceMethod<&DataplaneObject::AddWorker>("addWorker"),
-       InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
-       InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
-       InstanceMethod<&DataplaneObject::SetCall>("setCall"),
-       InstanceMethod<&DataplaneObject::SetErr>("setErr"),
-       InstanceMethod<&DataplaneObject::SetLog>("setLog"),
-       InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
-       InstanceMethod<&DataplaneObject::Announce>("announce"),
-       InstanceMethod<&DataplaneObject::AddBridge>("addBridge"),
-       InstanceMethod<&DataplaneObject::AddHostPort>("addHostPort"),
-       InstanceMethod<&DataplaneObject::HostSend>("hostSend"),
-       InstanceMethod<&DataplaneObject::HostReceive>("hostReceive"),
-       InstanceMethod<&DataplaneObject::HostDrained>("hostDrained"),
-       InstanceMethod<&DataplaneObject::HostRequestCall>("hostRequestCall"),
-       InstanceMethod<&DataplaneObject::SetLink>("setLink"),
-       InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
-       InstanceMethod<&DataplaneObject::BindSources>("bindSources"),
-       InstanceMethod<&DataplaneObject::Step>("step"),
-       InstanceMethod<&DataplaneObject::Advance>("advance"),
-       InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
-       InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
-       InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
-       InstanceMethod<&DataplaneObject::EndSession>("endSession"),
-       InstanceMethod<&DataplaneObject::SessionOf>("sessionOf"),
-       InstanceMethod<&DataplaneObject::CapturePort>("capturePort"),
-       InstanceMethod<&DataplaneObject::CaptureBridge>("captureBridge"),
-       InstanceMethod<&DataplaneObject::CaptureRead>("captureRead"),
-       InstanceMethod<&DataplaneObject::CaptureRequestCall>("captureRequestCall"),
-       InstanceMethod<&DataplaneObject::CaptureLost>("captureLost"),
-       InstanceMethod<&DataplaneObject::RemoveCapture>("removeCapture"),
-       InstanceMethod<&DataplaneObject::Close>("close")});
+  return DefineClass(env, "Dataplane",
+                     {InstanceMethod<&DataplaneObject::AddPort>("addPort"),
+                      InstanceMethod<&DataplaneObject::RemovePort>("removePort"),
+                      InstanceMethod<&DataplaneObject::Counters>("counters"),
+                      InstanceMethod<&DataplaneObject::SetMemory>("setMemory"),
+                      InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
+                      InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
+                      InstanceMethod<&DataplaneObject::SetFeatures>("setFeatures"),
+                      InstanceMethod<&DataplaneObject::SetMtu>("setMtu"),
+                      InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
+                      InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
+                      InstanceMethod<&DataplaneObject::ServeControl>("serveControl"),
+                      InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
+                      InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
+                      InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),
+                      InstanceMethod<&DataplaneObject::AddWorker>("addWorker"),
+                      InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
+                      InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
+                      InstanceMethod<&DataplaneObject::SetCall>("setCall"),
+                      InstanceMethod<&DataplaneObject::SetErr>("setErr"),
+                      InstanceMethod<&DataplaneObject::SetLog>("setLog"),
+                      InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
+                      InstanceMethod<&DataplaneObject::Announce>("announce"),
+                      InstanceMethod<&DataplaneObject::AddBridge>("addBridge"),
+                      InstanceMethod<&DataplaneObject::AddProcessPort>("addHostPort"),
+                      InstanceMethod<&DataplaneObject::ProcessSend>("hostSend"),
+                      InstanceMethod<&DataplaneObject::ProcessReceive>("hostReceive"),
+                      InstanceMethod<&DataplaneObject::ProcessDrained>("hostDrained"),
+                      InstanceMethod<&DataplaneObject::ProcessRequestCall>("hostRequestCall"),
+                      InstanceMethod<&DataplaneObject::SetLink>("setLink"),
+                      InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
+                      InstanceMethod<&DataplaneObject::BindSources>("bindSources"),
+                      InstanceMethod<&DataplaneObject::Step>("step"),
+                      InstanceMethod<&DataplaneObject::Advance>("advance"),
+                      InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
+                      InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
+                      InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
+                      InstanceMethod<&DataplaneObject::EndSession>("endSession"),
+                      InstanceMethod<&DataplaneObject::SessionOf>("sessionOf"),
+                      InstanceMethod<&DataplaneObject::CapturePort>("capturePort"),
+                      InstanceMethod<&DataplaneObject::CaptureBridge>("captureBridge"),
+                      InstanceMethod<&DataplaneObject::CaptureRead>("captureRead"),
+                      InstanceMethod<&DataplaneObject::CaptureRequestCall>("captureRequestCall"),
+                      InstanceMethod<&DataplaneObject::CaptureLost>("captureLost"),
+                      InstanceMethod<&DataplaneObject::RemoveCapture>("removeCapture"),
+                      InstanceMethod<&DataplaneObject::Close>("close")});
 }
 
 namespace {

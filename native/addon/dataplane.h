@@ -1,20 +1,19 @@
 // The data plane as a JavaScript object: what its methods are, and what they share.
 //
-// dataplane.cc has its life and its ports; queues.cc the queues of these; network.cc what joins ports or keeps
-// them apart, ports of this process, and the clock of a data plane without threads; sources.cc what ports are
-// bound to.
+// dataplane.cc has its life and its ports; dataplane_arguments.cc what its methods are called with;
+// queues.cc the queues of these; network.cc what joins ports or keeps them apart, ports of this
+// process, and the clock of a data plane without threads; sources.cc what ports are bound to.
 //
 // Thread: the JavaScript thread of the environment, except Notify (any worker).
 
-#ifndef TSVSWITCH_ADDON_DATAPLANE_H_
-#define TSVSWITCH_ADDON_DATAPLANE_H_
+#pragma once
 
 #include <napi.h>
 
 #include <cstdint>
 #include <memory>
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 namespace tsvswitch {
 
@@ -64,14 +63,14 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void Announce(const Napi::CallbackInfo& info);
   // network.cc
   uint32_t BridgeArgument(const Napi::CallbackInfo& info, size_t index);
-  uint16_t HostPortArgument(const Napi::CallbackInfo& info);
+  uint16_t ProcessPortArgument(const Napi::CallbackInfo& info);
   Napi::Value PortNumber(Napi::Env env, uint16_t port);
   Napi::Value AddBridge(const Napi::CallbackInfo& info);
-  Napi::Value AddHostPort(const Napi::CallbackInfo& info);
-  Napi::Value HostSend(const Napi::CallbackInfo& info);
-  Napi::Value HostReceive(const Napi::CallbackInfo& info);
-  Napi::Value HostDrained(const Napi::CallbackInfo& info);
-  void HostRequestCall(const Napi::CallbackInfo& info);
+  Napi::Value AddProcessPort(const Napi::CallbackInfo& info);
+  Napi::Value ProcessSend(const Napi::CallbackInfo& info);
+  Napi::Value ProcessReceive(const Napi::CallbackInfo& info);
+  Napi::Value ProcessDrained(const Napi::CallbackInfo& info);
+  void ProcessRequestCall(const Napi::CallbackInfo& info);
   uint16_t LinkEndArgument(const Napi::CallbackInfo& info, size_t index);
   void SetLink(const Napi::CallbackInfo& info);
   void SetPartition(const Napi::CallbackInfo& info);
@@ -102,5 +101,3 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
 };
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_DATAPLANE_H_

@@ -1,8 +1,10 @@
 // Unix stream sockets that carry file descriptors, which Node's own do not: bind, listen, connect,
-// accept, and one recvmsg or sendmsg per call; and datagram sockets, of which Node has none. No call blocks,
-// and every fd is close-on-exec from birth. Also the numbers of users and groups that may use a socket.
+// accept, and one recvmsg or sendmsg per call; and datagram sockets, of which Node has none. No
+// call blocks, and every fd is close-on-exec from birth. Also the numbers of users and groups that
+// may use a socket.
 //
-// What to do when a path is taken, who may connect, and when to retry is decided in src/fd-socket.ts.
+// What to do when a path is taken, who may connect, and when to retry is decided in
+// src/fd-socket.ts.
 //
 // Sources: unix(7), cmsg(3), recvmsg(2), getpwnam_r(3), getgrnam_r(3).
 
@@ -22,8 +24,8 @@ namespace tsvswitch {
 
 namespace {
 
-// vhost-user sends at most 8 fds with a message (SET_MEM_TABLE). The kernel closes what does not fit
-// and says so, which keeps a peer from filling our fd table.
+// vhost-user sends at most 8 fds with a message (SET_MEM_TABLE). The kernel closes what does not
+// fit and says so, which keeps a peer from filling our fd table.
 constexpr size_t kReceivedFdsMax = 32;
 // SCM_MAX_FD of the kernel.
 constexpr size_t kSentFdsMax = 253;
@@ -62,8 +64,8 @@ sockaddr_un AddressArgument(const Napi::CallbackInfo& info, size_t index, std::s
 using AddressCall = int (*)(int, const sockaddr*, socklen_t);
 
 // Makes a socket of a type and binds or connects it to the path in argument 0.
-Napi::Value OpenSocket(const Napi::CallbackInfo& info, int type, AddressCall call, const char* syscall,
-                       const char* action) {
+Napi::Value OpenSocket(const Napi::CallbackInfo& info, int type, AddressCall call,
+                       const char* syscall, const char* action) {
   std::string path;
   const sockaddr_un address = AddressArgument(info, 0, &path);
   ScopedFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -107,7 +109,8 @@ Napi::Value SocketAccept(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// Copies the fds of every SCM_RIGHTS message into `fds`, which has room for all that fit in `header`.
+// Copies the fds of every SCM_RIGHTS message into `fds`, which has room for all that fit in
+// `header`.
 size_t TakeFds(msghdr* header, int* fds) {
   size_t count = 0;
   for (cmsghdr* control = CMSG_FIRSTHDR(header); control != nullptr;
@@ -198,7 +201,8 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
   ucred peer{};
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-    throw SystemError(info.Env(), "getsockopt", "cannot tell the peer of fd " + std::to_string(fd), errno);
+    throw SystemError(info.Env(), "getsockopt", "cannot tell the peer of fd " + std::to_string(fd),
+                      errno);
   }
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("pid", Napi::Number::New(info.Env(), peer.pid));
@@ -218,8 +222,8 @@ Napi::Value DatagramConnect(const Napi::CallbackInfo& info) {
 Napi::Value DatagramReceive(const Napi::CallbackInfo& info) {
   const int fd = FdArgument(info, 0);
   const Bytes into = BytesArgument(info, 1, "into");
-  // With its real length, also if it was longer than the room for it. Fds that came along are closed by
-  // the kernel, as there is no room for any.
+  // With its real length, also if it was longer than the room for it. Fds that came along are
+  // closed by the kernel, as there is no room for any.
   const ssize_t bytes = recv(fd, into.data, into.size, MSG_DONTWAIT | MSG_TRUNC);
   if (bytes >= 0) return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   if (errno == EAGAIN || errno == EINTR) return info.Env().Undefined();
@@ -233,14 +237,15 @@ Napi::Value DatagramSend(const Napi::CallbackInfo& info) {
   const sockaddr_un address = AddressArgument(info, 1, &path);
   const ssize_t sent = sendto(fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL,
                               reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  // A number and no error: it is the common case with a peer that is slow or away, once for each frame.
+  // A number and no error: it is the common case with a peer that is slow or away, once for each
+  // frame.
   return Napi::Number::New(info.Env(), sent < 0 ? errno : 0);
 }
 
-// Asks the C library, so that users and groups of LDAP or systemd count as well as those in /etc. `look_up`
-// is getpwnam_r or getgrnam_r, `number` the member of an Entry.
+// Asks the C library, so that users and groups of LDAP or systemd count as well as those in /etc.
+// `look_up` is getpwnam_r or getgrnam_r, `number` the member of an Entry.
 template <class Entry, class LookUp, class Number>
-Napi::Value NumberOfName(const Napi::CallbackInfo& info, LookUp look_up, Number Entry::*number) {
+Napi::Value NumberOfName(const Napi::CallbackInfo& info, LookUp look_up, Number Entry::* number) {
   const std::string name = StringArgument(info, 0, "name");
   // A group with very many members needs more room; 1 MiB holds about 50 000 of them.
   constexpr size_t kBufferBytesMax = size_t{1} << 20;

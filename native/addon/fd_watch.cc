@@ -75,15 +75,15 @@ void FdWatch::Start() {
     throw SystemError(env_, "epoll_create1", "cannot watch file descriptors", error);
   }
   const napi_status status = napi_create_threadsafe_function(
-      env_, nullptr, nullptr, Napi::String::New(env_, "tsvswitch:watchReadable"), 0, 1, nullptr, nullptr,
-      this, CallJs, &tsfn_);
+      env_, nullptr, nullptr, Napi::String::New(env_, "tsvswitch:watchReadable"), 0, 1, nullptr,
+      nullptr, this, CallJs, &tsfn_);
   if (status != napi_ok) {
     tsfn_ = nullptr;
     Stop();
     throw CodedError(env_, "SYSTEM", "cannot make a thread-safe function");
   }
-  // Hooks run in reverse order: added after the thread-safe function's own, this one stops the thread
-  // before Node takes that function away.
+  // Hooks run in reverse order: added after the thread-safe function's own, this one stops the
+  // thread before Node takes that function away.
   napi_add_env_cleanup_hook(env_, OnEnvironmentTeardown, this);
 
   // The thread inherits a mask that leaves every signal to Node's threads.

@@ -1,7 +1,7 @@
 // Calls a JavaScript function whenever a file descriptor is readable or hung up.
 //
-// libuv would do this, but uv.h is not part of node-api-headers and its ABI is not Node-API's. So each
-// environment that watches anything has one thread in epoll_wait and one thread-safe function:
+// libuv would do this, but uv.h is not part of node-api-headers and its ABI is not Node-API's. So
+// each environment that watches anything has one thread in epoll_wait and one thread-safe function:
 //
 //   epoll thread                          JavaScript thread
 //   event of token T (disarmed by         callback of token T runs,
@@ -11,15 +11,14 @@
 // entries than there are watched fds, and a fd that stays readable cannot starve the event loop.
 //
 // Invariants:
-//  1. watches_, epoll_fd_, wake_fd_ and tsfn_ change only on the JavaScript thread; the epoll thread
-//     gets copies of what it needs when it starts.
+//  1. watches_, epoll_fd_, wake_fd_ and tsfn_ change only on the JavaScript thread; the epoll
+//     thread gets copies of what it needs when it starts.
 //  2. The thread, both fds and the thread-safe function exist exactly while watches_ is not empty,
 //     and are gone when the environment is.
 //  3. A token is never used twice, so an event queued before Unwatch finds nothing afterwards:
 //     a callback never runs once Unwatch returned, even if the fd number is watched again.
 
-#ifndef TSVSWITCH_ADDON_FD_WATCH_H_
-#define TSVSWITCH_ADDON_FD_WATCH_H_
+#pragma once
 
 #include <napi.h>
 
@@ -67,5 +66,3 @@ class FdWatch {
 };
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_FD_WATCH_H_

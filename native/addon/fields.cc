@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "addon/addon.h"
-#include "core/eventfd.h"
+#include "core/platform/eventfd.h"
 
 namespace tsvswitch {
 
@@ -40,7 +40,8 @@ Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const 
 }
 
 void RequireEventfd(Napi::Env env, int fd) {
-  if (fd >= 0 && !IsEventfd(fd)) throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd");
+  if (fd >= 0 && !IsEventfd(fd))
+    throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd");
 }
 
 void RequireEventfdOrSocket(Napi::Env env, int fd) {

@@ -2,8 +2,7 @@
 //
 // Each throws BAD_OPTION, naming the field, if the value does not fit.
 
-#ifndef TSVSWITCH_ADDON_FIELDS_H_
-#define TSVSWITCH_ADDON_FIELDS_H_
+#pragma once
 
 #include <napi.h>
 
@@ -11,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 namespace tsvswitch {
 
@@ -47,5 +46,3 @@ class AdoptedFds {
 };
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_FIELDS_H_

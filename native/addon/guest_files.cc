@@ -1,8 +1,9 @@
-// The files a guest shares with a switch, for code that plays the guest: memory files, mapped here too,
-// and eventfds. Also closeFd, because fds that arrive over a socket are plain numbers in JavaScript.
+// The files a guest shares with a switch, for code that plays the guest: memory files, mapped here
+// too, and eventfds. Also closeFd, because fds that arrive over a socket are plain numbers in
+// JavaScript.
 //
-// A mapping is an ArrayBuffer, and ends when nobody refers to it, when unmapFile() takes it away from all who
-// do, or with its environment: in each case by one finalizer, which knows where it is.
+// A mapping is an ArrayBuffer, and ends when nobody refers to it, when unmapFile() takes it away
+// from all who do, or with its environment: in each case by one finalizer, which knows where it is.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,20 +20,22 @@ namespace tsvswitch {
 namespace {
 
 constexpr int64_t kSafeIntegerMax = (int64_t{1} << 53) - 1;
-// The longest buffer of the oldest Node. Node and node-addon-api both free what belongs to one that is longer.
+// The longest buffer of the oldest Node. Node and node-addon-api both free what belongs to one that
+// is longer.
 constexpr int64_t kMappedBytesMax = int64_t{1} << 32;
 
 Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
   const std::string name = StringArgument(info, 0, "name");
   const int64_t size_bytes = IntegerArgument(info, 1, "sizeBytes", 1, kSafeIntegerMax);
   const int fd = memfd_create(name.c_str(), MFD_CLOEXEC);
-  if (fd < 0) throw SystemError(info.Env(), "memfd_create", "cannot create memory file " + name, errno);
+  if (fd < 0)
+    throw SystemError(info.Env(), "memfd_create", "cannot create memory file " + name, errno);
   if (ftruncate(fd, size_bytes) != 0) {
     const int error = errno;
     close(fd);
-    throw SystemError(info.Env(), "ftruncate",
-                      "cannot size memory file " + name + " to " + std::to_string(size_bytes) + " bytes",
-                      error);
+    throw SystemError(
+        info.Env(), "ftruncate",
+        "cannot size memory file " + name + " to " + std::to_string(size_bytes) + " bytes", error);
   }
   return Napi::Number::New(info.Env(), fd);
 }
@@ -43,14 +46,16 @@ struct Mapping {
   size_t bytes;
 };
 
-// Shared, for reading and writing. Whoever truncates the file afterwards makes every access a SIGBUS.
+// Shared, for reading and writing. Whoever truncates the file afterwards makes every access a
+// SIGBUS.
 Napi::Value MapFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = FdArgument(info, 0);
   const auto bytes = static_cast<size_t>(IntegerArgument(info, 1, "sizeBytes", 1, kMappedBytesMax));
   void* const data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED) {
-    throw SystemError(env, "mmap", "cannot map " + std::to_string(bytes) + " bytes of a file", errno);
+    throw SystemError(env, "mmap", "cannot map " + std::to_string(bytes) + " bytes of a file",
+                      errno);
   }
   auto mapping = std::make_unique<Mapping>(Mapping{data, bytes});
   const auto unmap = [](Napi::Env, void*, Mapping* ended) {
@@ -70,8 +75,8 @@ Napi::Value UnmapFile(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// Of memfd_create, tmpfs or hugetlbfs: only their files have seals, and the kernel tells without asking any
-// file system.
+// Of memfd_create, tmpfs or hugetlbfs: only their files have seals, and the kernel tells without
+// asking any file system.
 Napi::Value IsMemoryFile(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), fcntl(FdArgument(info, 0), F_GET_SEALS) >= 0);
 }
@@ -80,7 +85,8 @@ Napi::Value IsMemoryFile(const Napi::CallbackInfo& info) {
 Napi::Value DupFd(const Napi::CallbackInfo& info) {
   const int fd = FdArgument(info, 0);
   const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) throw SystemError(info.Env(), "fcntl", "cannot copy fd " + std::to_string(fd), errno);
+  if (copy < 0)
+    throw SystemError(info.Env(), "fcntl", "cannot copy fd " + std::to_string(fd), errno);
   return Napi::Number::New(info.Env(), copy);
 }
 
@@ -90,8 +96,8 @@ Napi::Value DiscardPages(const Napi::CallbackInfo& info) {
   constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
   const off_t end = lseek(fd, 0, SEEK_END);
   if (end < 0 || (end > 0 && fallocate(fd, kMode, 0, end) != 0)) {
-    throw SystemError(info.Env(), "fallocate", "cannot discard the pages of fd " + std::to_string(fd),
-                      errno);
+    throw SystemError(info.Env(), "fallocate",
+                      "cannot discard the pages of fd " + std::to_string(fd), errno);
   }
   return info.Env().Undefined();
 }
@@ -110,8 +116,9 @@ Napi::Value EventfdSignal(const Napi::CallbackInfo& info) {
   throw SystemError(info.Env(), "write", "cannot signal eventfd " + std::to_string(fd), errno);
 }
 
-// Whether a plain read waits is up to O_NONBLOCK, which whoever shares the eventfd may clear at any moment.
-// Linux before 5.8 cannot read it otherwise, which leaves such a one the moment between flag and read.
+// Whether a plain read waits is up to O_NONBLOCK, which whoever shares the eventfd may clear at any
+// moment. Linux before 5.8 cannot read it otherwise, which leaves such a one the moment between
+// flag and read.
 ssize_t ReadWithoutWaiting(int fd, uint64_t* count) {
   const iovec place = {count, sizeof *count};
   const ssize_t bytes = preadv2(fd, &place, 1, -1, RWF_NOWAIT);

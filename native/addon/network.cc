@@ -1,5 +1,5 @@
-// What joins the ports of a data plane, or keeps them apart: bridges, impaired links and partitions; ports
-// of this process; and the manual clock.
+// What joins the ports of a data plane, or keeps them apart: bridges, impaired links and
+// partitions; ports of this process; and the manual clock.
 
 #include <cstring>
 #include <string>
@@ -68,30 +68,13 @@ LinkSettings ToLinkSettings(const Napi::Object& object) {
 
 }  // namespace
 
-uint32_t DataplaneObject::BridgeArgument(const Napi::CallbackInfo& info, size_t index) {
-  Dataplane& dataplane = Open(info.Env());
-  const int64_t bridge = IntegerArgument(info, index, "bridge", 0, Dataplane::kBridgesMax - 1);
-  if (!dataplane.HasBridge(static_cast<uint32_t>(bridge))) {
-    throw CodedError(info.Env(), "BAD_OPTION", "there is no bridge " + std::to_string(bridge));
-  }
-  return static_cast<uint32_t>(bridge);
-}
-
-uint16_t DataplaneObject::HostPortArgument(const Napi::CallbackInfo& info) {
+uint16_t DataplaneObject::ProcessPortArgument(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
-  if (!dataplane_->IsHostPort(port)) {
+  if (!dataplane_->IsProcessPort(port)) {
     throw CodedError(info.Env(), "BAD_OPTION",
                      "port " + std::to_string(port) + " is not a port of this process");
   }
   return port;
-}
-
-Napi::Value DataplaneObject::PortNumber(Napi::Env env, uint16_t port) {
-  if (port == kNoPort) {
-    throw CodedError(env, "TOO_MANY_PORTS",
-                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
-  }
-  return Napi::Number::New(env, port);
 }
 
 Napi::Value DataplaneObject::AddBridge(const Napi::CallbackInfo& info) {
@@ -133,35 +116,34 @@ Napi::Value DataplaneObject::SessionOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), dataplane_->SessionOf(PortArgument(info)));
 }
 
-Napi::Value DataplaneObject::AddHostPort(const Napi::CallbackInfo& info) {
+Napi::Value DataplaneObject::AddProcessPort(const Napi::CallbackInfo& info) {
   const uint32_t bridge = BridgeArgument(info, 0);
-  return PortNumber(info.Env(), dataplane_->AddHostPort(bridge));
+  return PortNumber(info.Env(), dataplane_->AddProcessPort(bridge));
 }
 
 // Returns how many of the frames found room; the caller keeps the others.
-Napi::Value DataplaneObject::HostSend(const Napi::CallbackInfo& info) {
-  const uint16_t port = HostPortArgument(info);
+Napi::Value DataplaneObject::ProcessSend(const Napi::CallbackInfo& info) {
+  const uint16_t port = ProcessPortArgument(info);
   const FrameBatch batch = FrameBatchArguments(info);
-  const auto count =
-      static_cast<uint32_t>(IntegerArgument(info, 3, "count", 0, batch.count));
-  HostTransmitq& queue = dataplane_->HostTransmitqOf(port);
+  const auto count = static_cast<uint32_t>(IntegerArgument(info, 3, "count", 0, batch.count));
+  ProcessTransmitq& queue = dataplane_->ProcessTransmitqOf(port);
   uint32_t sent = 0;
   for (size_t at = 0; sent < count; ++sent) {
     const uint32_t bytes = batch.lengths[sent];
     if (bytes < kFrameBytesMin || bytes > kFrameBytesMax || bytes > batch.bytes.size - at) {
-      dataplane_->PublishHostSent(port);
+      dataplane_->PublishProcessSent(port);
       throw CodedError(info.Env(), "BAD_FRAME", "a frame of " + std::to_string(bytes) + " bytes");
     }
     if (!queue.Send(batch.bytes.data + at, bytes)) break;
     at += bytes;
   }
-  dataplane_->PublishHostSent(port);
+  dataplane_->PublishProcessSent(port);
   return Napi::Number::New(info.Env(), sent);
 }
 
 // Returns how many frames were put into `bytes`, none that does not fit, and their lengths.
-Napi::Value DataplaneObject::HostReceive(const Napi::CallbackInfo& info) {
-  HostReceiveq& queue = dataplane_->HostReceiveqOf(HostPortArgument(info));
+Napi::Value DataplaneObject::ProcessReceive(const Napi::CallbackInfo& info) {
+  ProcessReceiveq& queue = dataplane_->ProcessReceiveqOf(ProcessPortArgument(info));
   const FrameBatch batch = FrameBatchArguments(info);
   uint32_t received = 0;
   for (size_t at = 0; received < batch.count; ++received) {
@@ -175,17 +157,17 @@ Napi::Value DataplaneObject::HostReceive(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), received);
 }
 
-Napi::Value DataplaneObject::HostDrained(const Napi::CallbackInfo& info) {
-  const uint16_t port = HostPortArgument(info);
-  return Napi::Boolean::New(info.Env(), dataplane_->HostTransmitqOf(port).Drained());
+Napi::Value DataplaneObject::ProcessDrained(const Napi::CallbackInfo& info) {
+  const uint16_t port = ProcessPortArgument(info);
+  return Napi::Boolean::New(info.Env(), dataplane_->ProcessTransmitqOf(port).Drained());
 }
 
-void DataplaneObject::HostRequestCall(const Napi::CallbackInfo& info) {
-  const uint16_t port = HostPortArgument(info);
+void DataplaneObject::ProcessRequestCall(const Napi::CallbackInfo& info) {
+  const uint16_t port = ProcessPortArgument(info);
   if (QueueArgument(info, port) == 0) {
-    dataplane_->HostReceiveqOf(port).RequestCall();
+    dataplane_->ProcessReceiveqOf(port).RequestCall();
   } else {
-    dataplane_->HostTransmitqOf(port).RequestCall();
+    dataplane_->ProcessTransmitqOf(port).RequestCall();
   }
 }
 

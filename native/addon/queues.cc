@@ -1,5 +1,5 @@
-// The queues of ports: started, moved, stopped and read, and the fds through which their drivers and frontends hear
-// of them.
+// The queues of ports: started, moved, stopped and read, and the fds through which their drivers
+// and frontends hear of them.
 
 #include <string>
 
@@ -25,12 +25,11 @@ void DataplaneObject::StartQueue(const Napi::CallbackInfo& info) {
   if (dataplane_->QueueStarted(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue runs already");
   }
-  const QueueStart request = {
-      .rings = ToRings(start),
-      .size = size,
-      .base = IntegerField(start, "base", 0, UINT32_MAX),
-      .kick_fd = fds.Release(0),
-      .control_pairs = control_pairs};
+  const QueueStart request = {.rings = ToRings(start),
+                              .size = size,
+                              .base = IntegerField(start, "base", 0, UINT32_MAX),
+                              .kick_fd = fds.Release(0),
+                              .control_pairs = control_pairs};
   ThrowUnlessTranslated(info.Env(), dataplane_->StartQueue(port, queue, request));
 }
 
@@ -47,7 +46,8 @@ void DataplaneObject::MoveQueue(const Napi::CallbackInfo& info) {
 Napi::Value DataplaneObject::ServeControl(const Napi::CallbackInfo& info) {
   const uint16_t port = PortArgument(info);
   const uint32_t queue = QueueArgument(info, port);
-  const auto commands = static_cast<uint32_t>(IntegerArgument(info, 2, "commandsMax", 1, UINT16_MAX));
+  const auto commands =
+      static_cast<uint32_t>(IntegerArgument(info, 2, "commandsMax", 1, UINT16_MAX));
   if (!dataplane_->QueueStarted(port, queue) || !dataplane_->IsControlQueue(port, queue)) {
     throw CodedError(info.Env(), "BAD_OPTION", "the queue is not a started control queue");
   }

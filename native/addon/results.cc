@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "addon/addon.h"
-#include "core/cpus.h"
+#include "core/platform/cpus.h"
 
 namespace tsvswitch {
 
@@ -32,7 +32,8 @@ void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
   switch (result) {
     case RingResult::kOk: return;
     case RingResult::kUnmapped:
-      throw CodedError(env, "RING_UNMAPPED", "the ring does not lie within one shared memory region");
+      throw CodedError(env, "RING_UNMAPPED",
+                       "the ring does not lie within one shared memory region");
     case RingResult::kMisaligned:
       throw CodedError(env, "RING_UNMAPPED", "the ring is not aligned as its format needs it");
     case RingResult::kUnacceptable:
@@ -52,7 +53,8 @@ std::string WorkersCannotRun(const std::vector<int>& cpus) {
 
 std::string AddedWorkerCannotRun(int cpu) {
   if (cpu < 0) return "the worker cannot be started";
-  return "the worker cannot run on CPU " + std::to_string(cpu) + " (allowed are " + AllowedCpus() + ")";
+  return "the worker cannot run on CPU " + std::to_string(cpu) + " (allowed are " + AllowedCpus() +
+         ")";
 }
 
 }  // namespace tsvswitch

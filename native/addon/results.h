@@ -1,14 +1,13 @@
 // What core answers, as errors with a code and a sentence.
 
-#ifndef TSVSWITCH_ADDON_RESULTS_H_
-#define TSVSWITCH_ADDON_RESULTS_H_
+#pragma once
 
 #include <napi.h>
 
 #include <string>
 #include <vector>
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 namespace tsvswitch {
 
@@ -22,5 +21,3 @@ std::string WorkersCannotRun(const std::vector<int>& cpus);
 std::string AddedWorkerCannotRun(int cpu);
 
 }  // namespace tsvswitch
-
-#endif  // TSVSWITCH_ADDON_RESULTS_H_

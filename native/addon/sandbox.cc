@@ -1,13 +1,14 @@
-// What this process does without: system calls (core/sandbox.h) and the CPUs of its workers (core/cpus.h).
+// What this process does without: system calls (core/platform/sandbox.h) and the CPUs of its
+// workers (core/platform/cpus.h).
 
-#include "core/sandbox.h"
+#include "core/platform/sandbox.h"
 
 #include <errno.h>
 
 #include <vector>
 
 #include "addon/addon.h"
-#include "core/cpus.h"
+#include "core/platform/cpus.h"
 
 namespace tsvswitch {
 

@@ -27,8 +27,8 @@ IpNetwork ToNetwork(Napi::Env env, const Napi::Value& value) {
   if (!value.IsObject()) throw BadField(env, "networks", "an array of objects");
   const Napi::Object object = value.As<Napi::Object>();
   const Napi::Value address = object.Get("address");
-  const bool is_bytes = address.IsTypedArray() &&
-                        address.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
+  const bool is_bytes =
+      address.IsTypedArray() && address.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
   const size_t bytes = is_bytes ? address.As<Napi::TypedArray>().ByteLength() : 0;
   IpNetwork network = {.ipv6 = bytes == sizeof(network.address), .prefix_bits = 0, .address = {}};
   if (!network.ipv6 && bytes != 4) throw BadField(env, "address", "4 or 16 bytes");
@@ -69,12 +69,8 @@ void DataplaneObject::SetSpoofed(Napi::Object event, const SpoofedSource& spoofe
       std::snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", at[0], at[1], at[2], at[3],
                     at[4], at[5]);
       break;
-    case SpoofedSource::Kind::kIpv4:
-      inet_ntop(AF_INET, at, text, sizeof(text));
-      break;
-    case SpoofedSource::Kind::kIpv6:
-      inet_ntop(AF_INET6, at, text, sizeof(text));
-      break;
+    case SpoofedSource::Kind::kIpv4: inet_ntop(AF_INET, at, text, sizeof(text)); break;
+    case SpoofedSource::Kind::kIpv6: inet_ntop(AF_INET6, at, text, sizeof(text)); break;
     case SpoofedSource::Kind::kUnknown:
       std::snprintf(text, sizeof(text), "0x%02x%02x", at[0], at[1]);
       break;

@@ -1,9 +1,9 @@
 // Lets the C++ runtime inside the addon run on an older C library than the one it was built with.
 //
-// The unwinder of a GCC that was built with glibc 2.35 or later asks _dl_find_object() where the unwind table
-// of an address is, and takes no for an answer. That function is in no earlier glibc, and a program that needs
-// it does not start there. The one below finds the same by dl_iterate_phdr(), as unwinders did before. Slower,
-// and nothing throws for the sake of a frame.
+// The unwinder of a GCC that was built with glibc 2.35 or later asks _dl_find_object() where the
+// unwind table of an address is, and takes no for an answer. That function is in no earlier glibc,
+// and a program that needs it does not start there. The one below finds the same by
+// dl_iterate_phdr(), as unwinders did before. Slower, and nothing throws for the sake of a frame.
 //
 // Any thread. Sources: _dl_find_object in glibc's manual; unwind-dw2-fde-dip.c of GCC.
 
@@ -27,7 +27,7 @@ int LookInto(dl_phdr_info* object, size_t, void* data) {
   uintptr_t table = 0;
   bool is_here = false;
   for (size_t i = 0; i < object->dlpi_phnum; ++i) {
-    const ElfW(Phdr)& segment = object->dlpi_phdr[i];
+    const ElfW(Phdr) & segment = object->dlpi_phdr[i];
     const uintptr_t start = object->dlpi_addr + segment.p_vaddr;
     if (segment.p_type == DLFO_EH_SEGMENT_TYPE) table = start;
     if (segment.p_type != PT_LOAD || address - start >= segment.p_memsz) continue;

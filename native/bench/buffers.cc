@@ -9,9 +9,9 @@ namespace {
 constexpr size_t kCacheLineBytes = 64;
 constexpr size_t kPageBytes = 4096;
 
-// An odd number of cache lines. With a power of two, the first lines of all buffers would share a few
-// cache sets and push each other out, which pools of real drivers avoid in the same way (DPDK calls it
-// cache colouring).
+// An odd number of cache lines. With a power of two, the first lines of all buffers would share a
+// few cache sets and push each other out, which pools of real drivers avoid in the same way (DPDK
+// calls it cache colouring).
 size_t StrideBytes(size_t buffer_bytes) {
   const size_t lines = (buffer_bytes + kCacheLineBytes - 1) / kCacheLineBytes;
   return (lines | 1) * kCacheLineBytes;

@@ -5,8 +5,7 @@
 // pieces of a page where frames are larger than any wire takes, as a guest's memory comes in pages.
 // The bytes given to the device are decided once, at the start.
 
-#ifndef TSVSWITCH_BENCH_BUFFERS_H_
-#define TSVSWITCH_BENCH_BUFFERS_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,9 +27,7 @@ struct BufferShape {
     return static_cast<uint16_t>((buffer_bytes + piece_bytes - 1) / piece_bytes);
   }
   // How many there are for a queue of `queue_size` descriptors.
-  uint16_t Count(uint16_t queue_size) const {
-    return static_cast<uint16_t>(queue_size / Pieces());
-  }
+  uint16_t Count(uint16_t queue_size) const { return static_cast<uint16_t>(queue_size / Pieces()); }
 };
 
 class Buffers {
@@ -76,5 +73,3 @@ class Buffers {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_BUFFERS_H_

@@ -4,8 +4,7 @@
 // All stamps of a run are taken by one thread in one process, so one-way times need no second clock
 // and no half round trips. Assumes an invariant TSC (every x86-64 of the last fifteen years).
 
-#ifndef TSVSWITCH_BENCH_CLOCK_H_
-#define TSVSWITCH_BENCH_CLOCK_H_
+#pragma once
 
 #include <stdint.h>
 #include <x86intrin.h>
@@ -42,5 +41,3 @@ class Clock {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_CLOCK_H_

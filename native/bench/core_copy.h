@@ -1,12 +1,11 @@
-// What copying between two cores costs with nothing around it: the ceiling for frames of which every
-// byte is touched.
+// What copying between two cores costs with nothing around it: the ceiling for frames of which
+// every byte is touched.
 //
-// This thread writes a payload and later reads and checks the copy, as a port does with its frames; a
-// thread on the other core copies with memcpy, as a switch does. In between are only two counters. The
-// memory is of the same kind as that of ports.
+// This thread writes a payload and later reads and checks the copy, as a port does with its frames;
+// a thread on the other core copies with memcpy, as a switch does. In between are only two
+// counters. The memory is of the same kind as that of ports.
 
-#ifndef TSVSWITCH_BENCH_CORE_COPY_H_
-#define TSVSWITCH_BENCH_CORE_COPY_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ CoreCopyResult CopyBetweenCores(const Clock& clock, int other_cpu, MemoryKind ki
                                 size_t slots, double warmup_s, double measure_s);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_CORE_COPY_H_

@@ -1,7 +1,6 @@
 // Keeping a thread on one CPU.
 
-#ifndef TSVSWITCH_BENCH_CPU_H_
-#define TSVSWITCH_BENCH_CPU_H_
+#pragma once
 
 namespace tsvswitch::bench {
 
@@ -9,5 +8,3 @@ namespace tsvswitch::bench {
 void PinThread(int cpu);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_CPU_H_

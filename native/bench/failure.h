@@ -1,10 +1,9 @@
 // How the flooding client ends when it cannot go on: one sentence on stderr, exit status 1.
 //
-// Any thread may call Fail. Nothing is unwound: rings, memory and sockets die with the process, which
-// is what a backend must survive anyway.
+// Any thread may call Fail. Nothing is unwound: rings, memory and sockets die with the process,
+// which is what a backend must survive anyway.
 
-#ifndef TSVSWITCH_BENCH_FAILURE_H_
-#define TSVSWITCH_BENCH_FAILURE_H_
+#pragma once
 
 namespace tsvswitch::bench {
 
@@ -14,5 +13,3 @@ namespace tsvswitch::bench {
 [[noreturn]] [[gnu::format(printf, 1, 2)]] void FailErrno(const char* format, ...);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_FAILURE_H_

@@ -1,17 +1,17 @@
 // The measuring tool of this project: a vhost-user frontend with a pair of ports or more that costs
 // next to nothing, so that what is measured is the switch behind the sockets.
 //
-// Every port has its own shared memory, one queue pair, and a partner (port i ^ 1) to which it sends.
-// The frames carry addresses and sequence numbers that are checked at the other end, so a result says
-// what was delivered, lost, reordered or damaged, and never just what was sent. It speaks only
-// vhost-user, so the same program measures this switch and any other that listens on sockets; on tap
-// devices it measures the bridge of the kernel.
+// Every port has its own shared memory, one queue pair, and a partner (port i ^ 1) to which it
+// sends. The frames carry addresses and sequence numbers that are checked at the other end, so a
+// result says what was delivered, lost, reordered or damaged, and never just what was sent. It
+// speaks only vhost-user, so the same program measures this switch and any other that listens on
+// sockets; on tap devices it measures the bridge of the kernel.
 //
 //   options -> ports (memory, rings, flows) -> frontend (protocol) -> trial (loops) -> report
 //
-// One thread does everything, and it never sleeps while measuring; --self-test-cpu adds a second one
-// in the place of the backend (reflector.h, core_copy.h) and gives the ceiling of the client on a
-// machine. Not here: starting switches, repeating, comparing; bench/main.ts does that.
+// One thread does everything, and it never sleeps while measuring; --self-test-cpu adds a second
+// one in the place of the backend (reflector.h, core_copy.h) and gives the ceiling of the client on
+// a machine. Not here: starting switches, repeating, comparing; bench/main.ts does that.
 
 #include <stdio.h>
 
@@ -34,8 +34,8 @@ namespace tsvswitch::bench {
 
 namespace {
 
-// Longer than a round that empties full queues; with taps, whose bridge works inside the client's system
-// calls, no stretch of time is only the client's.
+// Longer than a round that empties full queues; with taps, whose bridge works inside the client's
+// system calls, no stretch of time is only the client's.
 constexpr double kOwnStallS = 30e-6;
 
 void Run(const Options& options, MemoryKind memory, const Clock& clock, const Ports& ports) {
@@ -51,8 +51,7 @@ void Run(const Options& options, MemoryKind memory, const Clock& clock, const Po
     case Mode::kPingpong:
       return Report(options, memory, Pingpong(clock, ports, 0, warmup_s, measure_s));
     case Mode::kWake:
-      return Report(options, memory,
-                    Pingpong(clock, ports, options.pause_s, warmup_s, measure_s));
+      return Report(options, memory, Pingpong(clock, ports, options.pause_s, warmup_s, measure_s));
     case Mode::kIdle:
       puts("ready");
       fflush(stdout);
@@ -100,8 +99,8 @@ void RunCopy(const Options& options, const Traffic& traffic, const Clock& clock)
   const size_t slots =
       options.port_count() * traffic.TransmitShape().Count(traffic.transmit_queue_size);
   Report(options, traffic.memory,
-         CopyBetweenCores(clock, *options.self_test_cpu, traffic.memory,
-                          options.frames.frame_bytes, slots, options.warmup_s, options.measure_s));
+         CopyBetweenCores(clock, *options.self_test_cpu, traffic.memory, options.frames.frame_bytes,
+                          slots, options.warmup_s, options.measure_s));
 }
 
 void Main(int argc, char** argv) {

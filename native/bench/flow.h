@@ -1,16 +1,15 @@
 // The two ends of a flow: what a port writes into the frames it sends, and how it judges those that
 // arrive.
 //
-// Sequence numbers count up from 0, so a gap is a loss and a step back is reordering. An outgoing flow
-// may have a schedule: then frame k after its start is due k intervals later, whether or not there was
-// room to send it, and that time goes into the frame. Latency is counted from there, so a backend that
-// stops taking frames cannot hide it. One frame in kFramesPerStamp bears a stamp and is counted: more would
-// cost the client so much that it could not offer what a switch can take.
+// Sequence numbers count up from 0, so a gap is a loss and a step back is reordering. An outgoing
+// flow may have a schedule: then frame k after its start is due k intervals later, whether or not
+// there was room to send it, and that time goes into the frame. Latency is counted from there, so a
+// backend that stops taking frames cannot hide it. One frame in kFramesPerStamp bears a stamp and
+// is counted: more would cost the client so much that it could not offer what a switch can take.
 //
 // Single threaded. Touch decides at compile time whether payloads are written and read.
 
-#ifndef TSVSWITCH_BENCH_FLOW_H_
-#define TSVSWITCH_BENCH_FLOW_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -83,7 +82,8 @@ class OutgoingFlow {
   // How many frames are due and not written yet; only with a schedule.
   uint64_t DueBy(uint64_t now) const {
     if (now < start_ticks_) return 0;
-    const auto due = static_cast<uint64_t>(static_cast<double>(now - start_ticks_) / interval_ticks_);
+    const auto due =
+        static_cast<uint64_t>(static_cast<double>(now - start_ticks_) / interval_ticks_);
     const uint64_t written = next_sequence_ - scheduled_from_;
     return due > written ? due - written : 0;
   }
@@ -124,8 +124,8 @@ class IncomingFlow {
   void IgnoreLatenciesBefore(uint64_t ticks) { latencies_from_ = ticks; }
   bool RecordsLatencies() const { return latencies_ != nullptr; }
 
-  // A frame behind a virtio-net header in one buffer, of `frame_bytes` without that header. `now` is
-  // used only while latencies are recorded.
+  // A frame behind a virtio-net header in one buffer, of `frame_bytes` without that header. `now`
+  // is used only while latencies are recorded.
   template <Touch touch>
   void Check(const uint8_t* buffer, size_t frame_bytes, uint64_t now, Counters& counters) {
     const FramePiece piece{buffer + kVirtioHeaderBytes, frame_bytes};
@@ -137,7 +137,8 @@ class IncomingFlow {
   void CheckPieces(const uint8_t* buffer, const FramePiece* pieces, size_t piece_count,
                    size_t frame_bytes, uint64_t now, Counters& counters) {
     const uint8_t* frame = buffer + kVirtioHeaderBytes;
-    if (!header_.Matches(frame)) [[unlikely]] return CountForeign(frame, counters);
+    if (!header_.Matches(frame)) [[unlikely]]
+      return CountForeign(frame, counters);
     const uint64_t sequence = LoadU64(frame + SequenceOffset(shape_.transport));
     if (sequence == kHelloSequence) [[unlikely]] {
       ++counters.hellos;
@@ -181,5 +182,3 @@ class IncomingFlow {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_FLOW_H_

@@ -1,8 +1,8 @@
 // Frame headers and the payload that can be checked. See frame.h.
 //
-// The payload is a row of 64-bit words, word i being a key made of the sequence number plus i times an
-// odd constant: a frame that is torn, shifted or mixed with another one does not match, and both loops
-// are plain enough for the compiler to turn into vector code.
+// The payload is a row of 64-bit words, word i being a key made of the sequence number plus i times
+// an odd constant: a frame that is torn, shifted or mixed with another one does not match, and both
+// loops are plain enough for the compiler to turn into vector code.
 
 #include "frame.h"
 
@@ -23,12 +23,16 @@ constexpr uint64_t kKeyFactor = 0x9e3779b97f4a7c15;
 constexpr uint64_t kWordStep = 0x0101010101010101;
 constexpr uint16_t kDiscardPort = 9;
 
-// Frames start wherever the virtio-net header ends, so words are not aligned. Never deduced by auto,
-// which would drop the attributes.
+// Frames start wherever the virtio-net header ends, so words are not aligned. Never deduced by
+// auto, which would drop the attributes.
 using UnalignedWord [[gnu::aligned(1), gnu::may_alias]] = uint64_t;
 
 void WriteMac(uint8_t* mac, size_t port) {
-  const uint8_t bytes[ETH_ALEN] = {0x52, 0x54, 0x00, 0x00, static_cast<uint8_t>((port + 1) >> 8),
+  const uint8_t bytes[ETH_ALEN] = {0x52,
+                                   0x54,
+                                   0x00,
+                                   0x00,
+                                   static_cast<uint8_t>((port + 1) >> 8),
                                    static_cast<uint8_t>(port + 1)};
   memcpy(mac, bytes, ETH_ALEN);
 }
@@ -160,7 +164,8 @@ void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence) {
 
 namespace {
 
-// PayloadMatches where the piece begins with a whole word, as it does where a frame is in one piece.
+// PayloadMatches where the piece begins with a whole word, as it does where a frame is in one
+// piece.
 [[gnu::target_clones("arch=x86-64-v4", "avx2", "default")]]
 bool WordsMatch(const uint8_t* piece, size_t bytes, uint64_t word) {
   const size_t words = bytes / sizeof(uint64_t);

@@ -1,16 +1,16 @@
 // What the flooding client sends: frames that name their port and carry a sequence number.
 //
 // The flow of a port is everything it sends to its partner: UDP in IPv4, or TCP in IPv4 for frames
-// that are larger than any wire takes and that the device may cut (Transport::kTcpSegments). Of UDP,
-// the 12-byte virtio-net header and the first 50 bytes of the frame, up to and including the sequence
-// number, fit one cache line, so a client that touches headers only touches one line per frame. The
-// time stamp behind it is written only when latency is measured under load. Then comes a payload that
-// is a function of the sequence number; it is written and checked when every byte is to be touched.
+// that are larger than any wire takes and that the device may cut (Transport::kTcpSegments). Of
+// UDP, the 12-byte virtio-net header and the first 50 bytes of the frame, up to and including the
+// sequence number, fit one cache line, so a client that touches headers only touches one line per
+// frame. The time stamp behind it is written only when latency is measured under load. Then comes a
+// payload that is a function of the sequence number; it is written and checked when every byte is
+// to be touched.
 //
 // kHelloSequence marks the frames by which the switch learns the ports; they are never counted.
 
-#ifndef TSVSWITCH_BENCH_FRAME_H_
-#define TSVSWITCH_BENCH_FRAME_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -68,8 +68,8 @@ inline uint64_t LoadU64(const uint8_t* from) {
 
 inline void StoreU64(uint8_t* to, uint64_t value) { memcpy(to, &value, sizeof(value)); }
 
-// The 14 bytes that a frame of one flow starts with, held as two overlapping words so that comparing
-// them costs two loads.
+// The 14 bytes that a frame of one flow starts with, held as two overlapping words so that
+// comparing them costs two loads.
 class EthernetHeader {
  public:
   EthernetHeader() = default;
@@ -95,13 +95,13 @@ inline size_t SaidBytes(const uint8_t* frame) {
   return 14 + (size_t{frame[kIpLengthOffset]} << 8 | frame[kIpLengthOffset + 1]);
 }
 
-// Writes the virtio-net header and all headers of a frame of `frame_bytes` from one port to another;
-// sequence, stamp and payload stay.
+// Writes the virtio-net header and all headers of a frame of `frame_bytes` from one port to
+// another; sequence, stamp and payload stay.
 void WriteHeaders(uint8_t* buffer, Transport transport, size_t frame_bytes, size_t from_port,
                   size_t to_port);
 
-// Whether a virtio-net header says of a frame what WriteHeaders said, as far as a guest needs it: the
-// segments to cut it into. A backend may have completed the checksum.
+// Whether a virtio-net header says of a frame what WriteHeaders said, as far as a guest needs it:
+// the segments to cut it into. A backend may have completed the checksum.
 bool SegmentsMatch(const uint8_t* buffer, Transport transport);
 
 // Writes the `bytes` of a payload.
@@ -112,5 +112,3 @@ void WritePayload(uint8_t* payload, size_t bytes, uint64_t sequence);
 bool PayloadMatches(const uint8_t* piece, size_t offset, size_t bytes, uint64_t sequence);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_FRAME_H_

@@ -1,11 +1,10 @@
-// Counts of latencies: one bin per nanosecond up to a millisecond, one per microsecond up to a second,
-// and one for the rest.
+// Counts of latencies: one bin per nanosecond up to a millisecond, one per microsecond up to a
+// second, and one for the rest.
 //
 // Bins are wide enough in number and narrow enough in width that percentiles need no interpolation;
 // only the few bins in use are ever in a cache.
 
-#ifndef TSVSWITCH_BENCH_LATENCY_HISTOGRAM_H_
-#define TSVSWITCH_BENCH_LATENCY_HISTOGRAM_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -57,5 +56,3 @@ class LatencyHistogram {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_LATENCY_HISTOGRAM_H_

@@ -38,7 +38,7 @@ A vhost-user frontend with one port per socket. Port 0 sends to port 1 and back,
   --touch headers|bytes  write and read the first cache line of a frame, or all of it (headers)
   --rate MPPS            load: million frames a second, all ports added
   --pause US             wake: microseconds before each frame (1000)
-  --window FRAMES        flood: how many frames of a flow are under way at most (what the queues hold)
+  --window FRAMES        flood: frames of a flow that are under way at most (what the queues hold)
   --ring split|packed    format of the queues (split)
   --queue-size N         descriptors per queue, a power of two up to 32768 (1024)
   --transmit-queue-size N  other than that of receiveqs
@@ -162,8 +162,9 @@ void Apply(Options& options, int id, const char* name, const char* text) {
     case kSocket: options.sockets.emplace_back(text); break;
     case kTap: options.taps.emplace_back(text); break;
     case kMode:
-      options.mode = ParseName(name, text, {Mode::kFlood, Mode::kLoad, Mode::kPingpong, Mode::kWake,
-                                            Mode::kIdle, Mode::kCopy});
+      options.mode = ParseName(
+          name, text,
+          {Mode::kFlood, Mode::kLoad, Mode::kPingpong, Mode::kWake, Mode::kIdle, Mode::kCopy});
       break;
     case kFrame:
       options.frames.frame_bytes = ParseInteger(name, text, kFrameBytesMin, kFrameBytesMax);
@@ -207,8 +208,8 @@ void CheckSelfTest(const Options& options) {
   if (!options.sockets.empty() || !options.taps.empty()) {
     Fail("--self-test-cpu stands in for a backend: no --socket and no --tap with it");
   }
-  const bool is_plain = options.format == RingFormat::kSplit &&
-                        options.frames.transport == Transport::kUdp;
+  const bool is_plain =
+      options.format == RingFormat::kSplit && options.frames.transport == Transport::kUdp;
   if (!is_plain && options.mode != Mode::kCopy) {
     Fail("--self-test-cpu knows split rings and frames of one piece only");
   }
@@ -238,9 +239,9 @@ void CheckTogether(Options& options) {
          options.frames.frame_bytes, kSegmentBytes);
   }
   if (options.buffer_bytes == 0) {
-    options.buffer_bytes =
-        is_segmented ? kDefaultSegmentedBufferBytes
-                     : std::max(kVirtioHeaderBytes + options.frames.frame_bytes, kDefaultBufferBytes);
+    options.buffer_bytes = is_segmented ? kDefaultSegmentedBufferBytes
+                                        : std::max(kVirtioHeaderBytes + options.frames.frame_bytes,
+                                                   kDefaultBufferBytes);
   }
   if (options.queue_size < options.frames.frame_bytes / options.buffer_bytes + 2) {
     Fail("--queue-size %u with --buffer %zu: a frame of %zu bytes does not fit into the receiveq",
@@ -264,9 +265,7 @@ const char* Name(Mode mode) {
 
 const char* Name(Touch touch) { return touch == Touch::kHeaders ? "headers" : "bytes"; }
 
-const char* Name(RingFormat format) {
-  return format == RingFormat::kSplit ? "split" : "packed";
-}
+const char* Name(RingFormat format) { return format == RingFormat::kSplit ? "split" : "packed"; }
 
 Options ParseOptions(int argc, char** argv) {
   Options options;

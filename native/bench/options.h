@@ -1,7 +1,6 @@
 // The command line of the flooding client.
 
-#ifndef TSVSWITCH_BENCH_OPTIONS_H_
-#define TSVSWITCH_BENCH_OPTIONS_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,15 +19,15 @@ struct Options {
   Mode mode = Mode::kFlood;
   Touch touch = Touch::kHeaders;
   std::vector<std::string> sockets;
-  std::vector<std::string> taps;    // Instead of sockets.
+  std::vector<std::string> taps;  // Instead of sockets.
   FrameShape frames;
   RingFormat format = RingFormat::kSplit;
-  size_t buffer_bytes = 0;          // 0: 2 KiB or the frame with its header, whichever is more.
+  size_t buffer_bytes = 0;  // 0: 2 KiB or the frame with its header, whichever is more.
   uint16_t queue_size = 1024;
   uint16_t transmit_queue_size = 0;  // 0: as large as receiveqs.
-  double offered_pps = 0;           // Of Mode::kLoad.
-  double pause_s = 1e-3;            // Of Mode::kWake.
-  size_t window = 0;                // Frames of a flow under way at a time; 0: what fits.
+  double offered_pps = 0;            // Of Mode::kLoad.
+  double pause_s = 1e-3;             // Of Mode::kWake.
+  size_t window = 0;                 // Frames of a flow under way at a time; 0: what fits.
   double warmup_s = 0.5;
   double measure_s = 3;
   double connect_timeout_s = 10;
@@ -52,5 +51,3 @@ const char* Name(RingFormat format);
 Options ParseOptions(int argc, char** argv);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_OPTIONS_H_

@@ -14,8 +14,7 @@ constexpr size_t kPageBytes = 4096;
 
 size_t PackedRing::MemoryBytes(uint16_t size) {
   constexpr size_t kAllocations = 3;
-  return size * sizeof(pvirtq_desc) + 2 * sizeof(pvirtq_event_suppress) +
-         kAllocations * kPageBytes;
+  return size * sizeof(pvirtq_desc) + 2 * sizeof(pvirtq_event_suppress) + kAllocations * kPageBytes;
 }
 
 PackedRing::PackedRing(PortMemory& memory, uint16_t size, const Buffers& buffers)

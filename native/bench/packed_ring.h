@@ -1,16 +1,16 @@
 // The driver's side of one packed virtqueue whose buffers are used for life.
 //
 // Each slot is a descriptor that driver and device write in turn; a pair of bits, AVAIL and USED,
-// against a wrap counter that changes with every lap says whose it is (virtio 1.2 §2.8.1). A buffer of
-// several pieces takes as many slots, and comes back in the first of them. The bits of the first slot
-// of a batch are written last, by Publish(), so the device finds either nothing or the whole batch.
+// against a wrap counter that changes with every lap says whose it is (virtio 1.2 §2.8.1). A buffer
+// of several pieces takes as many slots, and comes back in the first of them. The bits of the first
+// slot of a batch are written last, by Publish(), so the device finds either nothing or the whole
+// batch.
 //
 // The verbs are those of SplitRing, and so are the rules for kicks and interrupts; EVENT_IDX is not
-// negotiated. All buffers of a ring take the same number of slots, so they may come back in any order.
-// Single threaded; what the device writes is bounds-checked.
+// negotiated. All buffers of a ring take the same number of slots, so they may come back in any
+// order. Single threaded; what the device writes is bounds-checked.
 
-#ifndef TSVSWITCH_BENCH_PACKED_RING_H_
-#define TSVSWITCH_BENCH_PACKED_RING_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,7 +45,8 @@ class PackedRing {
       const uint64_t back = __atomic_load_n(&entry.back, __ATOMIC_ACQUIRE);
       if ((back & kBothBits) != (at.wrap ? kBothBits : 0)) return waiting;
       const UsedBuffer used = {pvirtq_desc::IdOf(back), pvirtq_desc::LengthOf(back)};
-      if (used.id >= buffers_) [[unlikely]] FailOnId(used.id);
+      if (used.id >= buffers_) [[unlikely]]
+        FailOnId(used.id);
       completed_[waiting] = used;
       Advance(at, pieces_);
     }
@@ -146,5 +147,3 @@ class PackedRing {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_PACKED_RING_H_

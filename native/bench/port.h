@@ -1,15 +1,14 @@
-// One port of the client: a guest that exists only as two queues and two flows, one to its partner and
-// one from it. Port i talks to port i ^ 1.
+// One port of the client: a guest that exists only as two queues and two flows, one to its partner
+// and one from it. Port i talks to port i ^ 1.
 //
-// SendBatch fills what is to be sent from, ReceiveBatch empties what was received into and checks what
-// came. Frames of the client's own flow count; anything else is an error of one of the kinds in
-// Counters. The calls are virtual because each of them is about a whole batch; what is done per frame
-// is not. There are two kinds: ring_port.h over vhost-user and tap_port.h over a tap device.
+// SendBatch fills what is to be sent from, ReceiveBatch empties what was received into and checks
+// what came. Frames of the client's own flow count; anything else is an error of one of the kinds
+// in Counters. The calls are virtual because each of them is about a whole batch; what is done per
+// frame is not. There are two kinds: ring_port.h over vhost-user and tap_port.h over a tap device.
 //
 // Single threaded, never blocks.
 
-#ifndef TSVSWITCH_BENCH_PORT_H_
-#define TSVSWITCH_BENCH_PORT_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,8 +41,8 @@ class Port {
   // Sends the next frame of the flow; false while there is no room.
   virtual bool SendOne() = 0;
 
-  // Sends at most `limit` frames of the flow, itself at most kSendBatchMax, but only once it pays to
-  // look for room. Returns how many.
+  // Sends at most `limit` frames of the flow, itself at most kSendBatchMax, but only once it pays
+  // to look for room. Returns how many.
   virtual uint16_t SendBatch(uint16_t limit) = 0;
 
   // Takes and checks what came, at most kReceiveBatchMax buffers; returns how many.
@@ -66,5 +65,3 @@ class Port {
 using Ports = std::vector<std::unique_ptr<Port>>;
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_PORT_H_

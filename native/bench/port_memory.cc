@@ -32,16 +32,13 @@ Mapping MapFile(MemoryKind kind, size_t size_bytes) {
     close(fd);
     return {-1, MAP_FAILED};
   }
-  void* base =
-      mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  void* base = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
   return {fd, base};
 }
 
 }  // namespace
 
-const char* Name(MemoryKind kind) {
-  return kind == MemoryKind::kHugetlbfs ? "hugetlbfs" : "memfd";
-}
+const char* Name(MemoryKind kind) { return kind == MemoryKind::kHugetlbfs ? "hugetlbfs" : "memfd"; }
 
 bool PortMemory::HugePagesSuffice(size_t size_bytes) {
   const size_t rounded = RoundUp(size_bytes, kHugePageBytes);

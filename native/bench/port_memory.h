@@ -4,8 +4,7 @@
 // needed), else an ordinary memfd. Guest addresses are offsets from kGuestBase, not pointers, so a
 // backend that mixes up guest and user addresses is found out at once.
 
-#ifndef TSVSWITCH_BENCH_PORT_MEMORY_H_
-#define TSVSWITCH_BENCH_PORT_MEMORY_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,9 +34,7 @@ class PortMemory {
   uint64_t GuestAddress(const void* pointer) const {
     return kGuestBase + UserAddress(pointer) - UserAddress(base_);
   }
-  static uint64_t UserAddress(const void* pointer) {
-    return reinterpret_cast<uintptr_t>(pointer);
-  }
+  static uint64_t UserAddress(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
   int fd() const { return fd_; }
   size_t size_bytes() const { return size_bytes_; }
@@ -51,5 +48,3 @@ class PortMemory {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_PORT_MEMORY_H_

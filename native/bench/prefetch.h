@@ -1,11 +1,11 @@
 // Asking for a cache line early, to read it or to own it.
 //
 // The compiler's __builtin_prefetch(line, 1) becomes a prefetch for reading on baseline x86-64, and
-// the write then still has to take the line away from the other core. PREFETCHW asks for ownership at
-// once; it exists on all AMD64 processors and is a no-operation on those of Intel before Broadwell.
+// the write then still has to take the line away from the other core. PREFETCHW asks for ownership
+// at once; it exists on all AMD64 processors and is a no-operation on those of Intel before
+// Broadwell.
 
-#ifndef TSVSWITCH_BENCH_PREFETCH_H_
-#define TSVSWITCH_BENCH_PREFETCH_H_
+#pragma once
 
 #include <stdint.h>
 
@@ -19,5 +19,3 @@ inline void PrefetchForWrite(Line* line) {
 }
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_PREFETCH_H_

@@ -1,11 +1,10 @@
 // What both ring formats say of a queue: where it lies, and what a device gave back.
 //
-// A ring, split_ring.h or packed_ring.h, has the same verbs in either format: Completed, Peek and Take
-// for buffers that come back, Post and Publish for buffers that go out, Repost for those that do both,
-// KickWanted. ring_port.cc is written once over them.
+// A ring, split_ring.h or packed_ring.h, has the same verbs in either format: Completed, Peek and
+// Take for buffers that come back, Post and Publish for buffers that go out, Repost for those that
+// do both, KickWanted. ring_port.cc is written once over them.
 
-#ifndef TSVSWITCH_BENCH_QUEUE_H_
-#define TSVSWITCH_BENCH_QUEUE_H_
+#pragma once
 
 #include <stdint.h>
 
@@ -28,5 +27,3 @@ struct UsedBuffer {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_QUEUE_H_

@@ -5,8 +5,7 @@
 // walks the rings as a device does (descriptors are read, one copy per frame, one used index per
 // batch), so the cache traffic between the two cores is the real one.
 
-#ifndef TSVSWITCH_BENCH_REFLECTOR_H_
-#define TSVSWITCH_BENCH_REFLECTOR_H_
+#pragma once
 
 #include <atomic>
 #include <thread>
@@ -30,5 +29,3 @@ class Reflector {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_REFLECTOR_H_

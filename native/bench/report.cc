@@ -27,18 +27,20 @@ double Millions(uint64_t count, double seconds) {
 // The members that all trials share, with the opening brace and a comma at the end.
 void PrintJsonStart(const Options& options, MemoryKind memory, double seconds,
                     const Counters& sum) {
-  printf("{\"mode\":\"%s\",\"ports\":%zu,\"frameBytes\":%zu,\"imix\":%s,\"tso\":%s,"
-         "\"touch\":\"%s\",\"ring\":\"%s\",\"queueSize\":%u,\"bufferBytes\":%zu,"
-         "\"memory\":\"%s\",\"cpu\":%d,\"seconds\":%.3f,",
-         Name(options.mode), options.port_count(), options.frames.frame_bytes,
-         options.frames.is_imix ? "true" : "false",
-         options.frames.transport == Transport::kTcpSegments ? "true" : "false",
-         Name(options.touch), Name(options.format), options.queue_size, options.buffer_bytes,
-         Name(memory), options.cpu.value_or(-1), seconds);
-  printf("\"sent\":%llu,\"delivered\":%llu,\"lost\":%llu,\"errors\":%llu,\"reordered\":%llu,"
-         "\"corrupt\":%llu,\"misdelivered\":%llu,",
-         Count{sum.sent}, Count{sum.delivered}, Count{sum.lost}, Count{sum.errors()},
-         Count{sum.reordered}, Count{sum.corrupt}, Count{sum.misdelivered});
+  printf(
+      "{\"mode\":\"%s\",\"ports\":%zu,\"frameBytes\":%zu,\"imix\":%s,\"tso\":%s,"
+      "\"touch\":\"%s\",\"ring\":\"%s\",\"queueSize\":%u,\"bufferBytes\":%zu,"
+      "\"memory\":\"%s\",\"cpu\":%d,\"seconds\":%.3f,",
+      Name(options.mode), options.port_count(), options.frames.frame_bytes,
+      options.frames.is_imix ? "true" : "false",
+      options.frames.transport == Transport::kTcpSegments ? "true" : "false", Name(options.touch),
+      Name(options.format), options.queue_size, options.buffer_bytes, Name(memory),
+      options.cpu.value_or(-1), seconds);
+  printf(
+      "\"sent\":%llu,\"delivered\":%llu,\"lost\":%llu,\"errors\":%llu,\"reordered\":%llu,"
+      "\"corrupt\":%llu,\"misdelivered\":%llu,",
+      Count{sum.sent}, Count{sum.delivered}, Count{sum.lost}, Count{sum.errors()},
+      Count{sum.reordered}, Count{sum.corrupt}, Count{sum.misdelivered});
 }
 
 void PrintJsonLatencies(const LatencyHistogram& latencies) {
@@ -65,19 +67,21 @@ void Report(const Options& options, MemoryKind memory, const FloodResult& result
   const double delivered_mpps = Millions(sum.delivered, result.seconds);
   const double gbit = Gbit(sum.delivered_bytes, result.seconds);
   if (!options.json) {
-    printf("%.2f Mpps delivered of %.2f sent, %.2f Gbit/s, %zu B frames, %zu ports, %s memory; "
-           "client idle %.0f %%\n",
-           delivered_mpps, Millions(sum.sent, result.seconds), gbit, options.frames.frame_bytes,
-           options.port_count(), Name(memory), result.client_idle_share * 100);
+    printf(
+        "%.2f Mpps delivered of %.2f sent, %.2f Gbit/s, %zu B frames, %zu ports, %s memory; "
+        "client idle %.0f %%\n",
+        delivered_mpps, Millions(sum.sent, result.seconds), gbit, options.frames.frame_bytes,
+        options.port_count(), Name(memory), result.client_idle_share * 100);
     PrintErrors(sum);
     return;
   }
   PrintJsonStart(options, memory, result.seconds, sum);
-  printf("\"deliveredMpps\":%.4f,\"sentMpps\":%.4f,\"gbitPerSecond\":%.4f,"
-         "\"fastSliceMpps\":%.4f,\"clientIdleShare\":%.4f,\"clientCpuShare\":%.4f,"
-         "\"deliveredMppsPerPort\":[",
-         delivered_mpps, Millions(sum.sent, result.seconds), gbit, result.fast_slice_pps / 1e6,
-         result.client_idle_share, result.client_cpu_share);
+  printf(
+      "\"deliveredMpps\":%.4f,\"sentMpps\":%.4f,\"gbitPerSecond\":%.4f,"
+      "\"fastSliceMpps\":%.4f,\"clientIdleShare\":%.4f,\"clientCpuShare\":%.4f,"
+      "\"deliveredMppsPerPort\":[",
+      delivered_mpps, Millions(sum.sent, result.seconds), gbit, result.fast_slice_pps / 1e6,
+      result.client_idle_share, result.client_cpu_share);
   for (size_t i = 0; i < result.ports.size(); ++i) {
     printf("%s%.4f", i == 0 ? "" : ",", Millions(result.ports[i].delivered, result.seconds));
   }

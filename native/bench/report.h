@@ -1,7 +1,6 @@
 // The result of a trial on stdout: one line of JSON, or a few lines for people.
 
-#ifndef TSVSWITCH_BENCH_REPORT_H_
-#define TSVSWITCH_BENCH_REPORT_H_
+#pragma once
 
 #include "core_copy.h"
 #include "options.h"
@@ -15,5 +14,3 @@ void Report(const Options& options, MemoryKind memory, const PingpongResult& res
 void Report(const Options& options, MemoryKind memory, const CoreCopyResult& result);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_REPORT_H_

@@ -17,8 +17,8 @@ namespace {
 
 constexpr size_t kPieceBytes = 4096;
 
-// Buffers that must be free before a transmitq is refilled: fewer would have the line of its indices
-// travel between the cores more often than the switch empties a batch.
+// Buffers that must be free before a transmitq is refilled: fewer would have the line of its
+// indices travel between the cores more often than the switch empties a batch.
 constexpr uint16_t kWorthwhileMax = 64;
 constexpr uint16_t kWorthwhileShare = 8;
 
@@ -127,8 +127,8 @@ class TypedRingPort final : public RingPort {
     return std::nullopt;
   }
 
-  // A frame in several buffers (virtio 1.2 §5.1.6.4); false if the rest of it has not been published
-  // yet.
+  // A frame in several buffers (virtio 1.2 §5.1.6.4); false if the rest of it has not been
+  // published yet.
   bool CheckMergedFrame(uint16_t ahead, uint16_t pieces, uint64_t now) {
     if (pieces > receive_buffers_.count()) {
       Fail("%s: a frame claims %u buffers of a queue of %u", Name().c_str(), pieces,
@@ -177,7 +177,8 @@ BufferShape Traffic::TransmitShape() const {
   const size_t bytes = std::max(buffer_bytes, kVirtioHeaderBytes + frames.frame_bytes);
   const bool is_chain = frames.transport == Transport::kTcpSegments;
   // Only as much as a frame takes: the device is to see no empty pieces.
-  if (is_chain) return {kVirtioHeaderBytes + frames.frame_bytes, kPieceBytes, BufferUse::kDeviceReads};
+  if (is_chain)
+    return {kVirtioHeaderBytes + frames.frame_bytes, kPieceBytes, BufferUse::kDeviceReads};
   return {bytes, bytes, BufferUse::kDeviceReads};
 }
 

@@ -1,11 +1,10 @@
 // A port of the client behind a vhost-user socket: a queue pair, its memory, and the protocol.
 //
 // Sending and receiving work in batches of two loops, so that the prefetches of the first loop have
-// time to land before the second one touches the frames. Which ring format and how much of a frame is
-// touched are decided when the port is made, not per frame.
+// time to land before the second one touches the frames. Which ring format and how much of a frame
+// is touched are decided when the port is made, not per frame.
 
-#ifndef TSVSWITCH_BENCH_RING_PORT_H_
-#define TSVSWITCH_BENCH_RING_PORT_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -65,5 +64,3 @@ class RingPort : public Port {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_RING_PORT_H_

@@ -20,8 +20,7 @@ size_t UsedBytes(uint16_t size) {
 
 size_t SplitRing::MemoryBytes(uint16_t size) {
   constexpr size_t kAllocations = 3;
-  return size * sizeof(virtq_desc) + AvailBytes(size) + UsedBytes(size) +
-         kAllocations * kPageBytes;
+  return size * sizeof(virtq_desc) + AvailBytes(size) + UsedBytes(size) + kAllocations * kPageBytes;
 }
 
 SplitRing::SplitRing(PortMemory& memory, uint16_t size, const Buffers& buffers)

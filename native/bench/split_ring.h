@@ -1,21 +1,21 @@
 // The driver's side of one split virtqueue whose descriptors each own one buffer for life.
 //
-// Descriptor i always points at buffer i, so sending or receiving a frame writes no descriptor, and an
-// avail entry is written only when it changes: with a backend that returns buffers in order, the only
-// ring line a frame ever dirties is the one of avail->idx, once per batch. That is what makes the
-// client cheap; it is also what an in-order driver may do (virtio 1.2 §2.7). The further pieces of
-// buffers that have some lie behind the first pieces of all, chained once and for all.
+// Descriptor i always points at buffer i, so sending or receiving a frame writes no descriptor, and
+// an avail entry is written only when it changes: with a backend that returns buffers in order, the
+// only ring line a frame ever dirties is the one of avail->idx, once per batch. That is what makes
+// the client cheap; it is also what an in-order driver may do (virtio 1.2 §2.7). The further pieces
+// of buffers that have some lie behind the first pieces of all, chained once and for all.
 //
-// The driver polls, so interrupts are suppressed for good. Kicks are given only while the device asks
-// for them: Publish() leaves a note, KickWanted() is asked once per round and looks at used->flags.
-// The note stays until it could be delivered, so a flag that is read too early is read again in the
-// next round, and no fence is needed between avail->idx and used->flags (virtio 1.2 §2.7.13.4).
+// The driver polls, so interrupts are suppressed for good. Kicks are given only while the device
+// asks for them: Publish() leaves a note, KickWanted() is asked once per round and looks at
+// used->flags. The note stays until it could be delivered, so a flag that is read too early is read
+// again in the next round, and no fence is needed between avail->idx and used->flags (virtio 1.2
+// §2.7.13.4).
 //
 // Single threaded. What the device writes is bounds-checked, because a broken backend must give a
 // sentence and not a wrong number.
 
-#ifndef TSVSWITCH_BENCH_SPLIT_RING_H_
-#define TSVSWITCH_BENCH_SPLIT_RING_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +42,8 @@ class SplitRing {
   uint16_t Completed(uint16_t limit) {
     const uint16_t index = __atomic_load_n(&used_->idx, __ATOMIC_ACQUIRE);  // before the entries
     const auto waiting = static_cast<uint16_t>(index - next_used_);
-    if (waiting > buffers_) [[unlikely]] FailOnIndex(index);
+    if (waiting > buffers_) [[unlikely]]
+      FailOnIndex(index);
     return waiting < limit ? waiting : limit;
   }
 
@@ -50,7 +51,8 @@ class SplitRing {
   UsedBuffer Peek(uint16_t ahead) const {
     const auto slot = static_cast<uint16_t>(next_used_ + ahead) & mask_;
     const virtq_used_elem entry = used_->ring()[slot];
-    if (entry.id >= buffers_) [[unlikely]] FailOnId(entry.id);
+    if (entry.id >= buffers_) [[unlikely]]
+      FailOnId(entry.id);
     return {entry.id, entry.len};
   }
 
@@ -101,5 +103,3 @@ class SplitRing {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_SPLIT_RING_H_

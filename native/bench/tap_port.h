@@ -1,4 +1,5 @@
-// A port of the client on a tap device: what a Linux bridge can be given, as it takes no vhost-user.
+// A port of the client on a tap device: what a Linux bridge can be given, as it takes no
+// vhost-user.
 //
 // Frames go through read and write, one system call each, behind the same virtio-net header as in a
 // ring (IFF_VNET_HDR); the bridge does its work inside the write. So this says what the bridge
@@ -8,8 +9,7 @@
 // The device exists already, is up, and is in the network namespace of this process.
 // Source: Linux Documentation/networking/tuntap.rst, linux/if_tun.h.
 
-#ifndef TSVSWITCH_BENCH_TAP_PORT_H_
-#define TSVSWITCH_BENCH_TAP_PORT_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -26,5 +26,3 @@ std::unique_ptr<Port> MakeTapPort(size_t index, const FrameShape& shape, Touch t
                                   const std::string& device);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_TAP_PORT_H_

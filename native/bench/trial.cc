@@ -126,8 +126,9 @@ size_t ReceiveAll(Port& port) {
   return taken;
 }
 
-// How many frames of each flow may be under way. Frames that were lost at the end of a window leave no
-// gap by which to know it; after a while without any arrival all that is under way counts as lost.
+// How many frames of each flow may be under way. Frames that were lost at the end of a window leave
+// no gap by which to know it; after a while without any arrival all that is under way counts as
+// lost.
 class Windows {
  public:
   // 0: as many as fit.
@@ -178,10 +179,10 @@ size_t FloodRound(const Ports& ports, Windows& windows) {
   return moved;
 }
 
-// Takes out of a load the moments in which this thread did not run, as a hypervisor or another program
-// may have it: no frame is due then, or all of them would come in a burst that no receiveq holds; and how
-// late those arrived that were under way says nothing about the switch. Nor do those that come next, while
-// a switch wakes up that fell asleep over it: waking has a trial of its own.
+// Takes out of a load the moments in which this thread did not run, as a hypervisor or another
+// program may have it: no frame is due then, or all of them would come in a burst that no receiveq
+// holds; and how late those arrived that were under way says nothing about the switch. Nor do those
+// that come next, while a switch wakes up that fell asleep over it: waking has a trial of its own.
 class OwnStalls {
  public:
   OwnStalls(const Clock& clock, const Ports& ports, double limit_s)
@@ -318,7 +319,8 @@ FloodResult Flood(const Clock& clock, const Ports& ports, size_t window, double 
 LoadResult OfferLoad(const Clock& clock, const Ports& ports, double offered_pps, double own_stall_s,
                      double warmup_s, double measure_s) {
   Watchdog watchdog(clock, ports);
-  LoadResult result{.seconds = 0, .stalled_share = 0, .offered_pps = offered_pps, .latencies = {}, .ports = {}};
+  LoadResult result{
+      .seconds = 0, .stalled_share = 0, .offered_pps = offered_pps, .latencies = {}, .ports = {}};
   const double interval = clock.TicksPerSecond() * static_cast<double>(ports.size()) / offered_pps;
   const uint64_t start = Clock::Ticks();
   for (size_t i = 0; i < ports.size(); ++i) {

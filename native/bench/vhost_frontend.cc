@@ -183,7 +183,8 @@ void VhostFrontend::Start(const PortMemory& memory, const std::vector<QueueLayou
 }
 
 void VhostFrontend::StartQueue(uint32_t queue, const QueueLayout& layout) {
-  const Eventfds pair{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+  const Eventfds pair{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+                      eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
   if (pair.kick < 0 || pair.call < 0) FailErrno("%s: no eventfd can be made", path_.c_str());
   eventfds_.push_back(pair);
 

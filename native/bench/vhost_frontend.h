@@ -1,17 +1,16 @@
 // The frontend's side of the vhost-user protocol, as little of it as a polling driver needs.
 //
 // Connect() retries until the backend listens, negotiates VERSION_1 and what the trial cannot do
-// without (both required), MRG_RXBUF and REPLY_ACK (if offered); Start() shares the memory and starts
-// and enables the queues. Every request is bounded in time. A request without a reply of its own is
-// followed by its REPLY_ACK when that was agreed; when it was not, Start() ends with a GET_FEATURES,
-// whose reply proves that the backend has handled everything before it.
+// without (both required), MRG_RXBUF and REPLY_ACK (if offered); Start() shares the memory and
+// starts and enables the queues. Every request is bounded in time. A request without a reply of its
+// own is followed by its REPLY_ACK when that was agreed; when it was not, Start() ends with a
+// GET_FEATURES, whose reply proves that the backend has handled everything before it.
 //
 // Not here: reconnecting, EVENT_IDX, requests from the backend.
 // Source: vhost-user "Message Specification", "Communication", "Starting and stopping rings",
 // "Vring descriptor indices for packed virtqueues".
 
-#ifndef TSVSWITCH_BENCH_VHOST_FRONTEND_H_
-#define TSVSWITCH_BENCH_VHOST_FRONTEND_H_
+#pragma once
 
 #include <stdint.h>
 
@@ -76,5 +75,3 @@ class VhostFrontend {
 };
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_VHOST_FRONTEND_H_

@@ -5,8 +5,7 @@
 // Sources: virtio 1.2 §2.7.5, §2.7.6, §2.7.8 (split rings), §2.8.13, §2.8.14 (packed rings), §5.1.3
 // (feature bits), §5.1.6 (header).
 
-#ifndef TSVSWITCH_BENCH_VIRTIO_H_
-#define TSVSWITCH_BENCH_VIRTIO_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -62,13 +61,12 @@ struct virtq_used {
   uint16_t idx;
 
   virtq_used_elem* ring() { return reinterpret_cast<virtq_used_elem*>(this + 1); }
-  const virtq_used_elem* ring() const {
-    return reinterpret_cast<const virtq_used_elem*>(this + 1);
-  }
+  const virtq_used_elem* ring() const { return reinterpret_cast<const virtq_used_elem*>(this + 1); }
 };
 static_assert(sizeof(virtq_used) == 4);
 
-// The length, the id and the flags are one word here, so that a descriptor is read and written by two moves.
+// The length, the id and the flags are one word here, so that a descriptor is read and written by
+// two moves.
 struct pvirtq_desc {
   uint64_t addr;
   uint64_t back;
@@ -99,5 +97,3 @@ struct virtio_net_hdr {
 static_assert(sizeof(virtio_net_hdr) == 12);
 
 }  // namespace tsvswitch::bench
-
-#endif  // TSVSWITCH_BENCH_VIRTIO_H_

@@ -1,15 +1,15 @@
 // Fuzz target: commands of a control queue.
 //
-// A command is one of the specification with bytes changed, cut or added, or nothing but bytes of the input;
-// its memory ends with its allocation. What is accepted must have been negotiated and be in range, as looked
-// up here by its class alone, and judged again it must be judged the same.
+// A command is one of the specification with bytes changed, cut or added, or nothing but bytes of
+// the input; its memory ends with its allocation. What is accepted must have been negotiated and be
+// in range, as looked up here by its class alone, and judged again it must be judged the same.
 
 #include <algorithm>
 #include <vector>
 
-#include "core/chain.h"
-#include "core/control_command.h"
-#include "core/virtio_spec.h"
+#include "core/control/control_command.h"
+#include "core/ring/chain.h"
+#include "core/ring/virtio_spec.h"
 #include "input.h"
 
 namespace tsvswitch {
@@ -18,7 +18,8 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 using Effect = ControlVerdict::Effect;
 
-constexpr uint32_t kDataBytes[] = {1, 6, 2, 0, 2, 8};  // by class; a table of addresses is not among them
+// By class; a table of addresses is not among them.
+constexpr uint32_t kDataBytes[] = {1, 6, 2, 0, 2, 8};
 
 Bytes TakeCommand(Input& input) {
   if (input.Flag()) return input.Bytes(input.Take<uint16_t>());
@@ -66,20 +67,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
     case Effect::kPairs:
       MUST((features & VIRTIO_NET_F_MQ) != 0 && verdict.value >= 1 && verdict.value <= pairs_max);
       break;
-    case Effect::kOffloads:
-      MUST((verdict.value & ~features) == 0);
-      break;
+    case Effect::kOffloads: MUST((verdict.value & ~features) == 0); break;
     case Effect::kMac:
       MUST(verdict.value != 0 && (verdict.value >> 40 & 1) == 0 && verdict.value >> 48 == 0);
       MUST(macs.empty() || verdict.value == macs.front());
       break;
-    case Effect::kAnnounced:
-      MUST(command.size() == 2);
-      break;
+    case Effect::kAnnounced: MUST(command.size() == 2); break;
     case Effect::kNone:
-    case Effect::kRefused:
-      MUST(command[0] <= VIRTIO_NET_CTRL_VLAN);
-      break;
+    case Effect::kRefused: MUST(command[0] <= VIRTIO_NET_CTRL_VLAN); break;
   }
   return 0;
 }

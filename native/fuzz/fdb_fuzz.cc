@@ -1,14 +1,14 @@
 // Fuzz target: the forwarding database against a map.
 //
-// An input is a sequence of frames seen, lookups, sweeps and flushes while time passes, over few ports and
-// few addresses, many of which fall into the same buckets. The model knows what was seen where and when,
-// and so what has not aged. Of what has aged it only knows that it must not be found: whether it is still
-// stored shows in nothing but how an address is learned again.
+// An input is a sequence of frames seen, lookups, sweeps and flushes while time passes, over few
+// ports and few addresses, many of which fall into the same buckets. The model knows what was seen
+// where and when, and so what has not aged. Of what has aged it only knows that it must not be
+// found: whether it is still stored shows in nothing but how an address is learned again.
 
 #include <map>
 #include <vector>
 
-#include "core/fdb.h"
+#include "core/bridge/fdb.h"
 #include "input.h"
 
 namespace tsvswitch {
@@ -46,7 +46,8 @@ class FdbRun {
   void Run() {
     while (!input_.Done()) {
       const uint32_t operation = input_.Below(32);
-      // Each of these walks through the whole table, which takes as long as a thousand of the others.
+      // Each of these walks through the whole table, which takes as long as a thousand of the
+      // others.
       if (operation < 3 && ++walks_ > kWalksMax) continue;
       switch (operation) {
         case 0: Read(); break;
@@ -90,9 +91,8 @@ class FdbRun {
     const uint32_t before = fdb_.revision();
     fdb_.Flush(port == kPorts ? kNoPort : static_cast<uint16_t>(port));
     MUST(fdb_.revision() != before);
-    std::erase_if(model_, [port](const auto& entry) {
-      return port == kPorts || entry.second.port == port;
-    });
+    std::erase_if(
+        model_, [port](const auto& entry) { return port == kPorts || entry.second.port == port; });
   }
 
   void Lookup(uint64_t key) const {
@@ -112,15 +112,11 @@ class FdbRun {
       MUST(result == (seen->port == port ? LearnResult::kKnown : LearnResult::kMoved));
     }
     switch (result) {
-      case LearnResult::kKnown:
-        MUST(known != model_.end() && known->second.port == port);
-        break;
+      case LearnResult::kKnown: MUST(known != model_.end() && known->second.port == port); break;
       case LearnResult::kMoved:
         MUST(known != model_.end() && known->second.port == from && from != port);
         break;
-      case LearnResult::kLearned:
-        MUST(known == model_.end() || !IsLive(known->second));
-        break;
+      case LearnResult::kLearned: MUST(known == model_.end() || !IsLive(known->second)); break;
       case LearnResult::kRefused:
         // Only for want of room, which only others can have taken.
         MUST(!Live(key) && model_.size() >= kWindow);

@@ -1,12 +1,13 @@
 // Fuzz target: whole rounds, from the transmitq of one hostile guest into the receiveq of another.
 //
-// Both drivers write anything into rings and memory, and the rings lie in the same memory as the buffers,
-// so that a delivered frame may land on a descriptor or on a used ring. So that frames get through the first
-// checks, the sender also offers packets as a stack makes them, with bytes changed. Formats, features, the
-// receiver's MTU, a dirty log and a rule for the sender's sources are the input's choice.
+// Both drivers write anything into rings and memory, and the rings lie in the same memory as the
+// buffers, so that a delivered frame may land on a descriptor or on a used ring. So that frames get
+// through the first checks, the sender also offers packets as a stack makes them, with bytes
+// changed. Formats, features, the receiver's MTU, a dirty log and a rule for the sender's sources
+// are the input's choice.
 //
-// What must hold after every round: nothing of the sender's memory is written but its rings, and every frame
-// taken is counted once at the sender.
+// What must hold after every round: nothing of the sender's memory is written but its rings, and
+// every frame taken is counted once at the sender.
 
 #include <atomic>
 #include <iterator>
@@ -15,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/forward.h"
+#include "core/forward/forward.h"
 #include "packed_ring.h"
 #include "test/packet.h"
 
@@ -63,8 +64,10 @@ class HostileGuest {
     queue_.port = &port_;
     queue_.index = index;
     queue_.counters = &port_.counters[index];
-    if ((port_.features & VIRTIO_F_RING_PACKED) != 0) Start<PackedRing>(input);
-    else Start<SplitRing>(input);
+    if ((port_.features & VIRTIO_F_RING_PACKED) != 0)
+      Start<PackedRing>(input);
+    else
+      Start<SplitRing>(input);
     if (!queue_.is_transmitq()) port_.receivers.push_back(&queue_);
   }
 
@@ -133,7 +136,8 @@ Bytes BuffersOf(const HostileGuest& guest) {
   Bytes bytes;
   for (size_t i = 0; i < FuzzedMemory::kRegions.size(); ++i) {
     const uint8_t* const data = guest.memory().data(i);
-    bytes.insert(bytes.end(), data, data + (i == 0 ? kRingsOffset : FuzzedMemory::kRegions[i].bytes));
+    bytes.insert(bytes.end(), data,
+                 data + (i == 0 ? kRingsOffset : FuzzedMemory::kRegions[i].bytes));
   }
   return bytes;
 }
@@ -181,7 +185,7 @@ void Run(Input& input) {
   if (input.Flag()) {
     SourceRule rule;
     rule.networks.push_back({.ipv6 = input.Flag(), .prefix_bits = 1, .address = {}});
-    sender.port().sources = std::make_unique<Sources>(std::move(rule));
+    sender.port().sources.reset(new Sources(std::move(rule)));
   }
 
   while (!input.Done() && sender.queue().Served()) {

@@ -1,10 +1,11 @@
-// Guest memory for fuzz targets: mapped once, laid out so that every border can be met, and wiped for
-// each input.
+// Guest memory for fuzz targets: mapped once, laid out so that every border can be met, and wiped
+// for each input.
 //
-// Two regions touch, so a buffer may go on in another mapping; one ends in the middle of a page; one
-// lies at the top of the address space; the largest holds the longest frame. What is mapped beyond a
-// region's end is poisoned: whoever touches it ends the run. Core translates through its own table; the
-// search here is a plain one over the list below, for what core finds to be compared with.
+// Two regions touch, so a buffer may go on in another mapping; one ends in the middle of a page;
+// one lies at the top of the address space; the largest holds the longest frame. What is mapped
+// beyond a region's end is poisoned: whoever touches it ends the run. Core translates through its
+// own table; the search here is a plain one over the list below, for what core finds to be compared
+// with.
 
 #pragma once
 
@@ -20,8 +21,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/chain.h"
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
+#include "core/ring/chain.h"
 #include "input.h"
 
 namespace tsvswitch {
@@ -32,10 +33,8 @@ class FuzzedMemory {
     uint64_t guest;
     uint64_t bytes;  // a multiple of 8, which is as fine as poison goes
   };
-  static constexpr std::array<Region, 4> kRegions = {{{0x1000, 0x2000},
-                                                      {0x3000, 0x808},
-                                                      {0x10000, 0x11000},
-                                                      {0xffff'ffff'ffff'0000, 0x1000}}};
+  static constexpr std::array<Region, 4> kRegions = {
+      {{0x1000, 0x2000}, {0x3000, 0x808}, {0x10000, 0x11000}, {0xffff'ffff'ffff'0000, 0x1000}}};
   static constexpr uint64_t kUserOffset = 0x7f00'0000'0000;
 
   FuzzedMemory() {

@@ -1,9 +1,10 @@
-// Fuzz target: the regions that a frontend describes, and the addresses that its guest and it then use.
+// Fuzz target: the regions that a frontend describes, and the addresses that its guest and it then
+// use.
 //
-// An input is a sequence of regions added and removed, with any numbers, over files of a few pages; after
-// each change addresses of both kinds are translated. The model is a list of the regions that were
-// accepted, searched from end to end, and the rules for one region with numbers that do not wrap. Every fd
-// handed over must be closed, accepted or not.
+// An input is a sequence of regions added and removed, with any numbers, over files of a few pages;
+// after each change addresses of both kinds are translated. The model is a list of the regions that
+// were accepted, searched from end to end, and the rules for one region with numbers that do not
+// wrap. Every fd handed over must be closed, accepted or not.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
 #include "input.h"
 
 namespace tsvswitch {
@@ -92,8 +93,10 @@ class MemoryRun {
     const std::shared_ptr<const GuestMemory> before = memory_;
     const MapResult added = before->With(region, &memory_);
     MUST(added == (meets ? MapResult::kOverlaps : MapResult::kOk));
-    if (meets) MUST(memory_ == before);
-    else model_.push_back(region);
+    if (meets)
+      MUST(memory_ == before);
+    else
+      model_.push_back(region);
     if (model_.size() > kRegionsMax) Remove();
   }
 

@@ -1,8 +1,10 @@
-// What every fuzz target is made of: numbers read off the fuzzer's bytes, and a check that ends the run.
+// What every fuzz target is made of: numbers read off the fuzzer's bytes, and a check that ends the
+// run.
 //
-// An input is a program for its target: some settings, then operations, each a byte that chooses and the
-// bytes it takes. Numbers are read from the front, so that bytes put in or taken out in the middle change
-// one operation and not all. Behind the end everything reads as zero; loops ask Done().
+// An input is a program for its target: some settings, then operations, each a byte that chooses
+// and the bytes it takes. Numbers are read from the front, so that bytes put in or taken out in the
+// middle change one operation and not all. Behind the end everything reads as zero; loops ask
+// Done().
 //
 // Thread: libFuzzer's one. Nothing here is random: the same bytes do the same.
 

@@ -1,8 +1,8 @@
 // libFuzzer for Node: its driver over a JavaScript function, and counters for compiled TypeScript.
 //
 // clang's runtime library without a main() is linked into this addon. libFuzzer takes an input for
-// interesting if it makes a new pattern of 8-bit counters; those of C++ come from the compiler, those of
-// TypeScript from test/fuzz/counting.mjs, which asks for them here, module by module.
+// interesting if it makes a new pattern of 8-bit counters; those of C++ come from the compiler,
+// those of TypeScript from test/fuzz/counting.mjs, which asks for them here, module by module.
 //
 // run() does not return: libFuzzer ends the process itself. Thread: Node's main thread, all of it.
 // Sources: https://llvm.org/docs/LibFuzzer.html "Using libFuzzer as a library"; SanitizerCoverage,

@@ -1,16 +1,18 @@
-// Fuzz target: what a guest says of a packet in its virtio-net header, and the packet's own headers.
+// Fuzz target: what a guest says of a packet in its virtio-net header, and the packet's own
+// headers.
 //
-// A frame is a packet as a stack makes it, with bytes changed, cut off or added, or nothing but bytes of
-// the input; it lies in pieces, each an allocation of its own. What core lets pass is held against slow
-// references: the same frame, the frame with a checksum summed up byte by byte, or segments and fragments
-// that are sound packets each and carry the payload once and in order. Then the sender changes its frame
-// between check and use, after which anything may come out of it, as long as it ends and stays inside.
+// A frame is a packet as a stack makes it, with bytes changed, cut off or added, or nothing but
+// bytes of the input; it lies in pieces, each an allocation of its own. What core lets pass is held
+// against slow references: the same frame, the frame with a checksum summed up byte by byte, or
+// segments and fragments that are sound packets each and carry the payload once and in order. Then
+// the sender changes its frame between check and use, after which anything may come out of it, as
+// long as it ends and stays inside.
 
 #include <algorithm>
 #include <iterator>
 
-#include "core/flow_hash.h"
-#include "core/segmenter.h"
+#include "core/frame/flow_hash.h"
+#include "core/frame/segmenter.h"
 #include "input.h"
 #include "test/packet.h"
 
@@ -50,8 +52,8 @@ VirtioNetHdr TakeHeader(Input& input) {
 
 // What a stack hands over: a type that fits its packet, or now and then one that does not.
 Sent TakePacket(Input& input) {
-  constexpr uint8_t kTypes[] = {VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_TCPV4,
-                                VIRTIO_NET_HDR_GSO_TCPV6, VIRTIO_NET_HDR_GSO_UDP,
+  constexpr uint8_t kTypes[] = {VIRTIO_NET_HDR_GSO_NONE,   VIRTIO_NET_HDR_GSO_TCPV4,
+                                VIRTIO_NET_HDR_GSO_TCPV6,  VIRTIO_NET_HDR_GSO_UDP,
                                 VIRTIO_NET_HDR_GSO_UDP_L4, VIRTIO_NET_HDR_GSO_TCPV4 | 0x80};
   Random random(input.Take<uint16_t>());
   const uint32_t payload_bytes = input.Take<uint16_t>();
@@ -87,8 +89,12 @@ Bytes Joined(const Parcel& parcel) {
   return bytes;
 }
 
-uint32_t Get16(const Bytes& bytes, size_t at) { return uint32_t{bytes.at(at)} << 8 | bytes.at(at + 1); }
-uint32_t Get32(const Bytes& bytes, size_t at) { return Get16(bytes, at) << 16 | Get16(bytes, at + 2); }
+uint32_t Get16(const Bytes& bytes, size_t at) {
+  return uint32_t{bytes.at(at)} << 8 | bytes.at(at + 1);
+}
+uint32_t Get32(const Bytes& bytes, size_t at) {
+  return Get16(bytes, at) << 16 | Get16(bytes, at + 2);
+}
 Bytes Part(const Bytes& bytes, size_t from, size_t to) {
   MUST(from <= to && to <= bytes.size());
   return {bytes.begin() + static_cast<ptrdiff_t>(from), bytes.begin() + static_cast<ptrdiff_t>(to)};
@@ -186,9 +192,8 @@ void CheckCut(const Sent& sent, const Offload& offload, const Slice& frame, uint
   for (uint32_t left = segmenter.left(); segmenter.Next(&parcel); --left) {
     MUST(segmenter.left() == left - 1);
     MUST(parcel.bytes() - at.network <= segmenter.packet_bytes_max());
-    Append(&carried, fragments
-                         ? CheckFragment(at, parcel, carried.size(), left == 1)
-                         : CheckSegment(sent, at, parcel, carried.size(), left == 1));
+    Append(&carried, fragments ? CheckFragment(at, parcel, carried.size(), left == 1)
+                               : CheckSegment(sent, at, parcel, carried.size(), left == 1));
   }
   MUST(segmenter.left() == 0);
   if (!fragments) {
@@ -215,8 +220,7 @@ void CheckDelivery(const Sent& sent, const Offload& offload, const Slice& frame,
       MUST(parcel.header.flags == 0);
       MUST(Joined(parcel) == WithChecksum(offload.header, sent.frame));
       return;
-    case OffloadPlan::kSegment:
-      CheckCut(sent, offload, frame, features, segmenter);
+    case OffloadPlan::kSegment: CheckCut(sent, offload, frame, features, segmenter);
   }
 }
 

@@ -1,7 +1,7 @@
 // A packed ring as a hostile driver writes it, and the reference for what core reads there.
 //
-// Written and read by the offsets of the specification. Sources: virtio 1.2 §2.8.1, §2.8.6 to §2.8.8,
-// §2.8.13, §2.8.14.
+// Written and read by the offsets of the specification. Sources: virtio 1.2 §2.8.1, §2.8.6 to
+// §2.8.8, §2.8.13, §2.8.14.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/packed_queue.h"
+#include "core/ring/packed_queue.h"
 #include "split_ring.h"
 
 namespace tsvswitch {
@@ -32,7 +32,8 @@ class PackedRing {
     return half | half << 16;
   }
 
-  // Where a queue goes on that is started at `base`: 0 of a ring that no device has used is its beginning.
+  // Where a queue goes on that is started at `base`: 0 of a ring that no device has used is its
+  // beginning.
   uint32_t BaseOfStart(uint32_t base) const {
     if (base != 0) return base;
     for (uint32_t i = 0; i < size_; ++i) {
@@ -73,9 +74,7 @@ class PackedRing {
         memory.Write(TakeAddress(input), entry, sizeof(entry));
         return;
       }
-      case 2:
-        Put16(rings_.avail + 2 * input.Below(2), input.Take<uint16_t>());
-        return;
+      case 2: Put16(rings_.avail + 2 * input.Below(2), input.Take<uint16_t>()); return;
       default:  // A chain, its end marked or not.
         for (uint32_t left = 1 + input.Below(4); left > 0; --left) {
           uint8_t* const at = rings_.desc + 16 * end_.position;

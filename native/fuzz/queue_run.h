@@ -1,14 +1,15 @@
-// One queue of either format, driven by an input: its driver writes anything into the ring and into guest
-// memory, the device takes, returns, claims and publishes in between, and each step is compared with a
-// reference that reads the same ring.
+// One queue of either format, driven by an input: its driver writes anything into the ring and into
+// guest memory, the device takes, returns, claims and publishes in between, and each step is
+// compared with a reference that reads the same ring.
 //
 // What must hold after every step, whatever the driver wrote:
-//   - what was taken or claimed is what the reference finds there: the same bytes of guest memory in the
-//     same order, so none outside of it, and no more chains than asked
-//   - where the device stopped early, the reference finds nothing offered, or a violation if one is reported
+//   - what was taken or claimed is what the reference finds there: the same bytes of guest memory
+//     in the same order, so none outside of it, and no more chains than asked
+//   - where the device stopped early, the reference finds nothing offered, or the violation that
+//     was reported
 //   - used elements are those of the chains handed back, in their order, with the lengths written
-// The rings lie in allocations of their own, of exactly their size, so that AddressSanitizer sees a step
-// beyond them.
+// The rings lie in allocations of their own, of exactly their size, so that AddressSanitizer sees a
+// step beyond them.
 
 #pragma once
 
@@ -80,8 +81,10 @@ class QueueRun {
       if (from != nullptr) std::memcpy(to.get(), from.get(), bytes);
       return to;
     };
-    rings_ = {copy(rings_.desc, layout.desc_bytes), copy(rings_.avail, layout.avail_bytes),
-              copy(rings_.used, layout.used_bytes), {}};
+    rings_ = {copy(rings_.desc, layout.desc_bytes),
+              copy(rings_.avail, layout.avail_bytes),
+              copy(rings_.used, layout.used_bytes),
+              {}};
     rings_.parts = {rings_.desc.get(), rings_.avail.get(), rings_.used.get()};
     return rings_.parts;
   }
@@ -174,8 +177,10 @@ class QueueRun {
       if (landing.num_buffers == 0) continue;
       const Piece whole = {landing.data, bytes[i]};
       Parts parts;
-      if (landing.data != nullptr) parts.Add(&whole, 1, bytes[i]);
-      else parts.Add(pieces_.at(landing.first_piece), landing.piece_count, bytes[i]);
+      if (landing.data != nullptr)
+        parts.Add(&whole, 1, bytes[i]);
+      else
+        parts.Add(pieces_.at(landing.first_piece), landing.piece_count, bytes[i]);
       MUST(parts == expected);
     }
     const Cursor end = at;
@@ -192,8 +197,9 @@ class QueueRun {
     ring_.MustHaveUsed(begin, used, end);
   }
 
-  // What becomes of a frame of `bytes` at *at, which is moved on if it lands. `decided`: the device has found
-  // buffers, so they were offered; of a chain that holds the frame it need not look at the rest.
+  // What becomes of a frame of `bytes` at *at, which is moved on if it lands. `decided`: the device
+  // has found buffers, so they were offered; of a chain that holds the frame it need not look at
+  // the rest.
   Outcome Land(Cursor* at, uint32_t bytes, bool decided, Parts* parts = nullptr,
                std::vector<UsedChain>* used = nullptr) const {
     Cursor next = *at;

@@ -1,5 +1,5 @@
-// What a descriptor chain comes to, by the words of the specification: the slow and obvious counterpart of
-// core/chain.cc, that both ring formats' references build on.
+// What a descriptor chain comes to, by the words of the specification: the slow and obvious
+// counterpart of core/ring/chain.cc, that both ring formats' references build on.
 //
 // Nothing of core is used but the limits it publishes. Sources: virtio 1.2 §2.7.5, §2.8.7.
 
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/chain.h"
+#include "core/ring/chain.h"
 #include "fuzzed_memory.h"
 
 namespace tsvswitch {
@@ -37,10 +37,9 @@ class Parts {
     Add(others.parts_.data(), static_cast<uint32_t>(others.parts_.size()), bytes);
   }
   bool operator==(const Parts& other) const {
-    return std::equal(parts_.begin(), parts_.end(), other.parts_.begin(), other.parts_.end(),
-                      [](const Piece& a, const Piece& b) {
-                        return a.data == b.data && a.bytes == b.bytes;
-                      });
+    return std::equal(
+        parts_.begin(), parts_.end(), other.parts_.begin(), other.parts_.end(),
+        [](const Piece& a, const Piece& b) { return a.data == b.data && a.bytes == b.bytes; });
   }
 
  private:

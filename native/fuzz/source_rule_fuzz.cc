@@ -1,16 +1,16 @@
 // Fuzz target: frames of a guest that may use some sources only.
 //
-// A frame is ARP, neighbour discovery or an IP packet as a stack makes it, with bytes changed and maybe cut
-// off, or nothing but bytes of the input; its head ends with its allocation. Of every frame that passes, the
-// sources that a receiver would read are looked up here once more, the plain way: they must be allowed, or
-// be none yet.
+// A frame is ARP, neighbour discovery or an IP packet as a stack makes it, with bytes changed and
+// maybe cut off, or nothing but bytes of the input; its head ends with its allocation. Of every
+// frame that passes, the sources that a receiver would read are looked up here once more, the plain
+// way: they must be allowed, or be none yet.
 
 #include <algorithm>
 #include <iterator>
 #include <optional>
 
-#include "core/packet_headers.h"
-#include "core/source_rule.h"
+#include "core/frame/packet_headers.h"
+#include "core/policy/source_rule.h"
 #include "input.h"
 #include "test/packet.h"
 
@@ -77,15 +77,15 @@ Bytes TakeFrame(Input& input) {
       frame = packet.Frame(Checksum::kPartial);
       break;
     }
-    default:
-      frame = input.Bytes(512);
+    default: frame = input.Bytes(512);
   }
   if (frame.size() < kFrameBytesMin) frame.resize(kFrameBytesMin);
   for (uint32_t changes = input.Below(8); changes > 0; --changes) {
     frame[input.Byte() % frame.size()] = input.Byte();
   }
   if (input.Below(8) == 7) {
-    frame.resize(kFrameBytesMin + input.Below(static_cast<uint32_t>(frame.size()) - kFrameBytesMin + 1));
+    frame.resize(kFrameBytesMin +
+                 input.Below(static_cast<uint32_t>(frame.size()) - kFrameBytesMin + 1));
   }
   return frame;
 }
@@ -127,8 +127,12 @@ void MustBeHonest(const SourceRule& rule, const Bytes& frame) {
   } else {
     MUST(type == 0x86dd && bytes >= 40);
     const uint8_t* const source = network + 8;
-    Bytes own = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(frame[6] ^ 2), frame[7],
-                 frame[8], 0xff, 0xfe, frame[9], frame[10], frame[11]};
+    Bytes own = {0xfe,     0x80,     0,
+                 0,        0,        0,
+                 0,        0,        static_cast<uint8_t>(frame[6] ^ 2),
+                 frame[7], frame[8], 0xff,
+                 0xfe,     frame[9], frame[10],
+                 frame[11]};
     MUST(IsAllowed(rule, true, source) || IsZero(source, 16) ||
          std::equal(own.begin(), own.end(), source));
   }
@@ -142,9 +146,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   Input input(data, bytes);
   const SourceRule rule = TakeRule(input);
   const Bytes frame = TakeFrame(input);
-  const Bytes head(frame.begin(),
-                   frame.begin() + static_cast<ptrdiff_t>(
-                                       std::min<size_t>(frame.size(), kPacketHeaderBytesMax)));
+  const Bytes head(frame.begin(), frame.begin() + static_cast<ptrdiff_t>(std::min<size_t>(
+                                                      frame.size(), kPacketHeaderBytesMax)));
   const auto spoofed = FindSpoofedSource(rule, head.data(), static_cast<uint32_t>(frame.size()));
   if (!spoofed) MustBeHonest(rule, frame);
   return 0;

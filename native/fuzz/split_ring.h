@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/split_queue.h"
+#include "core/ring/split_queue.h"
 #include "reference_walk.h"
 
 namespace tsvswitch {
@@ -43,9 +43,7 @@ class SplitRing {
   // One thing that a driver does; `to_device` is the WRITE flag that fits the queue.
   void Change(Input& input, const FuzzedMemory& memory, uint16_t fitting_flag) {
     switch (input.Below(6)) {
-      case 0:
-        WriteDescriptor(rings_.desc + 16 * input.Below(size_), input, fitting_flag);
-        return;
+      case 0: WriteDescriptor(rings_.desc + 16 * input.Below(size_), input, fitting_flag); return;
       case 1: {
         uint8_t entry[16];
         WriteDescriptor(entry, input, fitting_flag);
@@ -76,8 +74,8 @@ class SplitRing {
     Put16(rings_.avail + 2, ++end_);
   }
 
-  // Whether the driver offers what is there. Not to be asked once it has taken an offer back: the device
-  // may have seen it.
+  // Whether the driver offers what is there. Not to be asked once it has taken an offer back: the
+  // device may have seen it.
   bool Offers(Cursor at) const { return Index() != at; }
   bool IsHonest() const { return index_is_honest_; }
   // Whether the index, read at `at`, is a violation.
@@ -111,8 +109,8 @@ class SplitRing {
     uint16_t next;
   };
 
-  // From the ring's own table, or from one at a guest address. A list with more descriptors than the ring
-  // has is a loop.
+  // From the ring's own table, or from one at a guest address. A list with more descriptors than
+  // the ring has is a loop.
   void Follow(uint32_t next, uint32_t entries, std::optional<uint64_t> table,
               const WalkRules& rules, WalkedChain* chain) const {
     for (uint32_t steps = 0; steps < size_ && next < entries; ++steps) {

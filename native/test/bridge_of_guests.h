@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "core/forward.h"
-#include "core/split_queue.h"
+#include "core/forward/forward.h"
+#include "core/ring/split_queue.h"
 #include "net_guest.h"
 
 namespace tsvswitch {
@@ -48,8 +48,8 @@ class BridgeOfGuests {
   Queue& transmitq(uint32_t number) { return port(number).queues[1]; }
   Fdb& fdb() { return bridge_.fdb; }
 
-  // One batch from the transmitq of a guest, as its worker would in a round of its own; how many frames
-  // were taken.
+  // One batch from the transmitq of a guest, as its worker would in a round of its own; how many
+  // frames were taken.
   uint32_t Run(uint32_t number) {
     forwarder_.BeginRound();
     forwarder_.BeginTurn();

@@ -1,6 +1,7 @@
-// What captures record while several workers write, while control comes and goes, and when memory is lost.
+// What captures record while several workers write, while control comes and goes, and when memory
+// is lost.
 
-#include "core/capture.h"
+#include "core/policy/capture.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -42,7 +43,7 @@ uint32_t ReadAll(Capture& capture, See see) {
   return records;
 }
 
-FACT("records of two writers are read whole, once and in order, and those without room are counted") {
+FACT("records of two writers are read whole, once and in order, those without room are counted") {
   constexpr uint32_t kFramesEach = 60'000;
   const Clock clock(false);
   const Eventfd call;
@@ -52,7 +53,8 @@ FACT("records of two writers are read whole, once and in order, and those withou
     for (uint32_t number = 0; number < kFramesEach; ++number) {
       std::memcpy(bytes.data(), &number, sizeof(number));
       const Piece piece = {bytes.data(), 14 + number * 31 % 2900};
-      capture.Add({&piece, 0, piece.bytes}, port, Capture::Direction::kToGuest, CounterBit(kFrames));
+      capture.Add({&piece, 0, piece.bytes}, port, Capture::Direction::kToGuest,
+                  CounterBit(kFrames));
     }
   };
   std::atomic<uint32_t> writing{2};
@@ -96,7 +98,9 @@ FACT("whoever asks to be called is called once, for the first record after that"
   Capture capture(clock, kSnapBytes, call.fd);
   uint8_t bytes[14] = {};
   const Piece piece = {bytes, sizeof(bytes)};
-  const auto add = [&] { capture.Add({&piece, 0, sizeof(bytes)}, 0, Capture::Direction::kToGuest, 0); };
+  const auto add = [&] {
+    capture.Add({&piece, 0, sizeof(bytes)}, 0, Capture::Direction::kToGuest, 0);
+  };
   add();
   CHECK(!call.Rang());
   capture.RequestCall();
@@ -119,10 +123,11 @@ FACT("a frame in memory that was truncated is recorded, and its port's flag rais
   const Piece piece = {span.data, 100};
   capture.Add({&piece, 0, 100}, 0, Capture::Direction::kFromGuest, CounterBit(kFrames));
   CHECK_EQ(lost.load(), 1u);
-  const uint32_t records = ReadAll(capture, [](const Capture::Record& record, const uint8_t* bytes) {
-    CHECK_EQ(record.captured_bytes, kSnapBytes);
-    CHECK_EQ(bytes[0], 0);
-  });
+  const uint32_t records =
+      ReadAll(capture, [](const Capture::Record& record, const uint8_t* bytes) {
+        CHECK_EQ(record.captured_bytes, kSnapBytes);
+        CHECK_EQ(bytes[0], 0);
+      });
   CHECK_EQ(records, 1u);
 }
 
@@ -142,9 +147,8 @@ FACT("captures come and go under traffic of two workers, which loses nothing") {
     CHECK(one != all);
     there.Pass(50);
     back.Pass(50);
-    ReadAll(plane.CaptureAt(one), [&](const Capture::Record& record, const uint8_t*) {
-      CHECK_EQ(record.port, a->port);
-    });
+    ReadAll(plane.CaptureAt(one),
+            [&](const Capture::Record& record, const uint8_t*) { CHECK_EQ(record.port, a->port); });
     plane.RemoveCapture(one);
     there.Pass(50);
     there.Finish();

@@ -1,12 +1,12 @@
 // Facts and checks: what a test executable is made of, and nothing more.
 //
-//   FACT("a descriptor loop breaks only that queue") { CHECK_EQ(reason, BreakReason::kChainTooLong); }
+//   FACT("a loop breaks only that queue") { CHECK_EQ(reason, BreakReason::kChainTooLong); }
 //   int main() { return tsvswitch::HoldFacts(); }
 //
 // Facts run in the order in which the file states them, in one process. A fact ends with its first
 // failed check, which is printed with file, line and both values; the others still run. The name is
-// printed before the fact runs, so that a crash or a hang says where it is. Exit status 1 if any failed.
-// Checks belong to the main thread: other threads leave their findings in atomics.
+// printed before the fact runs, so that a crash or a hang says where it is. Exit status 1 if any
+// failed. Checks belong to the main thread: other threads leave their findings in atomics.
 
 #pragma once
 
@@ -64,7 +64,8 @@ void CheckEqual(const char* file, int line, const char* expression, const Left& 
     equal = is == expected;
   }
   if (!equal) {
-    Fail(file, line, std::string(expression) + " is " + Shown(is) + ", expected " + Shown(expected));
+    Fail(file, line,
+         std::string(expression) + " is " + Shown(is) + ", expected " + Shown(expected));
   }
 }
 
@@ -92,8 +93,8 @@ inline int HoldFacts() {
 
 #define FACT(name) FACT_AT(name, __LINE__)
 #define FACT_AT(name, line) FACT_AT_LINE(name, line)
-#define FACT_AT_LINE(name, line)                                  \
-  static void CheckFact##line();                                  \
-  [[maybe_unused]] static const bool stated_fact##line =          \
+#define FACT_AT_LINE(name, line)                                        \
+  static void CheckFact##line();                                        \
+  [[maybe_unused]] static const bool stated_fact##line =                \
       (::tsvswitch::Facts().push_back({name, &CheckFact##line}), true); \
   static void CheckFact##line()

@@ -1,6 +1,6 @@
 // The Internet checksum against RFC 1071 and against its slow form, over pieces cut anywhere.
 
-#include "core/checksum.h"
+#include "core/frame/checksum.h"
 
 #include "check.h"
 #include "packet.h"

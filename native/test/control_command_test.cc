@@ -1,12 +1,12 @@
-// Facts about core/control_command: which commands a driver may say, byte by byte.
+// Facts about core/control/control_command: which commands a driver may say, byte by byte.
 
-#include "core/control_command.h"
+#include "core/control/control_command.h"
 
 #include <vector>
 
 #include "check.h"
-#include "core/chain.h"
-#include "core/virtio_spec.h"
+#include "core/ring/chain.h"
+#include "core/ring/virtio_spec.h"
 
 namespace tsvswitch {
 namespace {
@@ -47,7 +47,9 @@ const std::vector<Known>& Commands() {
       {{3, 0}, VIRTIO_NET_F_GUEST_ANNOUNCE, Effect::kAnnounced, 0},
       {{4, 0, 1, 0}, VIRTIO_NET_F_MQ, Effect::kPairs, 1},
       {{4, 0, 4, 0}, VIRTIO_NET_F_MQ, Effect::kPairs, 4},
-      {{5, 0, 2, 0, 0, 0, 0, 0, 0, 0}, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, Effect::kOffloads,
+      {{5, 0, 2, 0, 0, 0, 0, 0, 0, 0},
+       VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+       Effect::kOffloads,
        VIRTIO_NET_F_GUEST_CSUM},
       {{5, 0, 0, 0, 0, 0, 0, 0, 0, 0}, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, Effect::kOffloads, 0},
   };
@@ -77,18 +79,18 @@ FACT("a command that is a byte shorter or longer is refused") {
 
 FACT("values that the device does not have are refused") {
   const Bytes refused[] = {
-      {0, 0, 2},                                          // neither on nor off
-      {0, 6, 1},                                          // no such mode
-      {1, 1, 0, 0, 0, 0, 0, 0},                           // no address
-      {1, 1, 1, 0, 0, 0, 0, 1},                           // a group's
-      {1, 2, 0, 0, 0, 0, 0, 1},                           // no such command
-      {2, 0, 0, 0x10},                                    // VLAN 4096
+      {0, 0, 2},                 // neither on nor off
+      {0, 6, 1},                 // no such mode
+      {1, 1, 0, 0, 0, 0, 0, 0},  // no address
+      {1, 1, 1, 0, 0, 0, 0, 1},  // a group's
+      {1, 2, 0, 0, 0, 0, 0, 1},  // no such command
+      {2, 0, 0, 0x10},           // VLAN 4096
       {2, 2, 0, 0},
       {3, 1},
-      {4, 0, 0, 0},                                       // no pair
-      {4, 0, 5, 0},                                       // one too many
-      {4, 1, 1, 0},                                       // RSS
-      {5, 0, 0, 1, 0, 0, 0, 0, 0, 0},                     // TSO6 was not negotiated
+      {4, 0, 0, 0},                    // no pair
+      {4, 0, 5, 0},                    // one too many
+      {4, 1, 1, 0},                    // RSS
+      {5, 0, 0, 1, 0, 0, 0, 0, 0, 0},  // TSO6 was not negotiated
       {5, 1, 0, 0, 0, 0, 0, 0, 0, 0},
       {6, 0, 0, 0},
       {255, 255},
@@ -100,7 +102,8 @@ FACT("a table of addresses is as long as its two counts say, whatever these are"
   CHECK_EQ(Judge({1, 0, 0, 0, 0, 0, 0, 0, 0, 0}).status(), VIRTIO_NET_OK);
   CHECK_EQ(Judge({1, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}).status(), VIRTIO_NET_ERR);
   CHECK_EQ(Judge({1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}).status(), VIRTIO_NET_ERR);
-  CHECK_EQ(Judge({1, 0, 0xab, 0xaa, 0xaa, 0xaa, 0, 0, 0, 0}).status(), VIRTIO_NET_ERR);  // 6 n wraps
+  // 6 n wraps.
+  CHECK_EQ(Judge({1, 0, 0xab, 0xaa, 0xaa, 0xaa, 0, 0, 0, 0}).status(), VIRTIO_NET_ERR);
   Bytes longest(CommandChain::kBytesMax + 1);
   longest[0] = 1;
   CHECK_EQ(Judge(longest).status(), VIRTIO_NET_ERR);

@@ -1,5 +1,5 @@
-// A control queue, of both formats: which chains TakeCommand() makes a command of, what breaks the queue, and
-// what the driver finds when a command was returned.
+// A control queue, of both formats: which chains TakeCommand() makes a command of, what breaks the
+// queue, and what the driver finds when a command was returned.
 //
 // Sources: virtio 1.2 §2.7.4 (chains), §2.7.5.3 and §2.8.7 (indirect), §5.1.6.5 (commands).
 
@@ -88,8 +88,7 @@ struct PackedControl : OnePackedQueue {
 
 template <class Guest>
 struct Taken {
-  explicit Taken(Guest& guest)
-      : any(guest.queue.TakeCommand(*guest.memory, &command, &broken)) {}
+  explicit Taken(Guest& guest) : any(guest.queue.TakeCommand(*guest.memory, &command, &broken)) {}
   Bytes bytes() const {
     return {command.data.get(),
             command.data.get() + std::min(command.bytes, CommandChain::kBytesMax)};
@@ -171,9 +170,7 @@ struct TakesFirstWritable {
   static void Hold() {
     Guest guest;
     const Buffer first = guest.NewBuffer(8);
-    guest.OfferParts({{guest.NewFilledBuffer(2), 0},
-                      {first, kWrite},
-                      {{kNowhere, 16}, kWrite}});
+    guest.OfferParts({{guest.NewFilledBuffer(2), 0}, {first, kWrite}, {{kNowhere, 16}, kWrite}});
     const Taken<Guest> taken(guest);
     CHECK(taken.any);
     *taken.command.status = 0x5a;

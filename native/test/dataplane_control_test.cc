@@ -1,5 +1,5 @@
-// The control queue of a port as the data plane serves it: how many commands a turn answers, what it says of
-// them, and what breaks the queue.
+// The control queue of a port as the data plane serves it: how many commands a turn answers, what
+// it says of them, and what breaks the queue.
 //
 // Source: virtio 1.2 §5.1.6.5; vhost-user "Ring states" (rings that are not enabled).
 
@@ -125,7 +125,7 @@ FACT("a command without a status breaks the queue, behind those that are answere
   CHECK_EQ(guest.Serve(8).commands, 0u);
 }
 
-FACT("vhost-user \"Ring states\": not enabled, the queue answers with an error and nothing changes") {
+FACT("vhost-user Ring states: not enabled, the queue answers with an error and changes nothing") {
   Controlled guest;
   guest.plane().EnableQueue(guest.port(), kQueue, false);
   guest.Say(SetMac(1));

@@ -1,6 +1,6 @@
 // The data plane as control sees it: what each call refuses, what it owns, and what it answers.
 
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 
 #include <cerrno>
 #include <filesystem>
@@ -15,8 +15,8 @@ namespace {
 constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
 constexpr uint64_t kEventIdx = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
 
-// By their name, since a sanitizer may have a thread of its own. One that was joined is listed until the
-// kernel is done with it: zero has to be waited for.
+// By their name, since a sanitizer may have a thread of its own. One that was joined is listed
+// until the kernel is done with it: zero has to be waited for.
 size_t WorkerThreads() {
   size_t count = 0;
   for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -46,10 +46,8 @@ FACT("1024 ports fit, and a 1025th is refused") {
 }
 
 FACT("a worker for a CPU that does not exist cannot start") {
-  Dataplane plane({.worker_cpus = {1023},
-                   .idle_us = 0,
-                   .notify = [](void*) {},
-                   .notify_context = nullptr});
+  Dataplane plane(
+      {.worker_cpus = {1023}, .idle_us = 0, .notify = [](void*) {}, .notify_context = nullptr});
   errno = 0;
   CHECK(!plane.Start());
   CHECK_EQ(errno, EINVAL);
@@ -63,8 +61,8 @@ FACT("rings outside memory or misaligned are refused, and the kick fd is closed"
   plane.SetFeatures(port, kModern);
   const size_t before = OpenFdCount();
   const auto start = [&](const RingAddresses& rings) {
-    return plane.StartQueue(
-        port, 1, {.rings = rings, .size = 512, .base = 0, .kick_fd = eventfd(0, 0)});
+    return plane.StartQueue(port, 1,
+                            {.rings = rings, .size = 512, .base = 0, .kick_fd = eventfd(0, 0)});
   };
   const RingAddresses good = guest.transmitq().addresses();
   const auto moved = [](UserAddress address, uint64_t by) {
@@ -227,7 +225,7 @@ FACT("a queue without a kick fd is polled, also by a worker that would sleep") {
   }
 }
 
-FACT("vhost-user Ring states: a transmitq that is disabled is emptied, and counts what it discards") {
+FACT("vhost-user Ring states: a disabled transmitq is emptied, and counts what it discards") {
   RunningBridge bridge(1, 0);
   auto from = bridge.Join(kModern);
   auto to = bridge.Join(kModern);
@@ -276,7 +274,7 @@ FACT("a learned address is read back, flushed, and gone with its port; events sa
   CHECK(bridge.plane().ReadFdb(0).empty());
 }
 
-FACT("a port that is bound to a MAC address is announced by that one only, whatever its frontend asks for") {
+FACT("a port that is bound to a MAC address is announced by that one only") {
   RunningBridge bridge(1);
   auto bound = bridge.Join(kModern);
   auto other = bridge.Join(kModern);
@@ -314,7 +312,7 @@ uint32_t Leave(RunningBridge& bridge, RunningBridge::Member& member) {
   return bridge.plane().EndSession(member.port);
 }
 
-FACT("what is reported of a session does not come out in another one, nor for another port of its number") {
+FACT("an event of a session does not come out in another one, nor for another port of its number") {
   for (const bool port_goes : {false, true}) {
     RunningBridge bridge(1);
     auto truncated = bridge.Join(kModern);

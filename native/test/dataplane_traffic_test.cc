@@ -1,5 +1,5 @@
-// Control calls while frames are on the way: each takes effect between two rounds, and nobody who is
-// not concerned loses a frame. Every fact is held with one worker and with two.
+// Control calls while frames are on the way: each takes effect between two rounds, and nobody who
+// is not concerned loses a frame. Every fact is held with one worker and with two.
 
 #include <algorithm>
 
@@ -12,7 +12,8 @@ constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
 constexpr uint64_t kMerge = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF;
 constexpr uint32_t kRepeats = 40;
 
-// Two guests with a stream each way, whose addresses the bridge has learned: nothing is flooded any more.
+// Two guests with a stream each way, whose addresses the bridge has learned: nothing is flooded any
+// more.
 struct Pair {
   explicit Pair(RunningBridge& bridge, uint64_t features = kModern)
       : left(bridge.Join(features)), right(bridge.Join(features)) {
@@ -49,7 +50,7 @@ FACT("frames pass both ways, in order and complete") {
   }
 }
 
-FACT("StopQueue of a busy transmitq is exact, nothing touches it afterwards, and it goes on there") {
+FACT("StopQueue of a busy transmitq is exact, nothing touches it after, and it goes on there") {
   for (const uint32_t workers : {1u, 2u}) {
     RunningBridge bridge(workers);
     Pair pair(bridge);
@@ -170,7 +171,7 @@ FACT("ports come, speak, hear and go under the traffic of others without the los
   }
 }
 
-FACT("a transmitq that is disabled under traffic is emptied, and every frame arrives or is counted") {
+FACT("a transmitq disabled under traffic is emptied, and every frame arrives or is counted") {
   for (const uint32_t workers : {1u, 2u}) {
     RunningBridge bridge(workers);
     auto left = bridge.Join(kModern);
@@ -235,7 +236,8 @@ FACT("several workers fill one receiveq and every sender's frames stay in order"
       ++received[port];
     }
     to->guest.Post();
-    return std::all_of(received.begin() + 1, received.end(), [&](uint32_t n) { return n == kEach; });
+    return std::all_of(received.begin() + 1, received.end(),
+                       [&](uint32_t n) { return n == kEach; });
   }));
   CHECK_EQ(bridge.Count(*to, 0, kFrames), 4 * kEach);
 }
@@ -251,7 +253,8 @@ FACT("a guest that breaks its queue in a thousand ways stops only itself") {
     for (uint32_t i = 0; i < kRepeats; ++i) {
       for (uint32_t entry = 0; entry < NetGuest::kQueueSize; ++entry) {
         // Zeros, so that what passes for a frame is one from no address; now and then nowhere.
-        const uint64_t address = random() % 32 == 0 ? ~uint64_t{0} : (2 << 20) + random() % (3 << 20);
+        const uint64_t address =
+            random() % 32 == 0 ? ~uint64_t{0} : (2 << 20) + random() % (3 << 20);
         driver.WriteDescriptor(entry, {address, random() % 2000},
                                static_cast<uint16_t>(random() >> 16 & 7),
                                static_cast<uint16_t>(random() >> 16));

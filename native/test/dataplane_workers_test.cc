@@ -1,10 +1,11 @@
-// Workers that are added while others move frames: no flow loses, repeats or reorders one, and every
-// worker gets its share. Run with ThreadSanitizer, this is where the first worker begins to take locks.
+// Workers that are added while others move frames: no flow loses, repeats or reorders one, and
+// every worker gets its share. Run with ThreadSanitizer, this is where the first worker begins to
+// take locks.
 
 #include <algorithm>
 #include <cerrno>
 
-#include "core/wire.h"
+#include "core/policy/wire.h"
 #include "running_bridge.h"
 
 namespace tsvswitch {
@@ -187,24 +188,25 @@ FACT("what a transmitq takes along to another worker is waited for there, howeve
                        .body = {&piece, 0, sizeof(bytes)},
                        .offload = {},
                        .verdict = 0};
-  const auto goes_on = [&](Wire& wire, Link& over, const Way& way) {
+  const auto goes_on = [&](Wire& wire, Link& over, const Hop& hop) {
     QueueCounters counters = {};
     FrameList list = {.count = 1, .frame = {0}};
-    wire.Enter(over, &frame, &list, way, counters);
+    wire.Enter(over, &frame, &list, hop, counters);
     return list.count == 1;
   };
-  const Way way = {.stage = Way::Stage::kToGuest, .from = &moving, .to = &port};
-  CHECK(!goes_on(left, link, way));
+  const Hop hop = {.stage = Hop::Stage::kToGuest, .from = &moving, .to = &port};
+  CHECK(!goes_on(left, link, hop));
   clock.AdvanceTo(clock.NowNs() + 20);
-  CHECK(!goes_on(joined, other_link, {.stage = Way::Stage::kToGuest, .from = &other, .to = &other_port}));
+  CHECK(!goes_on(joined, other_link,
+                 {.stage = Hop::Stage::kToGuest, .from = &other, .to = &other_port}));
   CHECK_EQ(left.GiveTo(joined, moving), 0u);
   settings.delay_ns = 0;
   link.Set(settings);
-  CHECK(!goes_on(joined, link, way));
+  CHECK(!goes_on(joined, link, hop));
   HeldFrame batch[kBatchFramesMax];
   CHECK_EQ(joined.TakeDue(batch), 2u);
-  CHECK(batch[0].way == way && batch[0].due_ns < batch[1].due_ns);
-  CHECK(goes_on(joined, link, way));
+  CHECK(batch[0].hop == hop && batch[0].due_ns < batch[1].due_ns);
+  CHECK(goes_on(joined, link, hop));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Facts about the ring in which a worker tells control of rare things.
 
-#include "core/events.h"
+#include "core/port/events.h"
 
 #include "check.h"
 
@@ -14,7 +14,7 @@ Event Learned(uint64_t mac) { return {.type = Event::Type::kMacLearned, .mac = m
 
 }  // namespace
 
-FACT("events come out in the order in which they went in, and only the first into an empty ring notifies") {
+FACT("events come out in order, and only the first into an empty ring notifies") {
   int notified = 0;
   EventRing ring(Count, &notified);
   for (uint64_t mac = 1; mac <= 3; ++mac) ring.Push(Learned(mac));

@@ -1,7 +1,7 @@
-// A write to an eventfd that its other owner made blocking and filled comes back, on every kind of thread,
-// and nothing else is changed about the process.
+// A write to an eventfd that its other owner made blocking and filled comes back, on every kind of
+// thread, and nothing else is changed about the process.
 
-#include "core/eventfd.h"
+#include "core/platform/eventfd.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -69,7 +69,8 @@ FACT("an eventfd is told from everything else that a frontend can pass") {
   const OwnedFd device(open("/dev/null", O_RDWR));
   CHECK(IsEventfd(event));
   CHECK(IsEventfd(semaphore));
-  for (const int other : {int{pipe_in}, int{socket_one}, int{memory}, int{watcher}, int{timer}, int{device}}) {
+  for (const int other :
+       {int{pipe_in}, int{socket_one}, int{memory}, int{watcher}, int{timer}, int{device}}) {
     CHECK(!IsEventfd(other));
   }
   CHECK(!IsEventfd(-1));
@@ -125,7 +126,7 @@ FACT("a signal adds one, and one that finds no room in a non-blocking eventfd is
   CHECK(Signal(full));
 }
 
-FACT("a write that would wait for ever is given up: of control, of a worker, and the next one too") {
+FACT("a write that would wait for ever is given up: of control, of a worker, and the next one") {
   const OwnedFd full(FullEventfd());
   CHECK(!Signal(full));
   CHECK(!Signal(full));

@@ -1,6 +1,6 @@
 // The forwarding database: learning, moving, ageing, limits, and lookups while others write.
 
-#include "core/fdb.h"
+#include "core/bridge/fdb.h"
 
 #include <algorithm>
 #include <atomic>
@@ -23,8 +23,8 @@ LearnResult Learn(Fdb& fdb, uint64_t key, uint16_t port, uint32_t now_s = kNow,
   return fdb.Learn(key, port, now_s, from != nullptr ? from : &unused);
 }
 
-// The bucket where the search for a key begins, as fdb.h has it. Were it another, the fact below that
-// a full window refuses would not hold.
+// The bucket where the search for a key begins, as fdb.h has it. Were it another, the fact below
+// that a full window refuses would not hold.
 uint32_t HomeOf(uint64_t key) {
   return static_cast<uint32_t>((key * 0x9e3779b97f4a7c15u) >> 40) % Fdb::kBuckets;
 }

@@ -10,7 +10,7 @@ constexpr uint64_t kLegacy = 0;
 constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
 constexpr uint64_t kMerge = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF;
 
-constexpr uint32_t kFrameSizes[] = {14,  15,  16,   29,   30,   31,   60,   64,
+constexpr uint32_t kFrameSizes[] = {14,  15,  16,  29,   30,   31,   60,   64,
                                     399, 400, 401, 1500, 1514, 9000, 65550};
 
 // Two guests, every frame size and cut, both ways; the receivers' shape as given.

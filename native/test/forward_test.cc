@@ -1,6 +1,6 @@
 // What becomes of a frame: where it goes, in which order, and which counter says so.
 
-#include "core/forward.h"
+#include "core/forward/forward.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -159,14 +159,16 @@ FACT("frames arrive in the order in which they were sent, over many batches and 
   uint32_t received = 0;
   while (received < 5000) {
     while (sent < 5000) {
-      if (!bridge.guest(0).Send(MakeFrame(MacOf(1 + sent % 3), MacOf(0), 60, sent + 1), 1 + sent % 4)) break;
+      if (!bridge.guest(0).Send(MakeFrame(MacOf(1 + sent % 3), MacOf(0), 60, sent + 1),
+                                1 + sent % 4))
+        break;
       ++sent;
     }
     CHECK(bridge.Run(0) > 0);
     for (uint32_t port = 1; port < 4; ++port) {
       for (const FrameBytes& frame : bridge.guest(port).Receive()) {
-        const uint32_t number = static_cast<uint32_t>(frame[14]) << 24 | frame[15] << 16 |
-                                frame[16] << 8 | frame[17];
+        const uint32_t number =
+            static_cast<uint32_t>(frame[14]) << 24 | frame[15] << 16 | frame[16] << 8 | frame[17];
         CHECK_EQ((number - 1) % 3 + 1, port);
         CHECK(number > last[port]);
         last[port] = number;
@@ -185,12 +187,12 @@ FACT("every frame is in exactly one counter") {
   constexpr uint32_t kRounds = 50;
   for (uint32_t round = 0; round < kRounds; ++round) {
     NetGuest& guest = bridge.guest(0);
-    guest.Send(MakeFrame(MacOf(1), MacOf(0), 60));      // one place
-    guest.Send(MakeFrame(kBroadcast, MacOf(0), 60));    // two places
-    guest.Send(MakeFrame(MacOf(0), MacOf(0), 60));      // hairpin
-    guest.Send(MakeFrame(MacOf(1), kBroadcast, 60));    // bad source
-    guest.Send(MakeFrame(MacOf(1), MacOf(0), 4000));    // too large for its buffer
-    guest.SendRaw(std::vector<uint8_t>(20));            // too short
+    guest.Send(MakeFrame(MacOf(1), MacOf(0), 60));    // one place
+    guest.Send(MakeFrame(kBroadcast, MacOf(0), 60));  // two places
+    guest.Send(MakeFrame(MacOf(0), MacOf(0), 60));    // hairpin
+    guest.Send(MakeFrame(MacOf(1), kBroadcast, 60));  // bad source
+    guest.Send(MakeFrame(MacOf(1), MacOf(0), 4000));  // too large for its buffer
+    guest.SendRaw(std::vector<uint8_t>(20));          // too short
     CHECK_EQ(bridge.Run(0), 6u);
   }
   // 128 buffers each and none posted again: guest 1 runs out of them, guest 2 does not.
@@ -246,12 +248,13 @@ FACT("a receiver with too few buffers to merge holds nobody up and loses nothing
   CHECK(received[0] == frame);
 }
 
-FACT("a frame larger than all that is offered is dropped alone, flooded or not, and those behind it arrive") {
+FACT("a frame larger than all that is offered is dropped alone, and those behind it arrive") {
   Guests bridge(2);
   NetGuest& small = bridge.Add(kMerge, {512, 1, 256});
   small.Post(16);
   for (const uint64_t destination : {kBroadcast, MacOf(2)}) {
-    const FrameBytes behind[] = {MakeFrame(destination, MacOf(0), 60, 1), MakeFrame(destination, MacOf(0), 300, 2),
+    const FrameBytes behind[] = {MakeFrame(destination, MacOf(0), 60, 1),
+                                 MakeFrame(destination, MacOf(0), 300, 2),
                                  MakeFrame(destination, MacOf(0), 60, 4)};
     CHECK(bridge.guest(0).Send(MakeFrame(destination, MacOf(0), 9000)));
     CHECK(bridge.guest(0).Send(behind[0]));
@@ -272,7 +275,7 @@ FACT("a frame larger than all that is offered is dropped alone, flooded or not, 
   }
 }
 
-FACT("a frame such as a receiver has held before finds no buffer, and is not called too large, when it is short of them") {
+FACT("a frame of a size that arrived before counts as without a buffer, not as too large") {
   Guests bridge(2);
   NetGuest& small = bridge.Add(kMerge, {512, 1, 256});
   small.Post(60);

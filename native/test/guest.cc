@@ -81,8 +81,7 @@ void SharedFile::Truncate(uint64_t bytes) {
 
 GuestRam::GuestRam(std::vector<Region> regions) {
   for (const Region& region : regions) {
-    places_.push_back(
-        {region, std::make_unique<SharedFile>(region.mmap_offset + region.bytes), 0});
+    places_.push_back({region, std::make_unique<SharedFile>(region.mmap_offset + region.bytes), 0});
   }
 }
 

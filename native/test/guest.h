@@ -1,13 +1,14 @@
-// The other side of the data plane, for tests: a guest's memory and the driver of a split virtqueue.
+// The other side of the data plane, for tests: a guest's memory and the driver of a split
+// virtqueue.
 //
-// GuestRam is what a frontend shares: regions of guest addresses, each a memfd of its own, mapped here
-// once for the driver. Core maps the same files a second time, as it does with a real frontend, so the
-// two sides never see the same pointers. User addresses differ from guest addresses by kUserOffset,
-// which makes a mix-up of the two an unmapped address.
+// GuestRam is what a frontend shares: regions of guest addresses, each a memfd of its own, mapped
+// here once for the driver. Core maps the same files a second time, as it does with a real
+// frontend, so the two sides never see the same pointers. User addresses differ from guest
+// addresses by kUserOffset, which makes a mix-up of the two an unmapped address.
 //
 // SplitDriver writes descriptors, the avail ring and reads the used ring by the byte offsets of the
-// specification; it shares no code and no structure with core, so that a mistake in one of them shows.
-// It does what a test says, also what no honest driver does.
+// specification; it shares no code and no structure with core, so that a mistake in one of them
+// shows. It does what a test says, also what no honest driver does.
 //
 // Thread: one per guest. Sources: virtio 1.2 §2.7.5 (descriptors), §2.7.6 (avail), §2.7.8 (used).
 
@@ -19,9 +20,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/dataplane.h"
-#include "core/guest_memory.h"
-#include "core/split_queue.h"
+#include "core/control/dataplane.h"
+#include "core/memory/guest_memory.h"
+#include "core/ring/split_queue.h"
 
 namespace tsvswitch {
 

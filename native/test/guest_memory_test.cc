@@ -2,7 +2,7 @@
 //
 // Sources: vhost-user "Memory region description", "Maximum number of memory slots".
 
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
-// Impaired links between ports: what arrives, when, and which counter says what did not. With a manual
-// clock where outcomes are exact, and with worker threads where it is about races.
+// Impaired links between ports: what arrives, when, and which counter says what did not. With a
+// manual clock where outcomes are exact, and with worker threads where it is about races.
 
 #include <algorithm>
 
@@ -26,11 +26,14 @@ LinkSettings Delayed(uint64_t ms) {
 class Network {
  public:
   explicit Network(uint32_t ports) {
-    plane_ = std::make_unique<Dataplane>(Dataplane::Options{
-        .worker_cpus = {-1}, .idle_us = 0, .manual = true, .notify = [](void*) {}, .notify_context = nullptr});
+    plane_ = std::make_unique<Dataplane>(Dataplane::Options{.worker_cpus = {-1},
+                                                            .idle_us = 0,
+                                                            .manual = true,
+                                                            .notify = [](void*) {},
+                                                            .notify_context = nullptr});
     CHECK(plane_->Start());
     plane_->AddBridge(0);
-    for (uint32_t i = 0; i < ports; ++i) CHECK_EQ(plane_->AddHostPort(0), i);
+    for (uint32_t i = 0; i < ports; ++i) CHECK_EQ(plane_->AddProcessPort(0), i);
     for (uint16_t i = 0; i < ports; ++i) Send(i, kNoPort, 0);
     plane_->Step(1000);
     for (uint16_t i = 0; i < ports; ++i) Take(i);
@@ -41,11 +44,11 @@ class Network {
   void Send(uint16_t from, uint16_t to, uint32_t number, uint32_t bytes = 100) {
     const FrameBytes frame =
         MakeFrame(to == kNoPort ? kBroadcast : MacOf(to), MacOf(from), bytes, number);
-    CHECK(plane_->HostTransmitqOf(from).Send(frame.data(), bytes));
-    plane_->PublishHostSent(from);
+    CHECK(plane_->ProcessTransmitqOf(from).Send(frame.data(), bytes));
+    plane_->PublishProcessSent(from);
   }
   std::vector<FrameBytes> Take(uint16_t port) {
-    HostReceiveq& queue = plane_->HostReceiveqOf(port);
+    ProcessReceiveq& queue = plane_->ProcessReceiveqOf(port);
     std::vector<FrameBytes> frames;
     for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
       const uint8_t* frame = queue.Next();
@@ -135,7 +138,8 @@ FACT("duplicates follow their originals, corrupted frames differ in one bit, and
         const auto bits_apart = [&](uint32_t number) {
           const FrameBytes expected = MakeFrame(MacOf(1), MacOf(0), 1000, number);
           int bits = 0;
-          for (size_t k = 0; k < frame.size(); ++k) bits += __builtin_popcount(frame[k] ^ expected[k]);
+          for (size_t k = 0; k < frame.size(); ++k)
+            bits += __builtin_popcount(frame[k] ^ expected[k]);
           return bits;
         };
         // A copy of the frame before, or the next.
@@ -175,7 +179,7 @@ FACT("a full pool drops and counts, the frames in it arrive, and the others are 
   CHECK(received > 1000);
 }
 
-FACT("a partition cuts its sides off from each other, whoever is on none talks with all, and it heals") {
+FACT("a partition cuts its sides off from each other, one on none talks with all, and it heals") {
   Network network(5);
   const auto hears = [&](uint16_t from) {
     network.Send(from, kNoPort, 1);
@@ -198,7 +202,7 @@ FACT("a partition cuts its sides off from each other, whoever is on none talks w
   CHECK((hears(0) == std::vector<uint16_t>{1, 2, 3, 4}));
 }
 
-FACT("a port that goes takes along what is held for it, and its number is whole again for the next") {
+FACT("a port that goes takes along what is held for it, and its number serves the next one") {
   Network network(3);
   const LinkSettings settings = Delayed(10);
   network.plane().SetLink(0, 1, &settings);
@@ -210,14 +214,14 @@ FACT("a port that goes takes along what is held for it, and its number is whole 
   network.plane().RemovePort(0);
   network.plane().RemovePort(1);
   network.Advance(100);
-  CHECK_EQ(network.plane().AddHostPort(0), 0);
-  CHECK_EQ(network.plane().AddHostPort(0), 1);
+  CHECK_EQ(network.plane().AddProcessPort(0), 0);
+  CHECK_EQ(network.plane().AddProcessPort(0), 1);
   network.Send(0, kNoPort, 3);
   network.Step();
   CHECK_EQ(network.Take(1).size(), 1u);
 }
 
-FACT("links change, ports come and go and queues change hands while two workers move frames over them") {
+FACT("links, ports and the workers of queues change while two workers move frames over them") {
   RunningBridge bridge(2, 0);
   Dataplane& plane = bridge.plane();
   auto left = bridge.Join(kModern);
@@ -236,7 +240,7 @@ FACT("links change, ports come and go and queues change hands while two workers 
     plane.SetLink(kNoPort, right->port, &settings);
     plane.SetLink(right->port, left->port, &settings);
     plane.AssignWorker(left->port, 1, i % 2);
-    const uint16_t passing = plane.AddHostPort(0);
+    const uint16_t passing = plane.AddProcessPort(0);
     plane.SetLink(left->port, passing, &settings);
     plane.SetPartition({{passing}, {left->port, right->port}});
     there.Pass(50);
@@ -244,7 +248,8 @@ FACT("links change, ports come and go and queues change hands while two workers 
     plane.RemovePort(passing);
     plane.SetPartition({});
     there.Pass(50);
-    // Held frames and those behind them on a link that is whole again may pass each other: wait first.
+    // Held frames and those behind them on a link that is whole again may pass each other: wait
+    // first.
     there.Finish();
     back.Finish();
     if (i % 5 != 0) continue;

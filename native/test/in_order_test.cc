@@ -1,5 +1,5 @@
-// VIRTIO_F_IN_ORDER on a split queue: one used entry for a batch of transmit buffers. What packed queues
-// do with it is among their other facts.
+// VIRTIO_F_IN_ORDER on a split queue: one used entry for a batch of transmit buffers. What packed
+// queues do with it is among their other facts.
 //
 // Sources: virtio 1.2 §2.7.9 (in-order use of descriptors).
 

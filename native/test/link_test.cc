@@ -1,13 +1,13 @@
 // What one impaired link decides, frame by frame, and the pool that holds frames back.
 
-#include "core/link.h"
+#include "core/policy/link.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "check.h"
-#include "core/held_frames.h"
-#include "core/port.h"
+#include "core/policy/held_frames.h"
+#include "core/port/port.h"
 #include "guest.h"
 #include "net_guest.h"
 
@@ -42,7 +42,7 @@ FACT("a link with nothing set passes every frame at once") {
   }
 }
 
-FACT("the same seed loses the same frames, another seed others, and both about as many as were asked for") {
+FACT("the same seed loses the same frames, another seed others, both about as many as asked for") {
   LinkSettings settings = Seeded(7);
   settings.loss_good = 0.05;
   const std::vector<bool> losses = LossesOf(settings);
@@ -169,8 +169,8 @@ struct Pool {
     parcel.after = {&pieces[1], 0, length - before - 4};
     return parcel;
   }
-  bool Hold(uint32_t length, uint64_t due_ns, uint32_t spoilt_bit = HeldFrames::kNoBit) {
-    return held.Hold(Frame(length), spoilt_bit, due_ns, way);
+  bool Hold(uint32_t length, uint64_t due_ns, uint32_t corrupted_bit = HeldFrames::kNoBit) {
+    return held.Hold(Frame(length), corrupted_bit, due_ns, hop);
   }
   std::vector<uint8_t> BytesOf(const HeldFrame& frame) {
     store.Clear();
@@ -184,7 +184,7 @@ struct Pool {
   PieceStore store;
   Port port{1};
   Queue transmitq;
-  Way way = {.stage = Way::Stage::kFromGuest, .from = &transmitq, .to = nullptr};
+  Hop hop = {.stage = Hop::Stage::kFromGuest, .from = &transmitq, .to = nullptr};
 };
 
 FACT("frames of every length come back whole, those due first first, and in order among equals") {
@@ -201,7 +201,8 @@ FACT("frames of every length come back whole, those due first first, and in orde
       CHECK(!pool.held.TakeDue(97, &frame));
       CHECK(pool.held.TakeDue(100, &frame));
       CHECK_EQ(frame.bytes, length + i);
-      CHECK(std::equal(pool.bytes.begin(), pool.bytes.begin() + frame.bytes, pool.BytesOf(frame).begin()));
+      CHECK(std::equal(pool.bytes.begin(), pool.bytes.begin() + frame.bytes,
+                       pool.BytesOf(frame).begin()));
       pool.held.Free(frame);
     }
     length = 14 + (length * 7919 + round) % 65500;
@@ -209,7 +210,7 @@ FACT("frames of every length come back whole, those due first first, and in orde
   CHECK_EQ(pool.held.next_due_ns(), HeldFrames::kNever);
 }
 
-FACT("the pool takes as many frames as it is made for, chunk by chunk, and as many again when they are freed") {
+FACT("the pool takes as many frames as it is made for, and as many again when they are freed") {
   Pool pool(64);
   for (uint32_t round = 0; round < 3; ++round) {
     uint32_t small = 0;
@@ -241,12 +242,12 @@ FACT("a spoilt bit is inverted wherever it lies, and nothing else is") {
   }
 }
 
-FACT("frames of a port are forgotten, those of a transmitq handed over, and the others keep their order") {
+FACT("frames of a port are forgotten, those of a transmitq handed over, others keep their order") {
   Pool pool(64);
   HeldFrames other(3);
   Port leaving{1};
-  const Way to_leaving = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &leaving};
-  const Way to_staying = {.stage = Way::Stage::kToGuest, .from = nullptr, .to = &pool.port};
+  const Hop to_leaving = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &leaving};
+  const Hop to_staying = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &pool.port};
   for (uint32_t i = 0; i < 5; ++i) {
     CHECK(pool.held.Hold(pool.Frame(100 + i), HeldFrames::kNoBit, 50 - i, to_leaving));
     CHECK(pool.held.Hold(pool.Frame(200 + i), HeldFrames::kNoBit, 50 - i, to_staying));
@@ -263,7 +264,7 @@ FACT("frames of a port are forgotten, those of a transmitq handed over, and the 
     if (i < 2) continue;
     CHECK(other.TakeDue(50, &frame));
     CHECK_EQ(frame.bytes, 300 + i);
-    CHECK(frame.way == pool.way);
+    CHECK(frame.hop == pool.hop);
   }
   CHECK_EQ(pool.held.count() + other.count(), 0u);
   // Everything that was forgotten can be used again.

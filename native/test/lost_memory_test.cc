@@ -1,10 +1,10 @@
-// A memory file that is truncated in the middle of a buffer: found out by the copy itself, from the page
-// or to it, by one worker or by two at once, with and without a capture. Its rings, which are kept, show
-// that nothing but the access told of it.
+// A memory file that is truncated in the middle of a buffer: found out by the copy itself, from the
+// page or to it, by one worker or by two at once, with and without a capture. Its rings, which are
+// kept, show that nothing but the access told of it.
 
 #include <sys/eventfd.h>
 
-#include "core/capture.h"
+#include "core/policy/capture.h"
 #include "running_bridge.h"
 
 namespace tsvswitch {
@@ -43,11 +43,12 @@ void CheckLost(RunningBridge& bridge, const RunningBridge::Member& member) {
     return false;
   }));
   CHECK_EQ(event.port, member.port);
-  for (uint32_t queue = 0; queue < 2; ++queue) CHECK(bridge.plane().QueueBroken(member.port, queue));
+  for (uint32_t queue = 0; queue < 2; ++queue)
+    CHECK(bridge.plane().QueueBroken(member.port, queue));
 }
 
-// Streams both ways between two others, each on a worker of its own if there are two. Whatever is flooded
-// is copied to both.
+// Streams both ways between two others, each on a worker of its own if there are two. Whatever is
+// flooded is copied to both.
 struct Bystanders {
   explicit Bystanders(RunningBridge& bridge)
       : one(bridge.Join(kModern, kShape)),
@@ -155,7 +156,8 @@ FACT("a frame in memory that goes is recorded at both ports, and everybody else'
     Capture::Record record;
     std::memcpy(&record, &records[at], sizeof(record));
     CHECK_EQ(record.lost, 0u);
-    const bool from_torn = record.port == torn->port && record.direction == Capture::Direction::kFromGuest;
+    const bool from_torn =
+        record.port == torn->port && record.direction == Capture::Direction::kFromGuest;
     if (from_torn) {
       ++recorded;
       CHECK_EQ(record.bytes, kLongFrameBytes);

@@ -31,7 +31,8 @@ FrameBytes MakeFrame(uint64_t destination, uint64_t source, uint32_t bytes, uint
   frame.push_back(0x88);  // IEEE 802 local experimental EtherType 1
   frame.push_back(0xb5);
   // The number comes first where there is room, then bytes that no shift by a little leaves equal.
-  for (int shift = 24; shift >= 0; shift -= 8) frame.push_back(static_cast<uint8_t>(number >> shift));
+  for (int shift = 24; shift >= 0; shift -= 8)
+    frame.push_back(static_cast<uint8_t>(number >> shift));
   uint32_t state = number * 2654435761u + bytes;
   while (frame.size() < bytes) {
     state = state * 1664525u + 1013904223u;
@@ -119,8 +120,7 @@ uint32_t NetGuest::Post(uint32_t count) {
     for (const Buffer& buffer : chain.buffers) {
       std::fill_n(ram_.At(buffer.guest, buffer.bytes), buffer.bytes, uint8_t{0xee});
     }
-    receiveq_.Put(
-        static_cast<uint16_t>(next_post_ % shape_.chains * shape_.buffers_per_chain));
+    receiveq_.Put(static_cast<uint16_t>(next_post_ % shape_.chains * shape_.buffers_per_chain));
     ++next_post_;
     ++posted;
   }

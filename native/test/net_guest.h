@@ -1,11 +1,12 @@
 // A guest with one network device: sends frames, posts receive buffers, takes frames out of them.
 //
-// It is an honest driver with a choice of shapes: how many pieces a sent frame is cut into, and whether
-// receive buffers are single, chained or small enough to be merged. What the device hands back is
-// checked here: no id twice or unknown, used lengths that fit, a header of zeros, as many buffers as
-// the header says. A violation fails the fact that runs.
+// It is an honest driver with a choice of shapes: how many pieces a sent frame is cut into, and
+// whether receive buffers are single, chained or small enough to be merged. What the device hands
+// back is checked here: no id twice or unknown, used lengths that fit, a header of zeros, as many
+// buffers as the header says. A violation fails the fact that runs.
 //
-// Thread: one per guest. Sources: virtio 1.2 §5.1.6.2 (transmission), §5.1.6.3 and §5.1.6.4 (receiving).
+// Thread: one per guest. Sources: virtio 1.2 §5.1.6.2 (transmission), §5.1.6.3 and §5.1.6.4
+// (receiving).
 
 #pragma once
 

@@ -1,14 +1,14 @@
-// Every sender with every receiver, whatever the two have negotiated: what one socket sends the other
-// receives, byte for byte, in frames that the receiver's features allow.
+// Every sender with every receiver, whatever the two have negotiated: what one socket sends the
+// other receives, byte for byte, in frames that the receiver's features allow.
 //
-// Packets are TCP and UDP over IPv4 and IPv6, with VLAN tags, options and extension headers; each is of a
-// kind that its sender may make. They go through the Forwarder into real rings.
+// Packets are TCP and UDP over IPv4 and IPv6, with VLAN tags, options and extension headers; each
+// is of a kind that its sender may make. They go through the Forwarder into real rings.
 
 #include <array>
 #include <string>
 
 #include "check.h"
-#include "core/forward.h"
+#include "core/forward/forward.h"
 #include "net_guest.h"
 #include "packet.h"
 #include "receiving_guest.h"
@@ -26,7 +26,7 @@ constexpr uint64_t kTso = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NE
 constexpr uint64_t kEcn = kTso | VIRTIO_NET_F_HOST_ECN;
 constexpr uint64_t kUfo = kEcn | VIRTIO_NET_F_HOST_UFO;
 constexpr FeatureSet kSenders[] = {
-    {"nothing", 0}, {"CSUM", VIRTIO_NET_F_CSUM}, {"TSO", kTso}, {"ECN", kEcn},
+    {"nothing", 0}, {"CSUM", VIRTIO_NET_F_CSUM},           {"TSO", kTso}, {"ECN", kEcn},
     {"UFO", kUfo},  {"USO", kUfo | VIRTIO_NET_F_HOST_USO},
 };
 
@@ -69,7 +69,8 @@ Sent RandomSent(Random& random, uint64_t features) {
   const bool ufo = !packet.tcp && !uso && (features & VIRTIO_NET_F_HOST_UFO) != 0;
   const bool tso = packet.tcp && (features & VIRTIO_NET_F_HOST_TSO4) != 0;
   if ((!uso && !ufo && !tso) || random.OneIn(4)) {
-    packet.payload = random.Some(random.OneIn(3) ? room : random.Below(static_cast<uint32_t>(room)));
+    packet.payload =
+        random.Some(random.OneIn(3) ? room : random.Below(static_cast<uint32_t>(room)));
     if ((features & VIRTIO_NET_F_CSUM) != 0 && !random.OneIn(4)) sent.header = HeaderOf(packet);
     return sent;
   }
@@ -78,7 +79,9 @@ Sent RandomSent(Random& random, uint64_t features) {
   const size_t bytes = random.OneIn(3) ? longest : random.Below(20000);
   packet.payload = random.Some(bytes);
   // Fragments repeat the headers too, and have one of their own.
-  const size_t gso_size = ufo ? (room - 8) / 8 * 8 : random.OneIn(2) ? room : room - random.Below(400);
+  const size_t gso_size = ufo               ? (room - 8) / 8 * 8
+                          : random.OneIn(2) ? room
+                                            : room - random.Below(400);
   uint8_t type = uso ? VIRTIO_NET_HDR_GSO_UDP_L4 : VIRTIO_NET_HDR_GSO_UDP;
   if (tso) {
     const bool ecn = (packet.flags & kCwr) != 0 && (features & VIRTIO_NET_F_HOST_ECN) != 0;
@@ -117,8 +120,8 @@ class Pair {
   void Send(const Sent& sent, uint32_t pieces) {
     Bytes bytes(sizeof(VirtioNetHdr));
     std::memcpy(bytes.data(), &sent.header, sizeof(VirtioNetHdr));
-    Append(&bytes, sent.packet.Frame(sent.header.flags != 0 ? Checksum::kPartial
-                                                           : Checksum::kComplete));
+    Append(&bytes,
+           sent.packet.Frame(sent.header.flags != 0 ? Checksum::kPartial : Checksum::kComplete));
     CHECK(sender_.SendRaw(bytes, pieces));
     under_way_.push_back(sent);
     chains_under_way_ += sent.chains;

@@ -3,7 +3,7 @@
 //
 // Sources: virtio 1.2 §5.1.6.2.1, §5.1.6.2.2, §5.1.6.4.
 
-#include "core/offload.h"
+#include "core/frame/offload.h"
 
 #include "check.h"
 #include "packet.h"
@@ -102,15 +102,15 @@ FACT("each gso type takes its own VIRTIO_NET_F_HOST features") {
     bool tcp;
     uint64_t features;
   };
-  for (const Row& row : {Row{0x01, false, true, VIRTIO_NET_F_HOST_TSO4},
-                         Row{0x81, false, true, VIRTIO_NET_F_HOST_TSO4},
-                         Row{0x81, false, true, VIRTIO_NET_F_HOST_ECN},
-                         Row{0x04, true, true, VIRTIO_NET_F_HOST_TSO6},
-                         Row{0x84, true, true, VIRTIO_NET_F_HOST_ECN},
-                         Row{0x03, false, false, VIRTIO_NET_F_HOST_UFO},
-                         Row{0x03, true, false, VIRTIO_NET_F_HOST_UFO},
-                         Row{0x05, false, false, VIRTIO_NET_F_HOST_USO},
-                         Row{0x05, true, false, VIRTIO_NET_F_HOST_USO}}) {
+  for (const Row& row :
+       {Row{0x01, false, true, VIRTIO_NET_F_HOST_TSO4},
+        Row{0x81, false, true, VIRTIO_NET_F_HOST_TSO4},
+        Row{0x81, false, true, VIRTIO_NET_F_HOST_ECN},
+        Row{0x04, true, true, VIRTIO_NET_F_HOST_TSO6}, Row{0x84, true, true, VIRTIO_NET_F_HOST_ECN},
+        Row{0x03, false, false, VIRTIO_NET_F_HOST_UFO},
+        Row{0x03, true, false, VIRTIO_NET_F_HOST_UFO},
+        Row{0x05, false, false, VIRTIO_NET_F_HOST_USO},
+        Row{0x05, true, false, VIRTIO_NET_F_HOST_USO}}) {
     const Packet packet = Large(row.ipv6, row.tcp);
     const VirtioNetHdr header = HeaderOf(packet, row.type, 1000);
     const Bytes frame = packet.Frame(Checksum::kPartial);
@@ -150,12 +150,10 @@ FACT("gso_type has to name the packet that is there") {
     bool tcp;
     uint8_t type;
   };
-  for (const Row& row : {Row{false, true, VIRTIO_NET_HDR_GSO_TCPV6},
-                         Row{true, true, VIRTIO_NET_HDR_GSO_TCPV4},
-                         Row{false, false, VIRTIO_NET_HDR_GSO_TCPV4},
-                         Row{true, false, VIRTIO_NET_HDR_GSO_TCPV6},
-                         Row{false, true, VIRTIO_NET_HDR_GSO_UDP},
-                         Row{true, true, VIRTIO_NET_HDR_GSO_UDP_L4}}) {
+  for (const Row& row :
+       {Row{false, true, VIRTIO_NET_HDR_GSO_TCPV6}, Row{true, true, VIRTIO_NET_HDR_GSO_TCPV4},
+        Row{false, false, VIRTIO_NET_HDR_GSO_TCPV4}, Row{true, false, VIRTIO_NET_HDR_GSO_TCPV6},
+        Row{false, true, VIRTIO_NET_HDR_GSO_UDP}, Row{true, true, VIRTIO_NET_HDR_GSO_UDP_L4}}) {
     CHECK_EQ(CheckLarge(Large(row.ipv6, row.tcp), row.type), OffloadVerdict::kGsoTypeMismatch);
   }
 }
@@ -197,7 +195,8 @@ FACT("a frame that ends anywhere in its headers is truncated") {
   }
 }
 
-// A change to a packet of Large(ipv6, true) and what is said about it. Offsets are from the IP header.
+// A change to a packet of Large(ipv6, true) and what is said about it. Offsets are from the IP
+// header.
 struct Change {
   bool ipv6;
   size_t at;
@@ -207,20 +206,17 @@ struct Change {
 
 FACT("headers that contradict themselves or the frame are named for what they are") {
   using V = OffloadVerdict;
-  for (const Change& change : {Change{false, 0, 0x44, V::kPacketMalformed},   // header of 16 bytes
-                               Change{false, 0, 0x65, V::kPacketMalformed},   // version 6
-                               Change{true, 0, 0x40, V::kPacketMalformed},    // version 4
-                               Change{false, 32, 0x40, V::kPacketMalformed},  // TCP header of 16 bytes
-                               Change{false, 2, 0xff, V::kPacketBadLength},
-                               Change{false, 2, 0x00, V::kOk},  // shorter: the rest is padding
-                               Change{true, 4, 0xff, V::kPacketBadLength},
-                               Change{false, 6, 0x20, V::kPacketFragment},
-                               Change{false, 7, 0x01, V::kPacketFragment},
-                               Change{false, 6, 0x40, V::kOk},
-                               Change{true, 6, 44, V::kPacketFragment},
-                               Change{false, 9, 1, V::kPacketUnsupported},
-                               Change{true, 6, 50, V::kPacketUnsupported},
-                               Change{true, 6, 59, V::kPacketUnsupported}}) {
+  for (const Change& change :
+       {Change{false, 0, 0x44, V::kPacketMalformed},  // header of 16 bytes
+        Change{false, 0, 0x65, V::kPacketMalformed},  // version 6
+        Change{true, 0, 0x40, V::kPacketMalformed},   // version 4
+        // TCP header of 16 bytes
+        Change{false, 32, 0x40, V::kPacketMalformed}, Change{false, 2, 0xff, V::kPacketBadLength},
+        Change{false, 2, 0x00, V::kOk},  // shorter: the rest is padding
+        Change{true, 4, 0xff, V::kPacketBadLength}, Change{false, 6, 0x20, V::kPacketFragment},
+        Change{false, 7, 0x01, V::kPacketFragment}, Change{false, 6, 0x40, V::kOk},
+        Change{true, 6, 44, V::kPacketFragment}, Change{false, 9, 1, V::kPacketUnsupported},
+        Change{true, 6, 50, V::kPacketUnsupported}, Change{true, 6, 59, V::kPacketUnsupported}}) {
     const Packet packet = Large(change.ipv6, true);
     Bytes frame = packet.Frame(Checksum::kPartial);
     frame.at(14 + change.at) = change.value;
@@ -299,8 +295,9 @@ FACT("every verdict has its own text") {
 }
 
 FACT("a receiver gets the frame as it is exactly when it has every feature the frame needs") {
-  const uint64_t bits[] = {VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
-                           VIRTIO_NET_F_GUEST_ECN,  VIRTIO_NET_F_GUEST_UFO,  VIRTIO_NET_F_GUEST_USO4,
+  const uint64_t bits[] = {VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4,
+                           VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,
+                           VIRTIO_NET_F_GUEST_UFO,  VIRTIO_NET_F_GUEST_USO4,
                            VIRTIO_NET_F_GUEST_USO6};
   struct Row {
     bool ipv6;

@@ -1,5 +1,5 @@
-// One queue of core over one driver, in one memory and without threads: for facts about queues. Here also
-// with a split ring; packed_guest.h has the packed one.
+// One queue of core over one driver, in one memory and without threads: for facts about queues.
+// Here also with a split ring; packed_guest.h has the packed one.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/split_queue.h"
+#include "core/ring/split_queue.h"
 #include "guest.h"
 
 namespace tsvswitch {

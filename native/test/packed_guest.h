@@ -1,11 +1,12 @@
 // The driver of a packed virtqueue, for tests, and one packed queue of core over it.
 //
-// PackedDriver writes available descriptors and reads used ones by the byte offsets and the rules of the
-// specification; it shares no code and no structure with core, so that a mistake in one of them shows.
-// It keeps its own two places and wrap counters, and, as §2.8.6 asks, the length of every list it has
-// given away. It does what a test says, also what no honest driver does.
+// PackedDriver writes available descriptors and reads used ones by the byte offsets and the rules
+// of the specification; it shares no code and no structure with core, so that a mistake in one of
+// them shows. It keeps its own two places and wrap counters, and, as §2.8.6 asks, the length of
+// every list it has given away. It does what a test says, also what no honest driver does.
 //
-// Thread: one per guest. Sources: virtio 1.2 §2.8.1, §2.8.6, §2.8.10, §2.8.13, §2.8.14, §2.8.21, §2.8.22.
+// Thread: one per guest. Sources: virtio 1.2 §2.8.1, §2.8.6, §2.8.10, §2.8.13, §2.8.14, §2.8.21,
+// §2.8.22.
 
 #pragma once
 
@@ -16,7 +17,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/packed_queue.h"
+#include "core/ring/packed_queue.h"
 #include "guest.h"
 #include "one_queue.h"
 
@@ -74,7 +75,8 @@ class PackedDriver {
             memory.TranslateRing(GuestRam::UserOf(device_event_), 4)};
   }
 
-  // What a descriptor's flags are on the lap of `place`, besides `flags`, for the device to take it.
+  // What a descriptor's flags are on the lap of `place`, besides `flags`, for the device to take
+  // it.
   static uint16_t AvailableFlags(const Place& place, uint16_t flags) {
     return static_cast<uint16_t>(flags | (place.wrap ? kAvailable : kUsed));
   }
@@ -136,7 +138,8 @@ class PackedDriver {
     ram_.Write(table + 16 * uint64_t{index}, entry);
   }
 
-  // Whether the next descriptor in the order of use is used; then what it says, and steps over its list.
+  // Whether the next descriptor in the order of use is used; then what it says, and steps over its
+  // list.
   bool TakeUsed(PackedUsed* used) {
     if (!Peek(used)) return false;
     CHECK_EQ(list_length_.count(used->id), 1u);

@@ -54,7 +54,8 @@ FACT("a frame lands in the next buffer; the driver sees neither before Publish")
   CHECK(!guest.AnyUsed());
 }
 
-// Claims batches of frames for some laps. Buffers are single descriptors, chains and tables in turn.
+// Claims batches of frames for some laps. Buffers are single descriptors, chains and tables in
+// turn.
 void RunLaps(uint32_t size, uint64_t features) {
   OnePackedQueue guest(GuestRam::OfBytes(16 << 20), size, features);
   const Buffer half = guest.NewBuffer(800);
@@ -142,7 +143,7 @@ FACT("virtio 1.2 §5.1.6.4: a frame larger than a buffer is merged from as many 
   CHECK(!guest.AnyUsed());
 }
 
-FACT("without merging a frame larger than the buffer lands nowhere and the buffer waits for the next") {
+FACT("without merging a frame larger than the buffer lands nowhere, and the buffer waits") {
   OnePackedQueue guest(4, kPlain);
   guest.driver.Offer({guest.NewBuffer(1000)}, kWrite, 0);
   CHECK_EQ(guest.Claim({1001, 900}), 2u);
@@ -200,7 +201,8 @@ FACT("Publish without a claim writes nothing") {
   CHECK(!guest.AnyUsed());
 }
 
-// One good buffer, then what `hostile` offers: the first frame lands and the second breaks the queue.
+// One good buffer, then what `hostile` offers: the first frame lands and the second breaks the
+// queue.
 void Breaks(BreakReason reason, const std::function<void(OnePackedQueue&)>& hostile,
             uint64_t features = kMergeable) {
   OnePackedQueue guest(8, features);
@@ -230,9 +232,8 @@ FACT("receive buffers that break the queue") {
          kMergeable & ~VIRTIO_F_INDIRECT_DESC);
   Breaks(BreakReason::kIndirectBadTable, offer({1 << 20, 24}, kIndirect));
   Breaks(BreakReason::kIndirectNested, offer({1 << 20, 16}, kIndirect | kNext));
-  Breaks(BreakReason::kWrongDirection, [](OnePackedQueue& guest) {
-    guest.driver.OfferTable({guest.NewBuffer(1000)}, 0, 1);
-  });
+  Breaks(BreakReason::kWrongDirection,
+         [](OnePackedQueue& guest) { guest.driver.OfferTable({guest.NewBuffer(1000)}, 0, 1); });
 }
 
 FACT("virtio 1.2 §2.8.17: a chain longer than the queue breaks a receiveq, empty buffers or not") {

@@ -1,7 +1,8 @@
-// A packed queue and the control plane: where it starts and stops, when it calls, when it wants kicks.
+// A packed queue and the control plane: where it starts and stops, when it calls, when it wants
+// kicks.
 //
-// Sources: virtio 1.2 §2.8.10, §2.8.14 (event suppression); vhost-user "Vring descriptor indices for
-// packed virtqueues".
+// Sources: virtio 1.2 §2.8.10, §2.8.14 (event suppression); vhost-user "Vring descriptor indices
+// for packed virtqueues".
 
 #include "check.h"
 #include "packed_guest.h"
@@ -130,7 +131,7 @@ FACT("vhost-user \"Vring descriptor indices\": a ring stops where it was told to
   }
 }
 
-FACT("a base of 0 is that of a fresh ring where no device has used a descriptor, and else of an even lap") {
+FACT("a base of 0 means a fresh ring where no device has used a descriptor, else an even lap") {
   CHECK_EQ(BaseAfterStart(7, 0), 0x8000'8000u);
   OnePackedQueue guest(4, kFlags);
   PassChains(guest, 4);

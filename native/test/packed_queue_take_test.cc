@@ -1,7 +1,8 @@
-// A packed transmitq: what Take() accepts and makes of it, what breaks the queue, how Return() looks.
+// A packed transmitq: what Take() accepts and makes of it, what breaks the queue, how Return()
+// looks.
 //
-// Sources: virtio 1.2 §2.8.1 (wrap counters), §2.8.6 (chains), §2.8.7 (indirect), §2.8.8 (in order),
-// §2.8.13 (descriptors), §2.8.17 (lists).
+// Sources: virtio 1.2 §2.8.1 (wrap counters), §2.8.6 (chains), §2.8.7 (indirect), §2.8.8 (in
+// order), §2.8.13 (descriptors), §2.8.17 (lists).
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -94,7 +95,7 @@ FACT("virtio 1.2 §2.8.1: rings of any size go round and round, with chains and 
   for (const uint32_t size : kSizes) RunLaps(size, kModern);
 }
 
-FACT("virtio 1.2 §2.8.8: in order, one used element with the last id stands for the batch, any size") {
+FACT("virtio 1.2 §2.8.8: in order, one used element with the last id stands for the batch") {
   for (const uint32_t size : kSizes) RunLaps(size, kModern | VIRTIO_F_IN_ORDER);
 }
 
@@ -226,9 +227,8 @@ void Breaks(BreakReason reason, const std::function<void(OnePackedQueue&)>& host
 }
 
 FACT("a chain that runs into descriptors that are not available breaks the queue") {
-  Breaks(BreakReason::kChainIncomplete, [](OnePackedQueue& guest) {
-    guest.driver.Offer({guest.NewBuffer(10)}, kNext, 1);
-  });
+  Breaks(BreakReason::kChainIncomplete,
+         [](OnePackedQueue& guest) { guest.driver.Offer({guest.NewBuffer(10)}, kNext, 1); });
 }
 
 FACT("virtio 1.2 §2.8.17: a chain longer than the queue breaks it, empty buffers or not") {
@@ -248,22 +248,20 @@ FACT("a buffer outside memory breaks the queue, be it all, the end, a chain's or
   for (const Buffer& buffer : {Buffer{kNowhere, 60}, {end - 30, 60}, {~uint64_t{0} - 9, 60}}) {
     const auto reason = BreakReason::kAddressUnmapped;
     Breaks(reason, [&](OnePackedQueue& guest) { guest.driver.Offer({buffer}, 0, 1); });
-    Breaks(reason, [&](OnePackedQueue& guest) {
-      guest.driver.Offer({guest.NewBuffer(10), buffer}, 0, 1);
-    });
+    Breaks(reason,
+           [&](OnePackedQueue& guest) { guest.driver.Offer({guest.NewBuffer(10), buffer}, 0, 1); });
     Breaks(reason, [&](OnePackedQueue& guest) { guest.driver.OfferTable({buffer}, 0, 1); });
-    Breaks(reason, [&](OnePackedQueue& guest) {
-      guest.driver.Offer({{buffer.guest, 64}}, kIndirect, 1);
-    });
+    Breaks(reason,
+           [&](OnePackedQueue& guest) { guest.driver.Offer({{buffer.guest, 64}}, kIndirect, 1); });
   }
 }
 
 FACT("a buffer for the device to write breaks a transmitq, in a table as well") {
   const auto reason = BreakReason::kWrongDirection;
-  Breaks(reason, [](OnePackedQueue& guest) { guest.driver.Offer({guest.NewBuffer(60)}, kWrite, 1); });
-  Breaks(reason, [](OnePackedQueue& guest) {
-    guest.driver.OfferTable({guest.NewBuffer(60)}, kWrite, 1);
-  });
+  Breaks(reason,
+         [](OnePackedQueue& guest) { guest.driver.Offer({guest.NewBuffer(60)}, kWrite, 1); });
+  Breaks(reason,
+         [](OnePackedQueue& guest) { guest.driver.OfferTable({guest.NewBuffer(60)}, kWrite, 1); });
 }
 
 FACT("virtio 1.2 §2.8.19: indirect tables that break the queue") {
@@ -296,7 +294,7 @@ FACT("a descriptor that was taken is not taken again before it was returned") {
   CHECK_EQ(guest.broken, BreakReason::kNone);
 }
 
-FACT("chains of the most pieces are taken one at a time, with plain ones behind them, and stay inside the store") {
+FACT("chains of the most pieces are taken one at a time and stay inside the store") {
   constexpr uint32_t kEntries = 32768;
   constexpr uint64_t kBorder = (1 << 20) + (4 << 20);
   OnePackedQueue guest(GuestRam({{1 << 20, 4 << 20}, {kBorder, 1 << 16}}), kEntries);
@@ -317,7 +315,8 @@ FACT("chains of the most pieces are taken one at a time, with plain ones behind 
   CHECK_EQ(guest.chains[0].id, 99);
 }
 
-// Stops the device at its first write to a page and looks at the ring as the driver has it just then.
+// Stops the device at its first write to a page and looks at the ring as the driver has it just
+// then.
 struct PageWatch {
   static void OnWrite(int, siginfo_t*, void*) {
     first_was_used = guest->AnyUsed();
@@ -338,8 +337,8 @@ FACT("the driver sees a batch whole: its first descriptor is used after all othe
     for (uint16_t i = 0; i < 10; ++i) guest.driver.Offer({guest.NewFilledBuffer(60)}, 0, i);
     CHECK_EQ(guest.Take(), 10u);
     PageWatch::guest = &guest;
-    PageWatch::page = guest.driver.RingsIn(*guest.memory).desc +
-                      (begin == 250 ? PageWatch::kPageBytes : 0);
+    PageWatch::page =
+        guest.driver.RingsIn(*guest.memory).desc + (begin == 250 ? PageWatch::kPageBytes : 0);
     PageWatch::writes = 0;
     struct sigaction watch = {};
     struct sigaction before = {};

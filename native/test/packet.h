@@ -1,8 +1,9 @@
-// Packets as a test describes them, and the bytes that these descriptions mean: the slow and obvious
-// counterpart of what core/ finds by parsing and makes by patching.
+// Packets as a test describes them, and the bytes that these descriptions mean: the slow and
+// obvious counterpart of what core/ finds by parsing and makes by patching.
 //
-// Everything is written from the RFCs' pictures, byte by byte into vectors; nothing of core/ is used but
-// Piece and Slice, which are what frames are handed over in, and the constants of virtio_spec.h.
+// Everything is written from the RFCs' pictures, byte by byte into vectors; nothing of core/ is
+// used but Piece and Slice, which are what frames are handed over in, and the constants of
+// virtio_spec.h.
 
 #pragma once
 
@@ -15,8 +16,8 @@
 #include <random>
 #include <vector>
 
-#include "core/slice.h"
-#include "core/virtio_spec.h"
+#include "core/frame/slice.h"
+#include "core/ring/virtio_spec.h"
 
 namespace tsvswitch {
 
@@ -78,8 +79,8 @@ class Case {
   const uint32_t number_;
 };
 
-// A frame as a guest may hand it over: every piece an allocation of its own, so that a sanitizer sees
-// each byte too far.
+// A frame as a guest may hand it over: every piece an allocation of its own, so that a sanitizer
+// sees each byte too far.
 class Scattered {
  public:
   explicit Scattered(const Bytes& bytes) { Add(bytes, 0, bytes.size()); }
@@ -244,7 +245,8 @@ struct Packet {
   }
 };
 
-// What a driver says of a packet whose checksum, and with `gso_type` whose cutting, it leaves to others.
+// What a driver says of a packet whose checksum, and with `gso_type` whose cutting, it leaves to
+// others.
 inline VirtioNetHdr HeaderOf(const Packet& packet, uint8_t gso_type = VIRTIO_NET_HDR_GSO_NONE,
                              uint32_t gso_size = 0) {
   VirtioNetHdr header = {};

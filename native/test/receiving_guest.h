@@ -1,8 +1,10 @@
-// A guest that only receives, through a split or a packed ring, and takes frames with their headers.
+// A guest that only receives, through a split or a packed ring, and takes frames with their
+// headers.
 //
-// Its buffers are those of Linux: with MRG_RXBUF pieces of 2 KiB, of which the device merges as many as a
-// frame takes; without, chains of 17 pages where large packets may come, else single buffers for one
-// Ethernet frame. What the device hands back is checked: known, once, with lengths that fit.
+// Its buffers are those of Linux: with MRG_RXBUF pieces of 2 KiB, of which the device merges as
+// many as a frame takes; without, chains of 17 pages where large packets may come, else single
+// buffers for one Ethernet frame. What the device hands back is checked: known, once, with lengths
+// that fit.
 //
 // Thread: one. Sources: virtio 1.2 §5.1.6.3.1 (buffers), §5.1.6.4 (incoming packets).
 
@@ -15,9 +17,9 @@
 #include <vector>
 
 #include "check.h"
-#include "core/packed_queue.h"
-#include "core/port.h"
-#include "core/split_queue.h"
+#include "core/port/port.h"
+#include "core/ring/packed_queue.h"
+#include "core/ring/split_queue.h"
 #include "packed_guest.h"
 #include "receiving_stack.h"
 

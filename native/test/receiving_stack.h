@@ -1,11 +1,12 @@
-// What a guest's network stack makes of the frames it is given: checksums verified, large packets and
-// fragments accepted as their headers promise, payload handed up.
+// What a guest's network stack makes of the frames it is given: checksums verified, large packets
+// and fragments accepted as their headers promise, payload handed up.
 //
-// The opposite of packet.h, and as slow and obvious: every header is read anew by the RFCs' pictures, and
-// nothing of core/ is used but the constants of virtio_spec.h. A frame that a stack would discard, or
-// that its device must not have been given, fails the fact that runs.
+// The opposite of packet.h, and as slow and obvious: every header is read anew by the RFCs'
+// pictures, and nothing of core/ is used but the constants of virtio_spec.h. A frame that a stack
+// would discard, or that its device must not have been given, fails the fact that runs.
 //
-// Sources: virtio 1.2 §5.1.6.4; RFC 791 §3.1, §3.2; RFC 8200 §4; RFC 8754 §2; RFC 9293 §3.1; RFC 768.
+// Sources: virtio 1.2 §5.1.6.4; RFC 791 §3.1, §3.2; RFC 8200 §4; RFC 8754 §2; RFC 9293 §3.1; RFC
+// 768.
 
 #pragma once
 
@@ -15,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/virtio_spec.h"
+#include "core/ring/virtio_spec.h"
 #include "packet.h"
 
 namespace tsvswitch {
@@ -114,8 +115,7 @@ class ReceivingStack {
         CHECK(!tcp);
         needs |= ipv6 ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_GUEST_USO4;
         break;
-      default:
-        CHECK(false);
+      default: CHECK(false);
     }
     CHECK_EQ(needs & ~features_, 0u);
   }
@@ -130,8 +130,9 @@ class ReceivingStack {
     const uint16_t fragment = Get16(packet, 6);
     if ((fragment & 0x3fff) == 0) return packet;
     CHECK_EQ(fragment & 0x4000, 0);
-    std::optional<Bytes> whole = Reassemble(Get16(packet, 4), packet, header_bytes,
-                                            size_t{fragment} % 0x2000 * 8, (fragment & 0x2000) != 0);
+    std::optional<Bytes> whole =
+        Reassemble(Get16(packet, 4), packet, header_bytes, size_t{fragment} % 0x2000 * 8,
+                   (fragment & 0x2000) != 0);
     if (!whole) return std::nullopt;
     Put16(&*whole, 2, whole->size());
     Put16(&*whole, 6, 0);
@@ -154,8 +155,8 @@ class ReceivingStack {
     unwrapped[kind_at] = packet[at];
     const auto begin = unwrapped.begin() + static_cast<ptrdiff_t>(at);
     unwrapped.erase(begin, begin + 8);
-    std::optional<Bytes> whole = Reassemble(Get32(packet, at + 4), unwrapped, at,
-                                            fragment / 8u * 8u, (fragment & 1) != 0);
+    std::optional<Bytes> whole =
+        Reassemble(Get32(packet, at + 4), unwrapped, at, fragment / 8u * 8u, (fragment & 1) != 0);
     if (whole) Put16(&*whole, 4, whole->size() - 40);
     return whole;
   }

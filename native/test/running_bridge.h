@@ -1,8 +1,8 @@
 // Guests on a data plane with its worker threads, and traffic that loses nothing unless core does.
 //
 // The test's thread is driver of every guest and the control thread at once; control calls are made
-// while the workers still have up to 64 frames to move. Workers are confined, as the command's are. Waiting
-// is for a condition, with a deadline.
+// while the workers still have up to 64 frames to move. Workers are confined, as the command's are.
+// Waiting is for a condition, with a deadline.
 
 #pragma once
 
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/dataplane.h"
+#include "core/control/dataplane.h"
 #include "net_guest.h"
 
 namespace tsvswitch {
@@ -89,10 +89,10 @@ class RunningBridge {
   static void KickTransmitq(Member& member, uint16_t before) {
     const SplitDriver& driver = member.guest.transmitq();
     const uint16_t now = driver.avail_index();
-    const bool wanted =
-        (member.guest.features() & VIRTIO_F_EVENT_IDX) != 0
-            ? static_cast<uint16_t>(now - driver.avail_event() - 1) < static_cast<uint16_t>(now - before)
-            : (driver.used_flags() & 1) == 0;
+    const bool wanted = (member.guest.features() & VIRTIO_F_EVENT_IDX) != 0
+                            ? static_cast<uint16_t>(now - driver.avail_event() - 1) <
+                                  static_cast<uint16_t>(now - before)
+                            : (driver.used_flags() & 1) == 0;
     if (wanted) eventfd_write(member.kick_fds[1], 1);
   }
 

@@ -1,6 +1,7 @@
-// What the filters deny and what they leave. A filter stays for the life of a process, so each fact forks.
+// What the filters deny and what they leave. A filter stays for the life of a process, so each fact
+// forks.
 
-#include "core/sandbox.h"
+#include "core/platform/sandbox.h"
 
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -54,7 +55,8 @@ class Child {
 // Runs `body` in a process of its own, and fails with the first sentence that does not hold there.
 template <class Body>
 void InChild(Body body) {
-  void* shared = mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared =
+      mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(shared != MAP_FAILED);
   auto* report = new (shared) Report{};
   std::fflush(stdout);
@@ -120,14 +122,16 @@ FACT("a confined worker can neither reach other processes, files and networks, n
   InChild([](Child& child) {
     child.Expect(ConfineWorker(), "the worker's filter is accepted");
     ExpectNothingOfOthers(child);
-    child.ExpectDenied(Call(SYS_openat, AT_FDCWD, reinterpret_cast<long>("/dev/null"), O_RDONLY), "openat");
+    child.ExpectDenied(Call(SYS_openat, AT_FDCWD, reinterpret_cast<long>("/dev/null"), O_RDONLY),
+                       "openat");
     child.ExpectDenied(Call(SYS_socket, AF_UNIX, SOCK_STREAM), "a unix socket");
     child.ExpectDenied(Call(SYS_sendmsg, 1), "sendmsg");
     child.ExpectDenied(Call(SYS_ioctl, 1), "ioctl");
     child.ExpectDenied(Call(SYS_dup, 1), "dup");
     child.ExpectDenied(Call(SYS_tgkill, getpid(), getpid(), SIGTERM), "a signal but SIGABRT");
-    child.ExpectDenied(Call(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1),
-                       "memory that can be run");
+    child.ExpectDenied(
+        Call(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1),
+        "memory that can be run");
     void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     child.Expect(page != MAP_FAILED, "memory that cannot be run");
     child.ExpectDenied(mprotect(page, 4096, PROT_READ | PROT_EXEC), "making memory runnable");
@@ -162,7 +166,7 @@ FACT("a worker's filter is the worker's: other threads of the process go on as b
   });
 }
 
-FACT("a confined process keeps what a switch needs: files, unix sockets, threads, runnable memory") {
+FACT("a confined process keeps what a switch needs: files, sockets, threads, runnable memory") {
   InChild([](Child& child) {
     child.Expect(ConfineProcess(), "the process's filter is accepted");
     ExpectNothingOfOthers(child);

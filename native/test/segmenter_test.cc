@@ -1,7 +1,7 @@
-// Segmentation against packets built from scratch: for each random packet the segments it should become
-// are described and written anew, and compared byte by byte.
+// Segmentation against packets built from scratch: for each random packet the segments it should
+// become are described and written anew, and compared byte by byte.
 
-#include "core/segmenter.h"
+#include "core/frame/segmenter.h"
 
 #include "check.h"
 #include "packet.h"
@@ -24,7 +24,8 @@ Bytes Joined(const Parcel& parcel) {
 
 // All segments of a frame for a receiver; the sender's memory must be as before.
 std::vector<Bytes> Segments(const VirtioNetHdr& header, const Scattered& frame,
-                            uint64_t receiver_features, std::vector<VirtioNetHdr>* headers = nullptr) {
+                            uint64_t receiver_features,
+                            std::vector<VirtioNetHdr>* headers = nullptr) {
   const Bytes before = frame.bytes();
   Offload offload;
   CHECK_EQ(CheckOffload(header, kAll, frame.slice(), &offload), OffloadVerdict::kOk);
@@ -56,7 +57,7 @@ std::vector<Bytes> ExpectedSegments(const Packet& packet, size_t size, Checksum 
                            packet.payload.begin() + static_cast<ptrdiff_t>(end));
     segment.id = static_cast<uint16_t>(packet.id + at / size);
     segment.sequence = static_cast<uint32_t>(packet.sequence + at);
-    if (at != 0) segment.flags &= 0x7f;                          // CWR
+    if (at != 0) segment.flags &= 0x7f;                           // CWR
     if (end != packet.payload.size()) segment.flags &= 0xff - 9;  // FIN, PSH
     frames.push_back(segment.Frame(checksum));
   }
@@ -71,8 +72,7 @@ std::vector<Bytes> ExpectedFragments(const Packet& packet, size_t size) {
   }
   Bytes whole;
   packet.AppendExtensions(&whole, repeated, packet.extensions.size(), packet.protocol());
-  const uint8_t first_kind =
-      whole.empty() ? packet.protocol() : packet.extensions[repeated].kind;
+  const uint8_t first_kind = whole.empty() ? packet.protocol() : packet.extensions[repeated].kind;
   Append(&whole, packet.Segment(Checksum::kComplete));
   size = size / 8 * 8;
   if (whole.size() <= size) return {packet.Frame(Checksum::kComplete)};
@@ -114,10 +114,10 @@ FACT("TCP segments and UDP datagrams are what a stack without offloads would hav
   for (uint32_t number = 0; number < 800; ++number) {
     const Case in_case(number);
     Random random(number);
-    const Packet packet =
-        RandomPacket(random, random.Below(random.OneIn(20) ? 65000 : 4000));
-    const uint32_t size = random.Between(std::max<uint32_t>(
-        48, static_cast<uint32_t>(packet.payload.size() / kSegmentsMax + 1)), 3000);
+    const Packet packet = RandomPacket(random, random.Below(random.OneIn(20) ? 65000 : 4000));
+    const uint32_t size = random.Between(
+        std::max<uint32_t>(48, static_cast<uint32_t>(packet.payload.size() / kSegmentsMax + 1)),
+        3000);
     const Scattered frame(packet.Frame(Checksum::kPartial), random);
     const uint8_t type = packet.tcp ? TcpType(packet) : VIRTIO_NET_HDR_GSO_UDP_L4;
     const uint8_t ecn = packet.tcp && random.OneIn(2) ? VIRTIO_NET_HDR_GSO_ECN : 0;
@@ -175,8 +175,9 @@ FACT("datagrams cut into fragments are numbered one by one") {
   packet.payload = Bytes(3000, 7);
   const Scattered frame(packet.Frame(Checksum::kPartial));
   Offload offload;
-  CHECK_EQ(CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_UDP, 1000), kAll, frame.slice(), &offload),
-           OffloadVerdict::kOk);
+  CHECK_EQ(
+      CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_UDP, 1000), kAll, frame.slice(), &offload),
+      OffloadVerdict::kOk);
   Segmenter segmenter(0xffffffff);
   for (const uint32_t id : {0xffffffffu, 0u, 1u}) {
     CHECK_EQ(segmenter.Begin(offload, frame.slice(), kNone), OffloadVerdict::kOk);
@@ -192,8 +193,7 @@ FACT("a gso_size above the payload gives one segment, also when there is no payl
     packet.flags = 0xff;
     const Scattered frame(packet.Frame(Checksum::kPartial));
     const VirtioNetHdr header = HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 0xffff);
-    CHECK(Segments(header, frame, kNone) ==
-          std::vector<Bytes>{packet.Frame(Checksum::kComplete)});
+    CHECK(Segments(header, frame, kNone) == std::vector<Bytes>{packet.Frame(Checksum::kComplete)});
   }
 }
 
@@ -254,7 +254,8 @@ FACT("headers that change between the check and the cut are judged again") {
                                Change{46, 0x40, OffloadVerdict::kPacketMalformed}}) {
     Scattered frame(packet.Frame(Checksum::kPartial));
     Offload offload;
-    CHECK_EQ(CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 1000), kAll, frame.slice(), &offload),
+    CHECK_EQ(CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 1000), kAll, frame.slice(),
+                          &offload),
              OffloadVerdict::kOk);
     *frame.at(change.at) = change.value;
     Segmenter segmenter(kFragmentId);
@@ -269,8 +270,9 @@ FACT("payload that changes while segments are made changes no length and no head
   packet.payload = Bytes(3000, 5);
   Scattered frame(packet.Frame(Checksum::kPartial));
   Offload offload;
-  CHECK_EQ(CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 1000), kAll, frame.slice(), &offload),
-           OffloadVerdict::kOk);
+  CHECK_EQ(
+      CheckOffload(HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 1000), kAll, frame.slice(), &offload),
+      OffloadVerdict::kOk);
   Segmenter segmenter(kFragmentId);
   CHECK_EQ(segmenter.Begin(offload, frame.slice(), kNone), OffloadVerdict::kOk);
   for (size_t at = 0; at < frame.slice().bytes; ++at) *frame.at(at) = 0xff;

@@ -1,9 +1,9 @@
 // A memory file that is truncated costs a flag, and nothing else is forgiven.
 //
-// main() puts SIGBUS back to its default before the first guard is made, so that also under a sanitizer
-// an address of nobody ends the process by that signal.
+// main() puts SIGBUS back to its default before the first guard is made, so that also under a
+// sanitizer an address of nobody ends the process by that signal.
 
-#include "core/sigbus.h"
+#include "core/platform/sigbus.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "check.h"
-#include "core/guest_memory.h"
+#include "core/memory/guest_memory.h"
 #include "guest.h"
 
 namespace tsvswitch {
@@ -33,7 +33,8 @@ uint8_t* DataAt(const GuestMemory& memory, uint64_t guest) {
   return span.data;
 }
 
-// Whether the kernel leaves the mapping at this address out of core files (proc_pid_smaps(5), "dd").
+// Whether the kernel leaves the mapping at this address out of core files (proc_pid_smaps(5),
+// "dd").
 bool IsLeftOutOfCores(const void* address) {
   const auto wanted = reinterpret_cast<uintptr_t>(address);
   std::ifstream smaps("/proc/self/smaps");
@@ -97,7 +98,9 @@ FACT("truncation of one memory leaves another's bytes and flag alone") {
 FACT("a region made after another was unmapped raises its own flag") {
   std::atomic<uint32_t> first_lost{0};
   std::atomic<uint32_t> second_lost{0};
-  { GuestRam({{kBase, kPage}}).Map(&first_lost); }
+  {
+    GuestRam({{kBase, kPage}}).Map(&first_lost);
+  }
   GuestRam ram({{kBase, kPage}});
   const auto memory = ram.Map(&second_lost);
   ram.TruncateFile(0, 0);

@@ -1,15 +1,15 @@
-// Who may say what about where a frame comes from, protocol by protocol; and that a guest cannot change its
-// mind once it was believed.
+// Who may say what about where a frame comes from, protocol by protocol; and that a guest cannot
+// change its mind once it was believed.
 
-#include "core/source_rule.h"
+#include "core/policy/source_rule.h"
 
 #include <algorithm>
 #include <initializer_list>
 
 #include "bridge_of_guests.h"
 #include "check.h"
-#include "core/packet_headers.h"
-#include "core/source_guard.h"
+#include "core/frame/packet_headers.h"
+#include "core/policy/source_guard.h"
 #include "packet.h"
 
 namespace tsvswitch {
@@ -93,7 +93,7 @@ Bytes Ipv6(const Bytes& source, uint8_t next, const Bytes& payload) {
 
 constexpr uint8_t kIcmpv6 = 58;
 
-// A neighbour solicitation (135) or advertisement (136), with a link-layer option unless its MAC is 0.
+// A neighbour solicitation (135) or advertisement (136), with a link-layer option unless MAC is 0.
 Bytes Neighbour(uint8_t kind, const Bytes& target, uint64_t mac = 0) {
   Bytes icmp = {kind, 0, 0, 0, 0, 0, 0, 0};
   Append(&icmp, target);
@@ -194,7 +194,8 @@ FACT("IPv6 passes from the addresses listed and from the MAC's own link-local ad
   CheckPasses(Ethernet(0x86dd, Ipv6(Ula(1), 6, Bytes(20))));
   CheckPasses(Ethernet(0x86dd, Ipv6(LinkLocal(kOwn), 17, Bytes(8))));
   CheckRefused(Kind::kIpv6, Ethernet(0x86dd, Ipv6(Ula(2), 6, Bytes(20))), Ula(2));
-  CheckRefused(Kind::kIpv6, Ethernet(0x86dd, Ipv6(LinkLocal(kOther), 6, Bytes(20))), LinkLocal(kOther));
+  CheckRefused(Kind::kIpv6, Ethernet(0x86dd, Ipv6(LinkLocal(kOther), 6, Bytes(20))),
+               LinkLocal(kOther));
   const SourceRule ipv4_only = {.macs = {}, .networks = {NetworkOf({10, 0, 0, 1}, 32)}};
   CheckPasses(Ethernet(0x86dd, Ipv6(LinkLocal(kOwn), 17, Bytes(8))), ipv4_only);
   CheckRefused(Kind::kIpv6, Ethernet(0x86dd, Ipv6(Ula(1), 17, Bytes(8))), Ula(1), ipv4_only);
@@ -235,7 +236,8 @@ FACT("link-layer options must name the frame's own MAC address") {
   }
   const SourceRule macs_only = {.macs = {kOwn}, .networks = {}};
   CheckPasses(Icmpv6Frame(Ula(2), Neighbour(136, Ula(2), kOwn)), macs_only);
-  CheckRefused(Kind::kMac, Icmpv6Frame(Ula(2), Neighbour(136, Ula(2), kOther)), Mac(kOther), macs_only);
+  CheckRefused(Kind::kMac, Icmpv6Frame(Ula(2), Neighbour(136, Ula(2), kOther)), Mac(kOther),
+               macs_only);
 }
 
 // `payload` behind `count` destination options of 8 * (1 + words) bytes.
@@ -251,7 +253,7 @@ Bytes Extended(uint32_t count, uint8_t words, const Bytes& payload, uint8_t next
   return bytes;
 }
 
-FACT("a lie behind extension headers or in a first fragment is found; what hides it too deep is dropped") {
+FACT("a lie behind extension headers or in a first fragment is found; one too deep is dropped") {
   const Bytes lie = Neighbour(136, Ula(2), kOwn);
   const auto frame = [](const Bytes& payload, uint8_t first) {
     return Ethernet(0x86dd, Ipv6(Ula(1), first, payload));
@@ -288,12 +290,13 @@ FACT("a rule with addresses drops other protocols; one with MAC addresses alone 
   const SourceRule macs_only = {.macs = {kOwn}, .networks = {}};
   for (const uint16_t type : {uint16_t{0x88cc}, uint16_t{0x8847}, uint16_t{40}}) {
     const Bytes frame = Ethernet(type, Bytes(40));
-    CheckRefused(Kind::kUnknown, frame, {static_cast<uint8_t>(type >> 8), static_cast<uint8_t>(type)});
+    CheckRefused(Kind::kUnknown, frame,
+                 {static_cast<uint8_t>(type >> 8), static_cast<uint8_t>(type)});
     CheckPasses(frame, macs_only);
   }
 }
 
-FACT("a frame that ends anywhere is judged without a byte too many being read, and never passes cut short") {
+FACT("a frame that ends anywhere is judged within its bytes, and never passes cut short") {
   const Bytes frames[] = {Ethernet(0x0800, Ipv4(kOwnIp)), Arp(1, kOwn, kOwnIp),
                           Icmpv6Frame(Ula(1), Neighbour(136, Ula(1), kOwn)),
                           Ethernet(0x0800, Ipv4(kOwnIp), kOwn, {0x88a8, 0x8100})};
@@ -325,13 +328,13 @@ FACT("random bytes are judged without a byte too many being read") {
   }
 }
 
-// --- on a bridge -----------------------------------------------------------------------------------
+// --- on a bridge ---------------------------------------------------------------------------------
 
 // Guest 0 is bound; guest 1 hears it.
 struct BoundBridge : BridgeOfGuests {
   BoundBridge() {
     for (int i = 0; i < 2; ++i) Add(VIRTIO_F_VERSION_1).Post();
-    port(0).sources = std::make_unique<Sources>(Bound());
+    port(0).sources.reset(new Sources(Bound()));
   }
 };
 
@@ -340,7 +343,7 @@ Bytes Padded(Bytes frame) {
   return frame;
 }
 
-FACT("what a bound port may not send is dropped and counted by reason, and each reason is told once") {
+FACT("what a bound port may not send is dropped by reason, and each reason is reported once") {
   BoundBridge bridge;
   const Bytes good = Padded(Ethernet(0x0800, Ipv4(kOwnIp)));
   const Bytes bad_ip = Padded(Ethernet(0x0800, Ipv4(kOtherIp)));
@@ -394,7 +397,7 @@ struct BoundQueue {
   BoundQueue() {
     queue.port = &port;
     queue.counters = &counters;
-    port.sources = std::make_unique<Sources>(Bound());
+    port.sources.reset(new Sources(Bound()));
   }
   // Whether it passes.
   bool Admits(Frame* frame) { return guard->Admit(queue, frame, 1, events) == 1; }
@@ -428,7 +431,8 @@ FACT("a guest that rewrites a frame after it was judged changes none of the byte
   good.resize(1000);
   Scattered guest(good);
   // As parsed before the guest changed it for the first time.
-  Frame frame = {.destination = 1, .source = kOther, .body = guest.slice(), .offload = {}, .verdict = 0};
+  Frame frame = {
+      .destination = 1, .source = kOther, .body = guest.slice(), .offload = {}, .verdict = 0};
   CHECK(from.Admits(&frame));
   CHECK_EQ(frame.source, kOwn);
   CHECK_EQ(frame.destination, kBroadcast);

@@ -83,8 +83,8 @@ FACT("a frame that fits exactly fills the buffer, and a larger buffer keeps its 
 
 FACT("a frame is scattered over a chain of several buffers, used as one") {
   OneQueue guest(8, kModern);
-  const std::vector<Buffer> buffers = {guest.NewBuffer(12), guest.NewBuffer(1),
-                                       guest.NewBuffer(30), guest.NewBuffer(100)};
+  const std::vector<Buffer> buffers = {guest.NewBuffer(12), guest.NewBuffer(1), guest.NewBuffer(30),
+                                       guest.NewBuffer(100)};
   guest.driver.WriteChain(0, buffers, kWrite);
   guest.driver.Offer(0);
   CheckLanding(guest, 72, buffers, 1);
@@ -218,7 +218,7 @@ FACT("queues of 1, 2, 256 and 32768 wrap while buffers go round") {
   }
 }
 
-FACT("a used element that differs from that of the last lap in its length or its id alone is written") {
+FACT("a used element is written if it differs from that of the last lap in length or id alone") {
   OneQueue guest(1, kModern);
   OneQueue other(2, kModern);
   const Buffer buffer = guest.NewBuffer(2048);
@@ -307,7 +307,7 @@ FACT("a head beyond the table and an avail index that jumps break a receiveq") {
   CHECK_EQ(jumping.broken, BreakReason::kAvailIndexJump);
 }
 
-FACT("an avail index that jumps between two claims of a batch does not make them more than the ring holds") {
+FACT("an avail index that jumps between two claims does not make them more than the ring holds") {
   OneQueue guest(2, kMerge);
   OfferBuffers(guest, 1, 100);
   CHECK_EQ(guest.queue.Offered(1, &guest.broken), 1u);

@@ -35,7 +35,7 @@ FACT("virtio 1.2 §2.7.7: without EVENT_IDX a call is wanted unless the driver s
   CHECK(guest.queue.CallWanted());
 }
 
-FACT("virtio 1.2 §2.7.7: with EVENT_IDX a call is wanted when used_event was passed, also at wrap") {
+FACT("virtio 1.2 §2.7.7: with EVENT_IDX a call is wanted once used_event is passed, also at wrap") {
   for (const uint16_t start : {uint16_t{0}, uint16_t{65530}, uint16_t{65535}, uint16_t{32767}}) {
     for (int ahead = 0; ahead < 8; ++ahead) {
       OneQueue guest(256, kEventIdx, start);
@@ -67,7 +67,7 @@ FACT("a call is not wanted twice for the same used buffers") {
   CHECK(!guest.queue.CallWanted());
 }
 
-FACT("virtio 1.2 §2.7.10: without EVENT_IDX, NO_NOTIFY stands from the start and while kicks are off") {
+FACT("virtio 1.2 §2.7.10: without EVENT_IDX, NO_NOTIFY is set from the start and with kicks off") {
   OneQueue guest(256, kFlags);
   CHECK_EQ(guest.driver.used_flags(), kNoNotify);
   guest.queue.EnableKicks();
@@ -83,7 +83,7 @@ bool DriverKicks(const SplitDriver& driver, uint16_t before) {
          static_cast<uint16_t>(now - before);
 }
 
-FACT("virtio 1.2 §2.7.10: with EVENT_IDX the next chain after EnableKicks is kicked, also at wrap") {
+FACT("virtio 1.2 §2.7.10: with EVENT_IDX the next chain after EnableKicks is kicked") {
   for (const uint16_t start : {uint16_t{0}, uint16_t{65533}, uint16_t{65535}}) {
     OneQueue guest(256, kEventIdx, start);
     PassChains(guest, 3);

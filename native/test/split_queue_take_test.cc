@@ -1,6 +1,7 @@
 // A transmitq: which chains Take() accepts, what it makes of them, and what breaks the queue.
 //
-// Sources: virtio 1.2 §2.7.4 (chains), §2.7.5.3 (indirect), §2.7.6 (avail ring), §2.7.8 (used ring).
+// Sources: virtio 1.2 §2.7.4 (chains), §2.7.5.3 (indirect), §2.7.6 (avail ring), §2.7.8 (used
+// ring).
 
 #include <functional>
 
@@ -191,7 +192,7 @@ FACT("virtio 1.2 §2.7.8.2: nothing is visible to the driver before Return") {
   CHECK_EQ(guest.driver.used_index(), 1);
 }
 
-// --- what breaks a queue ---------------------------------------------------------------------------
+// --- what breaks a queue -------------------------------------------------------------------------
 
 struct Offence {
   const char* what;
@@ -201,80 +202,77 @@ struct Offence {
   std::function<void(OneQueue&)> write;
 };
 
-const std::vector<Offence>& Offences() {
-  static const std::vector<Offence> offences = {
-      {"a loop of one", BreakReason::kChainTooLong, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(1), kNext, 2); }},
-      {"a loop of empty buffers", BreakReason::kChainTooLong, kModern,
-       [](OneQueue& g) {
-         g.driver.WriteDescriptor(2, {kNowhere, 0}, kNext, 3);
-         g.driver.WriteDescriptor(3, {kNowhere, 0}, kNext, 2);
-       }},
-      {"a loop inside an indirect table", BreakReason::kChainTooLong, kModern,
-       [](OneQueue& g) {
-         const uint64_t table = g.ram.Allocate(32, 16);
-         g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
-         g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
-         g.driver.WriteIndirect(table, 1, g.NewBuffer(1), kNext, 0);
-       }},
-      {"next beyond the queue", BreakReason::kNextOutOfRange, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(1), kNext, 8); }},
-      {"next beyond the indirect table", BreakReason::kNextOutOfRange, kModern,
-       [](OneQueue& g) {
-         const uint64_t table = g.ram.Allocate(32, 16);
-         g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
-         g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 2);
-       }},
-      {"a buffer nowhere", BreakReason::kAddressUnmapped, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {kNowhere, 60}, 0); }},
-      {"a buffer that ends outside", BreakReason::kAddressUnmapped, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {(5 << 20) - 59, 60}, 0); }},
-      {"a buffer that wraps", BreakReason::kAddressUnmapped, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {~uint64_t{0} - 10, 60}, 0); }},
-      {"an indirect table nowhere", BreakReason::kAddressUnmapped, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {kNowhere, 32}, kIndirect); }},
-      {"the second half of an indirect table nowhere", BreakReason::kAddressUnmapped, kModern,
-       [](OneQueue& g) {
-         const uint64_t table = (5 << 20) - 16;
-         g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
-         g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
-       }},
-      {"a buffer for the device to write", BreakReason::kWrongDirection, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(60), kWrite); }},
-      {"a second buffer for the device to write", BreakReason::kWrongDirection, kModern,
-       [](OneQueue& g) {
-         g.driver.WriteDescriptor(2, g.NewBuffer(60), kNext, 3);
-         g.driver.WriteDescriptor(3, g.NewBuffer(60), kWrite);
-       }},
-      {"indirect, not negotiated", BreakReason::kIndirectNotNegotiated, VIRTIO_F_VERSION_1,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 16}, kIndirect); }},
-      {"an empty indirect table", BreakReason::kIndirectBadTable, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 0}, kIndirect); }},
-      {"an indirect table of odd size", BreakReason::kIndirectBadTable, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 24}, kIndirect); }},
-      {"an indirect table longer than the queue", BreakReason::kIndirectBadTable, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 9 * 16}, kIndirect); }},
-      {"indirect in an indirect table", BreakReason::kIndirectNested, kModern,
-       [](OneQueue& g) {
-         const uint64_t table = g.ram.Allocate(32, 16);
-         g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
-         g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
-         g.driver.WriteIndirect(table, 1, {table, 32}, kIndirect);
-       }},
-      {"indirect first in an indirect table", BreakReason::kIndirectNested, kModern,
-       [](OneQueue& g) {
-         const uint64_t table = g.ram.Allocate(16, 16);
-         g.driver.WriteDescriptor(2, {table, 16}, kIndirect);
-         g.driver.WriteIndirect(table, 0, {table, 16}, kIndirect);
-       }},
-      {"indirect with next", BreakReason::kIndirectNested, kModern,
-       [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 16}, kIndirect | kNext, 3); }},
-  };
-  return offences;
-}
+const std::vector<Offence> kOffences = {
+    {"a loop of one", BreakReason::kChainTooLong, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(1), kNext, 2); }},
+    {"a loop of empty buffers", BreakReason::kChainTooLong, kModern,
+     [](OneQueue& g) {
+       g.driver.WriteDescriptor(2, {kNowhere, 0}, kNext, 3);
+       g.driver.WriteDescriptor(3, {kNowhere, 0}, kNext, 2);
+     }},
+    {"a loop inside an indirect table", BreakReason::kChainTooLong, kModern,
+     [](OneQueue& g) {
+       const uint64_t table = g.ram.Allocate(32, 16);
+       g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
+       g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
+       g.driver.WriteIndirect(table, 1, g.NewBuffer(1), kNext, 0);
+     }},
+    {"next beyond the queue", BreakReason::kNextOutOfRange, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(1), kNext, 8); }},
+    {"next beyond the indirect table", BreakReason::kNextOutOfRange, kModern,
+     [](OneQueue& g) {
+       const uint64_t table = g.ram.Allocate(32, 16);
+       g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
+       g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 2);
+     }},
+    {"a buffer nowhere", BreakReason::kAddressUnmapped, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {kNowhere, 60}, 0); }},
+    {"a buffer that ends outside", BreakReason::kAddressUnmapped, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {(5 << 20) - 59, 60}, 0); }},
+    {"a buffer that wraps", BreakReason::kAddressUnmapped, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {~uint64_t{0} - 10, 60}, 0); }},
+    {"an indirect table nowhere", BreakReason::kAddressUnmapped, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {kNowhere, 32}, kIndirect); }},
+    {"the second half of an indirect table nowhere", BreakReason::kAddressUnmapped, kModern,
+     [](OneQueue& g) {
+       const uint64_t table = (5 << 20) - 16;
+       g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
+       g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
+     }},
+    {"a buffer for the device to write", BreakReason::kWrongDirection, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, g.NewBuffer(60), kWrite); }},
+    {"a second buffer for the device to write", BreakReason::kWrongDirection, kModern,
+     [](OneQueue& g) {
+       g.driver.WriteDescriptor(2, g.NewBuffer(60), kNext, 3);
+       g.driver.WriteDescriptor(3, g.NewBuffer(60), kWrite);
+     }},
+    {"indirect, not negotiated", BreakReason::kIndirectNotNegotiated, VIRTIO_F_VERSION_1,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 16}, kIndirect); }},
+    {"an empty indirect table", BreakReason::kIndirectBadTable, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 0}, kIndirect); }},
+    {"an indirect table of odd size", BreakReason::kIndirectBadTable, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 24}, kIndirect); }},
+    {"an indirect table longer than the queue", BreakReason::kIndirectBadTable, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 9 * 16}, kIndirect); }},
+    {"indirect in an indirect table", BreakReason::kIndirectNested, kModern,
+     [](OneQueue& g) {
+       const uint64_t table = g.ram.Allocate(32, 16);
+       g.driver.WriteDescriptor(2, {table, 32}, kIndirect);
+       g.driver.WriteIndirect(table, 0, g.NewBuffer(1), kNext, 1);
+       g.driver.WriteIndirect(table, 1, {table, 32}, kIndirect);
+     }},
+    {"indirect first in an indirect table", BreakReason::kIndirectNested, kModern,
+     [](OneQueue& g) {
+       const uint64_t table = g.ram.Allocate(16, 16);
+       g.driver.WriteDescriptor(2, {table, 16}, kIndirect);
+       g.driver.WriteIndirect(table, 0, {table, 16}, kIndirect);
+     }},
+    {"indirect with next", BreakReason::kIndirectNested, kModern,
+     [](OneQueue& g) { g.driver.WriteDescriptor(2, {1 << 20, 16}, kIndirect | kNext, 3); }},
+};
 
 FACT("every offence breaks the queue for its own reason, after the chains before it") {
-  for (const Offence& offence : Offences()) {
+  for (const Offence& offence : kOffences) {
     OneQueue guest(8, offence.features);
     const Buffer good = guest.NewFilledBuffer(60);
     guest.driver.WriteDescriptor(1, good, 0);
@@ -335,7 +333,7 @@ FACT("a chain as long as the queue is whole, through a table as well") {
   CHECK_EQ(guest.chains[0].bytes, 24u);
 }
 
-FACT("chains of the most pieces are taken one at a time, with plain ones behind them, and stay inside the store") {
+FACT("chains of the most pieces are taken one at a time and stay inside the store") {
   // 500 regions of one byte behind the rings' own: a buffer over them is 500 pieces.
   std::vector<GuestRam::Region> regions = {{1 << 20, 1 << 16}};
   const uint64_t bytes_begin = (1 << 20) + (1 << 16);

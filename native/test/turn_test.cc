@@ -1,13 +1,13 @@
-// What a turn of a port may have in it, counted in work (core/work.h): chains as long as can be, empty
-// descriptors, packets of a thousand segments, floods to all ports, buffers of a few bytes. However a guest
-// makes its round long, everybody else has a turn after a bounded one of it, and everything it sent that
-// breaks no rule arrives, once and in order.
+// What a turn of a port may have in it, counted in work (core/forward/work.h): chains as long as
+// can be, empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few
+// bytes. However a guest makes its round long, everybody else has a turn after a bounded one of it,
+// and everything it sent that breaks no rule arrives, once and in order.
 
 #include <cstring>
 
 #include "check.h"
-#include "core/host_queue.h"
-#include "core/worker.h"
+#include "core/port/process_queue.h"
+#include "core/worker/worker.h"
 #include "packed_guest.h"
 #include "packet.h"
 #include "running_bridge.h"
@@ -18,8 +18,8 @@ namespace {
 constexpr uint64_t kGuest = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC;
 constexpr uint32_t kRingSize = 1 << 15;
 constexpr uint32_t kPairs = kQueuePairsMax;
-// A chain of a split ring: as many descriptors as the ring has, an indirect table of as many, and a piece for
-// every byte.
+// A chain of a split ring: as many descriptors as the ring has, an indirect table of as many, and a
+// piece for every byte.
 constexpr uint64_t kLongestChainWork =
     (2 * uint64_t{kRingSize} + PieceStore::kPiecesPerChainMax) * kDescriptorWork;
 constexpr uint64_t kTurnBound = kTurnWork + kBatchWork + kLongestChainWork;
@@ -58,26 +58,28 @@ class Rounds {
   }
   Port& AddHost() {
     Port& port = AddPort(1, VIRTIO_F_VERSION_1);
-    port.is_host = true;
-    port.queues[0].ring = std::make_unique<HostReceiveq>();
-    port.queues[1].ring = std::make_unique<HostTransmitq>();
+    port.is_process = true;
+    port.queues[0].ring = std::make_unique<ProcessReceiveq>();
+    port.queues[1].ring = std::make_unique<ProcessTransmitq>();
     Begin(port.queues[0]);
     Begin(port.queues[1]);
     return port;
   }
   void Begin(Queue& queue) {
     queue.started = queue.enabled = true;
-    if (queue.is_transmitq()) worker_.Poll(queue);
-    else queue.port->receivers.push_back(&queue);
+    if (queue.is_transmitq())
+      worker_.Poll(queue);
+    else
+      queue.port->receivers.push_back(&queue);
   }
 
   void Send(Port& host, const FrameBytes& frame) {
-    auto& queue = static_cast<HostTransmitq&>(*host.queues[1].ring);
+    auto& queue = static_cast<ProcessTransmitq&>(*host.queues[1].ring);
     CHECK(queue.Send(frame.data(), static_cast<uint32_t>(frame.size())));
     queue.PublishSent();
   }
   std::vector<FrameBytes> Take(Port& host) {
-    auto& queue = static_cast<HostReceiveq&>(*host.queues[0].ring);
+    auto& queue = static_cast<ProcessReceiveq&>(*host.queues[0].ring);
     std::vector<FrameBytes> frames;
     for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
       const uint8_t* frame = queue.Next();
@@ -102,11 +104,12 @@ class Rounds {
                   .fragment_id = 0,
                   .notify = [](void*) {},
                   .notify_context = nullptr},
-                 clock_, bridges_};
+                 clock_,
+                 bridges_};
 };
 
-// A guest all of whose queues have the same descriptors and the same avail ring, full of one chain: what a
-// hostile driver needs to keep 127 queues busy. Each has a used ring of its own.
+// A guest all of whose queues have the same descriptors and the same avail ring, full of one chain:
+// what a hostile driver needs to keep 127 queues busy. Each has a used ring of its own.
 class HostileGuest {
  public:
   HostileGuest(Rounds& rounds, uint64_t features, uint32_t pairs)
@@ -139,8 +142,10 @@ class HostileGuest {
       const uint64_t at = desc_ + 16 * uint64_t{i};
       const Buffer table = {table_, 16 * count};
       const auto all = static_cast<uint16_t>(SplitDriver::kIndirect | available);
-      if (packed) WriteDescriptor(at, table, static_cast<uint16_t>(i), all);
-      else WriteDescriptor(at, table, all, 0);
+      if (packed)
+        WriteDescriptor(at, table, static_cast<uint16_t>(i), all);
+      else
+        WriteDescriptor(at, table, all, 0);
       const auto head = static_cast<uint16_t>(i);
       std::memcpy(ram_.At(avail_ + 4 + 2 * uint64_t{i}, 2), &head, 2);
     }
@@ -252,8 +257,9 @@ FACT("packets of more than a thousand segments are cut a few at a time") {
     hostile.ram().Write(hostile.bytes(), bytes);
     hostile.FillRing({{hostile.bytes(), static_cast<uint32_t>(bytes.size())}}, 0);
     hostile.Start(1);
-    const auto segments_of = [&] { return receiver.counters[0].value[kFrames] +
-                                          receiver.counters[0].value[kDropsNoBuffer]; };
+    const auto segments_of = [&] {
+      return receiver.counters[0].value[kFrames] + receiver.counters[0].value[kDropsNoBuffer];
+    };
     for (uint32_t round = 0; round < 10; ++round) {
       const uint64_t before = segments_of();
       CHECK(rounds.Round() >= 1);
@@ -296,11 +302,12 @@ FACT("buffers that cost too much are walked for so long in a round, whoever send
 
 constexpr uint32_t kCrowd = 400;
 
-FACT("a long frame for all of many ports goes to some in each turn, to each once, and others go between") {
+FACT("a long flooded frame goes to some of many ports in each turn, and others go between") {
   Rounds rounds;
   std::vector<Port*> ports;
   for (uint32_t i = 0; i < kCrowd; ++i) ports.push_back(&rounds.AddHost());
-  const FrameBytes small[2] = {MakeFrame(kBroadcast, MacOf(0), 60, 1), MakeFrame(kBroadcast, MacOf(0), 60, 3)};
+  const FrameBytes small[2] = {MakeFrame(kBroadcast, MacOf(0), 60, 1),
+                               MakeFrame(kBroadcast, MacOf(0), 60, 3)};
   const FrameBytes longest = MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 2);
   rounds.Send(*ports[0], small[0]);
   rounds.Send(*ports[0], longest);
@@ -308,7 +315,8 @@ FACT("a long frame for all of many ports goes to some in each turn, to each once
   rounds.Send(*ports[0], small[1]);
   std::vector<std::vector<FrameBytes>> received(kCrowd);
   uint32_t number = 0;
-  for (uint32_t round = 0; static_cast<HostTransmitq&>(*ports[0]->queues[1].ring).Drained() == false; ++round) {
+  for (uint32_t round = 0;
+       static_cast<ProcessTransmitq&>(*ports[0]->queues[1].ring).Drained() == false; ++round) {
     CHECK(round < kCrowd);
     const FrameBytes own = MakeFrame(MacOf(7), MacOf(3), 60, number++);
     rounds.Send(*ports[7], MakeFrame(MacOf(3), MacOf(7), 60, number));
@@ -318,7 +326,8 @@ FACT("a long frame for all of many ports goes to some in each turn, to each once
     for (uint32_t i = 0; i < kCrowd; ++i) {
       for (FrameBytes& frame : rounds.Take(*ports[i])) {
         heard = heard || frame == own;
-        if (frame == longest || frame == small[0] || frame == small[1]) received[i].push_back(std::move(frame));
+        if (frame == longest || frame == small[0] || frame == small[1])
+          received[i].push_back(std::move(frame));
       }
     }
     CHECK(heard);
@@ -333,24 +342,27 @@ FACT("a long frame for all of many ports goes to some in each turn, to each once
 }
 
 FACT("a flood that a link held back is as bounded, and as complete") {
-  const auto plane = std::make_unique<Dataplane>(Dataplane::Options{
-      .worker_cpus = {-1}, .idle_us = 0, .manual = true, .notify = [](void*) {}, .notify_context = nullptr});
+  const auto plane = std::make_unique<Dataplane>(Dataplane::Options{.worker_cpus = {-1},
+                                                                    .idle_us = 0,
+                                                                    .manual = true,
+                                                                    .notify = [](void*) {},
+                                                                    .notify_context = nullptr});
   CHECK(plane->Start());
   plane->AddBridge(0);
-  for (uint32_t i = 0; i < kCrowd; ++i) CHECK_EQ(plane->AddHostPort(0), i);
+  for (uint32_t i = 0; i < kCrowd; ++i) CHECK_EQ(plane->AddProcessPort(0), i);
   LinkSettings settings = {};
   settings.delay_ns = kNsPerMs;
   plane->SetLink(0, kNoPort, &settings);
   const FrameBytes longest = MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 2);
   const FrameBytes small = MakeFrame(kBroadcast, MacOf(0), 60, 3);
   for (const FrameBytes& frame : {longest, small}) {
-    CHECK(plane->HostTransmitqOf(0).Send(frame.data(), static_cast<uint32_t>(frame.size())));
+    CHECK(plane->ProcessTransmitqOf(0).Send(frame.data(), static_cast<uint32_t>(frame.size())));
   }
-  plane->PublishHostSent(0);
+  plane->PublishProcessSent(0);
   plane->Step(10);
   plane->Advance(kNsPerMs);
   for (uint16_t i = 1; i < kCrowd; ++i) {
-    HostReceiveq& queue = plane->HostReceiveqOf(i);
+    ProcessReceiveq& queue = plane->ProcessReceiveqOf(i);
     for (const FrameBytes& frame : {longest, small}) {
       CHECK_EQ(queue.NextBytes(), frame.size());
       CHECK(std::memcmp(queue.Next(), frame.data(), frame.size()) == 0);

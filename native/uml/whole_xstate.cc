@@ -1,17 +1,19 @@
-// Lets User-mode Linux run on processors whose registers it does not know all of: a library for LD_PRELOAD.
+// Lets User-mode Linux run on processors whose registers it does not know all of: a library for
+// LD_PRELOAD.
 //
-// UML hands the floating point registers of its guest's processes to the host with ptrace(), in a buffer as
-// large as AVX-512 needs. The host takes them whole or not at all: where it knows more, such as AMX, it
-// answers EFAULT, and the guest dies at its first process. Here what UML gives is completed with zeroes to
-// the size that the host wants. A component whose bit in xstate_bv is not set is not read, so zeroes change
-// nothing.
+// UML hands the floating point registers of its guest's processes to the host with ptrace(), in a
+// buffer as large as AVX-512 needs. The host takes them whole or not at all: where it knows more,
+// such as AMX, it answers EFAULT, and the guest dies at its first process. Here what UML gives is
+// completed with zeroes to the size that the host wants. A component whose bit in xstate_bv is not
+// set is not read, so zeroes change nothing.
 //
 // It does not look at any other request, and adds nothing where the size is right already.
 //
-// Thread: UML calls ptrace() from one thread only, and not from its signal handlers; hence a static buffer,
-// as the kernel stacks that UML calls from are small.
+// Thread: UML calls ptrace() from one thread only, and not from its signal handlers; hence a static
+// buffer, as the kernel stacks that UML calls from are small.
 //
-// Sources: Linux arch/x86/kernel/fpu/regset.c, xstateregs_set(); arch/x86/um/os-Linux/registers.c of UML 6.1.
+// Sources: Linux arch/x86/kernel/fpu/regset.c, xstateregs_set(); arch/x86/um/os-Linux/registers.c
+// of UML 6.1.
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -43,7 +45,8 @@ size_t WantedBytes(Ptrace next, pid_t pid) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) long ptrace(__ptrace_request request, ...) noexcept {
+extern "C" __attribute__((visibility("default"))) long ptrace(__ptrace_request request,
+                                                              ...) noexcept {
   va_list arguments;
   va_start(arguments, request);
   const pid_t pid = va_arg(arguments, pid_t);

@@ -1,7 +1,7 @@
 /**
  * A capture: everything that goes over a port, or over the ports of a bridge, as pcapng.
  *
- *     worker ──► ring (native/core/capture.h) ──► drain(), woken by an eventfd ──► file, stream or memory
+ *     worker ──► ring (native/core/policy/capture.h) ──► drain(), woken by an eventfd ──► file, stream or memory
  *
  * Each frame is recorded once for each port and direction: from a guest when the switch has decided
  * where it goes, to a guest when it was delivered or dropped, and on an impaired link when the link lets

@@ -1,7 +1,7 @@
 /**
  * What workers record, turned into the packet blocks of a pcapng file, at more than a million a second.
  *
- *     records (native/core/capture.h) ──► encode() ──► enhanced packet blocks ──► write(), some 256 KiB at a time
+ *     records (native/core/policy/capture.h) ──► encode() ──► enhanced packet blocks ──► write(), some 256 KiB at a time
  *
  * Both sides are read and written as words, since both consist of them: nothing is allocated for a packet,
  * and what many packets say alike (direction, why they were dropped, what links did) is encoded once.
@@ -23,7 +23,7 @@ import {
 const wordBytes = 4;
 /** Holds at least one of the longest records, and of the longest blocks. */
 const bufferBytes = 1 << 18;
-/** Where struct Record of native/core/capture.h has its fields, in words; records are whole in 8 bytes. */
+/** Where struct Record of native/core/policy/capture.h has its fields, in words; records are whole in 8 bytes. */
 const record = {
   timeLow: 0,
   timeHigh: 1,

@@ -2,7 +2,7 @@
  * What can be wrong with a link, as a program says it, and the same as the data plane takes it.
  *
  * Everything that was given is checked, also that nothing else was: a misspelt `los` would otherwise
- * make a test pass that should not. How each impairment works is in native/core/link.h. Pure.
+ * make a test pass that should not. How each impairment works is in native/core/policy/link.h. Pure.
  */
 
 import { nanoseconds } from '../clock.ts';

@@ -1,6 +1,6 @@
 /**
  * The sources a port is bound to, as they are written: MAC addresses, IP addresses and networks. The data
- * plane holds the guest to them (native/core/source_rule.h says what that means for each protocol).
+ * plane holds the guest to them (native/core/policy/source_rule.h says what that means for each protocol).
  */
 
 import ipaddr from 'ipaddr.js';

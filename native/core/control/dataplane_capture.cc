@@ -1,0 +1,48 @@
+// See dataplane.h: which captures record which ports.
+
+#include <cassert>
+#include <utility>
+
+#include "core/control/dataplane.h"
+
+namespace tsvswitch {
+
+uint32_t Dataplane::NewCapture(uint32_t snap_bytes, int call_fd) {
+  uint32_t number = 0;
+  while (HasCapture(number)) ++number;
+  if (number == captures_.size()) captures_.emplace_back();
+  captures_[number] = std::make_unique<Capture>(clock_, snap_bytes, call_fd);
+  return number;
+}
+
+uint32_t Dataplane::CapturePort(uint16_t port, uint32_t snap_bytes, int call_fd) {
+  Port& at = PortAt(port);
+  const uint32_t number = NewCapture(snap_bytes, call_fd);
+  const PauseAll pause(*this);
+  at.captures.push_back(captures_[number].get());
+  return number;
+}
+
+uint32_t Dataplane::CaptureBridge(uint32_t bridge, uint32_t snap_bytes, int call_fd) {
+  assert(HasBridge(bridge));
+  Bridge& at = *bridges_[bridge];
+  const uint32_t number = NewCapture(snap_bytes, call_fd);
+  const PauseAll pause(*this);
+  at.captures.push_back(captures_[number].get());
+  for (Port* member : at.members) {
+    if (member != nullptr) member->captures.push_back(captures_[number].get());
+  }
+  return number;
+}
+
+void Dataplane::RemoveCapture(uint32_t capture) {
+  assert(HasCapture(capture));
+  const std::unique_ptr<Capture> removed = std::move(captures_[capture]);
+  const PauseAll pause(*this);
+  for (const auto& bridge : bridges_) std::erase(bridge->captures, removed.get());
+  for (const auto& port : ports_) {
+    if (port != nullptr) std::erase(port->captures, removed.get());
+  }
+}
+
+}  // namespace tsvswitch

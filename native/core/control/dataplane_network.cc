@@ -1,0 +1,166 @@
+// See dataplane.h: bridges, links and partitions between ports, ports of this process, sessions and
+// the manual clock.
+
+#include <sys/eventfd.h>
+
+#include <cassert>
+#include <utility>
+
+#include "core/control/dataplane.h"
+#include "core/port/notify.h"
+
+namespace tsvswitch {
+
+uint64_t Dataplane::Step(uint32_t rounds) {
+  assert(clock_.manual());
+  uint64_t moved = 0;
+  for (uint32_t round = 0; round < rounds; ++round) {
+    const uint32_t now_moved = workers_.front()->Round();
+    if (now_moved == 0) break;
+    moved += now_moved;
+  }
+  return moved;
+}
+
+void Dataplane::Advance(uint64_t ns) {
+  const uint64_t end_ns = clock_.NowNs() + ns;
+  Settle();
+  // Every turn moves the clock on, unless settling was given up.
+  for (uint64_t due_ns = workers_.front()->next_due_ns(); due_ns <= end_ns;
+       due_ns = workers_.front()->next_due_ns()) {
+    if (due_ns <= clock_.NowNs()) break;
+    clock_.AdvanceTo(due_ns);
+    Settle();
+  }
+  clock_.AdvanceTo(end_ns);
+  Settle();
+}
+
+// A guest in another process may offer frames as fast as they are taken, so there is an end.
+void Dataplane::Settle() {
+  constexpr uint32_t kRoundsMax = 1 << 16;
+  Step(kRoundsMax);
+}
+
+uint32_t Dataplane::AddBridge(uint32_t ageing_s) {
+  if (bridges_.size() == kBridgesMax) return kNoBridge;
+  auto bridge = std::make_unique<Bridge>();
+  bridge->fdb.SetAgeing(ageing_s);
+  const PauseAll pause(*this);
+  bridges_.push_back(std::move(bridge));
+  return static_cast<uint32_t>(bridges_.size() - 1);
+}
+
+uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
+  const uint16_t number = AddPort(1, bridge);
+  if (number == kNoPort) return kNoPort;
+  Port& port = PortAt(number);
+  port.is_process = true;
+  port.features = VIRTIO_F_VERSION_1;
+  port.queues[0].ring = std::make_unique<ProcessReceiveq>();
+  port.queues[1].ring = std::make_unique<ProcessTransmitq>();
+  port.queues[1].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const PauseAll pause(*this);
+  for (Queue& queue : port.queues) queue.started = queue.enabled = true;
+  port.FindReceivers();
+  Assign(port.queues[1], LeastLoadedWorker());
+  return number;
+}
+
+void Dataplane::BindSources(uint16_t port, SourceRule rule) {
+  PolicyState<Sources> sources(new Sources(std::move(rule)));
+  const PauseAll pause(*this);
+  PortAt(port).sources.swap(sources);
+}
+
+uint32_t Dataplane::EndSession(uint16_t port) {
+  Port& ended = PortAt(port);
+  // What its rings were has no owner any more, nor has their memory.
+  std::vector<std::unique_ptr<Virtqueue>> rings;
+  ended.bridge->fdb.Flush(port);
+  {
+    const PauseAll pause(*this);
+    ended.session = ++sessions_;
+    // Whatever somebody has met in the meantime was the last session's.
+    ended.lost_handled.store(ended.lost.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    ended.eventfd_blocked.store(false, std::memory_order_relaxed);
+    if (ended.sources != nullptr) ended.sources->reported.store(0, std::memory_order_relaxed);
+    if (!ended.is_process) {
+      for (Queue& queue : ended.queues) {
+        if (!queue.started) rings.push_back(std::move(queue.ring));
+      }
+    }
+  }
+  return ended.session;
+}
+
+void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings) {
+  assert((from == kNoPort || HasPort(from)) && (to == kNoPort || HasPort(to)));
+  assert(from != to);
+  Port& port = PortAt(to == kNoPort ? from : to);
+  // Objects are allocated before the pause, and those no longer needed are freed after it.
+  PolicyState<Impairment> impairment(new Impairment);
+  std::unique_ptr<Link> link;
+  std::vector<std::unique_ptr<Wire>> wires;
+  if (settings != nullptr) {
+    link = std::make_unique<Link>(*settings);
+    while (workers_.front()->wire() == nullptr && wires.size() < workers_.size()) {
+      // Seeded like the rest, so that with a manual clock all bytes are the same each time.
+      wires.push_back(std::make_unique<Wire>(clock_, static_cast<uint32_t>(settings->seed)));
+    }
+  }
+  const PauseAll pause(*this);
+  for (size_t i = 0; i < wires.size(); ++i) workers_[i]->SetWire(std::move(wires[i]));
+  if (port.impairment == nullptr) port.impairment.swap(impairment);
+  Impairment& present = *port.impairment;
+  std::unique_ptr<Link>& place = to == kNoPort     ? present.from_guest
+                                 : from == kNoPort ? present.to_guest
+                                                   : present.from_port[from];
+  if (place != nullptr && settings != nullptr) {
+    place->Set(*settings);
+  } else {
+    place.swap(link);
+  }
+  if (settings == nullptr && from != kNoPort && to != kNoPort) present.from_port.erase(from);
+  DropIfUnimpaired(port);
+}
+
+void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
+  std::vector<uint16_t> side_of(ports_.size(), 0);
+  for (size_t side = 0; side < sides.size(); ++side) {
+    for (const uint16_t port : sides[side]) side_of[port] = static_cast<uint16_t>(side + 1);
+  }
+  const PauseAll pause(*this);
+  for (size_t number = 0; number < ports_.size(); ++number) {
+    Port* const port = ports_[number].get();
+    if (port == nullptr) continue;
+    if (port->impairment == nullptr) port->impairment.reset(new Impairment);
+    port->impairment->side = side_of[number];
+    DropIfUnimpaired(*port);
+  }
+}
+
+// A port that nothing is wrong with pays nothing.
+void Dataplane::DropIfUnimpaired(Port& port) {
+  const Impairment& impairment = *port.impairment;
+  if (impairment.from_guest == nullptr && impairment.to_guest == nullptr &&
+      impairment.from_port.empty() && impairment.side == 0) {
+    port.impairment.reset();
+  }
+}
+
+ProcessTransmitq& Dataplane::ProcessTransmitqOf(uint16_t port) {
+  assert(IsProcessPort(port));
+  return static_cast<ProcessTransmitq&>(*QueueAt(port, 1).ring);
+}
+
+ProcessReceiveq& Dataplane::ProcessReceiveqOf(uint16_t port) {
+  assert(IsProcessPort(port));
+  return static_cast<ProcessReceiveq&>(*QueueAt(port, 0).ring);
+}
+
+void Dataplane::PublishProcessSent(uint16_t port) {
+  if (ProcessTransmitqOf(port).PublishSent()) Signal(QueueAt(port, 1).kick_fd);
+}
+
+}  // namespace tsvswitch

@@ -1,0 +1,81 @@
+// A capture: records frames of ports, cut to a snap length, on their way from the workers to
+// control.
+//
+// A worker copies a frame into a ring and goes on. If the ring is full, the frame is not recorded,
+// and the next record says how many were not. So a capture never makes a worker wait, and
+// a port without one costs a comparison per batch (Port::captures). Frames are recorded as the
+// switch carries them: large packets whole, and checksums that their guest left to the device not
+// yet there. The bytes are read apart from the copy that a receiver gets: a guest that changes a
+// frame while it is under way may make them differ.
+//
+// Control reads the records from the ring (Read) and is called through an eventfd when it wants to
+// wait.
+//
+// Thread: Record on any worker, one after the other under a lock of theirs; Read and RequestCall on
+// the control thread.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/frame/slice.h"
+#include "core/platform/clock.h"
+#include "core/platform/spinlock.h"
+#include "core/port/counters.h"
+#include "core/port/frame_ring.h"
+
+namespace tsvswitch {
+
+class Capture {
+ public:
+  // Seen from the switch.
+  enum class Direction : uint8_t { kFromGuest, kToGuest };
+
+  // In front of each frame's bytes, which are followed by up to 7 that fill them up to a multiple
+  // of 8. TypeScript reads it (src/capture/recorder.ts).
+  struct Record {
+    uint64_t time_ns;  // since 1970, or of a manual clock
+    uint32_t bytes;    // of the frame
+    uint32_t captured_bytes;
+    uint32_t lost;     // frames that found no room since the last record
+    uint32_t counted;  // in which counters (CounterBit): why it was dropped, what links did to it
+    uint16_t port;
+    Direction direction;
+    uint8_t padding[5];
+  };
+
+  Capture(const Clock& clock, uint32_t snap_bytes, int call_fd);
+
+  void Add(const Slice& frame, uint16_t port, Direction direction, uint32_t counted);
+
+  // Moves records into `to`, as many as fit; returns how many bytes they take up.
+  size_t Read(uint8_t* to, size_t room);
+  // One write to the eventfd is wanted as soon as there is a record. Read again afterwards.
+  void RequestCall() { call_wanted_.store(true, std::memory_order_seq_cst); }
+  // Frames that found no room, ever.
+  uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+
+  static constexpr uint32_t kRingBytes = 1 << 23;
+
+ private:
+  const Clock& clock_;
+  const uint64_t epoch_ns_;  // of the clock
+  const uint32_t snap_bytes_;
+  const int call_fd_;
+
+  Spinlock writing_;
+  FrameRing ring_{kRingBytes};
+  std::atomic<uint64_t> lost_{0};
+  uint64_t lost_reported_ = 0;
+  std::atomic<bool> call_wanted_{false};
+};
+
+// Adds a frame to every capture of a list.
+inline void AddTo(const std::vector<Capture*>& captures, const Slice& frame, uint16_t port,
+                  Capture::Direction direction, uint32_t counted) {
+  for (Capture* capture : captures) capture->Add(frame, port, direction, counted);
+}
+
+}  // namespace tsvswitch
