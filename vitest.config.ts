@@ -19,12 +19,12 @@ const alone = [
   'test/testing/{guest,ovs}.test.ts',
   'test/guests/two-guests.test.ts',
   'test/host/command.test.ts',
-  'test/{balance,workers}.test.ts',
+  'test/switch/{balance,workers}.test.ts',
   'test/install/**/*.test.ts',
 ];
 
 /** Those that wait for machines to boot begin first: what takes long must not be the last. */
-const long = /\/test\/(lab|libvirt|uml|cli)\//;
+const long = /\/test\/(lab|libvirt|tiny|machine|guests|cli)\//;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

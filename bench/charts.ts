@@ -11,6 +11,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellOf, type Results } from './results.ts';
 import type { Spread } from './statistics.ts';
+import type { ChartId } from './trials/trial.ts';
 
 interface Chart {
   readonly title: string;
@@ -56,9 +57,7 @@ const charts = {
     scale: 'linear',
     label: rate,
   },
-} as const satisfies Record<string, Chart>;
-
-export type ChartId = keyof typeof charts;
+} as const satisfies Record<ChartId, Chart>;
 
 interface Bar {
   readonly category: string;

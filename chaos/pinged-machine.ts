@@ -10,12 +10,12 @@
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { labHost } from '#tsvswitch/lab/lab-host.js';
-import { Machine } from '#tsvswitch/lab/machine.js';
-import { Qmp } from '#tsvswitch/lab/qmp.js';
-import { type TinyGuest, tinyGuest, tinyGuestBoot } from '#tsvswitch/lab/tiny-guest.js';
-import { tinyMemoryMiB } from '#tsvswitch/lab/tiny-network.js';
+import { labHost } from '#tsvswitch/lab/engines.js';
+import { Qmp } from '#tsvswitch/machine/qmp.js';
 import { arp, icmp4, parse } from '#tsvswitch/testing/index.js';
+import { type TinyGuest, tinyGuest, tinyGuestBoot } from '#tsvswitch/tiny/guest.js';
+import { tinyMemoryMiB } from '#tsvswitch/tiny/network.js';
+import { Machine } from '#tsvswitch/tiny/qemu-machine.js';
 import { Flow, Violation } from './flow.ts';
 import { Station } from './station.ts';
 

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ControlClient } from '#tsvswitch/control/index.js';
-import { SwitchProcess } from '#tsvswitch/lab/switch-process.js';
+import { SwitchProcess } from '#tsvswitch/tiny/switch-process.js';
 import type { Settings } from './event.ts';
 import { Violation } from './flow.ts';
 

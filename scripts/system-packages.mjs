@@ -99,7 +99,7 @@ const requirements = [
   },
 ];
 
-/** The packages of the guest's kernel; see src/lab/debian-kernel.ts, which unpacks one of them. */
+/** The packages of the guest's kernel; see src/tiny/kernel.ts, which unpacks one of them. */
 const kernelPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'];
 
 const aptOptions = [

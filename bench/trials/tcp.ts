@@ -8,11 +8,11 @@
  */
 
 import { join } from 'node:path';
-import { prepareEngine } from '#tsvswitch/lab/engine.js';
-import { tinyGuestBoot } from '#tsvswitch/lab/tiny-guest.js';
-import { umlControlLine } from '#tsvswitch/lab/uml.js';
-import { UmlMachine } from '#tsvswitch/lab/uml-machine.js';
+import { umlControlLine } from '#tsvswitch/machine/uml.js';
 import { controlQueueFeatures, FeatureRelay } from '#tsvswitch/testing/feature-relay.js';
+import { prepareEngine } from '#tsvswitch/tiny/engine.js';
+import { tinyGuestBoot } from '#tsvswitch/tiny/guest.js';
+import { UmlMachine } from '#tsvswitch/tiny/uml-machine.js';
 import type { Attachment } from '../drivers/driver.ts';
 import type { Trial } from './trial.ts';
 

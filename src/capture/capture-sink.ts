@@ -7,7 +7,7 @@
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 export interface CaptureSink {
   /** Takes all the same what is appended, but had better be given nothing. */

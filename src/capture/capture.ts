@@ -14,10 +14,10 @@
  * capture keeps the process alive, as a socket does.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
-import { type Dataplane, native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type Dataplane, native } from '../native/addon.ts';
 import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import { PacketBlocks } from './packet-blocks.ts';
 import {

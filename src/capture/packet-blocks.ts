@@ -10,7 +10,7 @@
  * Source: draft-ietf-opsawg-pcapng §3.5, §4.3.
  */
 
-import { native } from '../native.ts';
+import { native } from '../native/addon.ts';
 import {
   block,
   type CaptureDirection,

@@ -11,7 +11,7 @@
  * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4, appendix A; draft-ietf-opsawg-pcap §4, §5.
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 /** Seen from the switch. */
 export type CaptureDirection = 'fromGuest' | 'toGuest';

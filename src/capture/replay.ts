@@ -5,9 +5,9 @@
  * millisecond fine, keeps up with any capture; a manual clock sends each at its time, exactly.
  */
 
-import type { Cancel, Clock } from '../clock.ts';
-import { TsvswitchError } from '../errors.ts';
-import type { HostPort } from '../port/host.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { HostPort } from '../port/process/process-port.ts';
+import type { Cancel, Clock } from '../runtime/clock.ts';
 import type { CapturedPacket } from './pcapng.ts';
 
 /** `original`: as the capture has it, from the first frame on; or one frame every so many milliseconds. */

@@ -6,7 +6,7 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { ControlClient } from '../control/client.ts';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 

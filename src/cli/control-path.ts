@@ -6,8 +6,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { defaultControlPath } from '../control/default-path.ts';
-import { TsvswitchError } from '../errors.ts';
 import type { RunningLab } from '../lab/running-labs.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 /** For the option --control; without a default of its own, so that it is known whether it was given. */
 export const controlDescription = `control socket of the switch (default: ${defaultControlPath()}, or that of the only lab that runs)`;

@@ -17,15 +17,15 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
-import { TsvswitchError } from '../errors.ts';
-import { engineTypes } from '../lab/engine.ts';
-import { chooseMemory, reserveHugepages } from '../lab/host.ts';
-import { probeKvm } from '../lab/kvm.ts';
-import type { Accelerator } from '../lab/qemu.ts';
-import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
-import { type Engine, TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
-import { umlMemoryFolder } from '../lab/uml.ts';
-import { umlGuest } from '../lab/uml-guest.ts';
+import { probeKvm } from '../machine/kvm.ts';
+import { chooseMemory, reserveHugepages } from '../machine/memory.ts';
+import type { Accelerator } from '../machine/qemu.ts';
+import { umlMemoryFolder } from '../machine/uml.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { engineTypes } from '../tiny/engine.ts';
+import { type TinyGuest, tinyGuest } from '../tiny/guest.ts';
+import { type Engine, TinyNetwork, tinyMemoryMiB } from '../tiny/network.ts';
+import { umlGuest } from '../tiny/uml-guest.ts';
 import { newCommand } from './command.ts';
 
 interface DemoOptions {

@@ -5,9 +5,9 @@
  */
 
 import { ControlClient } from '../control/client.ts';
-import type { Diagnosis } from '../control/diagnosis.ts';
-import { examine } from '../control/examine.ts';
-import { TsvswitchError } from '../errors.ts';
+import type { Diagnosis } from '../control/doctor/diagnosis.ts';
+import { examine } from '../control/doctor/examine.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { exitFailure, newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 

@@ -7,11 +7,11 @@
  */
 
 import { InvalidArgumentError } from 'commander';
-import { TsvswitchError } from '../errors.ts';
 import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
-import { qemuVersion } from '../lab/qemu-version.ts';
+import { qemuVersion } from '../machine/qemu-version.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 
 interface PrepareOptions {
@@ -74,10 +74,10 @@ async function emulatorOf({ devices }: HostFacts): Promise<Emulator> {
 
 /** Undefined where there is nothing to try it with. */
 async function triedKvm(): Promise<boolean | undefined> {
-  const { cachedGuestKernel } = await import('../lab/debian-kernel.ts');
+  const { cachedGuestKernel } = await import('../tiny/kernel.ts');
   const kernel = await cachedGuestKernel();
   if (kernel === undefined) return undefined;
-  const { probeKvm } = await import('../lab/kvm.ts');
+  const { probeKvm } = await import('../machine/kvm.ts');
   return (await probeKvm(kernel.image)).accelerator === 'kvm';
 }
 

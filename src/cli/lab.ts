@@ -10,9 +10,9 @@
 
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { TsvswitchError } from '../errors.ts';
 import type { ChangeOptions, Lab, MachineDefinition } from '../lab/lab.ts';
-import type { LabStage } from '../lab/lab-report.ts';
+import type { LabStage } from '../lab/report.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand, wholeNumber } from './command.ts';
 
 const defaultFile = 'lab.yaml';
@@ -70,7 +70,7 @@ function addLabCommands(lab: Command): void {
     .option('--json', 'all there is to know, as one JSON object')
     .action(async ({ json }: { json?: boolean }, command: Command) => {
       const status = await (await openLab(command)).status();
-      const { statusText } = await import('./lab/report.ts');
+      const { statusText } = await import('./words/lab-report.ts');
       print(json ? JSON.stringify(status, undefined, 2) : statusText(status));
     });
 
@@ -157,7 +157,7 @@ function addNetworkCommands(lab: Command): void {
           'no two machines with addresses run; `tsvswitch lab up` starts them',
         );
       }
-      const { pingText } = await import('./lab/report.ts');
+      const { pingText } = await import('./words/lab-report.ts');
       print(pingText(matrix));
       const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
       if (lost.length > 0) {
@@ -177,7 +177,7 @@ function addNetworkCommands(lab: Command): void {
     .action(
       async (from: string, to: string, { seconds }: { seconds: number }, command: Command) => {
         const result = await (await openLab(command)).iperf(from, to, { seconds });
-        const { iperfText } = await import('./lab/report.ts');
+        const { iperfText } = await import('./words/lab-report.ts');
         print(iperfText(result));
       },
     );
@@ -191,7 +191,7 @@ async function change(
   machines?: readonly string[],
 ): Promise<void> {
   const lab = await openLab(command);
-  const { showChange } = await import('./lab/progress.ts');
+  const { showChange } = await import('./words/lab-progress.ts');
   await showChange({
     machines: machines ?? lab.plan.machines.map(({ name }) => name),
     lastStage,

@@ -7,8 +7,8 @@
  * and `lab exec` end with the status of what they ran in the machine.
  */
 
-import { type ErrorCode, TsvswitchError } from '../errors.ts';
-import { checkNodeVersion } from '../node-version.ts';
+import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
+import { checkNodeVersion } from '../runtime/node-version.ts';
 import { errorPrefix, exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {

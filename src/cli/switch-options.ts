@@ -5,10 +5,10 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
-import { version } from '../version.ts';
+import { version } from '../runtime/version.ts';
 import { newCommand, wholeNumber } from './command.ts';
-import { type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
 import { collectPort, type PortArgument } from './port-argument.ts';
+import { type LogFormat, type LogLevel, logFormats, logLevels } from './words/event-log.ts';
 
 export interface SwitchOptions {
   readonly socket: readonly PortArgument[];

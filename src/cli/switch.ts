@@ -8,10 +8,10 @@ import { dirname, resolve } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
-import { confineProcess, leaveCpus } from '../sandbox.ts';
-import { EventLog } from './event-log.ts';
+import { confineProcess, leaveCpus } from '../native/sandbox.ts';
 import { LogOutput } from './log-output.ts';
 import type { SwitchOptions } from './switch-options.ts';
+import { EventLog } from './words/event-log.ts';
 
 /** Of struct sockaddr_un, without the byte that ends it. */
 const socketPathBytesMax = 107;

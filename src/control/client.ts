@@ -8,11 +8,10 @@
  * requests and keeps no process alive by itself.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
 import type {
   EventsLost,
   NetworkChange,
@@ -20,6 +19,7 @@ import type {
   WorkerOptions,
   WorkerStatus,
 } from '../index.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,

@@ -16,9 +16,9 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import type { FdListener, FdSocket } from '../fd-socket.ts';
 import { type ErrorCode, TsvswitchError } from '../index.ts';
-import { printable } from '../wording.ts';
+import { printable } from '../model/wording.ts';
+import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { toJson } from './json.ts';
 
 export const connectionsMax = 256;

@@ -1,6 +1,6 @@
 /**
  * Which events are told one by one, and which are only counted, for whoever tells them on: the log
- * (cli/event-log.ts) and readers of events (event-feed.ts).
+ * (cli/words/event-log.ts) and readers of events (event-feed.ts).
  *
  * What a peer causes (a guest, a frontend, whoever may knock at a socket) it can cause ten thousand times a
  * second. So of each kind at each port a few are told a while; of the others the last is told when the while

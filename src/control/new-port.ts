@@ -5,8 +5,8 @@
 
 import { isAbsolute } from 'node:path';
 import { type ListenOptions, type PortOptions, TsvswitchError } from '../index.ts';
-import { nameFault } from '../option-checks.ts';
-import { printable, unknownKey } from '../wording.ts';
+import { nameFault } from '../model/option-checks.ts';
+import { printable, unknownKey } from '../model/wording.ts';
 
 const textCharactersMax = 1024;
 const portFields = [

@@ -12,7 +12,6 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { FdListener } from '../fd-socket.ts';
 import {
   type ListenOptions,
   type NetworkChange,
@@ -21,10 +20,11 @@ import {
   TsvswitchError,
   type WorkerOptions,
 } from '../index.ts';
-import { version } from '../version.ts';
+import { FdListener } from '../native/fd-socket.ts';
+import { version } from '../runtime/version.ts';
+import { History } from '../switch/history.ts';
 import { Connections, sendJson } from './connections.ts';
 import { EventFeed } from './event-feed.ts';
-import { History } from './history.ts';
 import { newPortOf } from './new-port.ts';
 import type { LearnedAddress, PortStatus, SwitchStatus } from './protocol.ts';
 

@@ -7,7 +7,7 @@
  */
 
 import { execa } from 'execa';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { hostFacts } from './facts.ts';
 import type { Change } from './needs.ts';
 

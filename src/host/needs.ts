@@ -14,7 +14,7 @@
  */
 
 import { basename, dirname } from 'node:path';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import {
   fstabFile,
   type HostFacts,

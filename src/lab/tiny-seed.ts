@@ -2,7 +2,7 @@
  * What makes a tiny guest a machine of a lab: its two cards by their MACs, its user, and an ssh server.
  *
  * It comes as a second archive behind the initramfs that all tiny guests share; the kernel unpacks one
- * over the other. The init script of the guest (tiny-guest.ts) finds /lab/init and lets it take over, so
+ * over the other. The init script of the guest (guest.ts) finds /lab/init and lets it take over, so
  * a machine of a lab has no control port. The user is root under another name, and sudo is there, so
  * that what is written for a Debian machine runs here too. Host keys are made at the first connection.
  *
@@ -13,12 +13,12 @@
  */
 
 import { copyFile, open } from 'node:fs/promises';
-import { type CpioEntry, cpioArchive } from './cpio.ts';
+import type { DirectBoot } from '../machine/qemu.ts';
+import { shellWord } from '../machine/ssh.ts';
+import { umlControlLine } from '../machine/uml.ts';
+import { type CpioEntry, cpioArchive } from '../tiny/cpio.ts';
+import { programEntries, type TinyGuest, tinyKernelOptions } from '../tiny/guest.ts';
 import type { MachinePlan } from './file/plan.ts';
-import type { DirectBoot } from './qemu.ts';
-import { shellWord } from './ssh.ts';
-import { programEntries, type TinyGuest, tinyKernelOptions } from './tiny-guest.ts';
-import { umlControlLine } from './uml.ts';
 
 /**
  * Writes the initrd of a machine to `path` and returns how QEMU boots it; `authorizedKeys` are let in

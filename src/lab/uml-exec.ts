@@ -1,5 +1,5 @@
 /**
- * Commands in a machine of a lab that is User-mode Linux: what its host (uml-host.ts) is asked, and answers.
+ * Commands in a machine of a lab that is User-mode Linux: what its host (uml-supervisor.ts) is asked, and answers.
  *
  * A connection is a command: one line of JSON with what to run, then lines with what it writes, and at last its
  * status. Whoever hangs up before that has it killed.
@@ -8,8 +8,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { TsvswitchError } from '../errors.ts';
-import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from './ssh.ts';
+import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from '../machine/ssh.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 export interface ExecRequest {
   /** For the guest's shell. */

@@ -7,8 +7,8 @@
  * Sources: virtio 1.2 §5.1.6.5.
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { native } from '../native/addon.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';

@@ -7,8 +7,8 @@
  * Sources: virtio 1.2 §2.7.9 and §2.8.8 (in-order use), §2.7.5.3.1 (length of chains).
  */
 
-import { TsvswitchError } from '../errors.ts';
-import type { RingAddresses } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { PackedDriver } from './packed-driver.ts';
 import type { PackedRing } from './packed-ring.ts';

@@ -9,7 +9,7 @@
  * Source: vhost-user "Header", VHOST_USER_GET_FEATURES.
  */
 
-import { FdListener, FdSocket } from '../fd-socket.ts';
+import { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { virtioFeatures } from '../vhost-user/features.ts';
 import { headerBytes, requestNumbers } from '../vhost-user/message.ts';
 

@@ -10,9 +10,9 @@
  * Sources: vhost-user "Communication", "Front-end message types", "REPLY_ACK".
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { FdListener, FdSocket } from '../fd-socket.ts';
-import { type MappedRegion, native, type RingAddresses } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type MappedRegion, native, type RingAddresses } from '../native/addon.ts';
+import { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import {
   emptyLayout,

@@ -5,7 +5,7 @@
  * Sources: vhost-user "Reconnecting to the front-end", "Memory access", "CONFIGURE_MEM_SLOTS".
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { featureNames, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { configHeadBytes, configSpanLayout, memoryTableRegionsMax } from '../vhost-user/message.ts';
 import type { FrontendOptions, VhostUserFrontend } from './frontend.ts';

@@ -17,8 +17,8 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TsvswitchError } from '../errors.ts';
-import { type MappedRegion, native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type MappedRegion, native } from '../native/addon.ts';
 
 /** Every kind of file that guest memory can lie in. */
 export const memoryKinds = ['memfd', 'file', 'hugetlbfs'] as const;

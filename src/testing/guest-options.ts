@@ -3,7 +3,7 @@
  * the size of memory. Pure.
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { type MemoryKind, memoryKinds, pageBytesOf, roundUp } from './guest-memory.ts';
 import { packedRingBytes } from './packed-ring.ts';

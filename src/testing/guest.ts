@@ -13,8 +13,8 @@
  * would do through MQ's. It keeps no inflight region: on reconnecting it goes on behind the last used buffer.
  */
 
-import '../dispose.ts';
-import { TsvswitchError } from '../errors.ts';
+import '../runtime/dispose.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { type CommandLayout, ControlLine } from './control-line.ts';

@@ -5,7 +5,7 @@
  * Source: virtio 1.2 §5.1.6. Its legacy form lacks num_buffers (§5.1.6.1).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 /** flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6. */
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;

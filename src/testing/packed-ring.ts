@@ -10,7 +10,7 @@
  * Sources: virtio 1.2 §2.8.13 (descriptor), §2.8.14 (event suppression), §2.8.1 (wrap counters).
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { descriptorBytes } from './split-ring.ts';
 

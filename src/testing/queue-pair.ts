@@ -6,8 +6,8 @@
  * The receiveq asks for an interrupt all the time, the transmitq only while somebody waits for it.
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { native } from '../native/addon.ts';
 import type { DriverQueue } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';
 import type { GuestMemory } from './guest-memory.ts';

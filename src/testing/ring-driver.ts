@@ -7,7 +7,7 @@
  * device that uses buffers in order finds them in ring order, as IN_ORDER wants (virtio 1.2 §2.7.9, §2.8.8).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { PackedRing } from './packed-ring.ts';
 import {

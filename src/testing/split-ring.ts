@@ -11,7 +11,7 @@
  * Sources: virtio 1.2 §2.7.5 (descriptors), §2.7.6 (available ring), §2.7.8 (used ring).
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
 /** The chain goes on. Spelled, like the others, as in virtio 1.2 §2.7.5, §2.7.6 and §2.7.8. */

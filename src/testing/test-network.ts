@@ -8,13 +8,13 @@
  * What only machines need is loaded with the first of them.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ControlServer } from '../control/index.ts';
 import { Switch, type SwitchOptions } from '../index.ts';
 import type { ChangeOptions, Lab, LabDefinition } from '../lab/lab.ts';
-import { shortTemporaryFolder } from '../lab/short-folder.ts';
+import { shortTemporaryFolder } from '../machine/short-folder.ts';
 import { emptyLayout, u64Layout } from '../vhost-user/message.ts';
 import { TestGuest } from './guest.ts';
 import type { TestGuestOptions } from './guest-options.ts';

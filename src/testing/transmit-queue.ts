@@ -5,7 +5,7 @@
  * Sources: virtio 1.2 §5.1.6.2 (packet transmission), §2.7.4 (no rules about the framing).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type NetHeader, writeNetHeader } from './net-header.ts';

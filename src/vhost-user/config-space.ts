@@ -13,7 +13,7 @@
  * Linux's driver takes one queue pair where the space says no number: drivers/net/virtio_net.c.
  */
 
-import type { ControlTurn } from '../native.ts';
+import type { ControlTurn } from '../native/addon.ts';
 import { protocolFeatures, virtioFeatures } from './features.ts';
 import type { ConfigSpan } from './message.ts';
 import { Declined, Refusal } from './refusal.ts';

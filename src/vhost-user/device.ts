@@ -18,7 +18,7 @@
  * VHOST_USER_SET_STATUS, VHOST_USER_NET_SET_MTU; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).
  */
 
-import type { MemoryRegion } from '../native.ts';
+import type { MemoryRegion } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
 import { type ConfigFacts, ConfigSpace, controlPairsOf } from './config-space.ts';

@@ -2,7 +2,7 @@
  * Feature bits of virtio-net and of the vhost-user protocol: their names, the most this folder can
  * serve, and what follows from a choice. Pure.
  *
- * What a session offers is up to its owner, who knows the data plane (port/offer.ts); it may leave out
+ * What a session offers is up to its owner, who knows the data plane (port/vhost-user/offer.ts); it may leave out
  * any bit of `servable`. The tables name more bits, so that a refusal can say which was asked for.
  *
  * VIRTIO_F_RING_RESET needs nothing here: a frontend that resets a queue for its driver stops the ring

@@ -11,7 +11,7 @@
  * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
  */
 
-import type { MappedRegion, MemoryRegion } from '../native.ts';
+import type { MappedRegion, MemoryRegion } from '../native/addon.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';
 
 /** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */

@@ -12,7 +12,7 @@
  * Sources: vhost-user "Message Specification", "Communication", "Front-end message types".
  */
 
-import type { MemoryRegion, RingAddresses } from '../native.ts';
+import type { MemoryRegion, RingAddresses } from '../native/addon.ts';
 
 /** Request numbers, spelled as in the specification without the VHOST_USER_ prefix. */
 export const requestNumbers = {

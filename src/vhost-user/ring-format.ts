@@ -8,7 +8,7 @@
  * vhost-user "Vring descriptor indices for packed virtqueues".
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import { Refusal } from './refusal.ts';
 
 type RingPart = Exclude<keyof RingAddresses, 'usedLogAddress'>;

@@ -26,7 +26,7 @@
  * Sources: vhost-user "Ring states", "In-band notifications".
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import type { MemoryTable } from './memory.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';

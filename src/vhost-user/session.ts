@@ -35,7 +35,7 @@
  * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
  */
 
-import type { ControlTurn } from '../native.ts';
+import type { ControlTurn } from '../native/addon.ts';
 import type { Backend, Channel } from './backend.ts';
 import type { ConfigFacts } from './config-space.ts';
 import { Device, type DeviceEvent } from './device.ts';

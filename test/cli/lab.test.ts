@@ -9,7 +9,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { LabStatus } from '../../src/lab/lab-report.ts';
+import type { LabStatus } from '../../src/lab/report.ts';
 import { script } from '../support/command.ts';
 import { type LabExit, LabFolder } from '../support/lab-command.ts';
 import { needsRoot } from '../support/needs.ts';

@@ -23,8 +23,7 @@ const hook = `
     }\`));`;
 
 /** Compiled code, the switch around it, and a guest in TypeScript. */
-const engine =
-  /dist\/(index|switch|native|workers|sandbox|fd-socket|(vhost-user|port|capture|testing)\/.*)\.js$/;
+const engine = /dist\/(index|(switch|native|policy|vhost-user|port|capture|testing)\/.*)\.js$/;
 const slow = /node_modules\/(ajv|execa|listr2|undici|yaml)\//;
 
 let folder: string;

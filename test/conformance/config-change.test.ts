@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FdListener, type FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdListener, type FdSocket } from '../../src/native/fd-socket.ts';
 import { controlCommands, controlStatus, type TestGuest } from '../../src/testing/index.ts';
 import { protocolFeatures } from '../../src/vhost-user/features.ts';
 import {

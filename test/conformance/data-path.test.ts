@@ -6,7 +6,7 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { VIRTQ_DESC_F_WRITE } from '../../src/testing/split-ring.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';

@@ -6,7 +6,7 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import {
   VIRTQ_DESC_F_AVAIL as AVAIL,
   VIRTQ_DESC_F_NEXT as NEXT,

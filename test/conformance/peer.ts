@@ -5,9 +5,9 @@
  * A request without an answer is served when a later one was answered: settled() waits for that.
  */
 
-import type { TsvswitchError } from '../../src/errors.ts';
-import { native, type RingAddresses } from '../../src/native.ts';
-import type { FrontendStatus, RingStatus } from '../../src/port/status.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
+import { native, type RingAddresses } from '../../src/native/addon.ts';
+import type { FrontendStatus, RingStatus } from '../../src/port/vhost-user/status.ts';
 import { VhostUserFrontend } from '../../src/testing/frontend.ts';
 import { GuestMemory } from '../../src/testing/guest-memory.ts';
 import { PackedRing } from '../../src/testing/packed-ring.ts';

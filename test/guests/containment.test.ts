@@ -4,7 +4,7 @@
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import type { GuestMemory, TestGuest } from '../../src/testing/index.ts';
 import {
   type Descriptor,

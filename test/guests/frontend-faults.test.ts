@@ -6,7 +6,7 @@
 
 import { ftruncateSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { TestGuest, VhostUserFrontend } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import {

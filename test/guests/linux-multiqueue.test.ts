@@ -5,8 +5,8 @@
 
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { prepareEngine } from '../../src/lab/engine.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/tiny/engine.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 
 const bootLimitMs = 300_000;
 const commandLimitMs = 120_000;

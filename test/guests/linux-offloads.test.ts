@@ -9,13 +9,13 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
 import type { PortCounters } from '../../src/port/port.ts';
 import {
   controlQueueFeatures,
   type FeatureName,
   FeatureRelay,
 } from '../../src/testing/feature-relay.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 import { linuxEngine } from '../support/linux-guests.ts';
 
 const bootLimitMs = 300_000;

@@ -9,7 +9,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 import { FeatureRelay } from '../../src/testing/feature-relay.ts';
 import { linuxEngine } from '../support/linux-guests.ts';
 

@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import { describe } from '../../src/cli/event-log.ts';
+import { describe } from '../../src/cli/words/event-log.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import type { MachinePortStatus } from '../../src/control/protocol.ts';
 import type { EventsLost, SwitchEvent } from '../../src/index.ts';

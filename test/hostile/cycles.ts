@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { VhostUserFrontend } from '../../src/testing/index.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';

@@ -7,7 +7,7 @@
  * are strays.
  */
 
-import type { TsvswitchError } from '../../src/errors.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
 

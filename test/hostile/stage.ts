@@ -7,12 +7,12 @@
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import type { TsvswitchError } from '../../src/errors.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
 import { TestGuest, type TestGuestOptions, VhostUserFrontend } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { frameBetween, numberOf } from '../support/ethernet.ts';
-import { NotForwarded, NotOffered } from './attacks/attack.ts';
 import { Flood, greetingNumber } from './flood.ts';
+import { NotForwarded, NotOffered } from './outcome.ts';
 import { type Format, featuresOf } from './raw-queue.ts';
 
 export const portNames = ['attacked', 'peer', 'bystander1', 'bystander2'] as const;

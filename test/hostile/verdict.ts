@@ -10,9 +10,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Exit } from '../../bench/process.ts';
-import { TsvswitchError } from '../../src/errors.ts';
-import { type Attack, NotForwarded, NotOffered } from './attacks/attack.ts';
+import { TsvswitchError } from '../../src/model/errors.ts';
+import type { Attack } from './attacks/attack.ts';
 import { type Damage, Silence } from './flood.ts';
+import { NotForwarded, NotOffered } from './outcome.ts';
 import { connectMachines, type Holdings, patienceMs, Stage } from './stage.ts';
 import type { RunningTarget, Target } from './targets.ts';
 

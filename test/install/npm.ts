@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa, execaSync, type Options } from 'execa';
-import { cacheFolder } from '../../src/lab/cache.ts';
-import { version } from '../../src/version.ts';
+import { cacheFolder } from '../../src/machine/cache.ts';
+import { version } from '../../src/runtime/version.ts';
 
 const installs = join(cacheFolder(), 'install-test');
 const limitMs = 300_000;

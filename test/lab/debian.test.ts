@@ -10,7 +10,7 @@
 
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { LabStatus } from '../../src/lab/lab-report.ts';
+import type { LabStatus } from '../../src/lab/report.ts';
 import { LabFolder } from '../support/lab-command.ts';
 
 const upLimitMs = 900_000;

@@ -13,8 +13,8 @@ import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
-import { findMarked } from '../../src/lab/detached-process.ts';
 import { Lab, type LabDefinition, type LabStatus } from '../../src/lab/lab.ts';
+import { findMarked } from '../../src/machine/detached-process.ts';
 
 const command = resolve('dist/cli/main.js');
 const bootLimitMs = 600_000;

@@ -12,8 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { GuestShell } from '../../src/lab/guest-shell.ts';
-import { tinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
+import { tinyGuest, tinyGuestBoot } from '../../src/tiny/guest.ts';
+import { GuestShell } from '../../src/tiny/shell.ts';
 import { Command } from '../support/command.ts';
 import { needs } from '../support/needs.ts';
 

@@ -3,8 +3,8 @@
  * a second or two without KVM, or QEMU where that is not installed.
  */
 
-import { prepareEngine } from '../../src/lab/engine.ts';
-import type { Engine } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/tiny/engine.ts';
+import type { Engine } from '../../src/tiny/network.ts';
 
 export async function linuxEngine(machines: number): Promise<Engine> {
   try {

@@ -14,11 +14,11 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { vi } from 'vitest';
-import { Machine } from '../../src/lab/machine.ts';
-import type { Accelerator, VhostUserCard } from '../../src/lab/qemu.ts';
-import { Qmp } from '../../src/lab/qmp.ts';
-import { type TinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
-import { tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
+import type { Accelerator, VhostUserCard } from '../../src/machine/qemu.ts';
+import { Qmp } from '../../src/machine/qmp.ts';
+import { type TinyGuest, tinyGuestBoot } from '../../src/tiny/guest.ts';
+import { tinyMemoryMiB } from '../../src/tiny/network.ts';
+import { Machine } from '../../src/tiny/qemu-machine.ts';
 
 /** What source and destination have in common. */
 export interface MigratingGuest {

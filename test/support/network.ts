@@ -19,8 +19,8 @@ import {
   type SwitchEvent,
   type SwitchOptions,
 } from '../../src/index.ts';
-import { offerOfPort } from '../../src/port/offer.ts';
-import type { VhostUserPort } from '../../src/port/vhost-user.ts';
+import { offerOfPort } from '../../src/port/vhost-user/offer.ts';
+import type { VhostUserPort } from '../../src/port/vhost-user/vhost-user-port.ts';
 import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { broadcast, ethernetFrame, macOf } from './ethernet.ts';

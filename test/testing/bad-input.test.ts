@@ -5,7 +5,7 @@
 
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FdListener } from '../../src/fd-socket.ts';
+import { FdListener } from '../../src/native/fd-socket.ts';
 import {
   arp,
   requestNumbers,

@@ -3,8 +3,8 @@
  * answered: after each message comes a request that is always answered.
  */
 
-import { FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdSocket } from '../../src/native/fd-socket.ts';
 import {
   encodeMessage,
   headerFlags,

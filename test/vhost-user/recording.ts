@@ -11,7 +11,7 @@ import type {
   MemoryRegion,
   QueueStart,
   RingAddresses,
-} from '../../src/native.ts';
+} from '../../src/native/addon.ts';
 import type {
   Backend,
   BackendChannel,

@@ -6,7 +6,7 @@
  * the reply and whether the session goes on. Sources: vhost-user "Front-end message types", "Ring states".
  */
 
-import type { MemoryRegion } from '../../src/native.ts';
+import type { MemoryRegion } from '../../src/native/addon.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import type { RequestName } from '../../src/vhost-user/message.ts';
 import { generousOffer as offer } from '../support/network.ts';

@@ -9,7 +9,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 /** Ctrl-], as in telnet and `virsh console`. */
 const escapeByte = 0x1d;

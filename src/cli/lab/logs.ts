@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 const chunkBytes = 64 * 1024;
 const lookAgainMs = 200;

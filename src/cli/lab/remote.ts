@@ -9,9 +9,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { TsvswitchError } from '../../errors.ts';
-import type { LabMachine } from '../../lab/lab-machine.ts';
-import { shellWord } from '../../lab/ssh.ts';
+import type { LabMachine } from '../../lab/machine.ts';
+import { shellWord } from '../../machine/ssh.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 /** `words` are for ssh, as if they stood behind its destination. Returns the exit status. */
 export async function shell(machine: LabMachine, words: readonly string[]): Promise<number> {

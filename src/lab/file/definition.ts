@@ -10,7 +10,7 @@
  */
 
 import type { ErrorObject } from 'ajv';
-import { nearest } from '../../wording.ts';
+import { nearest } from '../../model/wording.ts';
 import { schemaValidator } from './schema.ts';
 
 /** What a lab file holds; lab.schema.json explains each key. */

@@ -14,8 +14,8 @@ import { mkdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deserialize, serialize } from 'node:v8';
-import { version } from '../../version.ts';
-import { cacheFolder } from '../cache.ts';
+import { cacheFolder } from '../../machine/cache.ts';
+import { version } from '../../runtime/version.ts';
 import type { LabPlan } from './plan.ts';
 
 /** The file of a lab has a password in it. */

@@ -28,8 +28,8 @@ import {
   visit,
   type YAMLError,
 } from 'yaml';
-import { TsvswitchError } from '../../errors.ts';
-import { printable } from '../../wording.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { printable } from '../../model/wording.ts';
 import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
 import {
   type Finding,

@@ -9,9 +9,9 @@
 
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
-import { TsvswitchError } from '../../errors.ts';
-import { printable } from '../../wording.ts';
-import type { ImageSource } from '../image/image.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { printable } from '../../model/wording.ts';
+import type { ImageSource } from '../image/source.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
 import { conflicts } from './conflicts.ts';
 import {

@@ -45,7 +45,7 @@ export const modules = [
   'ext4',
 ];
 
-/** no_timer_check: see tiny-guest.ts. */
+/** no_timer_check: see guest.ts. */
 export const kernelCommandLine = 'console=ttyS0 quiet no_timer_check';
 
 /** Housekeeping for machines that live long, and a console on a display that is not there. */

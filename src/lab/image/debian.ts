@@ -19,14 +19,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
-import { cachedFolder } from '../cache.ts';
-import { type CpioEntry, cpioArchive } from '../cpio.ts';
-import { modulesFolder, takeModules } from '../debian-kernel.ts';
-import type { DirectBoot } from '../qemu.ts';
+import { cachedFolder } from '../../machine/cache.ts';
+import type { DirectBoot } from '../../machine/qemu.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { type CpioEntry, cpioArchive } from '../../tiny/cpio.ts';
+import { modulesFolder, takeModules } from '../../tiny/kernel.ts';
 import * as recipe from './debian-recipe.ts';
-import type { ImageOptions } from './image.ts';
 import { type DiskImage, inspectImage, qemuImg } from './qemu-img.ts';
+import type { ImageOptions } from './source.ts';
 
 /** Where the host has no Debian to follow. */
 const defaultSuite = 'bookworm';

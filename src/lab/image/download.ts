@@ -17,9 +17,9 @@ import { open, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, EnvHttpProxyAgent, fetch, type Response } from 'undici';
-import { TsvswitchError } from '../../errors.ts';
-import { cachedFolder } from '../cache.ts';
-import type { Checksum, ImageOptions, ImageProgress } from './image.ts';
+import { cachedFolder } from '../../machine/cache.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import type { Checksum, ImageOptions, ImageProgress } from './source.ts';
 
 export interface DownloadOptions extends ImageOptions {
   /** Before the second attempt; doubles from attempt to attempt. */

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { type DiskImage, qemuImg } from './qemu-img.ts';
 
 /** Makes the disk `path` on top of `base`, of `bytes`, or of the base's size if undefined. */

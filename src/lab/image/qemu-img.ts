@@ -12,7 +12,7 @@
 
 import { access, constants, open } from 'node:fs/promises';
 import { execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 export interface DiskImage {
   /** Absolute. */

@@ -8,7 +8,7 @@
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { ip4Bytes, ip6Bytes, macBytes } from './address.ts';
 import { checksum, pseudoHeaderSum } from './checksum.ts';
 import {

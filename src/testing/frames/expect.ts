@@ -3,7 +3,7 @@
  * a TestGuest, or anything of the same shape.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { describe } from './describe.ts';
 import { checkMatcher, describeMatcher, differences, type FrameMatcher } from './match.ts';
 import { type ParsedFrame, parse } from './parse.ts';

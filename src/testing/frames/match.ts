@@ -6,7 +6,7 @@
  * that says whether a value will do. Pure.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { canonicalAddress } from './address.ts';
 import { describe, headline } from './describe.ts';
 import type { FrameLayers, LayerName, VlanLayer } from './layers.ts';

@@ -6,7 +6,7 @@
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { ipText, macText } from './address.ts';
 import { onesSum, pseudoHeaderSum } from './checksum.ts';
 import {

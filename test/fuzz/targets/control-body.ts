@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { isAbsolute } from 'node:path';
 import { newPortOf } from '../../../src/control/new-port.ts';
-import { TsvswitchError } from '../../../src/errors.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 
 export function fuzz(data: Uint8Array): void {
   let body: unknown;

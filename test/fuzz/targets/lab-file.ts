@@ -6,9 +6,9 @@
  */
 
 import assert from 'node:assert/strict';
-import { TsvswitchError } from '../../../src/errors.ts';
 import { planOfText } from '../../../src/lab/file/lab-file.ts';
 import type { LabPlan } from '../../../src/lab/file/plan.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 
 const mac = /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/;
 

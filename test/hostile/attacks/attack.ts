@@ -50,9 +50,3 @@ export const classes: Readonly<Record<number, string>> = {
   27: 'reports about somebody who has left',
   28: 'control queues: chains that are no command, storms',
 };
-
-/** The backend does not offer what the attack needs. */
-export class NotOffered extends Error {}
-
-/** Something that breaks no rule did not arrive. */
-export class NotForwarded extends Error {}

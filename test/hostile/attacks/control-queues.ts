@@ -10,9 +10,10 @@ import {
   VIRTQ_DESC_F_WRITE as WRITE,
 } from '../../../src/testing/split-ring.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
+import { NotOffered } from '../outcome.ts';
 import { chained, type Format, featuresOf, formats, type Link, RawQueue } from '../raw-queue.ts';
 import type { Stage } from '../stage.ts';
-import { type Attack, NotOffered } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 const controlClass = 28;
 const outside = 1n << 40n;

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { native } from '../../../src/native.ts';
+import { native } from '../../../src/native/addon.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
 import { VIRTQ_DESC_F_AVAIL } from '../../../src/testing/packed-ring.ts';
 import { writeDescriptorAt } from '../../../src/testing/split-ring.ts';

@@ -8,8 +8,8 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, ftruncateSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TsvswitchError } from '../../../src/errors.ts';
-import { native } from '../../../src/native.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
+import { native } from '../../../src/native/addon.ts';
 import type { TestGuest, VhostUserFrontend } from '../../../src/testing/index.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
 import {

@@ -4,6 +4,7 @@
  */
 
 import { VIRTQ_DESC_F_WRITE as WRITE } from '../../../src/testing/split-ring.ts';
+import { NotForwarded } from '../outcome.ts';
 import {
   chained,
   type Format,
@@ -16,7 +17,7 @@ import {
   transmitq,
 } from '../raw-queue.ts';
 import { type AttackerOptions, fromAttacker, type Stage, toAttacker } from '../stage.ts';
-import { type Attack, NotForwarded } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 /** More than the longest chain here. */
 const queueSize = 64;

@@ -7,8 +7,8 @@
  */
 
 import { fstatSync, ftruncateSync } from 'node:fs';
-import { FdSocket } from '../../../src/fd-socket.ts';
-import { native } from '../../../src/native.ts';
+import { native } from '../../../src/native/addon.ts';
+import { FdSocket } from '../../../src/native/fd-socket.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
 import {
   VIRTQ_DESC_F_INDIRECT as INDIRECT,
@@ -24,6 +24,7 @@ import {
   requestNumbers,
   u64Layout,
 } from '../../../src/vhost-user/message.ts';
+import { NotOffered } from '../outcome.ts';
 import {
   type Format,
   featuresOf,
@@ -36,7 +37,7 @@ import {
   transmitq,
 } from '../raw-queue.ts';
 import { fromAttacker, type Stage, toAttacker } from '../stage.ts';
-import { type Attack, NotOffered } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 export interface Labour {
   readonly class: number;

@@ -13,12 +13,12 @@ import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { cacheFolder } from '../../../src/lab/cache.ts';
 import { makeSeed } from '../../../src/lab/cloud-init/seed.ts';
 import { type MachinePlan, planOf } from '../../../src/lab/file/plan.ts';
 import { baseImage } from '../../../src/lab/image/image.ts';
 import { makeOverlay } from '../../../src/lab/image/overlay.ts';
-import { probeKvm } from '../../../src/lab/kvm.ts';
+import { cacheFolder } from '../../../src/machine/cache.ts';
+import { probeKvm } from '../../../src/machine/kvm.ts';
 
 const buildLimitMs = 600_000;
 const bootLimitMs = 180_000;

@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { downloadedImage } from '../../../src/lab/image/download.ts';
-import type { Checksum } from '../../../src/lab/image/image.ts';
+import type { Checksum } from '../../../src/lab/image/source.ts';
 import { needsRoot } from '../../support/needs.ts';
 
 const content = randomBytes(3 << 20);
