@@ -1,7 +1,7 @@
 /**
- * One life of a switch: the command as a process of its own, from its start to its end, and what it holds
- * in between. It writes its log into memory, where every warning counts as a complaint: in a network of
- * guests that keep to the rules it has nothing to complain about.
+ * One life of a switch: the command as a process of its own, from its start to its end, and what it
+ * holds in between. It writes its log into memory, where every warning counts as a complaint: in a
+ * network of guests that keep to the rules it has nothing to complain about.
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';

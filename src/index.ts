@@ -22,15 +22,23 @@ export type { Schedule, ScheduleStep } from './policy/impairment/schedule.ts';
 export type { SourceOptions } from './policy/sources.ts';
 export type { DgramPort, DgramSocket } from './port/dgram/dgram-port.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
-export type { HostPort, HostWaitOptions } from './port/process/process-port.ts';
+export type {
+  /** @deprecated The older name of PortWaitOptions. */
+  PortWaitOptions as HostWaitOptions,
+  PortWaitOptions,
+  /** @deprecated The older name of ProcessPort. */
+  ProcessPort as HostPort,
+  ProcessPort,
+} from './port/process/process-port.ts';
 export type { Peer } from './port/vhost-user/allow.ts';
+export type { PortSocket } from './port/vhost-user/port-socket.ts';
 export type {
   FrontendStatus,
   MemoryStatus,
   RingStatus,
   VhostUserPortStatus,
 } from './port/vhost-user/status.ts';
-export type { PortSocket, VhostUserPort } from './port/vhost-user/vhost-user-port.ts';
+export type { VhostUserPort } from './port/vhost-user/vhost-user-port.ts';
 export { Bridge, type FdbRecord } from './switch/bridge.ts';
 export type {
   EventStreamOptions,
@@ -42,6 +50,7 @@ export type {
   DgramPortOptions,
   HostPortOptions,
   PortOptions,
+  ProcessPortOptions,
   SwitchOptions,
 } from './switch/options.ts';
 export { Switch, type SwitchPort } from './switch/switch.ts';

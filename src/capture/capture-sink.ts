@@ -1,8 +1,8 @@
 /**
  * Where the bytes of a capture go: a file, whoever reads a stream, or memory up to a limit.
  *
- * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and the
- * pieces, of 256 KiB at most, go to the page cache.
+ * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and
+ * the pieces, of 256 KiB at most, go to the page cache.
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * `tsvswitch capture`: records what goes over a running switch, as pcapng, into a file or a program behind a
- * pipe, until it is interrupted or that program ends.
+ * `tsvswitch capture`: records what goes over a running switch, as pcapng, into a file or a program
+ * behind a pipe, until it is interrupted or that program ends.
  */
 
 import { createWriteStream } from 'node:fs';

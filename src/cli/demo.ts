@@ -6,8 +6,9 @@
  * arrived in both directions. Everything it starts and makes is gone when it ends, also after
  * Ctrl-C and after a failure; a failure is shown with the ends of the logs.
  *
- * It changes nothing on the host, except with --hugepages, and then it says what. What it needs of the host
- * it looks for first, and names all that is missing in one sentence; `npm run demo` in a clone installs it.
+ * It changes nothing on the host, except with --hugepages, and then it says what. What it needs of
+ * the host it looks for first, and names all that is missing in one sentence; `npm run demo` in a
+ * clone installs it.
  */
 
 import { once } from 'node:events';
@@ -288,8 +289,8 @@ function checkPrograms(engine: Engine['type']): void {
   const packages = [...new Set(missing.map((row) => row.debianPackage))].join(' ');
   throw new TsvswitchError(
     'PROGRAM_MISSING',
-    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, on Debian or ` +
-      `Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
+    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, ` +
+      `on Debian or Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
   );
 }
 

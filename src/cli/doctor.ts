@@ -1,5 +1,6 @@
 /**
- * `tsvswitch doctor`: says of each port of a running switch why it carries nothing, and what mends it.
+ * `tsvswitch doctor`: says of each port of a running switch why it carries nothing, and what mends
+ * it.
  *
  * Ends with status 0 if all the ports asked about carry frames, and with 1 otherwise.
  */

@@ -1,9 +1,10 @@
 /**
  * `tsvswitch host`: what this host has for machines, and huge pages for them.
  *
- * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody else, and
- * --dry-run, gets them as a script for root. What it prints of a change it made has the command that
- * undoes it, and so has the script. What runs programs is loaded when one is to be run.
+ * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody
+ * else, and --dry-run, gets them as a script for root. What it prints of a change it made has the
+ * command that undoes it, and so has the script. What runs programs is loaded when one is to be
+ * run.
  */
 
 import { InvalidArgumentError } from 'commander';
@@ -130,7 +131,8 @@ async function make(changes: readonly Change[]): Promise<void> {
     const { from, to } = change.pages!;
     short = new TsvswitchError(
       'HUGEPAGES_UNAVAILABLE',
-      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory is in pieces: stop programs and try again, or prepare with --persist and boot`,
+      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory ` +
+        'is in pieces: stop programs and try again, or prepare with --persist and boot',
     );
   }
   if (short !== undefined) throw short;

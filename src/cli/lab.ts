@@ -1,9 +1,10 @@
 /**
- * `tsvswitch lab`: a network of machines from a file, with the commands and habits of docker compose.
+ * `tsvswitch lab`: a network of machines from a file, with the commands and habits of docker
+ * compose.
  *
- * Here is what can be asked for and how it is spelled; the work is done by the Lab. Options end at the
- * machine's name in `ssh` and `exec`, so that what follows is the machine's. A command loads what it
- * needs and no more: `status` is asked often and answers at once.
+ * This file has the commands and their options; class Lab does the work. Options end at the
+ * machine's name in `ssh` and `exec`, so that what follows is the machine's. A command loads what
+ * it needs and no more: `status` is asked often and answers at once.
  *
  * `ssh` and `exec` end with the status of what they ran; everything else as main.ts says.
  */
@@ -164,7 +165,8 @@ function addNetworkCommands(lab: Command): void {
         const { control } = (await lab.status()).switch;
         throw new TsvswitchError(
           'MACHINE_FAILED',
-          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor --control ${control}\` looks for the reason`,
+          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor ` +
+            `--control ${control}\` looks for the reason`,
         );
       }
     },
@@ -199,7 +201,10 @@ async function change(
   });
 }
 
-/** `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set addresses=[10.0.0.9/24]`. */
+/**
+ * `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set
+ * addresses=[10.0.0.9/24]`.
+ */
 async function definitionOf(settings: readonly string[]): Promise<MachineDefinition> {
   const { settingOfText } = await import('../lab/file/lab-file.ts');
   return Object.fromEntries(

@@ -1,6 +1,6 @@
 /**
- * The command line of `tsvswitch` without a subcommand. Reading it loads no switch, so that --help, --version and
- * mistakes are answered at once.
+ * The command line of `tsvswitch` without a subcommand. Reading it loads no switch, so that --help,
+ * --version and mistakes are answered at once.
  */
 
 import { InvalidArgumentError, Option } from 'commander';

@@ -1,6 +1,7 @@
 /**
- * Reads the body of POST /v1/ports: what the switch is asked to add, checked field by field, because it
- * may have been typed into curl. What a path or a group is good for only the switch finds out.
+ * Reads the body of POST /v1/ports: what the switch is asked to add, checked field by field,
+ * because it may have been typed into curl. What a path or a group is good for only the switch
+ * finds out.
  */
 
 import { isAbsolute } from 'node:path';

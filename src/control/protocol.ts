@@ -1,6 +1,6 @@
 /**
- * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only, shared by
- * server and client.
+ * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only,
+ * shared by server and client.
  *
  *     GET    /v1/status       SwitchStatus
  *     GET    /v1/fdb          LearnedAddress[], of all bridges
@@ -61,8 +61,8 @@ export interface LearnedAddress extends FdbRecord {
 }
 
 /**
- * A port to add: one that listens on `path`, or that connects to the machine which listens on `connect`.
- * Paths are absolute, as it is the switch that opens them.
+ * A port to add: one that listens on `path`, or that connects to the machine which listens on
+ * `connect`. Paths are absolute, as it is the switch that opens them.
  */
 export type NewPort = {
   /** Unique on the switch; the socket's file name without `.sock` unless given. */
@@ -73,7 +73,10 @@ export type NewPort = {
   (
     | {
         readonly path: string;
-        /** Three octal digits, such as `660`; as the command was told unless given, and so is the group. */
+        /**
+         * Three octal digits, such as `660`; as the command was told unless given, and so is the
+         * group.
+         */
         readonly mode?: string;
         readonly group?: string | number;
       }

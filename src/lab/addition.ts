@@ -1,4 +1,6 @@
-/** A machine that joins a lab beside those of its file: its plan, or why there cannot be such a one. */
+/**
+ * Plans a machine that joins a lab beside those of its file, or says why it cannot.
+ */
 
 import { TsvswitchError } from '../model/errors.ts';
 import { canonicalAddress } from './file/address.ts';

@@ -1,13 +1,14 @@
 /**
- * Makes what runs what a plan says, machine by machine, and writes down every step.
+ * Brings a lab to the state of its plan, machine by machine, and records every step.
  *
- * Everything that can be lacking (images, QEMU, memory) is found before anything is stopped. Then
- * machines that are not wanted, or not like this, are stopped; the switch is started if need be; every
- * machine gets its port, and those that do not run are started, side by side. One that fails does not
- * keep the others from getting ready; all failures are told together at the end.
+ * Images, QEMU and memory are checked before anything is stopped. Then machines that the plan does
+ * not have, or has otherwise, are stopped; the switch is started if it does not run; every machine
+ * gets its port, and those that do not run are started, side by side. A machine that fails does not
+ * keep the others from getting ready; all failures are reported together at the end.
  *
- * The record is written right after each process is started. If this process is killed just in between,
- * the next change finds the stray by its mark (machine/detached-process.ts) and ends it first.
+ * The record is written right after each process is started. If this process is killed just in
+ * between, the next change finds the stray by its mark (machine/detached-process.ts) and ends it
+ * first.
  *
  * The caller holds the lock.
  */
@@ -21,7 +22,7 @@ import { freePorts } from '../machine/loopback-port.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { labKey } from './cloud-init/keys.ts';
 import { imageOfDisk } from './disk.ts';
-import { labHost } from './engines.ts';
+import { labEngines } from './engines.ts';
 import type { LabPlan, MachinePlan } from './file/plan.ts';
 import { type BaseImage, baseImage } from './image/image.ts';
 import { machineReady } from './ready.ts';
@@ -71,7 +72,10 @@ export async function settledRecord(state: LabState): Promise<LabRecord> {
   return record;
 }
 
-/** Lets `machines` run as planned, started `anew` if that is wanted, and those in `leaving` not at all. */
+/**
+ * Lets `machines` run as planned, started `anew` if that is wanted, and those in `leaving` not at
+ * all.
+ */
 export async function converge(
   change: Change,
   machines: readonly MachinePlan[],
@@ -95,7 +99,7 @@ export async function converge(
     (machine) => !starting.includes(machine) && !isReady(record, machine),
   );
   const images = await imagesOf(change, [...starting, ...waiting]);
-  const host = await labHost(
+  const engines = await labEngines(
     [...starting, ...waiting.map((machine) => ({ ...machine, memoryMiB: 0 }))],
     stopping.reduce((sum, name) => sum + record.machines[name]!.plan.memoryMiB, 0),
   );
@@ -116,7 +120,7 @@ export async function converge(
     command,
     machine,
     image: images.get(machine.name)!,
-    host,
+    engines,
     sshPort,
     publicKey,
     folder: folderOf(plan.file),
@@ -258,13 +262,17 @@ async function choosePorts(
     if (sshPort === undefined || sshPort === ports[index]) continue;
     throw new TsvswitchError(
       'LAB_PORT_TAKEN',
-      `${name}: port ${sshPort} of 127.0.0.1 is taken; free it, give the machine another sshPort, or none for any free one`,
+      `${name}: port ${sshPort} of 127.0.0.1 is taken; free it, give the machine another ` +
+        'sshPort, or none for any free one',
     );
   }
   return machines.map((machine) => ports[reached.indexOf(machine)]);
 }
 
-/** By machine: what its disk is on top of already, or what the plan says, each once however many share it. */
+/**
+ * By machine: what its disk is on top of already, or what the plan says, each once however many
+ * share it.
+ */
 async function imagesOf(
   { state, progress, signal }: Change,
   machines: readonly MachinePlan[],

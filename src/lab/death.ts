@@ -1,9 +1,9 @@
 /**
- * Why a machine's QEMU, or User-mode Linux, is not there any more, from what it left in its logs.
+ * Why a machine's QEMU, or User-mode Linux, has ended, by its logs.
  *
- * Nobody waits for a detached process, so nobody knows its exit status. QEMU is started with a trace
- * of shutdown requests in its log instead: whoever switches the guest off from inside leaves one there,
- * and whatever kills QEMU leaves none.
+ * Nobody waits for a detached process, so nobody knows its exit status. QEMU is started with a
+ * trace of shutdown requests in its log instead: whoever switches the guest off from inside leaves
+ * one there, and whatever kills QEMU leaves none.
  *
  * Source: QEMU qapi/run-state.json, ShutdownCause; softmmu/trace-events.
  */

@@ -1,10 +1,11 @@
 /**
  * The disks of a machine, and what the first of them was made from.
  *
- * A disk holds only what differs from its image, so it means something on top of that image alone, byte
- * for byte. Beside it stands which image that was, written before the disk is made: a machine that is
- * started again needs no image to be found, downloaded or built, and one whose image has been replaced or
- * removed is refused instead of being given a disk of nonsense. Nothing here removes a disk.
+ * A disk holds only what differs from its image, so it means something on top of that image alone,
+ * byte for byte. Beside it stands which image that was, written before the disk is made: a machine
+ * that is started again needs no image to be found, downloaded or built, and one whose image has
+ * been replaced or removed is refused instead of being given a disk of nonsense. Nothing here
+ * removes a disk.
  */
 
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -43,24 +44,27 @@ export function imageName(source: ImageSource): string {
 }
 
 /**
- * The image of the disk that the machine has; undefined if it has none yet. Throws DISK_EXISTS if it is
- * of another image than the plan's, IMAGE_REFUSED if that image is not what it was.
+ * The image of the disk that the machine has; undefined if it has none yet. Throws DISK_EXISTS if
+ * it is of another image than the plan's, IMAGE_REFUSED if that image is not what it was.
  */
 export function imageOfDisk(machine: MachinePlan, files: MachineFiles): BaseImage | undefined {
   const origin = originOf(files);
   if (origin === undefined) return undefined;
   const { name } = machine;
-  const remedy = `\`tsvswitch lab remove ${name}\` removes the disk, and the next \`up\` makes a new one`;
+  const removal = `\`tsvswitch lab remove ${name}\` removes the disk`;
+  const remedy = `${removal}, and the next \`up\` makes a new one`;
   if (!isDeepStrictEqual(origin.source, machine.image)) {
     throw new TsvswitchError(
       'DISK_EXISTS',
-      `${name}: its disk was made from ${imageName(origin.source)}, not from ${imageName(machine.image)}; ${remedy}`,
+      `${name}: its disk was made from ${imageName(origin.source)}, not from ` +
+        `${imageName(machine.image)}; ${remedy}`,
     );
   }
   if (origin.image.type === 'disk' && stampOf(origin.image.path) !== origin.stamp) {
     throw new TsvswitchError(
       'IMAGE_REFUSED',
-      `${name}: ${origin.image.path}, which its disk is on top of, has been changed or removed; ${remedy}`,
+      `${name}: ${origin.image.path}, which its disk is on top of, has been changed or removed; ` +
+        `${remedy}`,
     );
   }
   return origin.image;

@@ -1,8 +1,8 @@
 /**
- * What a lab has to know of the host before it starts machines: which QEMU, KVM or not, and whose memory; for
- * User-mode Linux, where its memory has room.
+ * Prepares the engines of a lab's machines: for QEMU its version, KVM or emulation and the kind of
+ * guest memory, for User-mode Linux its kernel and a folder with room for its memory.
  *
- * Everything that can be lacking is found out here, before anything is started or stopped.
+ * Whatever the host lacks is found here, before anything is started or stopped.
  */
 
 import { access, constants, readFile } from 'node:fs/promises';
@@ -17,18 +17,18 @@ import { guestKernel } from '../tiny/kernel.ts';
 import { umlGuest } from '../tiny/uml-guest.ts';
 import type { MachinePlan } from './file/plan.ts';
 
-export interface LabHost {
+export interface LabEngines {
   /** undefined where no machine is one of QEMU's. */
-  readonly qemu: QemuHost | undefined;
-  readonly uml: UmlHost | undefined;
+  readonly qemu: QemuEngine | undefined;
+  readonly uml: UmlEngine | undefined;
 }
 
-export interface UmlHost {
+export interface UmlEngine {
   readonly guest: TinyGuest;
   readonly memoryFolder: string;
 }
 
-export interface QemuHost {
+export interface QemuEngine {
   readonly accelerator: Accelerator;
   readonly memory: MachineMemory;
   /** The chardev option by which this QEMU finds a switch that was restarted. */
@@ -44,15 +44,15 @@ const qemuOverheadMiB = 64;
  * For machines that are to start; `freedMiB` of memory will be free by then that is not now. Throws
  * PROGRAM_MISSING, PROGRAM_TOO_OLD, MEMORY_SHORT and GUEST_KERNEL_UNAVAILABLE.
  */
-export async function labHost(
+export async function labEngines(
   machines: readonly Pick<MachinePlan, 'engine' | 'memoryMiB'>[],
   freedMiB: number,
-): Promise<LabHost> {
+): Promise<LabEngines> {
   const sizesOf = (engine: MachinePlan['engine']) =>
     machines.filter((machine) => machine.engine === engine).map(({ memoryMiB }) => memoryMiB);
   const [forQemu, forUml] = [sizesOf('qemu'), sizesOf('uml')];
   return {
-    qemu: forQemu.length === 0 ? undefined : await qemuHost(forQemu, freedMiB),
+    qemu: forQemu.length === 0 ? undefined : await qemuEngine(forQemu, freedMiB),
     uml:
       forUml.length === 0
         ? undefined
@@ -60,7 +60,7 @@ export async function labHost(
   };
 }
 
-async function qemuHost(sizesMiB: readonly number[], freedMiB: number): Promise<QemuHost> {
+async function qemuEngine(sizesMiB: readonly number[], freedMiB: number): Promise<QemuEngine> {
   const version = await qemuVersion();
   const [accelerator, memory] = await Promise.all([
     usableAccelerator(),
@@ -95,7 +95,8 @@ async function memoryFor(sizesMiB: readonly number[], freedMiB: number): Promise
   if (neededMiB > availableMiB) {
     throw new TsvswitchError(
       'MEMORY_SHORT',
-      `the machines to start need ${neededMiB} MiB of memory and ${availableMiB} MiB are available; give them less, or start fewer`,
+      `the machines to start need ${neededMiB} MiB of memory and ${availableMiB} MiB are ` +
+        'available; give them less, or start fewer',
     );
   }
   return memory;

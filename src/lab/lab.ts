@@ -5,12 +5,12 @@
  *     await lab.up();
  *     await lab.machine('vm1').check('ping -c 1 192.168.0.2');
  *
- * The machines and the switch are processes of their own: they stay when this one ends, and any process
- * of the same user that opens the same file sees and changes the same lab, one change at a time. Only
- * a lab that this object brought up goes with it, disks and all, when it is disposed of.
+ * The machines and the switch are processes of their own: they stay when this one ends, and any
+ * process of the same user that opens the same file sees and changes the same lab, one change at a
+ * time. Only a lab that this object brought up goes with it, disks and all, when it is disposed of.
  *
- * How it comes about: change.ts. Where things are kept: state.ts. What only some calls need is
- * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
+ * How it comes about: change.ts. Where things are kept: state.ts. What only some calls need
+ * is loaded by those: a lab is asked for its status often, and by commands that do nothing else.
  *
  * @module tsvswitch/lab
  */
@@ -65,7 +65,9 @@ export interface LabOptions {
 /** What a change of a lab tells, and how it is given up. */
 export interface ChangeOptions {
   readonly progress?: LabProgress;
-  /** Gives up; what has been started by then stays as it is, and `up` or `down` go on from there. */
+  /**
+   * Gives up; what has been started by then stays as it is, and `up` or `down` go on from there.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -91,8 +93,8 @@ export class Lab {
   }
 
   /**
-   * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing. Throws
-   * LAB_INVALID, LAB_FILE_UNREADABLE, LAB_STATE_UNUSABLE.
+   * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing.
+   * Throws LAB_INVALID, LAB_FILE_UNREADABLE, LAB_STATE_UNUSABLE.
    */
   static async open(from: string | LabDefinition, options: LabOptions = {}): Promise<Lab> {
     if (typeof from !== 'string') {
@@ -178,7 +180,10 @@ export class Lab {
     });
   }
 
-  /** Ends a machine and removes its disks. One that is in the file comes back with the next `up`, new. */
+  /**
+   * Ends a machine and removes its disks. One that is in the file comes back with the next `up`,
+   * new.
+   */
   async remove(name: string, options: ChangeOptions = {}): Promise<void> {
     await this.#change(options, async (change, { discard }) => {
       this.#planned(change.plan, name);

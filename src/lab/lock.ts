@@ -1,10 +1,10 @@
 /**
  * One change of a lab at a time, over all processes of a user.
  *
- * Whoever wants to change a lab makes a file whose name says who it is, and then looks at the others'.
- * If the owner of one is running, it takes its own away again and the lab is busy; files of processes
- * that are gone are removed. Since everyone makes its file before it looks, of two at least one sees
- * the other. Nothing has to be cleaned up after a process that was killed.
+ * Whoever wants to change a lab makes a file whose name says who it is, and then looks at the
+ * others'. If the owner of one is running, it takes its own away again and the lab is busy; files
+ * of processes that are gone are removed. Since everyone makes its file before it looks, of two at
+ * least one sees the other. Nothing has to be cleaned up after a process that was killed.
  */
 
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
@@ -52,7 +52,8 @@ async function acquire(name: string, folder: string): Promise<string> {
   }
   throw new TsvswitchError(
     'LAB_BUSY',
-    `lab ${name} is being changed by process ${holder!.pid}; wait until it is done, or end that process`,
+    `lab ${name} is being changed by process ${holder!.pid}; wait until it is done, or end that ` +
+      'process',
   );
 }
 

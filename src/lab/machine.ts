@@ -75,8 +75,8 @@ export class LabMachine {
   }
 
   /**
-   * Of a machine without ssh: as exec() does, with what is written given away as it comes. Returns the exit
-   * status. Throws MACHINE_FAILED.
+   * Of a machine without ssh: as exec() does, with what is written given away as it comes. Returns
+   * the exit status. Throws MACHINE_FAILED.
    */
   async execWithoutSsh(
     command: readonly string[],
@@ -100,8 +100,8 @@ export class LabMachine {
   }
 
   /**
-   * The arguments with which `ssh` leads into the machine; a command may follow them. Throws MACHINE_FAILED,
-   * BAD_OPTION if it has no ssh.
+   * The arguments with which `ssh` leads into the machine; a command may follow them. Throws
+   * MACHINE_FAILED, BAD_OPTION if it has no ssh.
    */
   async sshArguments(): Promise<string[]> {
     const { sshArguments } = await import('../machine/ssh.ts');
@@ -113,7 +113,8 @@ export class LabMachine {
     if (sshPort === undefined) {
       throw new TsvswitchError(
         'BAD_OPTION',
-        `${this.name} is User-mode Linux, which has no ssh; use \`tsvswitch lab exec ${this.name} -- COMMAND\` or \`tsvswitch lab console ${this.name}\``,
+        `${this.name} is User-mode Linux, which has no ssh; use \`tsvswitch lab exec ` +
+          `${this.name} -- COMMAND\` or \`tsvswitch lab console ${this.name}\``,
       );
     }
     const { sshTarget } = await import('./login.ts');

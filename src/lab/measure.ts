@@ -1,5 +1,5 @@
 /**
- * What the machines of a lab say about the network between them: ping and iperf3, run in the machines.
+ * Measures the network between the machines of a lab, with ping and iperf3 that run in them.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,17 +1,18 @@
 /**
- * Waits until a machine that was started is one to work with, and says how far it has come.
+ * Waits until a machine that was started can be worked with, and reports how far it has come.
  *
- * Ready is who lets the lab's key in, after cloud-init has done everything it was told, where there is
- * a cloud-init. An ssh server that greets is looked for on the forwarded port first, which costs the
- * booting guest next to nothing. A machine whose user-data is all the user's own need not know our key:
- * it counts as ready when it runs.
+ * A machine is ready when it accepts the lab's key over ssh and its cloud-init, if it has one, is
+ * done. The forwarded port is probed for the ssh server's greeting first, which costs the booting
+ * guest next to nothing. A machine whose user-data is all the user's own need not know our key: it
+ * counts as ready when it runs.
  *
- * User-data may have the machine restart or switch itself off (`power_state`, `package_reboot_if_required`,
- * `reboot` in a command). So a machine that is about to go down is not ready yet, and one that has been
- * reset begins anew; one that switches itself off is told as such.
+ * User-data may have the machine restart or switch itself off (`power_state`,
+ * `package_reboot_if_required`, `reboot` in a command). So a machine that is about to go down is
+ * not ready yet, and one that has been reset begins anew. One that switches itself off is reported
+ * as that.
  *
- * Meanwhile QEMU is listened to (machine/qmp.ts): when it ends, by itself or because the guest panicked, so does
- * the waiting.
+ * QEMU reports its own end and a panic of the guest meanwhile (machine/qmp.ts); either ends the
+ * wait.
  *
  * Source: cloud-init cc_power_state_change.py, cc_package_update_upgrade_install.py; systemctl(1),
  * org.freedesktop.login1(5).
@@ -43,18 +44,18 @@ const noConnection = 255;
 const goesDown = 'goes down';
 
 /** How far a machine has come. */
-interface Way {
+interface Boot {
   stage: LabStage;
   restarts: number;
 }
 
 /**
- * Waits until cloud-init has done everything or is not wanted, and prints whether the machine stays up,
- * and how it went. With `$1` it returns only once the machine stays. `cloud-init status --wait` keeps a
- * Python busy in a guest that has better things to do, and knows nothing of what comes after it:
- * power_state forks a process that waits for cloud-init to end and then runs `shutdown`, and what that
- * has asked for the system knows before it ends. So the processes are looked at first. Root asks systemd
- * itself; others ask over D-Bus, which is among the first to go.
+ * Waits until cloud-init has done everything or is not wanted, and prints whether the machine stays
+ * up, and how it went. With `$1` it returns only once the machine stays. `cloud-init status --wait`
+ * keeps a Python busy in a guest that has better things to do, and knows nothing of what comes
+ * after it: power_state forks a process that waits for cloud-init to end and then runs `shutdown`,
+ * and what that has asked for the system knows before it ends. So the processes are looked at
+ * first. Root asks systemd itself; others ask over D-Bus, which is among the first to go.
  */
 export const cloudInitEnd = `command -v cloud-init >/dev/null || exit 0
 until [ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/disabled ]; do sleep 1; done
@@ -83,9 +84,9 @@ export async function machineReady(
   const { machine, state, signal } = request;
   if (machine.engine === 'uml') return umlReady(request, process);
   const files = state.filesOf(machine.name);
-  const way: Way = { stage: 'boot', restarts: 0 };
+  const boot: Boot = { stage: 'boot', restarts: 0 };
   const abandon = new AbortController();
-  const timer = setTimeout(() => abandon.abort(late(request, limitMs, way)), limitMs);
+  const timer = setTimeout(() => abandon.abort(late(request, limitMs, boot)), limitMs);
   const qmp = await Qmp.connect(machine.name, files.qmpSocket);
   let isGone = false;
   qmp.on('close', () => {
@@ -94,7 +95,7 @@ export async function machineReady(
   });
   const signals = [abandon.signal, ...(signal === undefined ? [] : [signal])];
   try {
-    await untilReset(qmp, { ...request, signal: AbortSignal.any(signals) }, way);
+    await untilReset(qmp, { ...request, signal: AbortSignal.any(signals) }, boot);
   } catch (error) {
     signal?.throwIfAborted();
     // The monitor closes a moment before QEMU is gone.
@@ -112,7 +113,7 @@ export async function machineReady(
 }
 
 /** Goes all the way, and once more from its beginning whenever the machine has been reset. */
-async function untilReset(qmp: Qmp, request: StartRequest, way: Way): Promise<void> {
+async function untilReset(qmp: Qmp, request: StartRequest, boot: Boot): Promise<void> {
   const signal = request.signal!;
   for (;;) {
     const reset = new AbortController();
@@ -121,23 +122,23 @@ async function untilReset(qmp: Qmp, request: StartRequest, way: Way): Promise<vo
     };
     qmp.on('event', hear);
     try {
-      const detail = way.restarts === 0 ? undefined : 'restarted';
-      await steps({ ...request, signal: AbortSignal.any([signal, reset.signal]) }, way, detail);
+      const detail = boot.restarts === 0 ? undefined : 'restarted';
+      await steps({ ...request, signal: AbortSignal.any([signal, reset.signal]) }, boot, detail);
       return;
     } catch (error) {
       if (signal.aborted || !reset.signal.aborted) throw error;
-      way.restarts++;
+      boot.restarts++;
     } finally {
       qmp.off('event', hear);
     }
   }
 }
 
-function limitOf({ host }: StartRequest): number {
-  return host.qemu === undefined ? umlLimitMs : readyLimitMs[host.qemu.accelerator];
+function limitOf({ engines }: StartRequest): number {
+  return engines.qemu === undefined ? umlLimitMs : readyLimitMs[engines.qemu.accelerator];
 }
 
-/** Its host runs the first command when the guest has booted. */
+/** Its supervisor runs the first command when the guest has booted. */
 async function umlReady(
   { machine, state, progress, signal }: StartRequest,
   process: ProcessRecord,
@@ -157,7 +158,7 @@ async function umlReady(
   progress({ stage: 'ready', state: 'done' });
 }
 
-async function steps(request: StartRequest, way: Way, detail: string | undefined): Promise<void> {
+async function steps(request: StartRequest, boot: Boot, detail: string | undefined): Promise<void> {
   const { machine, state, image, progress } = request;
   const sshPort = request.sshPort!;
   const signal = request.signal!;
@@ -166,14 +167,14 @@ async function steps(request: StartRequest, way: Way, detail: string | undefined
     return;
   }
   const target = await sshTarget(state, machine, sshPort);
-  way.stage = 'boot';
+  boot.stage = 'boot';
   progress({ stage: 'boot', state: 'running', ...(detail === undefined ? {} : { detail }) });
   await untilGreeted(sshPort, signal);
   progress({ stage: 'boot', state: 'done' });
   const limitMs = limitOf(request);
-  if (image.type === 'disk') await cloudInit(request, target, limitMs, way);
+  if (image.type === 'disk') await cloudInit(request, target, limitMs, boot);
   else {
-    way.stage = 'ssh';
+    boot.stage = 'ssh';
     progress({ stage: 'ssh', state: 'running' });
     await onceLetIn(target, 'true', limitMs, signal);
     progress({ stage: 'ssh', state: 'done' });
@@ -182,9 +183,10 @@ async function steps(request: StartRequest, way: Way, detail: string | undefined
 }
 
 /**
- * Two knock at once. One gives up soon and comes again, since what a guest without a network has lost is
- * sent again only after ever longer pauses. The other one has patience with a guest so slow that its ssh
- * server, which serves few strangers at a time, would still be busy with those who have left.
+ * Two knock at once. One gives up soon and comes again, since what a guest without a network has
+ * lost is sent again only after ever longer pauses. The other one has patience with a guest so slow
+ * that its ssh server, which serves few strangers at a time, would still be busy with those who
+ * have left.
  */
 async function untilGreeted(port: number, signal: AbortSignal): Promise<void> {
   const greeted = new AbortController();
@@ -241,9 +243,9 @@ async function cloudInit(
   { machine, sshPort, progress, signal }: StartRequest,
   target: SshTarget,
   limitMs: number,
-  way: Way,
+  boot: Boot,
 ): Promise<void> {
-  way.stage = 'cloud-init';
+  boot.stage = 'cloud-init';
   progress({ stage: 'cloud-init', state: 'running' });
   for (let stays = false, wait = ''; !stays; wait = 'wait') {
     const line = `set -- ${wait}\n${cloudInitEnd}`;
@@ -258,7 +260,8 @@ async function cloudInit(
     if (errors.length > 0) {
       throw new TsvswitchError(
         'MACHINE_FAILED',
-        `${machine.name}: cloud-init failed; see /var/log/cloud-init.log in it:\n${errors.join('\n')}`,
+        `${machine.name}: cloud-init failed; see /var/log/cloud-init.log in ` +
+          `it:\n${errors.join('\n')}`,
       );
     }
     stays = !willGoDown;
@@ -284,20 +287,22 @@ function failIfOff(name: string, files: MachineFiles, process: ProcessRecord): v
   if (isAlive(process) || !deathOf(name, files).isShutdown) return;
   throw new TsvswitchError(
     'MACHINE_FAILED',
-    `${name} switched itself off before it was ready, as its user-data or its image has it; \`tsvswitch lab up\` starts it again`,
+    `${name} switched itself off before it was ready, as its user-data or its image has it; ` +
+      `\`tsvswitch lab up\` starts it again`,
   );
 }
 
-function late({ machine, state }: StartRequest, limitMs: number, way: Way): TsvswitchError {
+function late({ machine, state }: StartRequest, limitMs: number, boot: Boot): TsvswitchError {
   const { name } = machine;
   const shown = readTail(state.filesOf(name).consoleLog).join('\n');
   const limit = `within ${limitMs / 1000} s`;
   const what =
-    way.stage === 'cloud-init'
-      ? `nobody could log in, or cloud-init was not done, ${limit}: \`tsvswitch lab exec ${name} tail /var/log/cloud-init-output.log\` tells which`
+    boot.stage === 'cloud-init'
+      ? `nobody could log in, or cloud-init was not done, ${limit}: \`tsvswitch lab exec ${name} ` +
+        `tail /var/log/cloud-init-output.log\` tells which`
       : `nobody could log in ${limit}`;
   // One restart may reset the machine more than once.
-  const restarts = way.restarts === 0 ? '' : ', having restarted by itself';
+  const restarts = boot.restarts === 0 ? '' : ', having restarted by itself';
   return new TsvswitchError(
     'MACHINE_FAILED',
     `${name}: ${what}; it runs on${restarts}, with a console to look at, which shows:\n${shown}`,

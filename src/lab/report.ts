@@ -1,5 +1,5 @@
 /**
- * What a lab tells about itself: progress while it changes, its status, and what its machines measured.
+ * The reports of a lab: progress while it changes, its status, and what its machines measured.
  *
  * Plain values that survive JSON: `tsvswitch lab status --json` prints them as they are.
  */
@@ -46,7 +46,9 @@ export type MachineStatus = Life & {
   readonly name: string;
   /** What runs it: QEMU, or User-mode Linux. */
   readonly engine: 'qemu' | 'uml';
-  /** The loopback port that leads to its ssh server, once one was chosen; User-mode Linux has none. */
+  /**
+   * The loopback port that leads to its ssh server, once one was chosen; User-mode Linux has none.
+   */
   readonly sshPort: number | undefined;
   readonly user: string;
   readonly mac: string;

@@ -1,11 +1,12 @@
 /**
  * Starts a machine of a lab: its disks and seed, its command line, its QEMU.
  *
- * Disks are made once and then kept (disk.ts). What says who the machine is, its seed, is made anew
- * at every start. The caller has recorded nothing yet when QEMU runs; `started` is called at once so
- * that it can.
+ * Disks are made once and then kept (disk.ts). The seed, which tells the machine its name and
+ * addresses, is made anew at every start. `started` is called as soon as QEMU runs, so that the
+ * caller can record the process.
  *
- * A machine that is User-mode Linux has a process of ours around it, its host (uml-supervisor.ts).
+ * A machine that is User-mode Linux has a process of ours around it, its supervisor
+ * (uml-supervisor.ts).
  */
 
 import { existsSync } from 'node:fs';
@@ -20,13 +21,13 @@ import { tinyGuest } from '../tiny/guest.ts';
 import { makeSeed } from './cloud-init/seed.ts';
 import { deathOf, shutdownTrace } from './death.ts';
 import { openDisks } from './disk.ts';
-import type { LabHost } from './engines.ts';
+import type { LabEngines } from './engines.ts';
 import type { MachinePlan } from './file/plan.ts';
 import type { BaseImage } from './image/image.ts';
 import type { LabEvent } from './report.ts';
 import type { LabState, MachineFiles } from './state.ts';
 import { tinyLabBoot, umlLabBoot } from './tiny-seed.ts';
-import type { UmlHostOptions } from './uml-supervisor.ts';
+import type { UmlSupervisorOptions } from './uml-supervisor.ts';
 
 export interface StartRequest {
   readonly state: LabState;
@@ -34,7 +35,7 @@ export interface StartRequest {
   readonly command: string;
   readonly machine: MachinePlan;
   readonly image: BaseImage;
-  readonly host: LabHost;
+  readonly engines: LabEngines;
   /** undefined for a machine without ssh. */
   readonly sshPort: number | undefined;
   /** Of the lab; it is let in besides those of the plan. */
@@ -46,7 +47,7 @@ export interface StartRequest {
 }
 
 const lookPauseMs = 20;
-/** Its first act, before it makes memory or disks: all that takes longer is a host that stands still. */
+/** QEMU opens its monitor before it makes memory or disks: only a host that hangs takes longer. */
 const monitorLimitMs = 60_000;
 const umlBootLimitMs = 300_000;
 
@@ -77,18 +78,18 @@ export async function startMachine(
 }
 
 async function startUml(
-  { state, command, machine, host, folder, progress }: StartRequest,
+  { state, command, machine, engines, folder, progress }: StartRequest,
   started: (process: ProcessRecord) => void,
 ): Promise<void> {
   const { name, memoryMiB } = machine;
-  const { guest, memoryFolder } = host.uml!;
+  const { guest, memoryFolder } = engines.uml!;
   const files = state.filesOf(name);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
   progress({ stage: 'seed', state: 'running' });
   const boot = await umlLabBoot(guest, machine, files.initrd);
   progress({ stage: 'seed', state: 'done' });
   progress({ stage: 'start', state: 'running' });
-  const options: UmlHostOptions = {
+  const options: UmlSupervisorOptions = {
     uml: { name, memoryMiB, memoryFolder, folder: files.folder, boot, sockets: [files.portSocket] },
     consoleSocket: files.consoleSocket,
     consoleLog: files.consoleLog,
@@ -125,7 +126,7 @@ async function identity(
 }
 
 function commandLine(
-  { machine, host: { qemu }, sshPort }: StartRequest,
+  { machine, engines: { qemu }, sshPort }: StartRequest,
   files: MachineFiles,
   drives: readonly Drive[],
   boot: DirectBoot | undefined,
@@ -170,7 +171,10 @@ async function running(
   }
 }
 
-/** Returns once QEMU has opened its monitor. Throws as failIfDead does, and MACHINE_FAILED if it takes too long. */
+/**
+ * Returns once QEMU has opened its monitor. Throws as failIfDead does, and MACHINE_FAILED if it
+ * takes too long.
+ */
 export function monitorOpen(
   name: string,
   files: MachineFiles,
@@ -184,7 +188,7 @@ export function monitorOpen(
 const firstOpened = {
   qemu: { who: 'QEMU', what: 'its monitor', socket: 'qmpSocket' },
   uml: {
-    who: 'the host of User-mode Linux',
+    who: 'the supervisor of User-mode Linux',
     what: 'its socket for commands',
     socket: 'execSocket',
   },
@@ -203,8 +207,8 @@ async function opened(
     failIfDead(name, files, process, engine);
     if (performance.now() >= giveUpMs) {
       const sentence =
-        `${name}: ${who}, process ${process.pid}, has not opened ${what} within ${limitMs / 1000} s; ` +
-        `look into ${files.qemuLog}, then \`tsvswitch lab restart ${name}\``;
+        `${name}: ${who}, process ${process.pid}, has not opened ${what} within ` +
+        `${limitMs / 1000} s; look into ${files.qemuLog}, then \`tsvswitch lab restart ${name}\``;
       throw new TsvswitchError('MACHINE_FAILED', sentence);
     }
     await sleep(lookPauseMs);

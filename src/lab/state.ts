@@ -1,10 +1,11 @@
 /**
- * What a lab remembers from one command to the next, and where it keeps things.
+ * The state of a lab between two commands: its record and its folders.
  *
  * The state folder ($XDG_STATE_HOME/tsvswitch/labs/ID) holds the record, keys, disks and logs; the
- * runtime folder ($XDG_RUNTIME_DIR or /tmp, /tsvswitch-UID/ID) holds sockets, whose paths have to be
- * short, and is gone after a reboot. The record says what was started and with which plan; whether that
- * runs still is asked of the kernel every time, so it is true after a crash of anything.
+ * runtime folder ($XDG_RUNTIME_DIR or /tmp, /tsvswitch-UID/ID) holds sockets, whose paths have to
+ * be short, and is gone after a reboot. The record says which processes were started, with which
+ * plan. The kernel is asked every time whether they still run, so the answer is true after any
+ * crash.
  *
  * The record is replaced by renaming, so a reader never sees half of one, and only under the lock
  * (lock.ts). The folders belong to one user: disks and keys are nobody else's to read.
@@ -84,7 +85,8 @@ export class LabState {
     this.#plan = plan;
     this.id = plan.id;
     this.folder = join(labsFolder(environment), plan.id);
-    // A lab that is up has its sockets where it was brought up, perhaps in a session of another kind.
+    // A lab that is up has its sockets where it was brought up, perhaps in a session of another
+    // kind.
     const recorded = this.load()?.runtimeFolder;
     this.runtimeFolder =
       recorded !== undefined && existsSync(recorded)
@@ -137,13 +139,17 @@ export class LabState {
     } catch (cause) {
       throw new TsvswitchError(
         'LAB_STATE_UNUSABLE',
-        `${path} is not what a lab wrote (${(cause as Error).message}); remove ${this.folder} if nothing in it is needed any more`,
+        `${path} is not what a lab wrote (${(cause as Error).message}); remove ${this.folder} if ` +
+          'nothing in it is needed any more',
         { cause },
       );
     }
   }
 
-  /** The record to change, of a new lab if there is none; makes the folders. Throws LAB_STATE_UNUSABLE. */
+  /**
+   * The record to change, of a new lab if there is none; makes the folders. Throws
+   * LAB_STATE_UNUSABLE.
+   */
   begin(): LabRecord {
     this.#refuseOthers();
     ownFolder(this.folder);
@@ -163,8 +169,9 @@ export class LabState {
     const root = dirname(dirname(this.runtimeFolder));
     throw new TsvswitchError(
       'SOCKET_PATH_TOO_LONG',
-      `a unix socket has a path of at most ${socketPathBytesMax} bytes, and ${consoleSocket} has ${excess} too many; ` +
-        `set ${runtimeVariable} to a folder with a shorter path than ${root}, such as /tmp`,
+      `a unix socket has a path of at most ${socketPathBytesMax} bytes, and ${consoleSocket} has ` +
+        `${excess} too many; set ${runtimeVariable} to a folder with a shorter path than ` +
+        `${root}, such as /tmp`,
     );
   }
 
@@ -174,7 +181,8 @@ export class LabState {
     if (other === undefined) return;
     throw new TsvswitchError(
       'LAB_STATE_UNUSABLE',
-      `lab ${this.#plan.name} runs with its state in ${other}, and this would be another one in its place, with state in ${this.folder}; ` +
+      `lab ${this.#plan.name} runs with its state in ${other}, and this would be another one in ` +
+        `its place, with state in ${this.folder}; ` +
         'set HOME and XDG_STATE_HOME as they were when it was brought up',
     );
   }
@@ -215,7 +223,10 @@ function runtimeRoot(environment: NodeJS.ProcessEnv): string {
   return join(base?.startsWith('/') ? base : '/tmp', `tsvswitch-${process.getuid!()}`);
 }
 
-/** Makes a folder for this user alone, with what is missing above it; /tmp is everybody's to squat in. */
+/**
+ * Makes a folder for this user alone, with what is missing above it; /tmp is everybody's to squat
+ * in.
+ */
 function ownFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -227,7 +238,8 @@ function ownFolder(folder: string): void {
     if (uid !== process.getuid!()) {
       throw new TsvswitchError(
         'LAB_STATE_UNUSABLE',
-        `${path} belongs to user ${uid}; a lab keeps its sockets, disks and keys only where nobody else can: remove it`,
+        `${path} belongs to user ${uid}; a lab keeps its sockets, disks and keys only where ` +
+          'nobody else can: remove it',
       );
     }
   }
@@ -237,7 +249,8 @@ function ownFolder(folder: string): void {
 export function stateUnusable(folder: string, cause: unknown): TsvswitchError {
   return new TsvswitchError(
     'LAB_STATE_UNUSABLE',
-    `the lab cannot keep its state in ${folder} (${(cause as Error).message}); make that writable, or set XDG_STATE_HOME`,
+    `the lab cannot keep its state in ${folder} (${(cause as Error).message}); make that ` +
+      'writable, or set XDG_STATE_HOME',
     { cause },
   );
 }

@@ -1,9 +1,10 @@
 /**
  * Ends a machine of a lab: as one presses its power button, and in the end as one pulls its plug.
  *
- * A guest with disks is asked to shut down and has a while to do so; the button is pressed again now
- * and then, since a guest that is still booting does not notice. One without, or whose disks are going
- * to be removed, has nothing to lose and is ended at once. User-mode Linux has no disks, and no button.
+ * A guest with disks is asked to shut down and has a while to do so; the button is pressed again
+ * now and then, since a guest that is still booting does not notice. One without, or whose disks
+ * are going to be removed, has nothing to lose and is ended at once. User-mode Linux has no disks,
+ * and no button.
  */
 
 import { rm } from 'node:fs/promises';

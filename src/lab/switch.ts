@@ -1,9 +1,9 @@
 /**
  * The switch of a lab: a detached process of its own, or one that somebody else runs.
  *
- * Either way machines are attached through its control socket, a port each, so that they come and go
- * while it runs. If it has died or its settings have changed it is started again: machines find back to
- * it by themselves, since their sockets have the same names and QEMU keeps trying.
+ * Either way machines are attached through its control socket, a port each, so that they come and
+ * go while it runs. If it has died or its settings have changed it is started again: machines find
+ * back to it by themselves, since their sockets have the same names and QEMU keeps trying.
  */
 
 import { existsSync } from 'node:fs';

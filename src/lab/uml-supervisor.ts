@@ -1,11 +1,11 @@
 /**
- * The process that a machine of a lab is, where that is User-mode Linux: it starts the guest, keeps its
- * console, and runs commands in it for whoever asks (uml-exec.ts). It is run by start.ts, detached, with
- * what it needs to know in its only argument.
+ * The supervisor of a lab's machine that is User-mode Linux: a process that starts the guest, keeps
+ * its console and runs commands in it for its clients (uml-exec.ts). start.ts runs it detached,
+ * with all its settings in its only argument.
  *
- * It ends when the guest does, and takes the guest along when it is asked to end; what it writes to standard
- * output says how the guest ended (death.ts). A guest whose host was killed powers itself off, or is found
- * by its mark (machine/detached-process.ts).
+ * It ends when the guest does, and takes the guest along when it is asked to end; what it writes to
+ * standard output says how the guest ended (death.ts). A guest whose supervisor was killed powers
+ * itself off, or is found by its mark (machine/detached-process.ts).
  */
 
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ import { GuestShell } from '../tiny/shell.ts';
 import { umlShutdown } from './death.ts';
 import type { ExecAnswer, ExecRequest } from './uml-exec.ts';
 
-export interface UmlHostOptions {
+export interface UmlSupervisorOptions {
   readonly uml: UmlOptions;
   readonly consoleSocket: string;
   readonly consoleLog: string;
@@ -29,7 +29,7 @@ export interface UmlHostOptions {
   readonly bootLimitMs: number;
 }
 
-async function host(options: UmlHostOptions): Promise<void> {
+async function supervise(options: UmlSupervisorOptions): Promise<void> {
   const { uml, consoleSocket, consoleLog, execSocket } = options;
   const guest = await UmlProcess.start(uml);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
@@ -54,7 +54,11 @@ async function host(options: UmlHostOptions): Promise<void> {
 }
 
 /** One command for one visitor. */
-async function serve(visitor: Socket, shell: GuestShell, options: UmlHostOptions): Promise<void> {
+async function serve(
+  visitor: Socket,
+  shell: GuestShell,
+  options: UmlSupervisorOptions,
+): Promise<void> {
   const gone = new AbortController();
   visitor.on('error', () => {});
   visitor.once('close', () => gone.abort());
@@ -78,4 +82,4 @@ async function serve(visitor: Socket, shell: GuestShell, options: UmlHostOptions
   visitor.end();
 }
 
-await host(JSON.parse(process.argv[2]!) as UmlHostOptions);
+await supervise(JSON.parse(process.argv[2]!) as UmlSupervisorOptions);

@@ -1,10 +1,10 @@
 /**
- * A lock that makes others wait, and cannot be left behind: who wants the same cache entry is better served
- * by waiting than by an error.
+ * A lock that makes others wait, and cannot be left behind: who wants the same cache entry is
+ * better served by waiting than by an error.
  *
- * It is flock(2) on a file, held by a child process that ends when its standard input does: however this
- * process ends, the kernel closes the pipe, the child ends, and the lock is free. The file stays: taking
- * it away would let two processes lock two files of the same name.
+ * It is flock(2) on a file, held by a child process that ends when its standard input does: however
+ * this process ends, the kernel closes the pipe, the child ends, and the lock is free. The file
+ * stays: taking it away would let two processes lock two files of the same name.
  *
  * Source: flock(1) of util-linux, or of busybox.
  */
@@ -19,7 +19,10 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Runs `work` while nobody else, in this process or another, holds the lock on `file`, which is there. */
+/**
+ * Runs `work` while nobody else, in this process or another, holds the lock on `file`, which is
+ * there.
+ */
 export async function withCacheLock<T>(
   file: string,
   { waiting, signal }: LockOptions,

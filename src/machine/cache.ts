@@ -1,10 +1,11 @@
 /**
  * The cache folder: what is worth keeping between runs and can always be made again.
  *
- * An entry is a folder with a versioned name. It is filled as NAME.partial and renamed when complete, so
- * a reader never sees half an entry. Who fills it holds a lock, so a second process that wants the same
- * entry waits and then finds it there; what lies in NAME.partial before that was left by one that died.
- * Nothing here is ever needed for correctness: the whole folder may be deleted at any time between runs.
+ * An entry is a folder with a versioned name. It is filled as NAME.partial and renamed when
+ * complete, so a reader never sees half an entry. Who fills it holds a lock, so a second process
+ * that wants the same entry waits and then finds it there; what lies in NAME.partial before that
+ * was left by one that died. Nothing here is ever needed for correctness: the whole folder may be
+ * deleted at any time between runs.
  */
 
 import { existsSync } from 'node:fs';
@@ -62,7 +63,10 @@ export async function cachedFolder(
   return entry;
 }
 
-/** mkdir with parents, whose failure tells the reason: Node's own says ENOENT on a read-only file system. */
+/**
+ * mkdir with parents, whose failure tells the reason: Node's own says ENOENT on a read-only file
+ * system.
+ */
 async function makeFolder(path: string): Promise<void> {
   const make = () =>
     mkdir(path).catch((error: NodeJS.ErrnoException) => {

@@ -1,6 +1,6 @@
 /**
- * A machine's console where QEMU does not offer it: a file that keeps all it ever showed, and a unix socket
- * for one visitor at a time.
+ * A machine's console where QEMU does not offer it: a file that keeps all it ever showed, and a
+ * unix socket for one visitor at a time.
  *
  * A visitor sees what the console shows from then on. What nobody reads is in the file.
  */

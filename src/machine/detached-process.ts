@@ -1,9 +1,10 @@
 /**
  * Processes that outlive whoever started them, and how they are told from strangers.
  *
- * A pid alone is no name: the kernel uses it again. So a process is remembered with the time it started
- * and the boot that time belongs to, and taken for ours only if all three agree. One that was started by
- * a process that was killed before it could write that down is found by a mark in its environment.
+ * A pid alone is no name: the kernel uses it again. So a process is remembered with the time it
+ * started and the boot that time belongs to, and taken for ours only if all three agree. One that
+ * was started by a process that was killed before it could write that down is found by a mark in
+ * its environment.
  *
  * What it has started ends with it: User-mode Linux is many processes, in a session of their own.
  *
@@ -40,7 +41,9 @@ const endLimitMs = 5000;
 /** Linux USER_HZ, the same on every architecture that Node runs on. */
 const ticksPerSecond = 100;
 
-/** Starts a program in a session of its own. Throws what spawn() throws if there is no such program. */
+/**
+ * Starts a program in a session of its own. Throws what spawn() throws if there is no such program.
+ */
 export async function startDetached(
   program: string,
   args: readonly string[],
@@ -93,7 +96,10 @@ export async function ended(record: ProcessRecord, limitMs: number): Promise<boo
   return true;
 }
 
-/** Asks it to end, kills it if it does not, and returns when it is gone with all that it has started. */
+/**
+ * Asks it to end, kills it if it does not, and returns when it is gone with all that it has
+ * started.
+ */
 export async function end(record: ProcessRecord): Promise<void> {
   const started = isAlive(record) ? descendantsOf(record.pid) : [];
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -167,8 +173,8 @@ export function findMarked(mark: string): ProcessRecord[] {
 }
 
 /**
- * The mark of a running process that was started with another one than `mark`, and with a path below
- * `folder` in its arguments; undefined if there is none.
+ * The mark of a running process that was started with another one than `mark`, and with a path
+ * below `folder` in its arguments; undefined if there is none.
  */
 export function otherMark(mark: string, folder: string): string | undefined {
   return marked().find((found) => found.mark !== mark && found.words.includes(`${folder}/`))?.mark;

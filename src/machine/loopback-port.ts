@@ -1,8 +1,8 @@
 /**
  * Free TCP ports of 127.0.0.1, for ssh to be forwarded from.
  *
- * A port is free when it can be listened on, and stays so only until somebody does: whoever uses one has
- * to be able to take another.
+ * A port is free when it can be listened on, and stays so only until somebody does: whoever uses
+ * one has to be able to take another.
  */
 
 import { once } from 'node:events';

@@ -67,7 +67,8 @@ export async function reserveHugepages(sizesMiB: readonly number[]): Promise<str
       await execa('sh', ['-c', change.undo]);
       throw new TsvswitchError(
         'HUGEPAGES_UNAVAILABLE',
-        `the kernel found ${pagesFound} huge pages in place of ${change.pages!.to}; free some memory or go without`,
+        `the kernel found ${pagesFound} huge pages in place of ${change.pages!.to}; free some ` +
+          'memory or go without',
       );
     }
     made.push(change.what);

@@ -2,8 +2,9 @@
  * A machine as an options object, and the QEMU command line that makes it.
  *
  * Pure: no process, no file system. Every machine has shared memory, since a vhost-user backend has
- * to map it, no default devices, and two ports on unix sockets: a serial one, console, for people, and a
- * virtio one, control, for tiny/shell.ts. QEMU listens on both, and starts the guest when control is connected.
+ * to map it, no default devices, and two ports on unix sockets: a serial one, console, for people,
+ * and a virtio one, control, for tiny/shell.ts. QEMU listens on both, and starts the guest when
+ * control is connected.
  *
  * Quirk: QEMU 7.2 under TCG crashes when a driver with MSI-X starts a vhost-user network card, so
  * cards get no vectors there and interrupt by INTx.
@@ -42,7 +43,10 @@ export interface DatagramCard {
   readonly mac: string;
 }
 
-/** Behind QEMU's own NAT, the guest as 10.0.2.15; ssh to it is forwarded from a port of the loopback. */
+/**
+ * Behind QEMU's own NAT, the guest as 10.0.2.15; ssh to it is forwarded from a port of the
+ * loopback.
+ */
 export interface UserCard {
   readonly type: 'user';
   readonly sshPort: number;

@@ -1,9 +1,10 @@
 /**
- * A client of QEMU's machine protocol: asks a machine to do something, and hears what happens to it.
+ * A client of QEMU's machine protocol: asks a machine to do something, and hears what happens to
+ * it.
  *
  * One line is one JSON value. QEMU greets, is told qmp_capabilities, and from then on answers each
- * command with the id it was sent, in any order, with events in between. QEMU serves one client at a
- * time and lets a second one wait without a word; connect() then fails when its time is up.
+ * command with the id it was sent, in any order, with events in between. QEMU serves one client at
+ * a time and lets a second one wait without a word; connect() then fails when its time is up.
  *
  * What it does not do: know what a command means, or reconnect.
  *
@@ -29,11 +30,16 @@ interface Pending {
 
 /** QEMU answers at once, unless it is busy with its disks. */
 const answerLimitMs = 10_000;
-/** Its socket is there a moment before it listens, and it may hang up on who comes while another leaves. */
+/**
+ * Its socket is there a moment before it listens, and it may hang up on who comes while another
+ * leaves.
+ */
 const connectTriesMax = 40;
 const connectPauseMs = 50;
 
-/** Emits `event` for what happens to the machine, and `close` once nothing can be asked any more. */
+/**
+ * Emits `event` for what happens to the machine, and `close` once nothing can be asked any more.
+ */
 export class Qmp extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   readonly #name: string;
   readonly #socket: Socket;
@@ -57,7 +63,10 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
     });
   }
 
-  /** Connects to the monitor of the machine `name`. Throws MACHINE_FAILED if QEMU does not answer there. */
+  /**
+   * Connects to the monitor of the machine `name`. Throws MACHINE_FAILED if QEMU does not answer
+   * there.
+   */
   static async connect(name: string, path: string): Promise<Qmp> {
     for (let tries = 1; ; tries++) {
       const qmp = new Qmp(name, connect(path));

@@ -1,10 +1,11 @@
 /**
  * Commands in a machine, by the ssh client of the system with the lab's own key.
  *
- * The user's ssh configuration and agent are left out of it, so that it is the same for everybody. What
- * host key a machine shows is neither asked about nor remembered. It would prove nothing: the port leads
- * into a QEMU that runs, of this user's, and nobody else can listen on it. And machines change their keys
- * for many reasons: another boot, other user-data, another disk, `cloud-init clean`.
+ * The user's ssh configuration and agent are not used, so that it works the same for everybody. The
+ * host key of a machine is neither checked nor remembered. It would prove nothing: the port leads
+ * into a running QEMU of this user, and nobody else can listen on it. And machines
+ * change their keys for many reasons: another boot, other user-data, another disk, `cloud-init
+ * clean`.
  *
  * Source: ssh(1), ssh_config(5).
  */
@@ -44,7 +45,10 @@ export const execLimitMs = 60_000;
 const connectLimitS = 60;
 const aliveIntervalS = 20;
 
-/** The arguments of `ssh` up to and with the destination; options may precede them, a command follow. */
+/**
+ * The arguments of `ssh` up to and with the destination; options may precede them, a command
+ * follow.
+ */
 export function sshArguments(target: SshTarget): string[] {
   const options = {
     IdentitiesOnly: 'yes',
@@ -65,7 +69,10 @@ export function sshArguments(target: SshTarget): string[] {
   ];
 }
 
-/** Runs a program with its arguments, or a line for the user's shell. Throws TIMEOUT, PROGRAM_MISSING. */
+/**
+ * Runs a program with its arguments, or a line for the user's shell. Throws TIMEOUT,
+ * PROGRAM_MISSING.
+ */
 export async function runOverSsh(
   target: SshTarget,
   command: readonly string[] | string,
@@ -93,7 +100,8 @@ export async function runOverSsh(
   if (result.timedOut) {
     throw new TsvswitchError(
       'TIMEOUT',
-      `${target.name}: \`${line}\` did not end within ${limitMs / 1000} s; it wrote:\n${result.stdout}${result.stderr}`,
+      `${target.name}: \`${line}\` did not end within ${limitMs / 1000} s; it ` +
+        `wrote:\n${result.stdout}${result.stderr}`,
     );
   }
   return { stdout: result.stdout, stderr: result.stderr, status: result.exitCode ?? 255 };

@@ -1,18 +1,18 @@
 /**
  * A machine that is User-mode Linux: its command line, its environment, and its processes.
  *
- * The kernel is a program, and its driver virtio_uml a vhost-user frontend: no emulation, no KVM, and up in
- * a second or two. It has one processor, no disks here, and network cards on a switch only. Two serial
- * lines are fds of this process's: console, for people and for what the kernel says, and control, for
- * tiny/shell.ts. A guest that finds the control line closed powers itself off (guest.ts), so it does not
- * outlive whoever started it, however that one ended.
+ * The kernel is a program, and its driver virtio_uml a vhost-user frontend: no emulation, no KVM,
+ * and up in a second or two. It has one processor, no disks here, and network cards on a switch
+ * only. Two serial lines are fds of this process's: console, for people and for what the kernel
+ * says, and control, for tiny/shell.ts. A guest that finds the control line closed powers itself
+ * off (tiny/guest.ts), so it does not outlive whoever started it, however that one ended.
  *
- * Every process of the guest is one of the host, in the session of the first, and traced by it. The first
- * cannot be asked to end: SIGTERM makes it take its devices apart while they are in use, and panic. They are
- * all killed by their ids instead.
+ * Every process of the guest is one of the host, in the session of the first, and traced by it. The
+ * first cannot be asked to end: SIGTERM makes it take its devices apart while they are in use, and
+ * panic. They are all killed by their ids instead.
  *
- * Guest memory is a file that it makes below TMPDIR and unlinks at once. How it is lent the registers of a
- * newer processor: native/uml/whole_xstate.cc.
+ * Guest memory is a file that it makes below TMPDIR and unlinks at once. How it is lent the
+ * registers of a newer processor: native/uml/whole_xstate.cc.
  *
  * Sources: Linux Documentation/virt/uml/user_mode_linux_howto_v2.rst, arch/um/drivers/virtio_uml.c.
  */
@@ -193,6 +193,8 @@ export async function umlMemoryFolder(sizesMiB: readonly number[]): Promise<stri
   }
   throw new TsvswitchError(
     'MEMORY_SHORT',
-    `the memory of User-mode Linux needs ${neededMiB} MiB, and there are ${seen.join(' and ') || 'neither /dev/shm nor a temporary folder'}; give the machines less, or set TMPDIR to a file system with room`,
+    `the memory of User-mode Linux needs ${neededMiB} MiB, and there are ` +
+      `${seen.join(' and ') || 'neither /dev/shm nor a temporary folder'}; ` +
+      'give the machines less, or set TMPDIR to a file system with room',
   );
 }

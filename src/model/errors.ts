@@ -30,7 +30,9 @@ export const errorCodes = {
   RING_UNMAPPED: 'a ring lies outside guest memory',
   /** What was passed to be signalled, or to be woken by, is something else than an eventfd. */
   BAD_EVENTFD: 'a file descriptor is no eventfd',
-  /** What was passed as the channel of the backend's own requests is something else than a socket. */
+  /**
+   * What was passed as the channel of the backend's own requests is something else than a socket.
+   */
   BAD_SOCKET: 'a file descriptor is no socket',
   TOO_MANY_PORTS: 'no more ports can be added',
   TOO_MANY_WORKERS: 'no more workers can be added',

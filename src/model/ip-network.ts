@@ -1,6 +1,6 @@
 /**
- * IP addresses and networks in the notation that operators use: `192.168.0.1`, `10.0.0.0/24`, `fd00::/64`.
- * An address is the network that has it alone. Pure.
+ * IP addresses and networks in the notation that operators use: `192.168.0.1`, `10.0.0.0/24`,
+ * `fd00::/64`. An address is the network that has it alone. Pure.
  */
 
 import ipaddr from 'ipaddr.js';

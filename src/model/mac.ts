@@ -1,6 +1,6 @@
 /**
- * MAC addresses in the one notation that operators use, and as the number that the data plane has for them.
- * Pure.
+ * MAC addresses in the one notation that operators use, and as the number that the data plane has
+ * for them. Pure.
  */
 
 const bytesOfMac = 6;
@@ -17,8 +17,8 @@ export function formatMac(mac: number): string {
 }
 
 /**
- * The number of an address that one network card can have, such as `52:54:00:00:00:01`. Undefined for any
- * other text, for a group address and for zero.
+ * The number of an address that one network card can have, such as `52:54:00:00:00:01`. Undefined
+ * for any other text, for a group address and for zero.
  */
 export function parseCardMac(text: unknown): number | undefined {
   const isMac = typeof text === 'string' && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text);

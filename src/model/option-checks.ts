@@ -1,4 +1,6 @@
-/** Checks of options that programs in JavaScript may get wrong, with the sentence they then read. */
+/**
+ * Checks of options that programs in JavaScript may get wrong, with the sentence they then read.
+ */
 
 import { inspect } from 'node:util';
 import { TsvswitchError } from './errors.ts';
@@ -27,9 +29,10 @@ export function text(name: string, value: unknown): string {
 }
 
 /**
- * What a port or a bridge may be called, so that every line and sentence with its name in it reads one way
- * only: 1 to 128 visible characters, and plain spaces between them. A colon in front of a space would end
- * the name where it is read. Undefined if `value` may be a name; else what was expected.
+ * What a port or a bridge may be called, so that every line and sentence with its name in it reads
+ * one way only: 1 to 128 visible characters, and plain spaces between them. A colon in front of a
+ * space would end the name where it is read. Undefined if `value` may be a name; else what was
+ * expected.
  */
 export function nameFault(value: unknown): string | undefined {
   const isName =
@@ -40,7 +43,10 @@ export function nameFault(value: unknown): string | undefined {
     // Letters that are there and show nothing, and the braille pattern without dots.
     !/[\p{Default_Ignorable_Code_Point}\u2800]|^ | $|: /u.test(value);
   if (isName) return undefined;
-  return `a name, which is 1 to ${nameCharactersMax} visible characters, with plain spaces only between them and none behind a colon`;
+  return (
+    `a name, which is 1 to ${nameCharactersMax} visible characters, with plain spaces only ` +
+    'between them and none behind a colon'
+  );
 }
 
 /** Throws BAD_OPTION, which names the option. */

@@ -1,10 +1,13 @@
 /**
- * Words in sentences for people: what others chose, shown in one line, and the name that was meant. Pure.
+ * Names in sentences for people: foreign text made safe for one line, and the known name that a
+ * misspelt one is closest to. Pure.
  */
 
 import { closest, distance } from 'fastest-levenshtein';
 
-/** What a terminal would not print, obeys, or shows as the end of a line or as a space that is none. */
+/**
+ * What a terminal would not print, obeys, or shows as the end of a line or as a space that is none.
+ */
 const unprintable = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 const shownCharactersMax = 60;
 

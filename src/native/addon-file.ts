@@ -1,10 +1,10 @@
 /**
  * Which file the addon is in, whether it can be of use here, and what to do if not.
  *
- * TSVSWITCH_ADDON names one; else it is what a clone has built; else what the package brings for this
- * platform. It is looked at before it is loaded: the loader of the C library follows a damaged file into
- * memory that is not there, and takes the process along. What the package brings has a checksum, what was
- * built here is at least whole and of this machine.
+ * TSVSWITCH_ADDON names one; else it is what a clone has built; else what the package brings for
+ * this platform. It is looked at before it is loaded: the loader of the C library follows a damaged
+ * file into memory that is not there, and takes the process along. What the package brings has a
+ * checksum, what was built here is at least whole and of this machine.
  *
  * Sources: elf(5).
  */
@@ -31,7 +31,8 @@ const machines: Readonly<Record<string, number>> = {
 };
 const elfHeaderBytes = 64;
 const howToBuild =
-  'build one in a clone of its source with `npm ci && npm run build`, and name it in TSVSWITCH_ADDON';
+  'build one in a clone of its source with `npm ci && npm run build`, and name it in ' +
+  'TSVSWITCH_ADDON';
 
 /** What the addon exports. Throws NATIVE_UNAVAILABLE. */
 export function loadAddon(): unknown {
@@ -67,7 +68,10 @@ function read(addon: string, file = addon): Buffer {
   }
 }
 
-/** Why the loader must not see these bytes, which are then no library for this processor, or not all of one. */
+/**
+ * Why the loader must not see these bytes, which are then no library for this processor, or not all
+ * of one.
+ */
 function foreign(bytes: Buffer): string | undefined {
   const isElf = bytes.length >= elfHeaderBytes && bytes.readUInt32BE(0) === 0x7f454c46;
   // 64 bits, little endian: no Node of another kind is left but that of IBM's mainframes.
@@ -85,7 +89,8 @@ function foreign(bytes: Buffer): string | undefined {
 
 /** What of the package differs from what was packed. */
 function mismatch(bytes: Buffer): string | undefined {
-  const line = `${createHash('sha256').update(bytes).digest('hex')}  ${platform}-glibc/tsvswitch.node`;
+  const line =
+    `${createHash('sha256').update(bytes).digest('hex')}  ` + `${platform}-glibc/tsvswitch.node`;
   return read(prebuilt, checksums).toString().split('\n').includes(line)
     ? undefined
     : 'is damaged: its checksum is another';
@@ -97,7 +102,9 @@ function failure(file: string, cause: unknown): TsvswitchError {
   const wanted = /version `(GLIBC_[\d.]+)' not found/.exec(words)?.[1];
   if (wanted !== undefined) {
     const here = glibcVersion() ?? 'another C library';
-    const what = `the native addon ${file} needs ${wanted.replace('_', ' ')} and ${platform} here has ${here}`;
+    const what =
+      `the native addon ${file} needs ${wanted.replace('_', ' ')} and ${platform} ` +
+      `here has ${here}`;
     return unavailable(`${what}; ${howToBuild}`, cause);
   }
   if (file === prebuilt && glibcVersion() === undefined) {

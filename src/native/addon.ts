@@ -39,13 +39,16 @@ export interface RingAddresses {
 export interface QueueStart extends RingAddresses {
   readonly size: number;
   /**
-   * Where to go on (SET_VRING_BASE). Split: the next avail index. Packed: 32 bits, the next index to
-   * take in bits 0-14 with its wrap counter in bit 15, and the same again for used in bits 16-31.
+   * Where to go on (SET_VRING_BASE). Split: the next avail index. Packed: 32 bits, the next index
+   * to take in bits 0-14 with its wrap counter in bit 15, and the same again for used in bits
+   * 16-31.
    */
   readonly base: number;
   /** Eventfd of the driver's kicks, or -1 where the frontend wants polling. */
   readonly kickFd: number;
-  /** Makes this, which has an even number, the control queue of a device with so many queue pairs. */
+  /**
+   * Makes this, which has an even number, the control queue of a device with so many queue pairs.
+   */
   readonly controlPairs?: number;
 }
 
@@ -84,8 +87,8 @@ export interface DataplaneOptions {
 }
 
 /**
- * Rare things that happened on a worker, in a session that was not over when this was called (endSession).
- * MACs are 48-bit numbers, first byte on the wire highest.
+ * Rare things that happened on a worker, in a session that was not over when this was called
+ * (endSession). MACs are 48-bit numbers, first byte on the wire highest.
  */
 export type DataplaneEvent = {
   readonly port: number;
@@ -152,20 +155,31 @@ export interface LinkSettings {
   readonly reorderNs: number;
 }
 
-/** The data plane: bridges of ports with queues, workers. Bridges, ports and queues are small integers. */
+/**
+ * The data plane: bridges of ports with queues, workers. Bridges, ports and queues are small
+ * integers.
+ */
 export interface Dataplane {
-  /** Makes a bridge and returns its number. Entries not seen for this long are forgotten; 0 keeps them. */
+  /**
+   * Makes a bridge and returns its number. Entries not seen for this long are forgotten; 0 keeps
+   * them.
+   */
   addBridge(ageingSeconds: number): number;
-  /** Makes a port with that many stopped queue pairs, 1 to queuePairsMax, and returns its number. */
+  /**
+   * Makes a port with that many stopped queue pairs, 1 to queuePairsMax, and returns its number.
+   */
   addPort(queuePairs: number, bridge: number): number;
   /** Makes a port of this process, whose one queue pair runs from the start. */
   addHostPort(bridge: number): number;
   /**
-   * Sends the first `count` frames that lie one after the other in `bytes`; returns how many found room.
-   * Throws BAD_FRAME at a length that no frame has.
+   * Sends the first `count` frames that lie one after the other in `bytes`; returns how many found
+   * room. Throws BAD_FRAME at a length that no frame has.
    */
   hostSend(port: number, bytes: Uint8Array, lengths: Uint32Array, count: number): number;
-  /** Puts the frames that wait into `bytes`, as many as fit there and into `lengths`; returns how many. */
+  /**
+   * Puts the frames that wait into `bytes`, as many as fit there and into `lengths`; returns how
+   * many.
+   */
   hostReceive(port: number, bytes: Uint8Array, lengths: Uint32Array): number;
   /** Whether every frame sent has been forwarded. */
   hostDrained(port: number): boolean;
@@ -177,22 +191,28 @@ export interface Dataplane {
   addMemoryRegion(port: number, region: MappedRegion): void;
   removeMemoryRegion(port: number, region: MemoryRegion): void;
   /**
-   * How frames fare from one port to another, from the guest of a port (`to` is -1) or to it (`from` is
-   * -1); without settings they pass. Later settings change the link where it is.
+   * How frames fare from one port to another, from the guest of a port (`to` is -1) or to it
+   * (`from` is -1); without settings they pass. Later settings change the link where it is.
    */
   setLink(from: number, to: number, settings: LinkSettings | undefined): void;
   /** Cuts ports on different sides off from each other, in place of an earlier partition. */
   setPartition(sides: readonly (readonly number[])[]): void;
   /** The negotiated virtio features; only while no queue runs. */
   setFeatures(port: number, features: bigint): void;
-  /** From now on frames of more bytes behind Ethernet's header are kept from the guest; setFeatures forgets it. */
+  /**
+   * From now on frames of more bytes behind Ethernet's header are kept from the guest; setFeatures
+   * forgets it.
+   */
   setMtu(port: number, mtuBytes: number): void;
   /** From now on the guest's frames may have no other sources. */
   bindSources(port: number, rule: SourceRule): void;
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;
-  /** Answers up to `commandsMax` commands of a started control queue; what they say is in force then. */
+  /**
+   * Answers up to `commandsMax` commands of a started control queue; what they say is in force
+   * then.
+   */
   serveControl(port: number, queue: number, commandsMax: number): ControlTurn;
   /** Stops a queue and returns its base; nothing touches the queue afterwards. */
   stopQueue(port: number, queue: number): number;
@@ -209,8 +229,8 @@ export interface Dataplane {
     readonly broken?: string;
   };
   /**
-   * Starts one worker more, on a CPU or with -1 on any, which takes over its share of the started transmitqs.
-   * Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.
+   * Starts one worker more, on a CPU or with -1 on any, which takes over its share of the started
+   * transmitqs. Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.
    */
   addWorker(cpu: number): void;
   /** The worker, from 0, that polls a started transmitq. */
@@ -222,19 +242,26 @@ export interface Dataplane {
   setErr(port: number, queue: number, fd: number): void;
   /** Maps the dirty log (the fd is taken), or forgets it. Pages beyond its end are not logged. */
   setLog(port: number, log: DirtyLog | undefined): void;
-  /** Whether writes to buffers, and to used rings with a usedLogAddress, are logged (VHOST_F_LOG_ALL). */
+  /**
+   * Whether writes to buffers, and to used rings with a usedLogAddress, are logged
+   * (VHOST_F_LOG_ALL).
+   */
   setLogging(port: number, enabled: boolean): void;
-  /** Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it is. */
+  /**
+   * Floods a RARP request from `mac` as if the guest had sent it, so that bridges learn where it
+   * is.
+   */
   announce(port: number, mac: number): void;
   /**
-   * Begins to record a port, or the ports that are or come on a bridge, and returns the capture's number.
-   * Of each frame the first `snapBytes` are kept. The eventfd stays the caller's until removeCapture.
+   * Begins to record a port, or the ports that are or come on a bridge, and returns the capture's
+   * number. Of each frame the first `snapBytes` are kept. The eventfd stays the caller's until
+   * removeCapture.
    */
   capturePort(port: number, snapBytes: number, callFd: number): number;
   captureBridge(bridge: number, snapBytes: number, callFd: number): number;
   /**
-   * Moves records, as native/core/capture.h lays them out, into `bytes`, as many as fit; returns how many
-   * bytes they take up.
+   * Moves records, as native/core/capture.h lays them out, into `bytes`, as many as fit; returns
+   * how many bytes they take up.
    */
   captureRead(capture: number, bytes: Uint8Array): number;
   /** Signals the eventfd once there is a record. Read again after this call. */
@@ -247,16 +274,18 @@ export interface Dataplane {
   /** The number of a port's present session, which no other port has or had. */
   sessionOf(port: number): number;
   /**
-   * The guest of a port has left, its queues stopped and its memory given back: forgets what was learned
-   * behind it, and what was to be reported of it. Returns the number of the next session.
+   * The guest of a port has left, its queues stopped and its memory given back: forgets what was
+   * learned behind it, and what was to be reported of it. Returns the number of the next session.
    */
   endSession(port: number): number;
   /**
-   * The counters of a port, which go on counting: [queue * countersPerQueue + i] is counterNames[i].
-   * To be asked for once for each port.
+   * The counters of a port, which go on counting: [queue * countersPerQueue + i] is
+   * counterNames[i]. To be asked for once for each port.
    */
   counters(port: number): BigUint64Array;
-  /** With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved. */
+  /**
+   * With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved.
+   */
   step(rounds: number): number;
   /** Moves a manual clock, doing on the way what is due. */
   advance(ns: number): void;
@@ -306,11 +335,14 @@ export interface Native {
   /** One connected to `path`, which sends nothing: it finds out whether somebody is there. */
   datagramConnect(path: string): number;
   /**
-   * Reads one datagram and returns how long it is, which may be more than `into` has room for; undefined if
-   * none waits.
+   * Reads one datagram and returns how long it is, which may be more than `into` has room for;
+   * undefined if none waits.
    */
   datagramReceive(fd: number, into: Uint8Array): number | undefined;
-  /** Sends one datagram to the socket at `path`; returns 0, or the errno that says why it did not go. */
+  /**
+   * Sends one datagram to the socket at `path`; returns 0, or the errno that says why it did not
+   * go.
+   */
   datagramSend(fd: number, path: string, bytes: Uint8Array): number;
   /** The number of the user called `name`, or undefined if there is none. */
   userId(name: string): number | undefined;
@@ -326,7 +358,10 @@ export interface Native {
   leaveCpus(cpus: readonly number[]): void;
 
   memfdCreate(name: string, sizeBytes: number): number;
-  /** Maps the file, shared, for reading and writing, until nobody refers to the buffer. Throws SYSTEM. */
+  /**
+   * Maps the file, shared, for reading and writing, until nobody refers to the buffer. Throws
+   * SYSTEM.
+   */
   mapFile(fd: number, sizeBytes: number): ArrayBuffer;
   /** Ends a mapping at once: its buffer and all views of it have no bytes any more. Idempotent. */
   unmapFile(buffer: ArrayBuffer): void;
@@ -334,7 +369,10 @@ export interface Native {
   isMemoryFile(fd: number): boolean;
   /** Another fd of the same file. */
   dupFd(fd: number): number;
-  /** Gives the pages of a memory file back, whoever else has it: it keeps its size and reads as zeros. */
+  /**
+   * Gives the pages of a memory file back, whoever else has it: it keeps its size and reads as
+   * zeros.
+   */
   discardPages(fd: number): void;
   eventfdCreate(): number;
   /** Adds one; false if the counter is full. */
@@ -346,7 +384,10 @@ export interface Native {
 
 let loaded: Native | undefined;
 
-/** The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE or NODE_TOO_OLD with the way to mend it. */
+/**
+ * The addon, loaded at the first call. Throws NATIVE_UNAVAILABLE or NODE_TOO_OLD with the way to
+ * mend it.
+ */
 export function native(): Native {
   if (loaded === undefined) {
     checkNodeVersion();

@@ -1,16 +1,17 @@
 /**
  * Unix stream sockets that carry file descriptors: the listening one of a port, and a connection.
  *
- * The addon makes the system calls; this file holds the policy: what to do when a path is taken, who
- * may connect, whose file is removed at close, and the sentence an operator reads when it goes wrong.
+ * The addon makes the system calls; this file holds the policy: what to do when a path is taken,
+ * who may connect, whose file is removed at close, and the sentence an operator reads when it goes
+ * wrong.
  *
- * The umask belongs to the whole process, so the mode is not set through it. A socket is bound, given
- * its mode and group, and only then listens: before that the kernel refuses every connection, so the
- * wider rights the file is born with open nothing.
+ * The umask belongs to the whole process, so the mode is not set through it. A socket is bound,
+ * given its mode and group, and only then listens: before that the kernel refuses every connection,
+ * so the wider rights the file is born with open nothing.
  *
- * A socket file outlives a process that died. Whether one is stale can only be found out by connecting:
- * if that is refused, nobody listens and the file is replaced. A live listener sees one connection that
- * closes at once.
+ * A socket file outlives a process that died. Whether one is stale can only be found out by
+ * connecting: if that is refused, nobody listens and the file is replaced. A live listener sees one
+ * connection that closes at once.
  *
  * It knows no vhost-user: bytes and fds pass through uninterpreted.
  *
@@ -89,8 +90,8 @@ export class FdListener {
 
   /**
    * Calls `onConnection` with every connection from now on. When one cannot be accepted `onError`
-   * learns why and the listener tries again after a second; without this pause it would spin, because
-   * the connection still waits.
+   * learns why and the listener tries again after a second; without this pause it would spin,
+   * because the connection still waits.
    */
   onConnection(
     onConnection: (socket: FdSocket) => void,
@@ -201,7 +202,10 @@ export class FdSocket {
     }
   }
 
-  /** Calls back whenever there is something to receive, the end included; replaces the last callback. */
+  /**
+   * Calls back whenever there is something to receive, the end included; replaces the last
+   * callback.
+   */
   onReadable(callback: () => void): void {
     const fd = this.#open();
     if (this.#watched) native().unwatchReadable(fd);
@@ -374,7 +378,8 @@ function bindError(path: string, cause: unknown): TsvswitchError {
     case errno.EADDRINUSE:
       return new TsvswitchError(
         'SOCKET_IN_USE',
-        `socket ${path}: another process has just taken it; stop that process or choose another path`,
+        `socket ${path}: another process has just taken it; stop that process or choose another ` +
+          'path',
         { cause },
       );
     default:

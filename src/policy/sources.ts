@@ -1,6 +1,7 @@
 /**
- * The sources a port is bound to, as they are written: MAC addresses, IP addresses and networks. The data
- * plane holds the guest to them (native/core/source_rule.h says what that means for each protocol).
+ * The source addresses that a port is bound to: MAC addresses, IP addresses and networks.
+ * The data plane holds the guest to them (native/core/source_rule.h says what that means for each
+ * protocol).
  */
 
 import { TsvswitchError } from '../model/errors.ts';
@@ -68,7 +69,8 @@ function network(text: unknown): IpNetwork {
   const parsed = parseIpNetwork(text);
   if (parsed !== undefined) return parsed;
   throw bad(
-    `${JSON.stringify(text)} is not an IP address or network, such as 10.0.0.1, fd00::1 or 10.0.0.0/24`,
+    `${JSON.stringify(text)} is not an IP address or network, such as 10.0.0.1, fd00::1 or ` +
+      '10.0.0.0/24',
   );
 }
 

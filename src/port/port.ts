@@ -1,5 +1,6 @@
 /**
- * What ports of every kind share: a name, a number in the data plane, counters, and what happens to them.
+ * What ports of every kind share: a name, a number in the data plane, counters, and what happens to
+ * them.
  */
 
 import { native } from '../native/addon.ts';
@@ -7,7 +8,7 @@ import type { DeviceEvent } from '../vhost-user/device.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
 
 /**
- * What a port has to tell. Sentences are complete and name the port. `frontend-left` ends what
+ * An event of a port. Sentences are complete and name the port. `frontend-left` ends what
  * `frontend-connected` began, whatever the reason.
  */
 export type PortEvent = { readonly port: string } & (

@@ -1,9 +1,10 @@
 /**
- * The time of a switch: the machine's, or one that moves only when the program that embeds the switch
- * says so.
+ * The time of a switch: the machine's, or one that moves only when the program that embeds the
+ * switch says so.
  *
- * Control uses it for what happens at a time of its choice (policy/impairment/schedule.ts); the data plane's
- * part, ageing and frames held back, has the same two kinds (native/core/clock.h) and is moved along.
+ * Control uses it for what happens at a time of its choice (policy/impairment/schedule.ts); the
+ * data plane's part, ageing and frames held back, has the same two kinds (native/core/clock.h) and
+ * is moved along.
  */
 
 /** Ends what after() began; does nothing once it has run. */
@@ -51,7 +52,9 @@ export class ManualClock implements Clock {
     return this.#nowNs / nsPerMs;
   }
 
-  /** `pass` lets so many nanoseconds go by in the data plane, up to each alarm and then to the end. */
+  /**
+   * `pass` lets so many nanoseconds go by in the data plane, up to each alarm and then to the end.
+   */
   advance(ms: number, pass: (ns: number) => void): void {
     const endNs = this.#nowNs + nanoseconds(ms);
     const passTo = (ns: number) => {

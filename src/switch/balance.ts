@@ -1,8 +1,8 @@
 /**
  * Decides which transmitq should move to which worker, from what each moved lately. Pure.
  *
- * One move a time: the one that brings the busiest and the idlest worker closest together, and only if
- * it closes a fair part of the gap between them, so that queues do not wander between equals.
+ * One move a time: the one that brings the busiest and the idlest worker closest together, and only
+ * if it closes a fair part of the gap between them, so that queues do not wander between equals.
  */
 
 /** A transmitq that runs, where it is polled, and how many frames it moved since the last look. */

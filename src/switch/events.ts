@@ -1,9 +1,9 @@
 /**
- * What a switch has to tell, and the same as a stream for `for await`.
+ * The events of a switch, and the same as a stream for `for await`.
  *
- * A stream begins when it is asked for, not when it is first read, and keeps what has not been read: up
- * to 16384 events, and then how many more there were. It ends with the switch, or with the loop that
- * reads it.
+ * A stream begins when it is asked for, not when it is first read, and keeps what has not been
+ * read: up to 16384 events, and then how many more there were. It ends with the switch, or with the
+ * loop that reads it.
  */
 
 import type { EventEmitter } from 'node:events';
@@ -11,7 +11,7 @@ import type { NetworkEvent } from '../policy/impairment/links.ts';
 import type { PortEvent } from '../port/port.ts';
 import type { WorkerStatus } from './workers.ts';
 
-/** What a switch has to tell: about its ports, addresses that were learned, and what its operator did. */
+/** An event of a switch: of one of its ports, of a learned address, or of its operator. */
 export type SwitchEvent =
   | PortEvent
   | OperatorEvent
@@ -30,7 +30,9 @@ export type OperatorEvent =
       readonly port?: undefined;
     });
 
-/** Every event under its own type, all of them under `event`, and `closed` when there are no more. */
+/**
+ * Every event under its own type, all of them under `event`, and `closed` when there are no more.
+ */
 export type SwitchEventMap = {
   [Type in SwitchEvent['type']]: [Extract<SwitchEvent, { type: Type }>];
 } & {
@@ -39,8 +41,8 @@ export type SwitchEventMap = {
 };
 
 /**
- * In a stream, in place of as many events as nobody read in time, or, if it names a port, of those of type
- * `of` that came faster than they are told.
+ * In a stream, in place of as many events as nobody read in time, or, if it names a port, of those
+ * of type `of` that came faster than they are told.
  */
 export interface EventsLost {
   readonly type: 'events-lost';

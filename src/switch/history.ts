@@ -1,9 +1,10 @@
 /**
- * Remembers, for every port of a switch, the little of its past that explains its present, by listening to
+ * The recent past of every port of a switch, as far as it explains its present state, gathered from
  * the switch's events.
  *
- * What belongs to a session is forgotten with it, what belongs to a port with the port, and the rest is
- * replaced by what happens next, so nothing grows but the list of lost addresses, which has a bound.
+ * What belongs to a session is forgotten with it, what belongs to a port with the port, and the
+ * rest is replaced by what happens next, so nothing grows but the list of lost addresses, which has
+ * a bound.
  */
 
 import type { PortCounters } from '../port/port.ts';
@@ -17,7 +18,10 @@ export interface PortHistory {
   readonly session?: SessionHistory;
   /** How a session ended, until a later one has come as far as starting a ring. */
   readonly lastEnd?: SessionEnd;
-  /** Why the socket is of no use now: nobody listens on it, nobody can be accepted or the last was refused. */
+  /**
+   * Why the socket is of no use now: nobody listens on it, nobody can be accepted or the last was
+   * refused.
+   */
   readonly waiting?: string;
 }
 

@@ -1,10 +1,10 @@
 /**
- * What a program may ask of a switch when it opens one and when it adds a port. Types only; switch.ts checks.
+ * The options of Switch.open() and Switch.addPort(). Types only; switch.ts checks them.
  */
 
 import type { SourceOptions } from '../policy/sources.ts';
 import type { DgramSocket } from '../port/dgram/dgram-port.ts';
-import type { PortSocket } from '../port/vhost-user/vhost-user-port.ts';
+import type { PortSocket } from '../port/vhost-user/port-socket.ts';
 
 /** How a switch is opened. */
 export interface SwitchOptions {
@@ -13,8 +13,8 @@ export interface SwitchOptions {
   /** CPU of each worker in turn; fewer than workers leaves the rest to the scheduler. */
   readonly cpus?: readonly number[];
   /**
-   * How long a worker polls without work before it sleeps, in microseconds; 50 unless given. After much
-   * work it is up to 20 times as long.
+   * How long a worker polls without work before it sleeps, in microseconds; 50 unless given. After
+   * much work it is up to 20 times as long.
    */
   readonly idleUs?: number;
   /** Moves transmitqs between workers while their load is uneven; off unless given. */
@@ -23,7 +23,10 @@ export interface SwitchOptions {
   readonly ageingSeconds?: number;
   /** `manual`: no threads, and time stands still but for step() and advance(). */
   readonly clock?: 'machine' | 'manual';
-  /** What impairments draw from, and the identification of fragments; an integer, drawn unless given. */
+  /**
+   * What impairments draw from, and the identification of fragments; an integer, drawn unless
+   * given.
+   */
   readonly seed?: number;
   /** Leaves the workers only the system calls that moving frames takes; off unless given. */
   readonly sandbox?: boolean;
@@ -40,13 +43,22 @@ export interface PlaceOptions {
 }
 
 /**
- * A port of a machine listens for its frontend on the unix socket `path`, with the permissions given, or
- * connects to the one that listens on the unix socket `connect`. A path has at most 107 bytes. Its name
- * is the socket's file name without `.sock` unless given.
+ * A port of a machine listens for its frontend on the unix socket `path`, with the permissions
+ * given, or connects to the one that listens on the unix socket `connect`. A path has at most 107
+ * bytes. Its name is the socket's file name without `.sock` unless given.
  */
 export type PortOptions = PortSocket & PlaceOptions;
 
 /** A port of this process, by its name. */
+export interface ProcessPortOptions extends Omit<PlaceOptions, 'name'> {
+  readonly process: string;
+}
+
+/**
+ * The same as ProcessPortOptions, in the older spelling.
+ *
+ * @deprecated Write `process` for `host`.
+ */
 export interface HostPortOptions extends Omit<PlaceOptions, 'name'> {
   readonly host: string;
 }

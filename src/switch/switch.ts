@@ -3,8 +3,8 @@
  *
  * Opening it starts the workers; adding a port opens its socket; closing it ends sessions, removes
  * sockets and joins the workers. Everything that happens is an event: under its own type, for those
- * who want all under `event`, and as a stream. No globals: a process and each of its worker threads may
- * have several switches.
+ * who want all under `event`, and as a stream. No globals: a process and each of its worker threads
+ * may have several switches.
  *
  * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
  * same calls with the same seed have the same outcome, to the bit.
@@ -24,16 +24,11 @@ import { formatMac } from '../model/mac.ts';
 import { name as checkedName, flag, integer, text } from '../model/option-checks.ts';
 import { type Dataplane, type DataplaneEvent, native } from '../native/addon.ts';
 import type { Impairment } from '../policy/impairment/impairment.ts';
-import {
-  type Link,
-  Network,
-  type NetworkChange,
-  type PortName,
-} from '../policy/impairment/links.ts';
+import { type Link, Links, type NetworkChange, type PortName } from '../policy/impairment/links.ts';
 import { Schedule, type ScheduleStep } from '../policy/impairment/schedule.ts';
 import { sourceRule, sourceSpoofed } from '../policy/sources.ts';
 import { DgramPort } from '../port/dgram/dgram-port.ts';
-import { HostPort } from '../port/process/process-port.ts';
+import { ProcessPort } from '../port/process/process-port.ts';
 import { VhostUserPort } from '../port/vhost-user/vhost-user-port.ts';
 import { ManualClock, machineClock } from '../runtime/clock.ts';
 import { Bridge } from './bridge.ts';
@@ -49,12 +44,15 @@ import type {
   HostPortOptions,
   PlaceOptions,
   PortOptions,
+  ProcessPortOptions,
   SwitchOptions,
 } from './options.ts';
 import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
 
 /** A port of any kind; `kind` tells which. */
-export type SwitchPort = VhostUserPort | HostPort | DgramPort;
+export type SwitchPort = VhostUserPort | ProcessPort | DgramPort;
+
+type AnyPortOptions = PortOptions | ProcessPortOptions | HostPortOptions | DgramPortOptions;
 
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
@@ -75,7 +73,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   readonly #workers: Workers;
   /** With the same seed, the same frames meet the same fate on every link. */
   readonly seed: number;
-  readonly #network: Network;
+  readonly #links: Links;
   readonly #schedules = new Set<Schedule>();
   readonly #recordings: Recordings;
   readonly #bridges = new Map<string, Bridge>();
@@ -117,7 +115,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (options.balance === true) this.#workers.balance();
     this.bridge = this.#bridgeNamed(defaultBridge);
     this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
-    this.#network = new Network(
+    this.#links = new Links(
       this.#dataplane,
       this.seed,
       (name) => this.port(name),
@@ -125,7 +123,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     );
   }
 
-  /** Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE. */
+  /**
+   * Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE.
+   */
   static open(options: SwitchOptions = {}): Switch {
     return new Switch(options);
   }
@@ -136,9 +136,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Starts a worker more, which takes over its share of the queues without a frame being lost or passing
-   * another one. It stays until the switch is closed. Throws BAD_OPTION, also for a CPU that has a worker,
-   * SYSTEM for one that is not there, TOO_MANY_WORKERS, CLOSED.
+   * Starts a worker more, which takes over its share of the queues without a frame being lost or
+   * passing another one. It stays until the switch is closed. Throws BAD_OPTION, also for a CPU
+   * that has a worker, SYSTEM for one that is not there, TOO_MANY_WORKERS, CLOSED.
    */
   addWorker(options: WorkerOptions = {}): WorkerStatus {
     this.#checkOpen();
@@ -161,14 +161,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return this.ports.find((port) => port.name === name);
   }
 
-  /** All bridges that a port has been on, and the default one. They stay until the switch is closed. */
+  /**
+   * All bridges that a port has been on, and the default one. They stay until the switch is closed.
+   */
   get bridges(): readonly Bridge[] {
     return [...this.#bridges.values()];
   }
 
   /**
-   * Every event from now on, until the switch is closed. At most 16384 wait for their reader; what came
-   * when there were so many is one `events-lost` that counts it. Throws CLOSED.
+   * Every event from now on, until the switch is closed. At most 16384 wait for their reader; what
+   * came when there were so many is one `events-lost` that counts it. Throws CLOSED.
    */
   events(options: EventStreamOptions = {}): AsyncIterableIterator<SwitchEvent | EventsLost> {
     this.#checkOpen();
@@ -176,14 +178,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Adds a port: of a machine, over a vhost-user or dgram socket, or of this process. One that connects keeps
-   * trying until a frontend is there. Throws the SOCKET_* codes of model/errors.ts, BAD_OPTION for a name that
-   * is taken, TOO_MANY_PORTS, CLOSED.
+   * Adds a port: of a machine, over a vhost-user or dgram socket, or of this process. One that
+   * connects keeps trying until a frontend is there. Throws the SOCKET_* codes of model/errors.ts,
+   * BAD_OPTION for a name that is taken, TOO_MANY_PORTS, CLOSED.
    */
   addPort(options: PortOptions): VhostUserPort;
-  addPort(options: HostPortOptions): HostPort;
+  addPort(options: ProcessPortOptions): ProcessPort;
+  /** @deprecated Write `process` for `host`. */
+  addPort(options: HostPortOptions): ProcessPort;
   addPort(options: DgramPortOptions): DgramPort;
-  addPort(options: PortOptions | HostPortOptions | DgramPortOptions): SwitchPort {
+  addPort(options: AnyPortOptions): SwitchPort {
     this.#checkOpen();
     const rule = sourceRule(options?.source);
     const port = this.#open(options, rule?.macs ?? []);
@@ -194,16 +198,17 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Makes a link as bad as said from now on, in place of what it was; `{}` makes it whole. What it holds
-   * back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
+   * Makes a link as bad as said from now on, in place of what it was; `{}` makes it whole. What it
+   * holds back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
    */
   impair(link: Link, impairment: Impairment): void {
     this.change({ link, impairment });
   }
 
   /**
-   * Cuts ports on different sides off from each other, in place of an earlier partition; ports on no side
-   * hear all. Frames that are under way beyond their bridge still arrive. Throws as impair() does.
+   * Cuts ports on different sides off from each other, in place of an earlier partition; ports on
+   * no side hear all. Frames that are under way beyond their bridge still arrive. Throws as
+   * impair() does.
    */
   partition(...sides: readonly (readonly PortName[])[]): void {
     this.change({ partition: sides });
@@ -217,24 +222,24 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Makes one change, whichever it is. Throws as impair() does. */
   change(change: NetworkChange): void {
     this.#checkOpen();
-    this.#network.prepare(change)();
+    this.#links.prepare(change)();
   }
 
   /**
-   * Begins to change links and partitions over time. All steps are checked before the first is made.
-   * Throws as impair() does. Ends with the switch.
+   * Begins to change links and partitions over time. All steps are checked before the first is
+   * made. Throws as impair() does. Ends with the switch.
    */
   schedule(steps: readonly ScheduleStep[]): Schedule {
     this.#checkOpen();
-    const schedule = new Schedule(this.#network, this.#clock ?? machineClock, steps);
+    const schedule = new Schedule(this.#links, this.#clock ?? machineClock, steps);
     this.#schedules.add(schedule);
     void schedule.done.then(() => this.#schedules.delete(schedule));
     return schedule;
   }
 
   /**
-   * Begins to record a port or a bridge, until the capture or the switch is closed. Throws BAD_OPTION,
-   * NO_SUCH_PORT, CLOSED, and SYSTEM if the file cannot be made.
+   * Begins to record a port or a bridge, until the capture or the switch is closed. Throws
+   * BAD_OPTION, NO_SUCH_PORT, CLOSED, and SYSTEM if the file cannot be made.
    */
   capture(options: CaptureTarget & CaptureOptions = {}): Capture {
     this.#checkOpen();
@@ -242,15 +247,18 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Sends the frames of a capture from a port of this process. Throws BAD_CAPTURE, BAD_FRAME for a frame
-   * that was cut, BAD_OPTION, CLOSED. Ends with the switch.
+   * Sends the frames of a capture from a port of this process. Throws BAD_CAPTURE, BAD_FRAME for a
+   * frame that was cut, BAD_OPTION, CLOSED. Ends with the switch.
    */
   replay(options: ReplayOptions): Replay {
     this.#checkOpen();
     return this.#recordings.replay(options);
   }
 
-  /** Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns frames. */
+  /**
+   * Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns
+   * frames.
+   */
   step(rounds = 1): number {
     this.#manualClock();
     this.#serveControl();
@@ -260,8 +268,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   /**
-   * Moves a manual clock by `ms`, which may have fractions: everything that is due on the way happens,
-   * each thing at its time, and rounds are run before and after it until they move nothing.
+   * Moves a manual clock by `ms`, which may have fractions: everything that is due on the way
+   * happens, each thing at its time, and rounds are run before and after it until they move
+   * nothing.
    */
   advance(ms: number): void {
     const clock = this.#manualClock();
@@ -301,19 +310,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     this.close();
   }
 
-  #open(
-    options: PortOptions | HostPortOptions | DgramPortOptions,
-    macs: readonly number[],
-  ): SwitchPort {
+  #open(options: AnyPortOptions, macs: readonly number[]): SwitchPort {
     if (typeof options !== 'object' || options === null) {
       throw new TsvswitchError(
         'BAD_OPTION',
         `port: ${String(options)} is not an object of options`,
       );
     }
-    if ('host' in options) {
-      const name = this.#newName(options.host);
-      return new HostPort(this.#dataplane, { name, bridge: this.#bridgeOf(options) });
+    if ('process' in options || 'host' in options) {
+      const name = this.#newName('process' in options ? options.process : options.host);
+      return new ProcessPort(this.#dataplane, { name, bridge: this.#bridgeOf(options) });
     }
     if ('dgram' in options) {
       const name = this.#nameOfSocket(options.dgram, options);
@@ -420,13 +426,14 @@ export class Switch extends EventEmitter<SwitchEventMap> {
         if (port.kind === 'vhost-user') port.memoryLost(event.session);
         break;
       case 'made-wait':
-        if (port.kind === 'vhost-user') port.madeWait(event.session);
+        if (port.kind === 'vhost-user') port.eventfdBlocked(event.session);
         break;
     }
   }
 
   #emitEvent(event: SwitchEvent): void {
-    // The map says that each type carries its own event; TypeScript cannot follow it through a union.
+    // The map says that each type carries its own event; TypeScript cannot follow it through a
+    // union.
     const emitter = this as unknown as EventEmitter;
     emitter.emit(event.type, event);
     emitter.emit('event', event);

@@ -1,8 +1,9 @@
 /**
  * The workers of a switch: which there are, on which CPUs, and how evenly they are loaded.
  *
- * The data plane gives a transmitq to the worker that polls fewest (native/core/dataplane_workers.cc); what
- * each of them moves shows only later, and is evened out here by what balance.ts decides.
+ * The data plane gives a transmitq to the worker that polls fewest
+ * (native/core/dataplane_workers.cc); what each of them moves shows only later, and is evened out
+ * here by what balance.ts decides.
  */
 
 import { TsvswitchError } from '../model/errors.ts';
@@ -42,7 +43,8 @@ export function cpusOf(workers: number, cpus: readonly number[]): Cpu[] {
   if (cpus.length > workers) {
     throw new TsvswitchError(
       'BAD_OPTION',
-      `cpus: ${cpus.length} CPUs for ${workers === 1 ? 'one worker' : `${workers} workers`}; give at most one each`,
+      `cpus: ${cpus.length} CPUs for ${workers === 1 ? 'one worker' : `${workers} workers`}; ` +
+        'give at most one each',
     );
   }
   return Array.from({ length: workers }, (_, worker) => cpus[worker]);
@@ -55,7 +57,8 @@ function freeCpu(option: string, value: unknown, taken: readonly Cpu[]): number 
   if (worker === -1) return cpu;
   throw new TsvswitchError(
     'BAD_OPTION',
-    `${option}: worker ${worker} is pinned to CPU ${cpu} already; give each worker a CPU of its own`,
+    `${option}: worker ${worker} is pinned to CPU ${cpu} already; give each worker a CPU of its ` +
+      'own',
   );
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a guest says to its backend beyond its queues: how it finds one, again too, that both agree, and
- * which memory they share.
+ * What a guest says to its backend beyond its queues: how it finds one, again too, that both agree,
+ * and which memory they share.
  *
  * Sources: vhost-user "Reconnecting to the front-end", "Memory access", "CONFIGURE_MEM_SLOTS".
  */

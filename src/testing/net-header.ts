@@ -7,7 +7,9 @@
 
 import { TsvswitchError } from '../model/errors.ts';
 
-/** flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6. */
+/**
+ * flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6.
+ */
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
 /** flags: the checksum was looked at and is right. */
 export const VIRTIO_NET_HDR_F_DATA_VALID = 2;

@@ -3,9 +3,9 @@
  * gone afterwards, whatever the test has left behind. The glue for test runners (vitest.ts,
  * node-test.ts) opens one for every test.
  *
- * Guests are on ports of the switch whose sockets lie in a folder of the network's own. Machines are a
- * lab attached to the switch: processes of their own, with the ports and the life that labs give them.
- * What only machines need is loaded with the first of them.
+ * Guests are on ports of the switch whose sockets lie in a folder of the network's own. Machines
+ * are a lab attached to the switch: processes of their own, with the ports and the life that labs
+ * give them. What only machines need is loaded with the first of them.
  */
 
 import '../runtime/dispose.ts';
@@ -66,7 +66,8 @@ export class TestNetwork {
 
   /**
    * Boots machines on the switch and returns their lab when all are ready, which takes seconds. The
-   * port of machine `vm1` is called `${lab.plan.id}-vm1`. Throws what Lab.open() and Lab.up() throw.
+   * port of machine `vm1` is called `${lab.plan.id}-vm1`. Throws what Lab.open() and Lab.up()
+   * throw.
    */
   readonly lab = async (
     machines: LabDefinition['machines'],

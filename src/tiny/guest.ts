@@ -5,9 +5,9 @@
  * the virtio modules and the init script below. There is no disk and no image to download. Address
  * and name come on the kernel command line, so that one initramfs serves every machine.
  *
- * ttyS0 is the kernel's console with a shell for people. shell.ts sends commands to a virtio port, or
- * to another serial line where the command line names one, so that what the kernel says can never cut into
- * an answer. What init says and expects there is documented in shell.ts.
+ * ttyS0 is the kernel's console with a shell for people. shell.ts sends commands to a virtio
+ * port, or to another serial line where the command line names one, so that what the kernel says
+ * can never cut into an answer. What init says and expects there is documented in shell.ts.
  *
  * The same initramfs, with other modules, is what User-mode Linux boots (uml-guest.ts).
  */
@@ -44,12 +44,15 @@ export async function guestOf(kernel: GuestKernel): Promise<TinyGuest> {
 }
 
 /**
- * Without no_timer_check a kernel that boots while the host is busy may find that an emulated timer is late,
- * and panics: "IO-APIC + timer doesn't work!". Kernels that know they run on KVM leave the check out.
+ * Without no_timer_check a kernel that boots while the host is busy may find that an emulated timer
+ * is late, and panics: "IO-APIC + timer doesn't work!". Kernels that know they run on KVM leave the
+ * check out.
  */
 export const tinyKernelOptions = 'console=ttyS0 quiet loglevel=3 no_timer_check';
 
-/** How QEMU boots the guest as machine `hostname` with `address` (such as 192.168.0.1/24) on eth0. */
+/**
+ * How QEMU boots the guest as machine `hostname` with `address` (such as 192.168.0.1/24) on eth0.
+ */
 export function tinyGuestBoot(guest: TinyGuest, hostname: string, address: string): DirectBoot {
   return {
     kernel: guest.kernel.image,

@@ -1,9 +1,9 @@
 /**
  * Commands in a guest side by side, over a line that runs one at a time (shell.ts).
  *
- * A job is a folder of the guest: what is to run, what it reads, and what it has written so far; a command of
- * its own starts it in the background, and others look how far it has come. So the line is free meanwhile,
- * both outputs stay apart, and bytes arrive as they are, in base64.
+ * A job is a folder of the guest: what is to run, what it reads, and what it has written so far; a
+ * command of its own starts it in the background, and others look how far it has come. So the line
+ * is free meanwhile, both outputs stay apart, and bytes arrive as they are, in base64.
  *
  * What a job reads has to be there before it starts. Outputs come in pieces, at most a look apart.
  */
@@ -21,7 +21,9 @@ export interface JobRequest {
   readonly signal: AbortSignal;
 }
 
-/** Of base64 in a command: the guest reads a line byte by byte, and its terminal holds 4096 of them. */
+/**
+ * Of base64 in a command: the guest reads a line byte by byte, and its terminal holds 4096 of them.
+ */
 const chunkCharacters = 3000;
 /** A guest answers in milliseconds; with others on the host's processors it takes its time. */
 const commandLimitMs = 120_000;
@@ -45,7 +47,8 @@ export async function runJob(
     // The leader of the session knows its own number; a job that is killed leaves its status, too.
     const inner = `echo $$ >${folder}/pid; cd; exec sh ${folder}/run`;
     await check(
-      `(setsid sh -c '${inner}' <${folder}/in >${folder}/out 2>${folder}/err; echo $? >${folder}/status) >/dev/null 2>&1 &`,
+      `(setsid sh -c '${inner}' <${folder}/in >${folder}/out 2>${folder}/err; echo $? ` +
+        `>${folder}/status) >/dev/null 2>&1 &`,
     );
     const seen = { stdout: 0, stderr: 0 };
     for (let pauseMs: number = lookPausesMs.first; ; ) {
@@ -90,8 +93,8 @@ async function look(
 }> {
   // The status first: once it is there, all the rest is.
   const text = await check(
-    `cd ${folder}; cat status 2>/dev/null; echo @; tail -c +${seen.stdout + 1} out | base64 -w 0; ` +
-      `echo; tail -c +${seen.stderr + 1} err | base64 -w 0`,
+    `cd ${folder}; cat status 2>/dev/null; echo @; tail -c +${seen.stdout + 1} out | base64 -w ` +
+      `0; echo; tail -c +${seen.stderr + 1} err | base64 -w 0`,
   );
   const [status = '', outputs = ''] = text.split('@\n');
   const [stdout = '', stderr = ''] = outputs.split('\n');

@@ -38,11 +38,14 @@ const moduleOrder = [
   'virtio_console',
 ] as const;
 
-/** The packages that stand for "the newest kernel for a virtual machine": Debian's, then Ubuntu's. */
+/**
+ * The packages that stand for "the newest kernel for a virtual machine": Debian's, then Ubuntu's.
+ */
 const metaPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'] as const;
 
 /** With the modules in the name: a cache of other ones is another entry. */
-const entryPrefix = `kernel-${createHash('sha256').update(moduleOrder.join()).digest('hex').slice(0, 8)}-`;
+const modulesHash = createHash('sha256').update(moduleOrder.join()).digest('hex');
+const entryPrefix = `kernel-${modulesHash.slice(0, 8)}-`;
 
 export async function guestKernel(): Promise<GuestKernel> {
   const cached = await cachedGuestKernel();
@@ -82,7 +85,9 @@ interface KernelPackage {
   readonly file: string;
 }
 
-/** The package with the kernel image first, then the ones with its modules where those are apart. */
+/**
+ * The package with the kernel image first, then the ones with its modules where those are apart.
+ */
 async function kernelPackages(): Promise<KernelPackage[]> {
   for (const meta of metaPackages) {
     const image = (await dependencies(meta)).find((name) => /^linux-image-\d/.test(name));
@@ -92,7 +97,8 @@ async function kernelPackages(): Promise<KernelPackage[]> {
   }
   throw new TsvswitchError(
     'GUEST_KERNEL_UNAVAILABLE',
-    `apt knows none of the kernel packages ${metaPackages.join(', ')}; run \`apt-get update\` as root, then try again`,
+    `apt knows none of the kernel packages ${metaPackages.join(', ')}; run \`apt-get update\` as ` +
+      'root, then try again',
   );
 }
 
@@ -154,8 +160,8 @@ export function modulesFolder(root: string): string | undefined {
 }
 
 /**
- * Copies the modules of the one kernel that has them below `base` to `folder`, uncompressed, and returns
- * their file names in the order of `modules`; those compiled into the kernel are left out.
+ * Copies the modules of the one kernel that has them below `base` to `folder`, uncompressed, and
+ * returns their file names in the order of `modules`; those compiled into the kernel are left out.
  */
 export async function takeModules(
   base: string | undefined,

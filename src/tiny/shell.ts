@@ -1,11 +1,11 @@
 /**
  * Runs commands in a guest and brings back their output and exit status.
  *
- * The line is a virtio port of the guest, which QEMU offers as a unix socket, or a serial line of User-mode
- * Linux; on it the guest's init (guest.ts) talks as follows, one line each:
+ * The line is a virtio port of the guest, which QEMU offers as a unix socket, or a serial line of
+ * User-mode Linux; on it the guest's init (guest.ts) talks as follows, one line each:
  *
  *   guest: @ready HOSTNAME             once after every boot
- *   host:  ID COMMAND                  one shell command; ID is random, so no output can fake an end
+ *   host:  ID COMMAND                  one shell command; ID is random: no output can fake an end
  *   guest: @begin ID
  *   guest: whatever the command writes, then a line end
  *   guest: @end ID STATUS
@@ -42,7 +42,10 @@ interface Settle<T> {
   readonly reject: (error: Error) => void;
 }
 
-/** QEMU makes the socket early, but a busy machine may take its time to run it; should it end, that shows. */
+/**
+ * QEMU makes the socket early, but a busy machine may take its time to run it; should it end, that
+ * shows.
+ */
 const connectTriesMax = 1500;
 const connectPauseMs = 20;
 

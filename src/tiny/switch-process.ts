@@ -1,8 +1,8 @@
 /**
  * A switch as a process of its own, started as an operator would start it.
  *
- * It logs in JSON, and all it logs is kept. It counts as up when it has said of every socket that it
- * listens there. Asked to end, it logs the counters of its ports.
+ * It logs in JSON, and all it logs is kept. It counts as up when it has said of every socket that
+ * it listens there. Asked to end, it logs the counters of its ports.
  */
 
 import '../runtime/dispose.ts';

@@ -1,8 +1,9 @@
 /**
- * The tiny guest for User-mode Linux: Debian's package user-mode-linux, with the initramfs of guest.ts.
+ * The tiny guest for User-mode Linux: Debian's package user-mode-linux, with the initramfs of
+ * guest.ts.
  *
- * The kernel is a program of this host, and what it needs of modules lies beside it. They are taken into the
- * cache folder, since another package may have them compressed.
+ * The kernel is a program of this host, and what it needs of modules lies beside it. They are taken
+ * into the cache folder, since another package may have them compressed.
  *
  * Source: the Debian package user-mode-linux, /usr/lib/uml/modules/VERSION.
  */
@@ -17,9 +18,13 @@ import { guestOf, programPath, type TinyGuest } from './guest.ts';
 import { takeModules } from './kernel.ts';
 
 const modulesRoot = '/usr/lib/uml/modules';
-/** virtio itself and virtio_uml are compiled in. IPv6 first: a card that is up by then has no address of it. */
+/**
+ * virtio itself and virtio_uml are compiled in. IPv6 first: a card that is up by then has no
+ * address of it.
+ */
 const moduleOrder = ['crc_ccitt', 'ipv6', 'failover', 'net_failover', 'virtio_net'] as const;
-const entryPrefix = `uml-modules-${createHash('sha256').update(moduleOrder.join()).digest('hex').slice(0, 8)}-`;
+const modulesHash = createHash('sha256').update(moduleOrder.join()).digest('hex');
+const entryPrefix = `uml-modules-${modulesHash.slice(0, 8)}-`;
 
 /** `kernel.image` is the program to run. Throws PROGRAM_MISSING, GUEST_KERNEL_UNAVAILABLE. */
 export async function umlGuest(): Promise<TinyGuest> {

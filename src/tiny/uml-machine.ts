@@ -1,9 +1,9 @@
 /**
- * A running machine that is User-mode Linux, with the face of qemu-machine.ts: its guest's shell, its console, and
- * its end.
+ * A running machine that is User-mode Linux, with the face of qemu-machine.ts: its guest's shell,
+ * its console, and its end.
  *
- * Everything it leaves in the file system lies in the folder it is given. It does not outlive the process that
- * started it: its guest powers off when its control line is closed (guest.ts).
+ * Everything it leaves in the file system lies in the folder it is given. It does not outlive the
+ * process that started it: its guest powers off when its control line is closed (guest.ts).
  */
 
 import { readFile } from 'node:fs/promises';
@@ -35,7 +35,10 @@ export class UmlMachine {
     this.shell = GuestShell.over(this.name, process.control, this.ended);
   }
 
-  /** The guest begins to boot; `shell.ready()` says when it has. Its `folder` is for its sockets and its log. */
+  /**
+   * The guest begins to boot; `shell.ready()` says when it has. Its `folder` is for its sockets and
+   * its log.
+   */
   static async start(options: UmlOptions): Promise<UmlMachine> {
     const process = await UmlProcess.start(options);
     const [socket, log] = [consoleSocketOf(options), consoleLogOf(options)];

@@ -1,8 +1,9 @@
 /**
  * What a session asks of the device behind it, as an interface: this folder knows no addon.
  *
- * The port (port/vhost-user/vhost-user-port.ts) implements it on the data plane; tests implement it as a recorder.
- * Every fd handed over belongs to the backend from the call on, even if the call throws.
+ * The port (port/vhost-user/vhost-user-port.ts) implements it on the data plane; tests implement it
+ * as a recorder. Every fd handed over belongs to the backend from the call on, even if the call
+ * throws.
  */
 
 import type {

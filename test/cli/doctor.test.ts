@@ -1,6 +1,6 @@
 /**
- * `tsvswitch doctor` as its users run it, beside a switch with real machines: QEMU whose firmware drives
- * the network card by itself, so that no guest has to be built or booted.
+ * `tsvswitch doctor` as its users run it, beside a switch with real machines: QEMU whose firmware
+ * drives the network card by itself, so that no guest has to be built or booted.
  */
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';

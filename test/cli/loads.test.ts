@@ -1,8 +1,9 @@
 /**
- * What the commands load that only ask and end: not the switch, whose parts take as long to load as Node itself.
+ * What the commands load that only ask and end: not the switch, whose parts take as long to load as
+ * Node itself.
  *
- * Node tells a hook of every module it loads, in the process of the command; files that CommonJS packages load
- * themselves are their own affair.
+ * Node tells a hook of every module it loads, in the process of the command; files that CommonJS
+ * packages load themselves are their own affair.
  */
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * vhost-user VHOST_USER_BACKEND_CONFIG_CHANGE_MSG: whose frontend reads the configuration space here hears of
- * what changes in it, and the guest finds it there.
+ * vhost-user VHOST_USER_BACKEND_CONFIG_CHANGE_MSG: whose frontend reads the configuration space
+ * here hears of what changes in it, and the guest finds it there.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -38,7 +38,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** The backend channel of a guest: the requests that come by it, each acknowledged if that is wanted. */
+/**
+ * The backend channel of a guest: the requests that come by it, each acknowledged if that is
+ * wanted.
+ */
 async function channelOf(guest: TestGuest): Promise<() => Promise<number>> {
   const path = join(folder, 'channel.sock');
   const listener = FdListener.listen(path);

@@ -2,7 +2,8 @@
  * What a driver may rely on, clause by clause, seen from the driver's side of real rings that the
  * switch works on.
  *
- * `flush()` of a sender proves that all its frames were delivered and counted (test/support/network.ts).
+ * `flush()` of a sender proves that all its frames were delivered and counted
+ * (test/support/network.ts).
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

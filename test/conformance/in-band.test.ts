@@ -1,7 +1,7 @@
 /**
- * vhost-user "In-band notifications" and "Inflight I/O tracking" from end to end: a frontend without
- * any eventfd exchanges frames with an ordinary guest, and the file of an inflight region is what its
- * description says.
+ * vhost-user "In-band notifications" and "Inflight I/O tracking" from end to end: a frontend
+ * without any eventfd exchanges frames with an ordinary guest, and the file of an inflight region
+ * is what its description says.
  */
 
 import { mkdtempSync, readdirSync, readSync, rmSync } from 'node:fs';

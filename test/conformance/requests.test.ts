@@ -1,6 +1,6 @@
 /**
- * Requests of vhost-user that concern neither the state of rings nor what is negotiated: what a port of a
- * real switch answers, and what it ends the session for.
+ * Requests of vhost-user that concern neither the state of rings nor what is negotiated: what a
+ * port of a real switch answers, and what it ends the session for.
  */
 
 import { execFileSync } from 'node:child_process';

@@ -1,4 +1,6 @@
-/** POST /v1/network: links and partitions of a switch that runs are changed, once they make sense. */
+/**
+ * POST /v1/network: links and partitions of a switch that runs are changed, once they make sense.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
 import { ControlServer } from '../../src/control/server.ts';
 import { type NetworkChange, Switch } from '../../src/index.ts';
-import type { HostPort } from '../../src/port/process/process-port.ts';
+import type { ProcessPort } from '../../src/port/process/process-port.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
 
 const there = ethernetFrame({ from: macOf(1), to: macOf(2) });
@@ -17,13 +19,13 @@ let folder: string;
 let vswitch: Switch;
 let server: ControlServer;
 let client: ControlClient;
-let [a, b]: HostPort[] = [];
+let [a, b]: ProcessPort[] = [];
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'control-'));
   const path = join(folder, 'control');
   vswitch = Switch.open();
-  [a, b] = ['a', 'b'].map((host) => vswitch.addPort({ host }));
+  [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name }));
   server = ControlServer.listen(vswitch, { path });
   client = await ControlClient.connect(path);
 });

@@ -1,6 +1,7 @@
 /**
- * A switch that connects to real machines, which listen (QEMU's chardev with server=on): while one of them
- * pings the other, the switch is killed and started anew, and a machine is ended and booted anew.
+ * A switch that connects to real machines, which listen (QEMU's chardev with server=on): while one
+ * of them pings the other, the switch is killed and started anew, and a machine is ended and booted
+ * anew.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * What a frontend does wrong costs its own session and nobody else anything: memory taken away under
- * the switch, messages that break the protocol, connections that end anywhere. In every test two
- * bystanders exchange numbered frames on the same worker, before, during and after.
+ * What a frontend does wrong costs its own session and nobody else anything: memory taken away
+ * under the switch, messages that break the protocol, connections that end anywhere. In every test
+ * two bystanders exchange numbered frames on the same worker, before, during and after.
  */
 
 import { ftruncateSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * Four machines whose network cards have little in common exchange files over TCP, each with each, both
- * ways: between them the switch completes checksums and cuts large packets. Rings are split and packed,
- * queue pairs one and two, frames up to 9014 bytes.
+ * Four machines whose network cards have little in common exchange files over TCP, each with each,
+ * both ways: between them the switch completes checksums and cuts large packets. Rings are split
+ * and packed, queue pairs one and two, frames up to 9014 bytes.
  *
  * The switch runs in this process, so that each queue and every drop can be looked at.
  */

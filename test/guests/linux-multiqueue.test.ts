@@ -1,6 +1,6 @@
 /**
- * Linux kernels that are handed the control queue by their frontend, and set their cards up over it: two
- * queue pairs each, a file to and fro over TCP, while a machine of QEMU's pings both.
+ * Linux kernels that are handed the control queue by their frontend, and set their cards up over
+ * it: two queue pairs each, a file to and fro over TCP, while a machine of QEMU's pings both.
  */
 
 import { resolve } from 'node:path';

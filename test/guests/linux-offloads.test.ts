@@ -1,9 +1,10 @@
 /**
- * Linux kernels whose network cards agree on different offloads exchange files over TCP, each with each, both
- * ways, over IPv4 and IPv6: between them the switch completes checksums and cuts large packets.
+ * Linux kernels whose network cards agree on different offloads exchange files over TCP, each with
+ * each, both ways, over IPv4 and IPv6: between them the switch completes checksums and cuts large
+ * packets.
  *
- * What a kernel agrees on is decided by what it is offered (feature-relay.ts). None is offered the control
- * queue here, nor packed rings.
+ * What a kernel agrees on is decided by what it is offered (feature-relay.ts). None is offered the
+ * control queue here, nor packed rings.
  */
 
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * A Linux driver that is unbound from its card and bound again, by a frontend that tells the switch of neither
- * (virtio_uml): the session goes on, and the next driver's rings are served. That driver takes in-band
- * notifications where they are offered.
+ * A Linux driver that is unbound from its card and bound again, by a frontend that tells the switch
+ * of neither (virtio_uml): the session goes on, and the next driver's rings are served. That driver
+ * takes in-band notifications where they are offered.
  */
 
 import { resolve } from 'node:path';

@@ -1,10 +1,12 @@
 /**
- * Live migration of running guests between QEMUs, on one switch and from one switch to another: what they
- * receive on the way is all there afterwards, and frames find them. And migrations that come to nothing.
+ * Live migration of running guests between QEMUs, on one switch and from one switch to another:
+ * what they receive on the way is all there afterwards, and frames find them. And migrations that
+ * come to nothing.
  *
- * The tests are stages of one journey: two guests boot once, and are wherever the last one left them; where
- * one fails, the journey ends. One guest has split rings and leaves it to SEND_RARP to say where it is; the
- * other has two pairs of packed rings and says so itself. Both switches run in this process.
+ * The tests are stages of one journey: two guests boot once, and are wherever the last one left
+ * them; where one fails, the journey ends. One guest has split rings and leaves it to SEND_RARP to
+ * say where it is; the other has two pairs of packed rings and says so itself. Both switches run in
+ * this process.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -16,7 +18,7 @@ import { Switch, type SwitchEvent } from '../../src/index.ts';
 import { probeKvm } from '../../src/machine/kvm.ts';
 import { tinyGuest } from '../../src/tiny/guest.ts';
 import { differingPages, type MigratingGuest, MigrationQemu, Road } from '../support/migration.ts';
-import { PingingHost } from '../support/pinging-host.ts';
+import { Pinger } from '../support/pinger.ts';
 
 const bootLimitMs = 300_000;
 const commandLimitMs = 180_000;
@@ -46,7 +48,7 @@ let vm2: Traveller;
 let memoriesOfTwo: number;
 const events: SwitchEvent[] = [];
 const qemus: MigrationQemu[] = [];
-const hosts: PingingHost[] = [];
+const hosts: Pinger[] = [];
 let isStranded = false;
 
 beforeAll(async () => {
@@ -120,12 +122,8 @@ function run({ qemu }: Traveller, command: string): Promise<string> {
   return qemu.machine.shell.check(command, commandLimitMs);
 }
 
-function pinging({ ip, mac }: MigratingGuest): PingingHost {
-  const host = new PingingHost(
-    vswitch,
-    { ip: '192.168.0.99', mac: '52:54:00:00:00:99' },
-    { ip, mac },
-  );
+function pinging({ ip, mac }: MigratingGuest): Pinger {
+  const host = new Pinger(vswitch, { ip: '192.168.0.99', mac: '52:54:00:00:00:99' }, { ip, mac });
   hosts.push(host);
   host.start();
   return host;
@@ -279,7 +277,8 @@ describe('a guest migrates', () => {
       const { path, destination } = await expecting(guest, to);
       const road = await Road.open(join(folder, 'road'), path);
 
-      // The guest writes more in the first pass than may be left at the end: a second one has to follow.
+      // The guest writes more in the first pass than may be left at the end: a second one has to
+      // follow.
       await source.setParameters({ 'downtime-limit': 10 });
       await source.migrate(road.path);
       await road.pass(mebibyte);

@@ -1,8 +1,8 @@
 /**
  * The lab of docs/lab.md, as it is printed there: two Debian machines from nothing to gone.
  *
- * Each test goes on from the one before. The image is built when the cache has none, which takes minutes;
- * so do emulated machines that boot with cloud-init. Limits are for that.
+ * Each test goes on from the one before. The image is built when the cache has none, which takes
+ * minutes; so do emulated machines that boot with cloud-init. Limits are for that.
  *
  * @module-tag long
  * @module-tag huge-pages

@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { labHost } from '../../src/lab/engines.ts';
+import { labEngines } from '../../src/lab/engines.ts';
 import { qemuProgram } from '../../src/machine/qemu.ts';
 import { parseQemuVersion } from '../../src/machine/qemu-version.ts';
 
@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 test('this host can run a small machine', { timeout: 180_000 }, async () => {
-  const { qemu, uml } = await labHost([{ engine: 'qemu', memoryMiB: 64 }], 0);
+  const { qemu, uml } = await labEngines([{ engine: 'qemu', memoryMiB: 64 }], 0);
   expect(['kvm', 'tcg']).toContain(qemu!.accelerator);
   expect(['memfd', 'hugepages']).toContain(qemu!.memory.type);
   expect(uml).toBeUndefined();
@@ -28,7 +28,7 @@ test('this host can run a small machine', { timeout: 180_000 }, async () => {
 
 test('without QEMU it names the package', async () => {
   vi.stubEnv('PATH', folder);
-  await expect(labHost([{ engine: 'qemu', memoryMiB: 64 }], 0)).rejects.toMatchObject({
+  await expect(labEngines([{ engine: 'qemu', memoryMiB: 64 }], 0)).rejects.toMatchObject({
     code: 'PROGRAM_MISSING',
     message: expect.stringContaining('apt-get install qemu-system-x86'),
   });
@@ -37,15 +37,15 @@ test('without QEMU it names the package', async () => {
 test('machines that are User-mode Linux need no QEMU, but that, and room for their memory', {
   timeout: 180_000,
 }, async () => {
-  const { qemu, uml } = await labHost([{ engine: 'uml', memoryMiB: 64 }], 0);
+  const { qemu, uml } = await labEngines([{ engine: 'uml', memoryMiB: 64 }], 0);
   expect(qemu).toBeUndefined();
   expect(uml!.guest.kernel.name).toMatch(/^User-mode Linux \d/);
-  await expect(labHost([{ engine: 'uml', memoryMiB: 2 ** 30 }], 0)).rejects.toMatchObject({
+  await expect(labEngines([{ engine: 'uml', memoryMiB: 2 ** 30 }], 0)).rejects.toMatchObject({
     code: 'MEMORY_SHORT',
     message: expect.stringMatching(/needs 1073741824 MiB, and there are \d+ MiB in \/dev\/shm/),
   });
   vi.stubEnv('PATH', folder);
-  await expect(labHost([{ engine: 'uml', memoryMiB: 64 }], 0)).rejects.toMatchObject({
+  await expect(labEngines([{ engine: 'uml', memoryMiB: 64 }], 0)).rejects.toMatchObject({
     code: 'PROGRAM_MISSING',
     message: expect.stringContaining('apt-get install user-mode-linux'),
   });
@@ -56,7 +56,7 @@ test('a QEMU that is too old is refused with its version', async () => {
   writeFileSync(program, '#!/bin/sh\necho "QEMU emulator version 4.2.1 (Debian 1:4.2-3ubuntu6)"\n');
   chmodSync(program, 0o755);
   vi.stubEnv('PATH', `${folder}${delimiter}${process.env.PATH}`);
-  await expect(labHost([{ engine: 'qemu', memoryMiB: 64 }], 0)).rejects.toMatchObject({
+  await expect(labEngines([{ engine: 'qemu', memoryMiB: 64 }], 0)).rejects.toMatchObject({
     code: 'PROGRAM_TOO_OLD',
     message: `${qemuProgram} is of version 4.2; a lab needs 6.2 or later`,
   });
@@ -76,7 +76,7 @@ test('what says no version is no QEMU', () => {
 
 test('more memory than there is is refused with both numbers', { timeout: 180_000 }, async () => {
   const large = { engine: 'qemu', memoryMiB: 2 ** 30 } as const;
-  await expect(labHost([large, large], 0)).rejects.toMatchObject({
+  await expect(labEngines([large, large], 0)).rejects.toMatchObject({
     code: 'MEMORY_SHORT',
     message: expect.stringMatching(/need 2147483776 MiB of memory and \d+ MiB are available/),
   });

@@ -1,4 +1,7 @@
-/** lab.ts with a process that is killed in the middle of `up`: the lab is as true and as movable as ever. */
+/**
+ * lab.ts with a process that is killed in the middle of `up`: the lab is as true and as movable as
+ * ever.
+ */
 
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +33,10 @@ afterEach(async () => {
   vi.unstubAllEnvs();
 }, 120_000);
 
-/** `up` in a process of its own, which stops itself when the machine boots; killed once `isFar` says so. */
+/**
+ * `up` in a process of its own, which stops itself when the machine boots; killed once `isFar` says
+ * so.
+ */
 async function killedUp(isFar: () => void | Promise<void>): Promise<void> {
   const script = `
     const { Lab } = await import(${JSON.stringify(resolve('dist/lab/lab.js'))});

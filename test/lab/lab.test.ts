@@ -1,5 +1,6 @@
 /**
- * lab.ts with real machines: a lab is brought up once, and then everything that can happen to it does.
+ * lab.ts with real machines: a lab is brought up once, and then everything that can happen to it
+ * does.
  *
  * The tests build on each other in the order they stand: booting takes seconds, so each boot serves
  * several of them.

@@ -1,4 +1,7 @@
-/** ready.ts: how long a machine is waited for, what is said of one that never comes, or goes away. */
+/**
+ * ready.ts: how long a machine is waited for, what is said of one that never comes, or goes
+ * away.
+ */
 
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -57,7 +60,7 @@ describe('a machine that', { timeout: 300_000 }, () => {
       state,
       machine: plan.machines[0]!,
       image: { type: 'disk', ...(await inspectImage(disk)) },
-      host: {
+      engines: {
         qemu: { accelerator: 'tcg', memory: { type: 'memfd' }, reconnect: 'reconnect=1' },
         uml: undefined,
       },

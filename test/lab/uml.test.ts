@@ -1,6 +1,6 @@
 /**
- * A lab whose machines are User-mode Linux: everything a lab is asked for, without ssh, without QEMU, and with
- * none of its many processes left behind, however it comes to its end.
+ * A lab whose machines are User-mode Linux: everything a lab is asked for, without ssh, without
+ * QEMU, and with none of its many processes left behind, however it comes to its end.
  */
 
 import { existsSync, readFileSync } from 'node:fs';

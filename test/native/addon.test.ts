@@ -78,8 +78,9 @@ describe('watchReadable', () => {
     const answered = nextReadable(kept);
     let calls = 0;
     addon.eventfdSignal(dropped);
-    // This thread does not return to its event loop, so an event the other one has sent waits there.
-    // The pauses before unwatchReadable, 0 to 400 us, catch it before, during and after sending.
+    // This thread does not return to its event loop, so an event the other one has sent waits
+    // there. The pauses before unwatchReadable, 0 to 400 us, catch it before, during and after
+    // sending.
     for (let pauseUs = 0; pauseUs < 400; pauseUs++) {
       addon.watchReadable(dropped, () => calls++);
       const untilMs = performance.now() + pauseUs / 1000;

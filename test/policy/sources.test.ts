@@ -1,6 +1,6 @@
 /**
- * Ports that are bound to sources: what an operator sees of a guest that sends from others, and what can
- * be asked for. Which frames pass is in native/test/source_rule_test.cc.
+ * Ports that are bound to sources: what an operator sees of a guest that sends from others, and
+ * what can be asked for. Which frames pass is in native/test/source_rule_test.cc.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -74,8 +74,8 @@ describe('a guest that sends from other sources than its port is bound to', () =
 
 test('ports of this process are bound too', () => {
   const vswitch = Switch.open({ clock: 'manual' });
-  const a = vswitch.addPort({ host: 'a', source: { addresses: ['10.0.0.0/31'] } });
-  const b = vswitch.addPort({ host: 'b' });
+  const a = vswitch.addPort({ process: 'a', source: { addresses: ['10.0.0.0/31'] } });
+  const b = vswitch.addPort({ process: 'b' });
   for (const senderIp of ['10.0.0.0', '10.0.0.1', '10.0.0.2']) {
     a.send(arp({ senderMac: macOf(0), senderIp, targetIp: '10.0.0.9' }));
   }

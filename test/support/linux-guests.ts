@@ -1,6 +1,6 @@
 /**
- * Machines for tests that need a Linux virtio-net driver and nothing of QEMU's: User-mode Linux, which boots in
- * a second or two without KVM, or QEMU where that is not installed.
+ * Machines for tests that need a Linux virtio-net driver and nothing of QEMU's: User-mode Linux,
+ * which boots in a second or two without KVM, or QEMU where that is not installed.
  */
 
 import { prepareEngine } from '../../src/tiny/engine.ts';

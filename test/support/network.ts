@@ -1,6 +1,6 @@
 /**
- * A switch in this process with test guests on its ports, and everything it has reported. Its workers are
- * confined, as the command's are.
+ * A switch in this process with test guests on its ports, and everything it has reported. Its
+ * workers are confined, as the command's are.
  *
  * How absence is proved: a worker gives a transmit buffer back only after its frame was delivered,
  * and after it was counted. So once the sender's flush() has returned, every used index and every

@@ -43,7 +43,7 @@ test('500 switches opened and closed leave no fd, no thread and no memory behind
     async function openAndClose(count) {
       for (let i = 0; i < count; i++) {
         const vswitch = Switch.open();
-        const [a, b] = [vswitch.addPort({ host: 'a' }), vswitch.addPort({ host: 'b', bridge: 'b' })];
+        const [a, b] = [vswitch.addPort({ process: 'a' }), vswitch.addPort({ process: 'b', bridge: 'b' })];
         vswitch.addPort({ path: '/tmp/lifetime-' + process.pid + '.sock' });
         a.send(frame);
         await a.flush();
@@ -76,7 +76,7 @@ test('500 switches opened and closed leave no fd, no thread and no memory behind
 test('a closed switch keeps no process alive, whatever it had', async () => {
   const output = await run(`
     const vswitch = Switch.open({ workers: 2, balance: true });
-    vswitch.addPort({ host: 'a' }).receive().catch((error) => console.log(error.code));
+    vswitch.addPort({ process: 'a' }).receive().catch((error) => console.log(error.code));
     vswitch.addPort({ connect: '/nowhere/vm.sock' });
     vswitch.events();
     setImmediate(() => vswitch.close());`);
@@ -91,7 +91,7 @@ test('worker threads have switches of their own, and one that is ended takes its
       import { parentPort } from 'node:worker_threads';
       import { Switch } from ${JSON.stringify(packageUrl)};
       const vswitch = Switch.open();
-      const [a, b] = [vswitch.addPort({ host: 'a' }), vswitch.addPort({ host: 'b' })];
+      const [a, b] = [vswitch.addPort({ process: 'a' }), vswitch.addPort({ process: 'b' })];
       a.send(new Uint8Array(60).fill(2).fill(255, 0, 6));
       const frames = await b.receive();
       parentPort.postMessage(frames.length);\`;
@@ -103,7 +103,7 @@ test('worker threads have switches of their own, and one that is ended takes its
       worker.once('message', (frames) => { console.log(frames); resolve(); });
     })));
     await Promise.all(workers.map((worker) => worker.terminate()));
-    const [a, b] = [mine.addPort({ host: 'a' }), mine.addPort({ host: 'b' })];
+    const [a, b] = [mine.addPort({ process: 'a' }), mine.addPort({ process: 'b' })];
     a.send(new Uint8Array(60).fill(2).fill(255, 0, 6));
     console.log((await b.receive()).length);
     while (workerThreads() !== 1) await setTimeout(1);
@@ -122,9 +122,9 @@ test('a port over datagrams works in a worker thread', async () => {
       import { Switch } from ${JSON.stringify(packageUrl)};
       const vswitch = Switch.open();
       const [ours, theirs] = ['a', 'b'].map((name) => '\${folder}/' + name);
-      const host = vswitch.addPort({ host: 'host' });
+      const host = vswitch.addPort({ process: 'host' });
       vswitch.addPort({ dgram: ours, peer: theirs });
-      const there = vswitch.addPort({ host: 'far', bridge: 'there' });
+      const there = vswitch.addPort({ process: 'far', bridge: 'there' });
       vswitch.addPort({ dgram: theirs, peer: ours, bridge: 'there' });
       host.send(new Uint8Array(60).fill(2).fill(255, 0, 6));
       parentPort.postMessage((await there.receive()).length);

@@ -48,9 +48,9 @@ describe('the name of a port or a bridge', () => {
         /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]+ is not a name, which is 1 to 128/u,
       ),
     });
-    expect(() => vswitch.addPort({ host: text })).toThrow(sentence);
+    expect(() => vswitch.addPort({ process: text })).toThrow(sentence);
     expect(() => vswitch.addPort({ name: text ?? '', path: path('x') })).toThrow(sentence);
-    expect(() => vswitch.addPort({ host: 'x', bridge: text ?? '' })).toThrow(
+    expect(() => vswitch.addPort({ process: 'x', bridge: text ?? '' })).toThrow(
       name === null ? undefined : sentence,
     );
     expect(vswitch.ports).toEqual([]);
@@ -69,7 +69,7 @@ describe('the name of a port or a bridge', () => {
     'x'.repeat(128),
   ])('%s is one', async (name) => {
     await using vswitch = Switch.open({ clock: 'manual' });
-    expect(vswitch.addPort({ host: name, bridge: name })).toMatchObject({ name, bridge: name });
+    expect(vswitch.addPort({ process: name, bridge: name })).toMatchObject({ name, bridge: name });
   });
 });
 

@@ -2,7 +2,12 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type HostPort, Switch, type SwitchOptions, type WorkerOptions } from '../../src/index.ts';
+import {
+  type ProcessPort,
+  Switch,
+  type SwitchOptions,
+  type WorkerOptions,
+} from '../../src/index.ts';
 import { frameBetween, numberOf } from '../support/ethernet.ts';
 
 let vswitch: Switch;
@@ -39,8 +44,10 @@ function threads(): string[] {
 /** Threads that have ended are listed for a moment. */
 const expectThreads = (count: number) => expect.poll(threads).toHaveLength(count);
 
-function addPorts(count: number): HostPort[] {
-  return Array.from({ length: count }, (_, number) => vswitch.addPort({ host: `port${number}` }));
+function addPorts(count: number): ProcessPort[] {
+  return Array.from({ length: count }, (_, number) =>
+    vswitch.addPort({ process: `port${number}` }),
+  );
 }
 
 const shares = () => vswitch.workers.map(({ transmitqs }) => transmitqs);
@@ -70,13 +77,13 @@ describe('workers', () => {
     expect(vswitch.addWorker().transmitqs).toBe(2);
     expect(shares()).toEqual([2, 2]);
     expect(vswitch.addWorker().transmitqs).toBe(1);
-    vswitch.addPort({ host: 'another' });
-    vswitch.addPort({ host: 'the last' });
+    vswitch.addPort({ process: 'another' });
+    vswitch.addPort({ process: 'the last' });
     expect(shares()).toEqual([2, 2, 2]);
   });
 
   test('that are added while frames are sent lose, repeat and reorder none', async () => {
-    const [to, ...senders] = addPorts(4) as [HostPort, ...HostPort[]];
+    const [to, ...senders] = addPorts(4) as [ProcessPort, ...ProcessPort[]];
     const received = senders.map((): number[] => []);
     let number = 0;
     for (let round = 0; round < 8; round++) {
@@ -145,7 +152,7 @@ describe('a worker is refused', () => {
     );
     expect(vswitch.workers).toEqual([{ number: 0, transmitqs: 0 }]);
     await expectThreads(1);
-    const [from, to] = addPorts(2) as [HostPort, HostPort];
+    const [from, to] = addPorts(2) as [ProcessPort, ProcessPort];
     from.send(frameBetween(0, 1, 7));
     expect(numberOf((await to.receive())[0]!)).toBe(7);
   });

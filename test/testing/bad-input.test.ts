@@ -1,6 +1,6 @@
 /**
- * What a test does wrong is refused at the call with a code, and what it does wrong on purpose, through
- * `raw`, reaches the other end as it is.
+ * What a test does wrong is refused at the call with a code, and what it does wrong on purpose,
+ * through `raw`, reaches the other end as it is.
  */
 
 import { readdirSync } from 'node:fs';

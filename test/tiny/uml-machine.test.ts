@@ -76,7 +76,8 @@ test('the registers of its processes stay theirs while others run and pages are 
   timeout: 2 * bootLimitMs,
 }, async () => {
   const { shell } = await booted();
-  // The C library of the guest copies with the widest registers there are, iperf3's dynamic one included.
+  // The C library of the guest copies with the widest registers there are, iperf3's dynamic one
+  // included.
   await shell.check('dd if=/dev/urandom of=/tmp/data bs=1M count=8 2>/dev/null', commandLimitMs);
   const sums = await shell.check(
     'for i in 1 2 3 4; do (cp /tmp/data /tmp/$i; sha256sum </tmp/$i; iperf3 --version >/dev/null) & done; wait; sha256sum </tmp/data',

@@ -1,6 +1,6 @@
 /**
- * A frontend's end of a connection that says anything and knows, without waiting for silence, what it was
- * answered: after each message comes a request that is always answered.
+ * A frontend's end of a connection that says anything and knows, without waiting for silence, what
+ * it was answered: after each message comes a request that is always answered.
  */
 
 import { native } from '../../src/native/addon.ts';

@@ -1,8 +1,8 @@
 /**
  * A session between a Backend and a Channel that only record, and a frontend's side of it to drive.
  *
- * Every fd given to the session has a number of its own, so `settled` can say of each how often it was
- * handed over or closed; once is right, on every path.
+ * Every fd given to the session has a number of its own, so `settled` can say of each how often it
+ * was handed over or closed; once is right, on every path.
  */
 
 import type {

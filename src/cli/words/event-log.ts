@@ -1,11 +1,12 @@
 /**
  * Prints what happens on a switch: one line per event, as text for people or as JSON for programs.
  *
- * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`, `event`,
- * `message` and the event's own fields. Levels are chosen here, once, per kind of event.
+ * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`,
+ * `event`, `message` and the event's own fields. Levels are chosen here, once, per kind of event.
  *
- * What a peer causes has ten lines in ten seconds for each kind and port, and then one with the number of the
- * others (control/event-limit.ts). A line is one line, whatever somebody has put into a name or a path.
+ * What a peer causes has ten lines in ten seconds for each kind and port, and then one with the
+ * number of the others (control/event-limit.ts). A line is one line, whatever somebody has put into
+ * a name or a path.
  */
 
 import { EventLimit } from '../../control/event-limit.ts';
@@ -21,7 +22,7 @@ export type LogFormat = (typeof logFormats)[number];
 const bytesPerMiB = 1n << 20n;
 
 const linesMax = 10;
-const whileMs = 10_000;
+const windowMs = 10_000;
 
 export class EventLog {
   readonly #level: number;
@@ -29,8 +30,8 @@ export class EventLog {
   readonly #write: (line: string) => void;
   readonly #limit = new EventLimit({
     eachMax: linesMax,
-    whileMs,
-    onUntold: (last, count) => this.#tell(last, count),
+    windowMs,
+    onSuppressed: (last, count) => this.#tell(last, count),
   });
 
   constructor(level: LogLevel, format: LogFormat, write: (line: string) => void) {
@@ -54,7 +55,7 @@ export class EventLog {
     const { type, ...fields } = event;
     if (count === 1) this.line(level, type, message, fields);
     else {
-      const more = `; and ${count - 1} more like it within ${whileMs / 1000} s`;
+      const more = `; and ${count - 1} more like it within ${windowMs / 1000} s`;
       this.line(level, type, message + more, { ...fields, count });
     }
   }
@@ -152,12 +153,15 @@ function describeOfPort(event: Extract<SwitchEvent, { port: string }>): {
     case 'ring-broken':
       return {
         level: 'warn',
-        message: `${port} queue ${event.queue} is broken until the guest resets it: ${event.reason}`,
+        message:
+          `${port} queue ${event.queue} is broken until the guest resets it: ` + `${event.reason}`,
       };
     case 'logging':
       return {
         level: 'info',
-        message: `${port} a migration ${event.enabled ? 'begins' : 'ends'}: writes to guest memory are ${event.enabled ? 'logged' : 'no longer logged'}`,
+        message:
+          `${port} a migration ${event.enabled ? 'begins' : 'ends'}: writes to guest memory are ` +
+          `${event.enabled ? 'logged' : 'no longer logged'}`,
       };
     case 'mtu':
       return { level: 'info', message: `${port} the guest's MTU is ${event.bytes}` };

@@ -1,9 +1,11 @@
 /**
- * Shows a lab changing: in a terminal one live line a machine, otherwise one plain line for every step.
+ * Shows a lab changing: in a terminal one live line a machine, otherwise one plain line for every
+ * step.
  *
- * showChange() runs the operation, hands it a signal that Ctrl-C aborts, and shows its events. A line is done
- * when its machine reports the last stage of the operation, or with the operation itself. What went wrong
- * as a whole is the caller's to say: here a line only shows that its machine failed.
+ * showChange() runs the operation, hands it a signal that Ctrl-C aborts, and shows its events. A
+ * line is done when its machine reports the last stage of the operation, or with the operation
+ * itself. What went wrong as a whole is the caller's to say: here a line only shows that its
+ * machine failed.
  *
  * A second Ctrl-C ends the process at once; `up` and `down` cope with whatever that leaves.
  */
@@ -31,7 +33,10 @@ interface Board {
 
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const barCells = 20;
-/** How the lines are called that belong to no machine, and what they say of those nothing happens to. */
+/**
+ * How the lines are called that belong to no machine, and what they say of those nothing happens
+ * to.
+ */
 const labName = 'lab';
 const nothingToDo = 'nothing to do';
 
@@ -60,7 +65,8 @@ export async function showChange({ machines, lastStage, operation }: Change): Pr
   }
   if (!succeeded) {
     process.stderr.write(
-      `tsvswitch: ended by ${endSignal}; \`tsvswitch lab up\` goes on from here, \`tsvswitch lab down\` stops what runs\n`,
+      `tsvswitch: ended by ${endSignal}; \`tsvswitch lab up\` goes on from here, \`tsvswitch lab ` +
+        `down\` stops what runs\n`,
     );
   }
 }
@@ -104,7 +110,8 @@ async function liveBoard(machines: readonly string[], lastStage: LabStage): Prom
     show(event) {
       const line = lines.find(({ name }) => name === event.machine);
       const text = event.fraction === undefined ? describe(event) : withBar(event, event.fraction);
-      // A machine nobody expected, such as one that the lab file no longer has, shares the first line.
+      // A machine nobody expected, such as one that the lab file no longer has, shares the first
+      // line.
       if (line === undefined) return lines[0]!.set(`${event.machine ?? ''} ${text}`.trim());
       line.set(text);
       if (event.state === 'failed') line.end(false);

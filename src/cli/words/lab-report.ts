@@ -13,7 +13,10 @@ export function statusText(status: LabStatus): string {
   const { machines } = status;
   if (!status.exists) {
     const names = machines.map(({ name }) => name).join(', ');
-    return `lab ${status.name}: nothing of it is there; \`tsvswitch lab up\` makes its machines (${names})`;
+    return (
+      `lab ${status.name}: nothing of it is there; \`tsvswitch lab up\` makes its machines ` +
+      `(${names})`
+    );
   }
   const crashes = [
     ...(status.switch.state === 'crashed'
@@ -37,7 +40,8 @@ export function statusText(status: LabStatus): string {
     ...(differing.length === 0
       ? []
       : [
-          `\n${differing.join(', ')}: not as the lab file has it; \`tsvswitch lab up\` changes that`,
+          `\n${differing.join(', ')}: not as the lab file has it; \`tsvswitch lab up\` changes ` +
+            'that',
         ]),
     ...crashes,
   ].join('\n');
@@ -88,7 +92,10 @@ export function iperfText({ from, to, bytes, bitsPerSecond, seconds }: IperfResu
     bitsPerSecond < 1e9
       ? `${(bitsPerSecond / 1e6).toFixed(0)} Mbit/s`
       : `${(bitsPerSecond / 1e9).toFixed(2)} Gbit/s`;
-  return `${from} to ${to}: ${rate}, ${(bytes / 1e6).toFixed(1)} MB arrived in ${seconds.toFixed(1)} s`;
+  return (
+    `${from} to ${to}: ${rate}, ${(bytes / 1e6).toFixed(1)} MB arrived in ` +
+    `${seconds.toFixed(1)} s`
+  );
 }
 
 /** Columns as wide as their widest cell, two spaces apart. */

@@ -1,6 +1,7 @@
 /**
- * Everything that diagnosis.ts can find wrong with a port: what it does to frames and what mends it, in
- * the words of QEMU and libvirt. `subject` is the path of the port's socket, or what a finding is about.
+ * Everything that diagnosis.ts can find wrong with a port: what it does to frames and what mends
+ * it, in the words of QEMU and libvirt. `subject` is the path of the port's socket, or what a
+ * finding is about.
  */
 
 interface Ailment {
@@ -25,8 +26,8 @@ export const ailments = {
   'not-connected': {
     effect: 'stops',
     remedy: (path) =>
-      `start QEMU with -chardev socket,id=port,path=${path} and ` +
-      "-netdev vhost-user,id=net,chardev=port, or in libvirt give the <interface type='vhostuser'> " +
+      `start QEMU with -chardev socket,id=port,path=${path} and -netdev ` +
+      "vhost-user,id=net,chardev=port, or in libvirt give the <interface type='vhostuser'> " +
       `<source type='unix' path='${path}' mode='client'/>`,
   },
   'nobody-listens': {
@@ -47,7 +48,8 @@ export const ailments = {
   'features-refused': {
     effect: 'stops',
     remedy: () =>
-      'switch the feature off where the card is described, such as -device virtio-net-pci,iommu_platform=off',
+      'switch the feature off where the card is described, such as -device ' +
+      'virtio-net-pci,iommu_platform=off',
   },
   'session-ended': {
     effect: 'stops',
@@ -68,8 +70,8 @@ export const ailments = {
   'ring-out-of-step': {
     effect: 'stops',
     remedy: () =>
-      'switch packed rings off where the card is described, or use a frontend that gives such a ring its base ' +
-      'with SET_VRING_BASE: 0x80008000 for a fresh one',
+      'switch packed rings off where the card is described, or use a frontend that gives such a ' +
+      'ring its base with SET_VRING_BASE: 0x80008000 for a fresh one',
   },
   'ring-disabled': {
     effect: 'stops',
@@ -79,7 +81,8 @@ export const ailments = {
   'no-receive-buffers': {
     effect: 'stops',
     remedy: () =>
-      'bring its interface up with `ip link set dev eth0 up`; if it is up, share its memory: share=on',
+      'bring its interface up with `ip link set dev eth0 up`; if it is up, share its memory: ' +
+      'share=on',
   },
   silent: {
     effect: 'stops',
@@ -115,7 +118,8 @@ export const ailments = {
   'no-huge-pages': {
     effect: 'note',
     remedy: () =>
-      'give QEMU -object memory-backend-file,id=mem,size=...,mem-path=/dev/hugepages,share=on,prealloc=on, ' +
+      'give QEMU -object ' +
+      'memory-backend-file,id=mem,size=...,mem-path=/dev/hugepages,share=on,prealloc=on, ' +
       "or in libvirt <memoryBacking> <hugepages/><access mode='shared'/>",
   },
 } as const satisfies Record<string, Ailment>;

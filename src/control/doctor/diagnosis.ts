@@ -1,13 +1,13 @@
 /**
- * Why a port carries nothing: a pure function from what is known to what ails each port (ailments.ts).
- * cli/doctor.ts gathers the facts and prints what comes out.
+ * Why a port carries nothing: a pure function from what is known to what ails each port
+ * (ailments.ts). cli/doctor.ts gathers the facts and prints what comes out.
  *
  *     nobody connected:  how the last session ended ─ the socket ─ who may use it
  *     connected:         driver ─ rings ─ buffers ─ frames ─ addresses ─ pages
  *
- * A port is looked at from the outside in, and what follows from one finding is not reported as another.
- * The switch is looked at twice, a moment apart, because one look cannot tell a ring that happens to be
- * empty from one that stays so.
+ * A port is looked at from the outside in, and what follows from one finding is not reported as
+ * another. The switch is looked at twice, a moment apart, because one look cannot tell a ring that
+ * happens to be empty from one that stays so.
  */
 
 import type { RingStatus } from '../../index.ts';
@@ -128,11 +128,13 @@ function socketFindings(port: MachinePortStatus, file: SocketFile | undefined): 
   const { closedFolder, keptOut } = file;
   const octal = file.mode.toString(8);
   if (closedFolder !== undefined) {
-    const why = `${path} (mode ${octal}, group ${file.group}) lets in more than folder ${closedFolder}`;
+    const why =
+      `${path} (mode ${octal}, group ${file.group}) lets in more than ` + `folder ${closedFolder}`;
     found.push(['socket-closed', why, closedFolder]);
   }
   if (keptOut.length > 0) {
-    const admitted = `user ${file.user}${(file.mode & 0o020) === 0 ? '' : ` and group ${file.group}`}`;
+    const group = (file.mode & 0o020) === 0 ? '' : ` and group ${file.group}`;
+    const admitted = `user ${file.user}${group}`;
     const why =
       `only ${admitted} may connect to ${path} (mode ${octal}), ` +
       `and libvirt runs QEMU as ${keptOut.join(' or ')}`;
@@ -154,8 +156,8 @@ function ringFindings(all: readonly RingStatus[], before: readonly RingStatus[])
     if (before.find(({ queue }) => queue === ring.queue)?.base !== ring.base) continue;
     const wraps = (ring.base & 0x8000) === 0 ? [0, 1] : [1, 0];
     const why =
-      `queue ${ring.queue}, a packed ring, stands still: by its base its wrap counter is ${wraps[0]}, ` +
-      `and its driver's is ${wraps[1]}`;
+      `queue ${ring.queue}, a packed ring, stands still: by its base its wrap counter is ` +
+      `${wraps[0]}, and its driver's is ${wraps[1]}`;
     found.push(['ring-out-of-step', why, '']);
   }
   for (const direction of ['receiveq', 'transmitq'] as const) {
@@ -200,8 +202,9 @@ function frameFindings({ session, bridge }: MachinePortStatus, { ports }: Switch
   }
   if (spoofedMac + spoofedAddress > 0) {
     const why =
-      `${spoofedMac + spoofedAddress} frames were dropped for their source, ${spoofedMac} for a MAC ` +
-      `address and ${spoofedAddress} for an IP address or protocol that the port is not bound to`;
+      `${spoofedMac + spoofedAddress} frames were dropped for their source, ${spoofedMac} for a ` +
+      `MAC address and ${spoofedAddress} for an IP address or protocol that the port is not ` +
+      'bound to';
     found.push(['source-spoofed', why, '']);
   }
   return found;

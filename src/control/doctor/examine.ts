@@ -1,4 +1,7 @@
-/** Gathers what a diagnosis needs to know (diagnosis.ts): from the switch itself, and from its sockets. */
+/**
+ * Gathers the facts for a diagnosis (diagnosis.ts) from a running switch and the files of its
+ * sockets.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlClient } from '../client.ts';

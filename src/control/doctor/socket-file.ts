@@ -1,6 +1,6 @@
 /**
- * Who may connect to a unix socket, as the file system and the local accounts say: what diagnosis.ts
- * wants to know of a port that nobody connects to.
+ * Who may connect to a unix socket, as the file system and the local accounts say: what
+ * diagnosis.ts wants to know of a port that nobody connects to.
  *
  * Accounts that are not in /etc, such as those of a directory service, are shown by number.
  *
@@ -27,8 +27,8 @@ interface Group {
 }
 
 /**
- * Undefined where there is no socket, or none that may be looked at. The accounts are those of the files
- * passwd and group in the folder `accountsFolder`.
+ * Undefined where there is no socket, or none that may be looked at. The accounts are those of the
+ * files passwd and group in the folder `accountsFolder`.
  */
 export function readSocketFile(path: string, accountsFolder = '/etc'): SocketFile | undefined {
   let stats: Stats;
@@ -67,7 +67,9 @@ export function readSocketFile(path: string, accountsFolder = '/etc'): SocketFil
   };
 }
 
-/** The first folder from the root on that others, or the group, may not pass though they are let in. */
+/**
+ * The first folder from the root on that others, or the group, may not pass though they are let in.
+ */
 function findClosedFolder(
   path: string,
   { mode, gid }: Stats,

@@ -1,8 +1,10 @@
 /**
- * What can be wrong with a link, as a program says it, and the same as the data plane takes it.
+ * The impairments of a link in the words of a program, checked and turned into those of the data
+ * plane.
  *
- * Everything that was given is checked, also that nothing else was: a misspelt `los` would otherwise
- * make a test pass that should not. How each impairment works is in native/core/link.h. Pure.
+ * Everything that was given is checked, also that nothing else was: a misspelt `los` would
+ * otherwise make a test pass that should not. How each impairment works is in native/core/link.h.
+ * Pure.
  */
 
 import { bad, fields } from '../../model/option-checks.ts';
@@ -10,8 +12,9 @@ import type { LinkSettings } from '../../native/addon.ts';
 import { nanoseconds } from '../../runtime/clock.ts';
 
 /**
- * All that is wrong with a link at a time; what is left out is not. Probabilities are 0 to 1 for each
- * frame. A link carries no offloads: packets of 64 KiB are cut and checksums completed before it.
+ * All that is wrong with a link at a time; what is left out is not. Probabilities are 0 to 1 for
+ * each frame. A link carries no offloads: packets of 64 KiB are cut and checksums completed before
+ * it.
  */
 export interface Impairment {
   /** Nothing passes. */
@@ -44,7 +47,10 @@ export interface BurstLoss {
   readonly turnsBad: number;
   /** The probability that a bad wire turns good; bursts are 1 / turnsGood frames long. */
   readonly turnsGood: number;
-  /** The probability of a loss while it is bad, 1 unless given, and while it is good, 0 unless given. */
+  /**
+   * The probability of a loss while it is bad, 1 unless given, and while it is good, 0 unless
+   * given.
+   */
   readonly lossWhenBad?: number;
   readonly lossWhenGood?: number;
 }

@@ -1,12 +1,14 @@
 /**
- * Changes of a network that frames feel: links that get worse or better, partitions that come and heal.
+ * The links of a switch and their changes: impairments that begin and end, partitions that come and
+ * heal.
  *
- * A change is checked when it is made, by prepare(), and takes effect when what that returns is called:
- * at once, or when a schedule (schedule.ts) comes to it. A port that has gone by then has no links, so
- * the change does nothing for it.
+ * A change is checked when it is made, by prepare(), and takes effect when what that returns is
+ * called: at once, or when a schedule (schedule.ts) comes to it. A port that has gone by then has
+ * no links, so the change does nothing for it.
  *
- * Every link has a seed of its own, made from the switch's seed and the names of its ports: what happens
- * on it does not depend on other links, on the order in which ports were added, or on the time.
+ * Every link has a seed of its own, made from the switch's seed and the names of its ports: what
+ * happens on it does not depend on other links, on the order in which ports were added, or on the
+ * time.
  */
 
 import { createHash } from 'node:crypto';
@@ -20,8 +22,8 @@ import { type Impairment, linkSettings } from './impairment.ts';
 export type PortName = string | Port;
 
 /**
- * Where an impairment sits: between a guest and its port, both ways unless a direction is given; on the
- * way from one port to another; or on both ways between two ports.
+ * Where an impairment sits: between a guest and its port, both ways unless a direction is given; on
+ * the way from one port to another; or on both ways between two ports.
  */
 export type Link =
   | { readonly port: PortName; readonly direction?: 'fromGuest' | 'toGuest' }
@@ -49,7 +51,7 @@ export type NetworkEvent =
   | { readonly type: 'healed' };
 
 /** One direction of a link; undefined is the guest's end of it. */
-interface Way {
+interface Hop {
   readonly from?: string;
   readonly to?: string;
 }
@@ -58,7 +60,8 @@ interface Way {
 const anyPort = -1;
 const seedBytes = 8;
 
-export class Network {
+/** The links of one switch. */
+export class Links {
   readonly #dataplane: Dataplane;
   readonly #seed: number;
   readonly #portOf: (name: string) => Port | undefined;
@@ -100,11 +103,11 @@ export class Network {
   }
 
   #prepareLink(link: Link, impairment: Impairment): () => void {
-    const settings = this.#waysOf(link).map(
-      (way) => [way, linkSettings(impairment, this.#seedOf(way))] as const,
+    const settings = this.#hopsOf(link).map(
+      (hop) => [hop, linkSettings(impairment, this.#seedOf(hop))] as const,
     );
     const named = this.#named(link);
-    const isWhole = settings[0]![1] === undefined;
+    const isUnimpaired = settings[0]![1] === undefined;
     return () => {
       let made = 0;
       for (const [{ from, to }, linkSettings] of settings) {
@@ -117,7 +120,7 @@ export class Network {
       }
       if (made === 0) return;
       this.#onChange(
-        isWhole
+        isUnimpaired
           ? { type: 'link-mended', link: named }
           : { type: 'link-impaired', link: named, impairment },
       );
@@ -135,7 +138,7 @@ export class Network {
     return { between: [this.#nameOf(one), this.#nameOf(other)] };
   }
 
-  #waysOf(link: Link): readonly Way[] {
+  #hopsOf(link: Link): readonly Hop[] {
     const { port, direction, from, to, between } = fields('link', link, [
       ...['port', 'direction', 'from', 'to', 'between'],
     ]);
@@ -147,20 +150,20 @@ export class Network {
       throw bad('link.direction', direction, 'fromGuest or toGuest');
     }
     if (port === undefined && direction === undefined) {
-      if (between === undefined) return [this.#wayBetween(from, to)];
+      if (between === undefined) return [this.#hopBetween(from, to)];
       if (
         Array.isArray(between) &&
         between.length === 2 &&
         from === undefined &&
         to === undefined
       ) {
-        return [this.#wayBetween(between[0], between[1]), this.#wayBetween(between[1], between[0])];
+        return [this.#hopBetween(between[0], between[1]), this.#hopBetween(between[1], between[0])];
       }
     }
     throw bad('link', JSON.stringify(link), 'one with port, with from and to, or with between');
   }
 
-  #wayBetween(first: unknown, second: unknown): Way {
+  #hopBetween(first: unknown, second: unknown): Hop {
     const [from, to] = [this.#nameOf(first), this.#nameOf(second)];
     if (from === to) throw bad('link', from, 'two ports: no frame goes back to its own port');
     const bridges = [from, to].map((name) => this.#portOf(name)?.bridge);
@@ -202,7 +205,7 @@ export class Network {
     return name;
   }
 
-  #seedOf({ from, to }: Way): bigint {
+  #seedOf({ from, to }: Hop): bigint {
     const text = JSON.stringify([this.#seed, from ?? null, to ?? null]);
     return createHash('sha256').update(text).digest().subarray(0, seedBytes).readBigUInt64LE();
   }

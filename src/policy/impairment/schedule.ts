@@ -1,14 +1,14 @@
 /**
  * Changes of a network over time, all checked before the first is made.
  *
- * Times count from when the schedule is begun. A machine's clock keeps them to a millisecond or so, a
- * manual one exactly: advance() stops at each.
+ * Times count from when the schedule is begun. A machine's clock keeps them to a millisecond or so,
+ * a manual one exactly: advance() stops at each.
  */
 
 import { bad } from '../../model/option-checks.ts';
 import type { Cancel, Clock } from '../../runtime/clock.ts';
 import { number } from './impairment.ts';
-import type { Network, NetworkChange } from './links.ts';
+import type { Links, NetworkChange } from './links.ts';
 
 /** A change and when it is made. */
 export type ScheduleStep = NetworkChange & {
@@ -27,7 +27,7 @@ export class Schedule {
   #pending: Cancel[] = [];
 
   /** Throws BAD_OPTION and NO_SUCH_PORT, having changed nothing. */
-  constructor(network: Network, clock: Clock, steps: readonly ScheduleStep[]) {
+  constructor(links: Links, clock: Clock, steps: readonly ScheduleStep[]) {
     if (!Array.isArray(steps) || steps.length === 0) {
       throw bad('schedule', JSON.stringify(steps), 'a list of one step or more');
     }
@@ -36,7 +36,7 @@ export class Schedule {
       const atMs = number(`step ${i}: atMs`, step?.atMs, earliestMs, atMsMax);
       earliestMs = atMs;
       const { atMs: _, ...change } = step;
-      return { atMs, make: network.prepare(change as NetworkChange) };
+      return { atMs, make: links.prepare(change as NetworkChange) };
     });
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;

@@ -1,13 +1,15 @@
 /**
- * A dgram port: a machine or program that exchanges frames as datagrams over unix sockets, one frame
- * each, as QEMU's `-netdev dgram` does. No memory is shared, and the kernel copies every frame.
+ * A dgram port: a machine or program that exchanges frames as datagrams over unix sockets, one
+ * frame each, as QEMU's `-netdev dgram` does. No memory is shared, and the kernel copies every
+ * frame.
  *
- *     bridge ──► host port ──► socket ──► `peer`     frames to it
- *     bridge ◄── host port ◄── socket ◄── anybody    frames to `path`, which is ours
+ *     bridge ──► process port ──► socket ──► `peer`     frames to it
+ *     bridge ◄── process port ◄── socket ◄── anybody    frames to `path`, which is ours
  *
- * It is a host port (cli/host.ts) whose frames are carried here. A peer that reads too slowly makes them
- * wait, in its socket's queue and then in the port's ring, and loses what has no room there; one that is
- * not there loses them all. Both are counted, as is what comes in and is no frame.
+ * It is a process port (process-port.ts) whose frames are carried here. A peer that reads too
+ * slowly makes them wait, in its socket's queue and then in the port's ring, and loses what has no
+ * room there; one that is not there loses them all. Both are counted, as is what comes in and is no
+ * frame.
  */
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
@@ -18,7 +20,7 @@ import { TsvswitchError } from '../../model/errors.ts';
 import { type Dataplane, native } from '../../native/addon.ts';
 import { FdSocket } from '../../native/fd-socket.ts';
 import type { BridgeId, Port, PortCounters } from '../port.ts';
-import { frameBytesMax, frameBytesMin, HostPort } from '../process/process-port.ts';
+import { frameBytesMax, frameBytesMin, ProcessPort } from '../process/process-port.ts';
 
 /** The two unix datagram sockets of a port. */
 export interface DgramSocket {
@@ -47,7 +49,7 @@ export class DgramPort implements Port {
   readonly number: number;
   readonly path: string;
   readonly peer: string;
-  readonly #host: HostPort;
+  readonly #process: ProcessPort;
   readonly #fd: number;
   readonly #inode: number;
   readonly #drops = { noBuffer: 0, notReady: 0, tooShort: 0, tooLong: 0 };
@@ -74,26 +76,26 @@ export class DgramPort implements Port {
     try {
       chmodSync(path, mode);
       this.#inode = lstatSync(path).ino;
-      this.#host = new HostPort(dataplane, { name, bridge });
+      this.#process = new ProcessPort(dataplane, { name, bridge });
       native().watchReadable(this.#fd, () => this.#takeSome());
     } catch (error) {
       native().closeFd(this.#fd);
       unlinkSync(path);
       throw error;
     }
-    this.number = this.#host.number;
+    this.number = this.#process.number;
     void this.#deliver();
   }
 
   get counters(): PortCounters {
-    const counters = this.#host.counters;
+    const counters = this.#process.counters;
     const drops = { ...counters.drops };
     for (const [reason, count] of Object.entries(this.#drops)) drops[reason]! += count;
     return { ...counters, drops };
   }
 
   get transmitqs(): { readonly queue: number; readonly frames: number }[] {
-    return this.#host.transmitqs;
+    return this.#process.transmitqs;
   }
 
   /** Removes the socket, unless somebody else has put theirs there, and the port. Idempotent. */
@@ -102,7 +104,7 @@ export class DgramPort implements Port {
     this.#closed = true;
     if (lstatSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) unlinkSync(this.path);
     native().closeFd(this.#fd);
-    this.#host.close();
+    this.#process.close();
   }
 
   /** What is left calls again. */
@@ -112,12 +114,12 @@ export class DgramPort implements Port {
       if (bytes === undefined) return;
       if (bytes < frameBytesMin) this.#drops.tooShort++;
       else if (bytes > frameBytesMax) this.#drops.tooLong++;
-      else if (this.#host.send(datagram.subarray(0, bytes)) === 0) this.#drops.noBuffer++;
+      else if (this.#process.send(datagram.subarray(0, bytes)) === 0) this.#drops.noBuffer++;
     }
   }
 
   async #deliver(): Promise<void> {
-    for await (const frames of this.#host.batches()) {
+    for await (const frames of this.#process.batches()) {
       for (const frame of frames) {
         while (!this.#closed && !this.#give(frame)) await setTimeout(retryMs);
       }

@@ -1,13 +1,15 @@
 /**
- * A host port: this process itself is on the bridge, and sends and receives frames as bytes.
+ * A process port: this process itself is on the bridge, and sends and receives frames as bytes.
  *
- * Frames cross into the data plane in batches, each batch packed into one buffer with a list of lengths
- * (native/addon.ts hostSend, hostReceive): so a call costs the same for one frame and for a thousand. The
- * rings hold 1 MiB each way; what finds no room there on its way to this port is dropped and counted
- * (`noBuffer`), what finds none on its way from it stays with the caller.
+ * Frames cross into the data plane in batches, each batch packed into one buffer with a list of
+ * lengths (hostSend, hostReceive of native/addon.ts): so a call costs the same for one frame and
+ * for a thousand. The rings hold 1 MiB each way; what finds no room there on its way to this port
+ * is dropped and counted (`noBuffer`), what finds none on its way from it stays with the caller.
  *
- * A host port has no offloads: a guest's checksums arrive complete and its large packets cut. An open
- * one keeps the process alive, as a socket does.
+ * A process port has no offloads: a guest's checksums arrive complete and its large packets cut. An
+ * open one keeps the process alive, as a socket does.
+ *
+ * Its `kind`, and the native methods behind it, have an older word for it: `host`.
  */
 
 import { TsvswitchError } from '../../model/errors.ts';
@@ -15,13 +17,13 @@ import type { Dataplane } from '../../native/addon.ts';
 import { type BridgeId, type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
 import { Doorbell } from './doorbell.ts';
 
-export interface HostPortOptions {
+export interface ProcessPortOptions {
   readonly name: string;
   readonly bridge: BridgeId;
 }
 
 /** How long something may take. */
-export interface HostWaitOptions {
+export interface PortWaitOptions {
   /** Rejects with TIMEOUT after this long; 5000 unless given. */
   readonly timeoutMs?: number;
 }
@@ -36,7 +38,7 @@ const receiveq = 0;
 const transmitq = 1;
 
 /** A port of this process: frames are sent and received as bytes. */
-export class HostPort implements Port {
+export class ProcessPort implements Port {
   readonly kind = 'host';
   readonly name: string;
   readonly bridge: string;
@@ -50,7 +52,7 @@ export class HostPort implements Port {
   #closed = false;
 
   /** Throws TOO_MANY_PORTS. */
-  constructor(dataplane: Dataplane, { name, bridge }: HostPortOptions) {
+  constructor(dataplane: Dataplane, { name, bridge }: ProcessPortOptions) {
     this.name = name;
     this.bridge = bridge.name;
     this.#dataplane = dataplane;
@@ -71,9 +73,9 @@ export class HostPort implements Port {
   }
 
   /**
-   * Sends frames, from the destination address on and without FCS, 14 to 65550 bytes each; returns how
-   * many found room, in order. flush() waits until there is room for the others. Throws BAD_FRAME,
-   * having sent nothing, if one is none.
+   * Sends frames, from the destination address on and without FCS, 14 to 65550 bytes each; returns
+   * how many found room, in order. flush() waits until there is room for the others. Throws
+   * BAD_FRAME, having sent nothing, if one is none.
    */
   send(frames: Uint8Array | readonly Uint8Array[]): number {
     this.#checkOpen();
@@ -106,8 +108,11 @@ export class HostPort implements Port {
     return frames;
   }
 
-  /** As take(), but waits for the first frame. Rejects with TIMEOUT, or CLOSED if the port is closed. */
-  async receive(options: HostWaitOptions = {}): Promise<Buffer[]> {
+  /**
+   * As take(), but waits for the first frame. Rejects with TIMEOUT, or CLOSED if the port is
+   * closed.
+   */
+  async receive(options: PortWaitOptions = {}): Promise<Buffer[]> {
     const deadlineMs = deadlineOf(options);
     for (;;) {
       const ringing = this.#arrived.ringing(deadlineMs, `port ${this.name}: a frame`);
@@ -132,7 +137,7 @@ export class HostPort implements Port {
   }
 
   /** Waits until every frame sent has been forwarded. With a manual clock, step() does that. */
-  async flush(options: HostWaitOptions = {}): Promise<void> {
+  async flush(options: PortWaitOptions = {}): Promise<void> {
     const deadlineMs = deadlineOf(options);
     for (;;) {
       const ringing = this.#drained.ringing(
@@ -179,7 +184,7 @@ export class HostPort implements Port {
   }
 }
 
-function deadlineOf({ timeoutMs = timeoutMsDefault }: HostWaitOptions): number {
+function deadlineOf({ timeoutMs = timeoutMsDefault }: PortWaitOptions): number {
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0)) {
     throw new TsvswitchError('BAD_OPTION', `timeoutMs: ${String(timeoutMs)} is not 0 or more`);
   }

@@ -1,9 +1,9 @@
 /**
- * Who may be at the other end of a port's socket, besides what the permissions of its file say: users and
- * groups, as the kernel knows the process that opened that end.
+ * Who may be at the other end of a port's socket, besides what the permissions of its file say:
+ * users and groups, as the kernel knows the process that opened that end.
  *
- * Names are looked up once, when the port is made. Of a process its user and its first group count, as
- * they were when it connected (for a port that connects: when the machine began to listen).
+ * Names are looked up once, when the port is made. Of a process its user and its first group count,
+ * as they were when it connected (for a port that connects: when the machine began to listen).
  *
  * Source: unix(7), SO_PEERCRED.
  */
@@ -20,7 +20,9 @@ export class AllowList {
   readonly #users = new Set<number>();
   readonly #groups = new Set<number>();
 
-  /** `subject` begins the sentences. Throws BAD_OPTION, SOCKET_USER_UNKNOWN, SOCKET_GROUP_UNKNOWN. */
+  /**
+   * `subject` begins the sentences. Throws BAD_OPTION, SOCKET_USER_UNKNOWN, SOCKET_GROUP_UNKNOWN.
+   */
   constructor(subject: string, peers: readonly Peer[]) {
     if (!Array.isArray(peers) || peers.length === 0) {
       throw new TsvswitchError(
@@ -34,8 +36,8 @@ export class AllowList {
       if (name === undefined) {
         throw new TsvswitchError(
           'BAD_OPTION',
-          `${subject}: allow names ${JSON.stringify(peer)}; a user such as qemu or 1000 was expected, ` +
-            'or a group such as :kvm or :36',
+          `${subject}: allow names ${JSON.stringify(peer)}; a user such as qemu or 1000 was ` +
+            'expected, or a group such as :kvm or :36',
         );
       }
       if (colon === '') this.#users.add(userNumber(subject, name));

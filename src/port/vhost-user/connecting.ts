@@ -1,14 +1,15 @@
 /**
- * A port as the client: the frontend listens (QEMU's chardev with server=on, virtio-user with server=1)
- * and the port connects, again and again until somebody is there, and anew when a connection has ended.
+ * A port as the client: the frontend listens (QEMU's chardev with server=on, virtio-user with
+ * server=1) and the port connects, again and again until somebody is there, and anew when a
+ * connection has ended.
  *
  *     trying --connected--> connected --released--> trying
  *        |  ^
  *        +--+ every retryMs
  *
- * Two attempts are never closer than retryMs, however soon a connection ends, so a frontend that drops
- * every connection costs no more than one that is not there. Why nobody answers is told once, and again
- * only after a connection in between.
+ * Two attempts are never closer than retryMs, however soon a connection ends, so a frontend that
+ * drops every connection costs no more than one that is not there. Why nobody answers is told once,
+ * and again only after a connection in between.
  */
 
 import { FdSocket } from '../../native/fd-socket.ts';
@@ -65,7 +66,8 @@ export class ConnectingSource implements FrontendSource {
       this.#schedule();
       if (this.#hasComplained) return;
       this.#hasComplained = true;
-      const sentence = `waiting for a frontend to listen on ${this.path} (${(error as Error).message})`;
+      const sentence =
+        `waiting for a frontend to listen on ${this.path} ` + `(${(error as Error).message})`;
       this.#onEvent({ type: 'waiting', sentence });
       return;
     }

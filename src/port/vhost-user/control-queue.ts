@@ -1,14 +1,15 @@
 /**
- * When the control queue of a port is looked at: after a kick, and as often as that is good for the others.
+ * When the control queue of a port is looked at: after a kick, and as often as that is good for the
+ * others.
  *
- * The data plane answers commands when it is asked to (Dataplane.serveControl), on this thread. A driver
- * waits for each command before it says the next one, so a few turns are all that a machine ever needs at a
- * time; one that goes on and on gets a turn a millisecond, and costs the event loop, and where its commands
- * change something the workers, no more than that.
+ * The data plane answers commands when it is asked to (Dataplane.serveControl), on this thread. A
+ * driver waits for each command before it says the next one, so a few turns are all that a machine
+ * ever needs at a time; one that goes on and on gets a turn a millisecond, and costs the event
+ * loop, and where its commands change something the workers, no more than that.
  *
- * The kick eventfd is the frontend's. It is read without waiting for it, belongs to the data plane, and is
- * watched here until the queue is stopped. Without one, or where the kernel watches no more of them, the
- * queue is looked at every few milliseconds.
+ * The kick eventfd is the frontend's. It is read without waiting for it, belongs to the data plane,
+ * and is watched here until the queue is stopped. Without one, or where the kernel watches no more
+ * of them, the queue is looked at every few milliseconds.
  *
  * Runs on the event loop's thread. Source: virtio 1.2 §5.1.6.5.
  */

@@ -1,7 +1,7 @@
 /**
- * Where a vhost-user port gets the connection to its frontend: by listening for one (listening.ts) or by
- * connecting to one that listens (connecting.ts). The port serves what it is given and says when it is
- * free again; everything about sockets, files and retries is behind this interface.
+ * Where a vhost-user port gets the connection to its frontend: by listening for one (listening.ts)
+ * or by connecting to one that listens (connecting.ts). The port serves what it is given and says
+ * when it is free again; everything about sockets, files and retries is behind this interface.
  */
 
 import type { FdSocket } from '../../native/fd-socket.ts';

@@ -1,6 +1,6 @@
 /**
- * Which of a frontend's memory regions lie on huge pages, as the file system of their files says. It
- * makes no difference to what is forwarded, only to how fast.
+ * Which of a frontend's memory regions lie on huge pages, as the file system of their files says.
+ * It makes no difference to what is forwarded, only to how fast.
  *
  * Source: statfs(2).
  */

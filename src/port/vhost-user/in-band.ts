@@ -6,8 +6,9 @@
  *     worker --> eventfd --> event loop --> VRING_CALL    (watchCalls)
  *
  * The eventfds belong to the data plane and are only borrowed here: until the queue is stopped, and
- * until its call eventfd is replaced. The port says so before it tells the data plane. Only they are
- * written here: a queue that was started with an eventfd of its frontend is kicked through that alone.
+ * until its call eventfd is replaced. The port says so before it tells the data plane. Only they
+ * are written here: a queue that was started with an eventfd of its frontend is kicked through that
+ * alone.
  *
  * Source: vhost-user "In-band notifications".
  */

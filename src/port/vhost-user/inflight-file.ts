@@ -1,10 +1,12 @@
 /**
- * The memory file that a port has made for its frontend (GET_INFLIGHT_FD), of which there is one at a time.
+ * The memory file that a port has made for its frontend (GET_INFLIGHT_FD), of which there is one at
+ * a time.
  *
- * Pages of such a file count for whoever writes them first, which is this process, and a frontend can keep
- * the file for as long as it likes. So when it asks for another one, and when its session ends, the pages
- * are given back, whoever else has the file: it reads as zeros then, which the protocol calls a region
- * that is not set up. What a frontend makes the switch hold is bounded by one file.
+ * Pages of such a file count for whoever writes them first, which is this process, and a frontend
+ * can keep the file for as long as it likes. So when it asks for another one, and when its session
+ * ends, the pages are given back, whoever else has the file: it reads as zeros then, which the
+ * protocol calls a region that is not set up. What a frontend makes the switch hold is bounded by
+ * one file.
  *
  * Source: vhost-user "Inflight I/O tracking" (a version of zero).
  */

@@ -1,13 +1,13 @@
 /**
  * Files of memory: one for a frontend, and what frontends share.
  *
- * Finds out whether guest memory comes from this host: from memory itself (memfd, tmpfs, huge pages) or from
- * one of its disks.
+ * Finds out whether guest memory comes from this host: from memory itself (memfd, tmpfs, huge
+ * pages) or from one of its disks.
  *
- * A page that is not there yet is fetched while a worker waits for it, and no signal ends that wait. A file
- * system that is a program (FUSE) or lies behind a network answers when it likes. One that is mounted where
- * it cannot be seen from here, in a namespace of the frontend's, counts as such. The file system itself is
- * asked nothing, as it could take its time with that as well.
+ * A page that is not there yet is fetched while a worker waits for it, and no signal ends that
+ * wait. A file system that is a program (FUSE) or lies behind a network answers when it likes. One
+ * that is mounted where it cannot be seen from here, in a namespace of the frontend's, counts as
+ * such. The file system itself is asked nothing, as it could take its time with that as well.
  *
  * Sources: fcntl(2) F_GET_SEALS; proc_pid_fdinfo(5), proc_pid_mountinfo(5).
  */
@@ -31,7 +31,9 @@ export function isOfThisHost(fd: number): boolean {
   }
 }
 
-/** The type of the file system that a file of this fdinfo lies on, in a text of /proc/PID/mountinfo. */
+/**
+ * The type of the file system that a file of this fdinfo lies on, in a text of /proc/PID/mountinfo.
+ */
 export function mountedType(mountinfo: string, fdinfo: string): string | undefined {
   const id = /^mnt_id:\s*(\d+)$/m.exec(fdinfo)?.[1];
   const line = mountinfo.split('\n').find((each) => each.startsWith(`${id} `));

@@ -1,13 +1,13 @@
 /**
- * The feature bits a vhost-user port offers: what the protocol side can serve (vhost-user/features.ts),
- * without what most frontends would not serve to the end.
+ * The feature bits a vhost-user port offers: what the protocol side can serve
+ * (vhost-user/features.ts), without what most frontends would not serve to the end.
  */
 
 import { type Offer, offerOf, servable } from '../../vhost-user/features.ts';
 
 /**
- * QEMU passes VIRTIO_F_RING_RESET on to the guest, but resets queues behind kernel vhost only: behind
- * vhost-user the ring would be used on after the driver has freed it.
+ * QEMU passes VIRTIO_F_RING_RESET on to the guest, but resets queues behind kernel vhost only:
+ * behind vhost-user the ring would be used on after the driver has freed it.
  */
 const untoldResets: Offer = offerOf(['VIRTIO_F_RING_RESET'], []);
 
@@ -15,8 +15,8 @@ const untoldResets: Offer = offerOf(['VIRTIO_F_RING_RESET'], []);
 const address: Offer = offerOf(['VIRTIO_NET_F_MAC'], []);
 
 /**
- * Linux's virtio_uml takes it wherever it is offered, and then waits for an answer of the event loop at each
- * kick; without it a kick is a write to an eventfd, which is faster by far.
+ * Linux's virtio_uml takes it wherever it is offered, and then waits for an answer of the event
+ * loop at each kick; without it a kick is a write to an eventfd, which is faster by far.
  */
 const inBand: Offer = offerOf([], ['VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS']);
 

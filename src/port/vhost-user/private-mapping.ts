@@ -1,16 +1,19 @@
 /**
  * Finds out whether a frontend maps its guest's memory for itself alone.
  *
- * QEMU passes the file behind a memory backend even with share=off. Everything then looks right, and
- * nothing moves: the guest's writes go to pages that only QEMU has. The protocol cannot tell, but the
- * kernel's list of the frontend's mappings can, where we may read it.
+ * QEMU passes the file behind a memory backend even with share=off. Everything then looks right,
+ * and nothing moves: the guest's writes go to pages that only QEMU has. The protocol cannot tell,
+ * but the kernel's list of the frontend's mappings can, where we may read it.
  *
  * Source: proc_pid_maps(5).
  */
 
 import { fstatSync, readFileSync } from 'node:fs';
 
-/** True if process `pid` has the file `fd` mapped, and only privately; false where it cannot be seen. */
+/**
+ * True if process `pid` has the file `fd` mapped, and only privately; false where it cannot be
+ * seen.
+ */
 export function isMappedPrivately(pid: number, fd: number): boolean {
   let maps: string;
   try {
@@ -24,7 +27,9 @@ export function isMappedPrivately(pid: number, fd: number): boolean {
   return sharing.length > 0 && sharing.every((flag) => flag === 'p');
 }
 
-/** The fourth permission letter, `s` or `p`, of every mapping of a file in the text of a maps file. */
+/**
+ * The fourth permission letter, `s` or `p`, of every mapping of a file in the text of a maps file.
+ */
 export function sharingOf(maps: string, device: bigint, inode: bigint): string[] {
   // Linux packs a device number as its C library does: makedev(3).
   const major = (device >> 8n) & 0xfffn;

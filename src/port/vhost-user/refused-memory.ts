@@ -1,6 +1,6 @@
 /**
- * Files that a frontend may not share, judged before any of them is mapped: those that are not of this host
- * (memory-file.ts), and those that it keeps to itself (private-mapping.ts).
+ * Files that a frontend may not share, judged before any of them is mapped: those that are not of
+ * this host (memory-file.ts), and those that it keeps to itself (private-mapping.ts).
  */
 
 import { TsvswitchError } from '../../model/errors.ts';

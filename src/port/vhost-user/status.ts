@@ -1,6 +1,7 @@
 /**
  * What a vhost-user port tells about itself when asked, in plain values that JSON carries: who is
- * connected, what was agreed, and how its rings stand. Pure types; the port (vhost-user-port.ts) fills them.
+ * connected, what was agreed, and how its rings stand. Pure types; the port (vhost-user-port.ts)
+ * fills them.
  */
 
 import type { PortCounters } from '../port.ts';

@@ -1,25 +1,25 @@
 /**
- * A vhost-user port: serves one frontend at a time and binds its session to a port of the data plane.
- * Connections come from a source, which listens or connects (frontend-source.ts).
+ * A vhost-user port: serves one frontend at a time and binds its session to a port of the data
+ * plane. Connections come from a source, which listens or connects (frontend-source.ts).
  *
  *     free --connection--> connected --frontend left, or its mistake--> free
  *                              |
  *     a second connection is refused while the first lives; a dead one makes room at once
  *
- * The port reads exactly what the session wants, so that fds stay with their message. When a session
- * ends, its rings are stopped and its memory is unmapped before anybody else is served, and what was
- * learned behind the port is forgotten, so that frames for it are flooded and find it elsewhere. What the
- * data plane has still to report of a session is delivered before it ends; reports carry its number, so
- * that none is taken for one of its successor.
+ * The port reads exactly what the session wants, so that fds stay with their message. When a
+ * session ends, its rings are stopped and its memory is unmapped before anybody else is served, and
+ * what was learned behind the port is forgotten, so that frames for it are flooded and find it
+ * elsewhere. What the data plane has still to report of a session is delivered before it ends;
+ * reports carry its number, so that none is taken for one of its successor.
  *
- * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs on
- * the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
+ * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs
+ * on the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
  */
 
 import { resolve } from 'node:path';
 import { TsvswitchError } from '../../model/errors.ts';
 import { type Dataplane, native, type PeerCredentials } from '../../native/addon.ts';
-import { FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
+import { FdSocket } from '../../native/fd-socket.ts';
 import type { Backend, BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
 import type { ConfigFacts } from '../../vhost-user/config-space.ts';
 import { featureNames, type Offer, virtioFeatures } from '../../vhost-user/features.ts';
@@ -32,7 +32,7 @@ import {
   readCounters,
   readFrames,
 } from '../port.ts';
-import { AllowList, type Peer } from './allow.ts';
+import { AllowList } from './allow.ts';
 import { ConnectingSource } from './connecting.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
@@ -41,41 +41,17 @@ import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
 import { ListeningSource } from './listening.ts';
 import { offerOfPort } from './offer.ts';
+import type { PortSocket } from './port-socket.ts';
 import { refuseForeign, refusePrivate } from './refused-memory.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
-
-/** How a port meets its frontend: it listens on `path`, or connects to `connect`. */
-export type PortSocket = {
-  /**
-   * Users and groups whose processes may be the frontend, such as `['libvirt-qemu', 1000, ':kvm']`; all
-   * that the file's permissions let in unless given. Not even root is let in unless listed.
-   */
-  readonly allow?: readonly Peer[];
-  /**
-   * Offers VIRTIO_F_RING_RESET; false unless given. For frontends that stop a ring (GET_VRING_BASE) when
-   * their driver resets its queue. QEMU does not: its guest would free memory that is still written.
-   */
-  readonly ringReset?: boolean;
-  /**
-   * Offers VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS; false unless given. For frontends that have no eventfds:
-   * each kick and call is a message then, which is slower.
-   */
-  readonly inBand?: boolean;
-  /**
-   * The MTU of a guest whose frontend reads it from the switch, as User-mode Linux and crosvm do; 1500
-   * unless given. QEMU says its own: host_mtu.
-   */
-  readonly mtu?: number;
-} & (
-  | (ListenOptions & { readonly path: string; readonly connect?: undefined })
-  | { readonly connect: string; readonly path?: undefined }
-);
 
 export type VhostUserPortOptions = PortSocket & {
   /** How the port is called in events; the socket's file name without `.sock` unless given. */
   readonly name: string;
   readonly bridge: BridgeId;
-  /** The addresses that the port is bound to; any if there are none. The first is the guest's own. */
+  /**
+   * The addresses that the port is bound to; any if there are none. The first is the guest's own.
+   */
   readonly macs: readonly number[];
 };
 
@@ -91,7 +67,7 @@ type State =
   | { readonly kind: 'closed' };
 
 /** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
-const shunMs = 2000;
+const penaltyMs = 2000;
 
 /** Reads before other ports get a turn; the socket stays readable if there is more. */
 const readsPerTurnMax = 128;
@@ -112,7 +88,7 @@ export class VhostUserPort implements Port {
   readonly #source: FrontendSource;
   readonly #allow: AllowList | undefined;
   readonly #offered: Offer;
-  /** Who was refused last by the list, and told of: one that tries again and again is told of once. */
+  /** Who was refused last by the list and reported: one that tries on is reported once. */
   #refusedPid: number | undefined;
   readonly #inBand = new InBandQueues();
   readonly #control: ControlQueue;
@@ -123,11 +99,11 @@ export class VhostUserPort implements Port {
   /** The data plane's number for the present session, or the next one. */
   #sessionNumber: number;
   #state: State = { kind: 'free' };
-  #shunsUntilMs = Number.NEGATIVE_INFINITY;
+  #closedUntilMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * `deliverReports` passes on everything that the data plane has to report, of this port too. Throws what
-   * FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS.
+   * `deliverReports` passes on everything that the data plane has to report, of this port too.
+   * Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS.
    */
   constructor(
     dataplane: Dataplane,
@@ -217,18 +193,21 @@ export class VhostUserPort implements Port {
     if (this.#isOver(session) || this.#state.kind !== 'connected') return;
     this.#emit({
       type: 'memory-lost',
-      sentence: `port ${this.name}: the file behind the guest's memory was truncated; its session ends`,
+      sentence:
+        `port ${this.name}: the file behind the guest's memory was truncated; ` +
+        'its session ends',
     });
     this.#state.session.close();
   }
 
   /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
-  madeWait(session: number): void {
+  eventfdBlocked(session: number): void {
     if (this.#isOver(session) || this.#state.kind !== 'connected') return;
-    this.#shunsUntilMs = performance.now() + shunMs;
+    this.#closedUntilMs = performance.now() + penaltyMs;
     this.#state.session.mistake(
       'BAD_EVENTFD',
-      `the frontend made an eventfd blocking and filled it, which held up the switch; nobody is served here for ${shunMs / 1000} s`,
+      'the frontend made an eventfd blocking and filled it, which held up the switch; nobody is ' +
+        `served here for ${penaltyMs / 1000} s`,
     );
   }
 
@@ -291,7 +270,7 @@ export class VhostUserPort implements Port {
       socket.close();
       return;
     }
-    if (performance.now() < this.#shunsUntilMs) {
+    if (performance.now() < this.#closedUntilMs) {
       socket.close();
       this.#source.released();
       return;
@@ -446,7 +425,10 @@ export class VhostUserPort implements Port {
   }
 }
 
-/** Throws BAD_SOCKET. Only a socket has a peer, and no file system is asked, which could take its time. */
+/**
+ * Throws BAD_SOCKET. Only a socket has a peer, and no file system is asked, which could take its
+ * time.
+ */
 function requireSocket(socket: FdSocket): void {
   try {
     void socket.peer;

@@ -1,7 +1,7 @@
 /**
- * From the bytes of a frame to its layers. It never reads outside the frame and never throws for what
- * is in it: a layer that is cut off or contradicts itself ends the parsing there, and `malformed` says
- * why. Fragments are not put together; what they carry is payload.
+ * From the bytes of a frame to its layers. It never reads outside the frame and never throws for
+ * what is in it: a layer that is cut off or contradicts itself ends the parsing there, and
+ * `malformed` says why. Fragments are not put together; what they carry is payload.
  *
  * Sources as in layers.ts.
  */

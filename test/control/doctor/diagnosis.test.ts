@@ -1,4 +1,6 @@
-/** The diagnosis as a function: what each state of a port leads to, and what it is not mistaken for. */
+/**
+ * The diagnosis as a function: what each state of a port leads to, and what it is not mistaken for.
+ */
 
 import { describe, expect, test } from 'vitest';
 import { ailments } from '../../../src/control/doctor/ailments.ts';

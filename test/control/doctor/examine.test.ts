@@ -1,6 +1,6 @@
 /**
- * The doctor on a switch that runs: every ailment is provoked by a frontend that has it, and found; those
- * that need a real machine are in machines.test.ts.
+ * The doctor on a switch that runs: every ailment is provoked by a frontend that has it, and found;
+ * those that need a real machine are in machines.test.ts.
  */
 
 import { chmodSync, ftruncateSync, mkdirSync, renameSync, rmSync } from 'node:fs';

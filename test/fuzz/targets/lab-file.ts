@@ -1,8 +1,8 @@
 /**
  * The text of a lab's file, to its plan.
  *
- * Whatever it says, it is a plan in which every machine has what it needs to be started, or it is refused
- * with complaints that say where; and no key of it reaches the prototypes of this program.
+ * Whatever it says, it is a plan in which every machine has what it needs to be started, or it is
+ * refused with complaints that say where; and no key of it reaches the prototypes of this program.
  */
 
 import assert from 'node:assert/strict';

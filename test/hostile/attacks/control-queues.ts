@@ -1,6 +1,7 @@
 /**
- * Class 28: control queues, which only few frontends hand over. Chains that are no command, each of which costs
- * the guest its control queue, and commands that cost nothing: kicks without one, and one behind the other.
+ * Class 28: control queues, which only few frontends hand over. Chains that are no command, each of
+ * which costs the guest its control queue, and commands that cost nothing: kicks without one, and
+ * one behind the other.
  */
 
 import { controlCommands, type TestGuest } from '../../../src/testing/index.ts';
@@ -98,7 +99,7 @@ const controlCrimes: readonly ControlCrime[] = [
 ];
 
 /** Those that a queue of this format can commit. */
-export function controlCrimesIn(format: Format): ControlCrime[] {
+export function controlViolationsIn(format: Format): ControlCrime[] {
   return controlCrimes.filter(({ only = format }) => only === format);
 }
 
@@ -149,8 +150,8 @@ const attack = (
 });
 
 export const hostileControls: readonly Attack[] = formats.flatMap((format) => [
-  ...controlCrimesIn(format).map((crime) =>
-    attack(format, crime.name, async (guest) => commitControl(guest, crime)),
+  ...controlViolationsIn(format).map((violation) =>
+    attack(format, violation.name, async (guest) => commitControl(guest, violation)),
   ),
   attack(format, 'kicks without a command', async (guest) => {
     for (let i = 0; i < stormCommands; i++) guest.raw.kick(guest.raw.controlQueue!);

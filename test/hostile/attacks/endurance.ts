@@ -1,6 +1,6 @@
 /**
- * Guests that wear the switch out: classes 20, 22, 23 and 24. They are slow, loud or many, and none of
- * it is forbidden.
+ * Guests that wear the switch out: classes 20, 22, 23 and 24. They are slow, loud or many, and none
+ * of it is forbidden.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -220,7 +220,8 @@ const fullPipe: Ordeal = {
   async strike(stage, format) {
     const path = join(tmpdir(), `hostile-${process.pid}.fifo`);
     execFileSync('mkfifo', [path]);
-    // Two descriptions of one pipe: this end may fill it without blocking, the other one would block.
+    // Two descriptions of one pipe: this end may fill it without blocking, the other one would
+    // block.
     const blocking = openSync(path, constants.O_RDWR);
     const filling = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     try {

@@ -1,7 +1,7 @@
 /**
- * Frontends that lie: class 21, and of class 9 what a ring without an avail index has instead. Each is
- * something that is said to a backend whose queues run or which knows nothing yet, and what this switch
- * says of it to its operator when it ends the session.
+ * Frontends that lie: class 21, and of class 9 what a ring without an avail index has instead. Each
+ * is something that is said to a backend whose queues run or which knows nothing yet, and what this
+ * switch says of it to its operator when it ends the session.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -80,7 +80,10 @@ async function served(stage: Stage, format: Format, options?: AttackerOptions): 
   return guest;
 }
 
-/** Makes a backend look at both queues of an attacker, more than once: it may be busy with what was said. */
+/**
+ * Makes a backend look at both queues of an attacker, more than once: it may be busy with what was
+ * said.
+ */
 async function provoke(stage: Stage, guest: TestGuest): Promise<void> {
   for (let i = 0; i < provocations; i++) {
     guest.raw.kick(transmitq);

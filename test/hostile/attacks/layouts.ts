@@ -1,6 +1,6 @@
 /**
- * Rings that are odd but legal: classes 3, 5, 13 and 19, in both ring formats and both directions. A frame
- * has to arrive whole however its buffer lies in memory.
+ * Rings that are odd but legal: classes 3, 5, 13 and 19, in both ring formats and both directions.
+ * A frame has to arrive whole however its buffer lies in memory.
  */
 
 import { VIRTQ_DESC_F_WRITE as WRITE } from '../../../src/testing/split-ring.ts';
@@ -85,7 +85,9 @@ export function layoutsIn(format: Format): Layout[] {
   return layouts.filter(({ only = format }) => only === format);
 }
 
-/** Sends or receives one frame by a chain that lies so, and returns its ring; throws NotForwarded. */
+/**
+ * Sends or receives one frame by a chain that lies so, and returns its ring; throws NotForwarded.
+ */
 export async function move(
   stage: Stage,
   format: Format,

@@ -1,7 +1,8 @@
 /**
- * Guests and frontends that make work, or memory, for the switch: classes 25 to 27. None of it breaks a rule.
- * Each frame or buffer costs as much as one can, on as many queues as there are; frontends ask for memory and
- * keep it; or they leave a report behind that their successor must not be blamed for.
+ * Guests and frontends that make work, or memory, for the switch: classes 25 to 27. None of it
+ * breaks a rule. Each frame or buffer costs as much as one can, on as many queues as there are;
+ * frontends ask for memory and keep it; or they leave a report behind that their successor must not
+ * be blamed for.
  *
  * How much work a turn may have is counted in native/test/turn_test.cc.
  */
@@ -141,8 +142,8 @@ const costlyBuffers: Labour = {
 };
 
 /**
- * Files that the backend makes and the frontend keeps; returns how many of them have pages while it is
- * there, and when it has left.
+ * Files that the backend makes and the frontend keeps; returns how many of them have pages while it
+ * is there, and when it has left.
  */
 export async function keepRegions(
   stage: Stage,

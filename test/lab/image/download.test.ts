@@ -1,4 +1,6 @@
-/** download.ts against real servers on loopback that behave as servers on the way to an image do. */
+/**
+ * download.ts against real servers on loopback that behave as servers on the way to an image do.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';

@@ -1,27 +1,31 @@
 /**
- * Networks that are bad on purpose: what a program may ask for, that it gets that and the same again, and
- * what happens over time. The arithmetic of links is tested where it is (native/test/link_test.cc).
+ * Networks that are bad on purpose: what a program may ask for, that it gets that and the same
+ * again, and what happens over time. The arithmetic of links is tested where it is
+ * (native/test/link_test.cc).
  */
 
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Impairment, Link, ScheduleStep } from '../../../src/index.ts';
 import { Switch } from '../../../src/index.ts';
-import type { HostPort } from '../../../src/port/process/process-port.ts';
+import type { ProcessPort } from '../../../src/port/process/process-port.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf, numberOf } from '../../support/ethernet.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
 
 interface Network {
   readonly vswitch: Switch;
-  readonly ports: readonly HostPort[];
+  readonly ports: readonly ProcessPort[];
   [Symbol.dispose](): void;
 }
 
-/** Host ports p0, p1 and so on, which know each other's addresses, and a clock that stands still. */
+/**
+ * Ports of this process, p0, p1 and so on, which know each other's addresses, and a clock that
+ * stands still.
+ */
 function open(count: number, seed = 1): Network {
   const vswitch = Switch.open({ clock: 'manual', seed });
-  const ports = Array.from({ length: count }, (_, i) => vswitch.addPort({ host: `p${i}` }));
+  const ports = Array.from({ length: count }, (_, i) => vswitch.addPort({ process: `p${i}` }));
   for (const [i, port] of ports.entries()) {
     port.send(ethernetFrame({ from: macOf(i), to: broadcast }));
   }
@@ -45,7 +49,7 @@ function pass({ vswitch, ports: [from, to] }: Network, count: number): number[] 
 const ascending = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 describe('an impairment', () => {
-  test.each<[string, Link, Impairment, (ports: readonly HostPort[]) => number]>([
+  test.each<[string, Link, Impairment, (ports: readonly ProcessPort[]) => number]>([
     ['lost', { port: 'p1' }, { loss: 1 }, ([, to]) => to!.counters.drops.lost!],
     [
       'lost on its way from the guest',
@@ -120,7 +124,10 @@ describe('an impairment', () => {
 
   test('holds to the machine’s clock too, and no longer than it must', async () => {
     await using vswitch = Switch.open();
-    const [a, b] = ['a', 'b'].map((host) => vswitch.addPort({ host })) as [HostPort, HostPort];
+    const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name })) as [
+      ProcessPort,
+      ProcessPort,
+    ];
     vswitch.impair({ from: 'a', to: 'b' }, { delayMs: 30 });
     const begunMs = performance.now();
     for (let i = 0; i < 3; i++) {
@@ -183,7 +190,7 @@ describe('an impairment', () => {
     ['between bridges', { from: 'p0', to: 'elsewhere' }, 'BAD_OPTION'],
   ])('on a link %s is refused', (_, link, code) => {
     using network = open(2);
-    network.vswitch.addPort({ host: 'elsewhere', bridge: 'blue' });
+    network.vswitch.addPort({ process: 'elsewhere', bridge: 'blue' });
     expect(() => network.vswitch.impair(link as Link, { loss: 1 })).toThrow(codeOf(code));
     expect(pass(network, 1)).toEqual([0]);
   });
@@ -227,8 +234,8 @@ describe('a seed', () => {
   test('is of each link its own, whatever else there is', () => {
     const outcome = (before: string[]) => {
       const vswitch = Switch.open({ clock: 'manual', seed: 3 });
-      for (const host of before) vswitch.addPort({ host });
-      const ports = ['p0', 'p1'].map((host) => vswitch.addPort({ host }));
+      for (const name of before) vswitch.addPort({ process: name });
+      const ports = ['p0', 'p1'].map((name) => vswitch.addPort({ process: name }));
       vswitch.impair({ from: 'p0', to: 'p1' }, { loss: 0.5 });
       vswitch.impair({ from: 'p1', to: 'p0' }, { loss: 0.5 });
       const there = pass({ vswitch, ports, [Symbol.dispose]() {} }, 100);
@@ -324,7 +331,10 @@ describe('a schedule', () => {
 
   test('runs on the machine’s clock, and ends with its switch', async () => {
     const vswitch = Switch.open();
-    const [a, b] = ['a', 'b'].map((host) => vswitch.addPort({ host })) as [HostPort, HostPort];
+    const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name })) as [
+      ProcessPort,
+      ProcessPort,
+    ];
     await vswitch.schedule([
       { atMs: 0, partition: [['a'], ['b']] },
       { atMs: 5, link: { port: 'a' }, impairment: { delayMs: 1 } },

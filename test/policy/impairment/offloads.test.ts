@@ -1,6 +1,6 @@
 /**
- * Impaired links between guests with offloads: what travels is cut and complete, so that losses, rates
- * and MTUs meet packets as a wire would carry them.
+ * Impaired links between guests with offloads: what travels is cut and complete, so that losses,
+ * rates and MTUs meet packets as a wire would carry them.
  */
 
 import { afterEach, expect, test } from 'vitest';

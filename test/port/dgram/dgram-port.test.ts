@@ -1,6 +1,6 @@
 /**
- * Ports over unix datagram sockets: with sockets of unix-dgram at the other end, where every case can be made,
- * and with QEMU, which is whom they are for.
+ * Ports over unix datagram sockets: with sockets of unix-dgram at the other end, where every case
+ * can be made, and with QEMU, which is whom they are for.
  */
 
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -10,20 +10,20 @@ import { execa } from 'execa';
 import unixDgram, { type UnixDgramSocket } from 'unix-dgram';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Switch } from '../../../src/index.ts';
-import type { HostPort } from '../../../src/port/process/process-port.ts';
+import type { ProcessPort } from '../../../src/port/process/process-port.ts';
 import { arp, icmp4, type ParsedFrame, parse } from '../../../src/testing/index.ts';
 import { tinyGuest, tinyGuestBoot } from '../../../src/tiny/guest.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf, numberOf } from '../../support/ethernet.ts';
 
 let folder: string;
 let vswitch: Switch;
-let host: HostPort;
+let host: ProcessPort;
 const sockets: UnixDgramSocket[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'dgram-'));
   vswitch = Switch.open();
-  host = vswitch.addPort({ host: 'host' });
+  host = vswitch.addPort({ process: 'host' });
 });
 
 afterEach(() => {

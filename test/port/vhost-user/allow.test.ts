@@ -1,6 +1,6 @@
 /**
- * Who may be a port's frontend. This process cannot be another user, so the list is of others instead:
- * what the kernel says of a peer is the same either way.
+ * Who may be a port's frontend. This process cannot be another user, so the list is of others
+ * instead: what the kernel says of a peer is the same either way.
  */
 
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Ports that connect to a frontend which listens, as QEMU does with server=on in its chardev and DPDK's
- * virtio-user with server=1.
+ * Ports that connect to a frontend which listens, as QEMU does with server=on in its chardev and
+ * DPDK's virtio-user with server=1.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

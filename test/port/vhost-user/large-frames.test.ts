@@ -1,6 +1,7 @@
 /**
- * A frame larger than everything a guest offers buffers for: it is dropped alone, and what was sent behind it
- * arrives, in either ring format, with and without merged buffers, on whatever way frames reach a guest.
+ * A frame larger than everything a guest offers buffers for: it is dropped alone, and what was sent
+ * behind it arrives, in either ring format, with and without merged buffers, on whatever way frames
+ * reach a guest.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

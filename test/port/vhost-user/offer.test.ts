@@ -28,8 +28,10 @@ test('everything that can be served is offered, except what would not be served 
 });
 
 test('the bits are those of the specifications', () => {
-  // CSUM, GUEST_CSUM, CTRL_GUEST_OFFLOADS, MTU, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO, MRG_RXBUF, STATUS,
-  // CTRL_VQ, CTRL_RX, CTRL_VLAN, CTRL_RX_EXTRA, GUEST_ANNOUNCE, MQ, CTRL_MAC_ADDR, LOG_ALL, ANY_LAYOUT, INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, RING_PACKED, IN_ORDER, USO.
+  // CSUM, GUEST_CSUM, CTRL_GUEST_OFFLOADS, MTU, GUEST_* and HOST_* of TSO4, TSO6, ECN, UFO,
+  // MRG_RXBUF, STATUS, CTRL_VQ, CTRL_RX, CTRL_VLAN, CTRL_RX_EXTRA, GUEST_ANNOUNCE, MQ,
+  // CTRL_MAC_ADDR, LOG_ALL, ANY_LAYOUT, INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1,
+  // RING_PACKED, IN_ORDER, USO.
   expect(offer.virtio).toBe(0x01c0_000d_7cff_ff8fn);
   expect(offer.protocol).toBe(0x1b23fn);
 });

@@ -1,6 +1,6 @@
 /**
- * VIRTIO_F_RING_RESET on a port that offers it: a driver resets one queue while the others run, and enables
- * it anew elsewhere and of another size, as `ethtool -G` does (virtio 1.2 §2.6.1).
+ * VIRTIO_F_RING_RESET on a port that offers it: a driver resets one queue while the others run, and
+ * enables it anew elsewhere and of another size, as `ethtool -G` does (virtio 1.2 §2.6.1).
  */
 
 import { afterEach, expect, test } from 'vitest';
@@ -26,7 +26,10 @@ afterEach(async () => {
   for (const fd of fds.splice(0)) native().closeFd(fd);
 });
 
-/** Resets a queue and puts the old ring's memory to another use; the result tells if it was left alone. */
+/**
+ * Resets a queue and puts the old ring's memory to another use; the result tells if it was left
+ * alone.
+ */
 async function reset(guest: TestGuest, queue: number, old: DriverQueue): Promise<() => boolean> {
   await guest.frontend.stopRing(queue);
   const { desc, avail, used } = old.addresses;

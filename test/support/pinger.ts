@@ -1,9 +1,10 @@
 /**
- * This process as a host on a bridge: it pings one guest, and so knows whether the guest can be reached.
+ * This process as a host on a bridge: it pings one guest, and so knows whether the guest can be
+ * reached.
  */
 
 import { EventEmitter, once } from 'node:events';
-import type { HostPort, Switch } from '../../src/index.ts';
+import type { ProcessPort, Switch } from '../../src/index.ts';
 import { arp, icmp4, type ParsedFrame, parse } from '../../src/testing/index.ts';
 
 export interface HostAddress {
@@ -19,9 +20,9 @@ const sequences = 1 << 16;
 /** RFC 903. */
 const rarpEtherType = 0x8035;
 
-export class PingingHost {
+export class Pinger {
   readonly #vswitch: Switch;
-  readonly #port: HostPort;
+  readonly #port: ProcessPort;
   readonly #self: HostAddress;
   readonly #target: HostAddress;
   #timer: NodeJS.Timeout | undefined;
@@ -29,12 +30,15 @@ export class PingingHost {
   /** Pings are counted; on the wire is what remains modulo 2^16. */
   #sent = 0;
   #lastAnswered = -1;
-  /** How often all were told, asked by nobody, where the guest is: by itself, and for it (SEND_RARP). */
+  /**
+   * How often all were told, asked by nobody, where the guest is: by itself, and for it
+   * (SEND_RARP).
+   */
   readonly announcements = { arp: 0, rarp: 0 };
 
   constructor(vswitch: Switch, self: HostAddress, target: HostAddress) {
     this.#vswitch = vswitch;
-    this.#port = vswitch.addPort({ host: self.ip });
+    this.#port = vswitch.addPort({ process: self.ip });
     this.#self = self;
     this.#target = target;
     void this.#listen();
