@@ -1,17 +1,17 @@
 /**
- * How the TypeScript tests run: each file in a process of its own, as many at once as there are CPUs, and
- * after them, one by one, those that want the machine for themselves.
+ * How the TypeScript tests run: each file in a process of its own, as many at once as there are
+ * CPUs, and after them, one by one, those that want the machine for themselves.
  *
- * Limits are for what hangs: a machine that is ten times slower, or busy with something else, does not
- * come near them.
+ * Limits are for what hangs: a machine that is ten times slower, or busy with something else, does
+ * not come near them.
  */
 
 import { configDefaults, defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
- * Programs that poll both CPUs, ordeals that judge a switch by what it does meanwhile, and changes to
- * what there is once: the huge pages of the machine, and dist/, which packing makes anew.
+ * Programs that poll both CPUs, ordeals that judge a switch by what it does meanwhile, and changes
+ * to what there is once: the huge pages of the machine, and dist/, which packing makes anew.
  */
 const alone = [
   'test/hostile/**/*.test.ts',
@@ -19,12 +19,12 @@ const alone = [
   'test/testing/{guest,ovs}.test.ts',
   'test/guests/two-guests.test.ts',
   'test/host/command.test.ts',
-  'test/{balance,workers}.test.ts',
+  'test/switch/{balance,workers}.test.ts',
   'test/install/**/*.test.ts',
 ];
 
 /** Those that wait for machines to boot begin first: what takes long must not be the last. */
-const long = /\/test\/(lab|libvirt|uml|cli)\//;
+const long = /\/test\/(lab|libvirt|tiny|machine|guests|cli)\//;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

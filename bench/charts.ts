@@ -1,16 +1,17 @@
 /**
- * Results as bar charts: SVG files that need no script, no font and no browser to make, and follow the
- * reader's light or dark colour scheme.
+ * Results as bar charts: SVG files that need no script, no font and no browser to make, and follow
+ * the reader's light or dark colour scheme.
  *
- * A measure says by itself in which chart it has its place. Bars are medians, the thin line on a bar
- * reaches from the lowest to the highest run, and the value is written above. A chart that the results
- * hold nothing for is not drawn.
+ * A measure says by itself in which chart it has its place. Bars are medians, the thin line on a
+ * bar reaches from the lowest to the highest run, and the value is written above. A chart that the
+ * results hold nothing for is not drawn.
  */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellOf, type Results } from './results.ts';
 import type { Spread } from './statistics.ts';
+import type { ChartId } from './trials/trial.ts';
 
 interface Chart {
   readonly title: string;
@@ -56,9 +57,7 @@ const charts = {
     scale: 'linear',
     label: rate,
   },
-} as const satisfies Record<string, Chart>;
-
-export type ChartId = keyof typeof charts;
+} as const satisfies Record<ChartId, Chart>;
 
 interface Bar {
   readonly category: string;
@@ -104,7 +103,10 @@ const plot = { left: 56, right: width - 16, top: 84, height: 260 };
 const bottom = plot.top + plot.height;
 const height = bottom + 56;
 const groupGapShare = 0.2;
-/** Distinct in both schemes and for the colour-blind (Okabe and Ito); a switch has one in all charts. */
+/**
+ * Distinct in both schemes and for the colour-blind (Okabe and Ito); a switch has one in all
+ * charts.
+ */
 const colours = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9', '#7f7f7f'];
 
 const style = `
@@ -182,7 +184,10 @@ function draw(
     }),
     ...categories.map((category) => {
       const middle = groupLeft(category) + (groupWidth * (1 - groupGapShare)) / 2;
-      return `  <text x="${middle.toFixed(1)}" y="${bottom + 18}" text-anchor="middle">${escapeXml(category)}</text>`;
+      return (
+        `  <text x="${middle.toFixed(1)}" y="${bottom + 18}" ` +
+        `text-anchor="middle">${escapeXml(category)}</text>`
+      );
     }),
     text(plot.left, height - 8, caption, 'faint'),
     '</svg>\n',
@@ -204,8 +209,11 @@ function drawBar(
   const middle = (x + barWidth / 2).toFixed(1);
   const value = chart.label(spread.median);
   return [
-    `  <rect x="${x.toFixed(1)}" y="${top.toFixed(1)}" width="${(barWidth - 1).toFixed(1)}" height="${(bottom - top).toFixed(1)}" fill="${colour}"><title>${escapeXml(`${series}, ${category}: ${value}`)}</title></rect>`,
-    `  <line class="range" x1="${middle}" x2="${middle}" y1="${lowest.toFixed(1)}" y2="${highest.toFixed(1)}"/>`,
+    `  <rect x="${x.toFixed(1)}" y="${top.toFixed(1)}" width="${(barWidth - 1).toFixed(1)}" ` +
+      `height="${(bottom - top).toFixed(1)}" ` +
+      `fill="${colour}"><title>${escapeXml(`${series}, ${category}: ${value}`)}</title></rect>`,
+    `  <line class="range" x1="${middle}" x2="${middle}" y1="${lowest.toFixed(1)}" ` +
+      `y2="${highest.toFixed(1)}"/>`,
     `  <text class="value" x="${middle}" y="${(highest - 4).toFixed(1)}">${value}</text>`,
   ];
 }
@@ -214,7 +222,8 @@ function gridLine(y: number, tick: number, { label }: Chart): string[] {
   const at = y.toFixed(1);
   return [
     `  <line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${at}" y2="${at}"/>`,
-    `  <text class="faint" x="${plot.left - 6}" y="${(y + 4).toFixed(1)}" text-anchor="end">${tick === 0 ? '0' : label(tick)}</text>`,
+    `  <text class="faint" x="${plot.left - 6}" y="${(y + 4).toFixed(1)}" ` +
+      `text-anchor="end">${tick === 0 ? '0' : label(tick)}</text>`,
   ];
 }
 

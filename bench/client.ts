@@ -111,7 +111,10 @@ export async function offerLoad(
   return measured(await measure<LoadResult>(to, mode, traffic, span));
 }
 
-/** Gbit/s of memcpy between the two CPUs in pieces of a frame, each written and checked as frames are. */
+/**
+ * Gbit/s of memcpy between the two CPUs in pieces of a frame, each written and checked as frames
+ * are.
+ */
 export async function coreCopy(traffic: Traffic, span: Span): Promise<number> {
   const args = ['--mode', 'copy', '--self-test-cpu', String(workerCpu)];
   const output = await run(
@@ -174,7 +177,9 @@ async function measure<Result extends LatencyResult | FloodResult = LatencyResul
   return JSON.parse(output) as Result;
 }
 
-/** The client's command line; where ports are tap devices it has to enter their network namespace. */
+/**
+ * The client's command line; where ports are tap devices it has to enter their network namespace.
+ */
 function command(to: Attachment, args: readonly string[]): [program: string, args: string[]] {
   switch (to.kind) {
     case 'sockets':

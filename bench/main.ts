@@ -18,11 +18,13 @@ import { preamble, table } from './report.ts';
 import { collect, type Results, readResults, type Skipped } from './results.ts';
 import { runRounds } from './rounds.ts';
 
+const [quick, full] = [quickPlan.rounds, fullPlan.rounds];
+
 const help = `usage: npm run bench -- [options]
 
   --quick            fewer trials, switches and rounds: under two minutes
   --harness          what a switch inside a test does, without peers: half a minute
-  --rounds N         how often each trial is repeated (${quickPlan.rounds} with --quick, else ${fullPlan.rounds})
+  --rounds N         how often each trial is repeated (${quick} with --quick, else ${full})
   --seconds S        length of each measurement
   --switches A,B     only these: ${fullPlan.drivers.map(({ name }) => name).join(', ')}
   --trials WORDS     only trials whose name contains this

@@ -2,9 +2,9 @@
  * Tells a measurement of a switch from a measurement of a disturbed machine.
  *
  * Two things spoil a run between two cores and leave no trace in its result: another program that
- * takes some of their time, and a hypervisor that moves them apart (client.ts, coreDistanceNs). Both
- * are looked at around every measurement; a spoilt one is repeated a bounded number of times. When
- * the machine never gets quiet the last one is kept, and says why it is doubtful.
+ * takes some of their time, and a hypervisor that moves them apart (client.ts, coreDistanceNs).
+ * Both are looked at around every measurement; a spoilt one is repeated a bounded number of times.
+ * When the machine never gets quiet the last one is kept, and says why it is doubtful.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';

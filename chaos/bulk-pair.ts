@@ -1,6 +1,7 @@
 /**
- * Two guests that pass each other TCP packets of 60 KB, one at a time: one takes them whole, the other has
- * them cut by the switch. How long a packet was under way is the latency of a switch under load.
+ * Two guests that pass each other TCP packets of 60 KB, one at a time: one takes them whole, the
+ * other has them cut by the switch. How long a packet was under way is the latency of a switch
+ * under load.
  */
 
 import {
@@ -46,7 +47,10 @@ export class BulkPair {
     return new BulkPair(cutting, whole);
   }
 
-  /** Passes a packet each way and returns how long each of them took; throws if one is not what was sent. */
+  /**
+   * Passes a packet each way and returns how long each of them took; throws if one is not what was
+   * sent.
+   */
   async exchange(): Promise<readonly [wholeMs: number, cutMs: number]> {
     return [
       await this.#pass(this.#cutting, this.#whole, 0),

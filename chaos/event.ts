@@ -1,9 +1,10 @@
 /**
- * What happens to the network while frames flow, as a function of a seed: event n of a seed is the same
- * in every run, whatever came before it, so that a series can be cut down to the events that matter.
+ * What happens to the network while frames flow, as a function of a seed: event n of a seed is the
+ * same in every run, whatever came before it, so that a series can be cut down to the events that
+ * matter.
  *
- * An event is one to three things that happen at once to different guests, or one thing that happens to
- * all. Each puts back what it took away. Pure.
+ * An event is one to three things that happen at once to different guests, or one thing that
+ * happens to all. Each puts back what it took away. Pure.
  */
 
 /** Simulated guests, by number from 0. */

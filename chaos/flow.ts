@@ -1,6 +1,6 @@
 /**
- * The frames of one guest for another one, numbered from 0, and what their receiver is held to: every
- * frame once, in its turn, and none missing but while something was done to the flow.
+ * The frames of one guest for another one, numbered from 0, and what their receiver is held to:
+ * every frame once, in its turn, and none missing but while something was done to the flow.
  *
  *     sent ────────────────┐ next
  *          arrived ───┐ expected     at most a window apart, so that no ring overflows
@@ -9,8 +9,8 @@
  *
  * - disturbed, frames that are under way may be lost, until settle();
  * - cut off by a partition, nothing sent until mend() may arrive at all;
- * - after a crash of the switch, frames that the dead one had not handed back may arrive once more, in
- *   their turn: whoever comes after it finds them in the ring as if they had never been sent.
+ * - after a crash of the switch, frames that the dead one had not handed back may arrive once more,
+ *   in their turn: whoever comes after it finds them in the ring as if they had never been sent.
  *
  * Pure: who sends and who receives is the caller's.
  */

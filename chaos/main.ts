@@ -1,10 +1,10 @@
 /**
- * `npm run chaos`: guests, ports, settings and the switch itself come and go under flood, and not a frame
- * is lost, repeated, damaged or given to the wrong guest that should not be. chaos/README.md says what
- * happens and what is asked.
+ * `npm run chaos`: guests, ports, settings and the switch itself come and go under flood, and not a
+ * frame is lost, repeated, damaged or given to the wrong guest that should not be. chaos/README.md
+ * says what happens and what is asked.
  *
- * A series that breaks something is cut down to a short one that still does, and the last line is the
- * command that replays it.
+ * A series that breaks something is cut down to a short one that still does, and the last line is
+ * the command that replays it.
  */
 
 import { randomInt } from 'node:crypto';
@@ -19,9 +19,10 @@ const help = `usage: npm run chaos -- [options]
 
   --seconds S         how long things happen; 60 unless given
   --seed N            what happens; drawn unless given
-  --events LIST       only these events of the seed, such as 3,17,40-52; no matter how long they take
+  --events LIST       only these events of the seed, such as 3,17,40-52, however long they take
   --without-machine   no real machine beside the simulated guests
-  --growth MIB        what a switch may add to its own memory in a life; ${ownGrowthMiBDefault} unless given
+  --growth MIB        what a switch may add to its own memory in a life,
+                      ${ownGrowthMiBDefault} unless given
   --help`;
 
 const secondsMax = 86_400;
@@ -96,9 +97,13 @@ function report(outcome: Outcome & { readonly kind: 'held' }): void {
   console.log(
     [
       `${events} events, ${tally.switchLives} lives of the switch: every invariant held`,
-      `  ${tally.framesArrived} frames arrived and ${tally.pingsAnswered} pings were answered, in their turn, once and whole`,
-      `  ${tally.framesLost} were lost and ${tally.framesRepeated} repeated by what happened to them`,
-      `  the last life began and ended with ${holdings.files.length} fds, ${holdings.guestMappings} mappings of guests, ${holdings.threads} threads; ${before} and ${after} of its own`,
+      `  ${tally.framesArrived} frames arrived and ${tally.pingsAnswered} pings were answered, ` +
+        'in their turn, once and whole',
+      `  ${tally.framesLost} were lost and ${tally.framesRepeated} repeated by what happened to ` +
+        'them',
+      `  the last life began and ended with ${holdings.files.length} fds, ` +
+        `${holdings.guestMappings} mappings of guests, ${holdings.threads} threads; ` +
+        `${before} and ${after} of its own`,
     ].join('\n'),
   );
 }

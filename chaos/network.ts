@@ -1,13 +1,14 @@
 /**
- * The network that things happen to: a switch as a process of its own, simulated guests that flood each
- * other (traffic.ts), and a real machine that is pinged if one is wanted.
+ * The network that things happen to: a switch as a process of its own, simulated guests that flood
+ * each other (traffic.ts), and a real machine that is pinged if one is wanted.
  *
  *     guest 0 ─┐              ┌─ guest 2         machine ─┐
  *              ├─ the switch ─┤                           ├─ another bridge of the same switch
  *     guest 1 ─┘              └─ guest 3         pinger  ─┘
  *
- * An event disturbs the flows of the guests it happens to, happens, and ends when all is settled. What the
- * switch holds is measured at the begin of each of its lives, and has to be the same before its end.
+ * An event disturbs the flows of the guests it happens to, happens, and ends when all is settled.
+ * What the switch holds is measured at the begin of each of its lives, and has to be the same
+ * before its end.
  */
 
 import { once } from 'node:events';
@@ -44,7 +45,9 @@ export interface Sample {
   readonly ownBytes: number;
 }
 
-/** What the switch may add to its own memory in one life; Node gives its heap back when it likes. */
+/**
+ * What the switch may add to its own memory in one life; Node gives its heap back when it likes.
+ */
 export const ownGrowthMiBDefault = 64;
 
 /** Of one life of the switch, in which none goes away. */
@@ -60,7 +63,9 @@ export class ChaosNetwork {
   #lives = 0;
   #held: Holdings | undefined;
   #ownBytesFirst = 0;
-  /** Whoever ends this process takes its children along; this is for what lies in the file system. */
+  /**
+   * Whoever ends this process takes its children along; this is for what lies in the file system.
+   */
   readonly #removeFolder = () => rmSync(this.#folder, { recursive: true, force: true });
 
   readonly #ownGrowthMiBMax: number;
@@ -144,7 +149,9 @@ export class ChaosNetwork {
     await this.#switch.control.removePort(name);
   }
 
-  /** Records what goes over the port of a guest while something is done; how many bytes it came to. */
+  /**
+   * Records what goes over the port of a guest while something is done; how many bytes it came to.
+   */
   async recorded(guest: number, act: () => Promise<void>): Promise<number> {
     const ending = new AbortController();
     const packets = await this.#switch.control.capture(nameOf(guest), ending.signal);
@@ -159,7 +166,9 @@ export class ChaosNetwork {
     return bytes;
   }
 
-  /** Changes links without telling the flows, and waits until they have gone on, or failed by it. */
+  /**
+   * Changes links without telling the flows, and waits until they have gone on, or failed by it.
+   */
   async sabotage(change: NetworkChange): Promise<void> {
     await this.#switch.control.change(change);
     await this.#traffic.allGoOn();
@@ -355,7 +364,9 @@ export class ChaosNetwork {
     this.#ownBytesFirst = this.#switch.ownBytes;
   }
 
-  /** Before the switch ends: it holds what it held at the begin, and has complained about nobody. */
+  /**
+   * Before the switch ends: it holds what it held at the begin, and has complained about nobody.
+   */
   async #endLife(): Promise<void> {
     await this.#machine?.settled;
     // What has to be closed is closed soon, but not at once.

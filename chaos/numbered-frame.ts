@@ -1,7 +1,7 @@
 /**
- * Frames that tell who sent them, to whom and as which in a row, with a checksum over all of it: one that
- * was lost, repeated, cut, mixed up with another or given to the wrong guest shows. Lengths vary from the
- * shortest to the longest frame of Ethernet.
+ * Frames that tell who sent them, to whom and as which in a row, with a checksum over all of it:
+ * one that was lost, repeated, cut, mixed up with another or given to the wrong guest shows.
+ * Lengths vary from the shortest to the longest frame of Ethernet.
  *
  *     to, from (MACs)  EtherType  from  to   number  CRC-32 of all the rest  filler
  *     12               2          1     1    4       4                       36 to 1490 bytes

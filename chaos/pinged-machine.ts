@@ -1,25 +1,25 @@
 /**
- * A real machine, QEMU with the tiny guest, and a simulated guest that sends it numbered pings all along.
- * The machine's kernel answers each of them, so that a reply in its turn means both ways worked. The two
- * have a bridge of their own: what is flooded to the others would fill a machine's ring, which is slow
- * where there is no KVM.
+ * A real machine, QEMU with the tiny guest, and a simulated guest that sends it numbered pings all
+ * along. The machine's kernel answers each of them, so that a reply in its turn means both ways
+ * worked. The two have a bridge of their own: what is flooded to the others would fill a machine's
+ * ring, which is slow where there is no KVM.
  *
- * What is done to the machine takes it seconds to recover from; reset() and kill() return at once, and
- * settled is when it answers again.
+ * What is done to the machine takes it seconds to recover from; reset() and kill() return at once,
+ * and settled is when it answers again.
  */
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { labHost } from '#tsvswitch/lab/lab-host.js';
-import { Machine } from '#tsvswitch/lab/machine.js';
-import { Qmp } from '#tsvswitch/lab/qmp.js';
-import { type TinyGuest, tinyGuest, tinyGuestBoot } from '#tsvswitch/lab/tiny-guest.js';
-import { tinyMemoryMiB } from '#tsvswitch/lab/tiny-network.js';
+import { labEngines } from '#tsvswitch/lab/engines.js';
+import { Qmp } from '#tsvswitch/machine/qmp.js';
 import { arp, icmp4, parse } from '#tsvswitch/testing/index.js';
+import { type TinyGuest, tinyGuest, tinyGuestBoot } from '#tsvswitch/tiny/guest.js';
+import { tinyMemoryMiB } from '#tsvswitch/tiny/network.js';
+import { Machine } from '#tsvswitch/tiny/qemu-machine.js';
 import { Flow, Violation } from './flow.ts';
 import { Station } from './station.ts';
 
-type Host = Awaited<ReturnType<typeof labHost>>;
+type Engines = Awaited<ReturnType<typeof labEngines>>;
 
 export const machinesBridge = 'machines';
 
@@ -42,7 +42,7 @@ export class PingedMachine {
   readonly pinger: Station;
   readonly #folder: string;
   readonly #guest: TinyGuest;
-  readonly #host: Host;
+  readonly #engines: Engines;
   readonly #onFailure: (violation: Violation) => void;
   #machine: Machine | undefined;
   #settled: Promise<void> = Promise.resolve();
@@ -51,12 +51,12 @@ export class PingedMachine {
   private constructor(
     folder: string,
     guest: TinyGuest,
-    host: Host,
+    engines: Engines,
     onFailure: (violation: Violation) => void,
   ) {
     this.#folder = folder;
     this.#guest = guest;
-    this.#host = host;
+    this.#engines = engines;
     this.#onFailure = onFailure;
     this.pinger = new Station({
       name: 'the pinging guest',
@@ -74,7 +74,7 @@ export class PingedMachine {
   ): Promise<PingedMachine> {
     const [guest, host] = [
       await tinyGuest(),
-      await labHost([{ engine: 'qemu', memoryMiB: tinyMemoryMiB }], 0),
+      await labEngines([{ engine: 'qemu', memoryMiB: tinyMemoryMiB }], 0),
     ];
     return new PingedMachine(folder, guest, host, onFailure);
   }
@@ -152,8 +152,8 @@ export class PingedMachine {
       folder: this.#folder,
       cpus: 1,
       memoryMiB: tinyMemoryMiB,
-      memory: this.#host.qemu!.memory,
-      accelerator: this.#host.qemu!.accelerator,
+      memory: this.#engines.qemu!.memory,
+      accelerator: this.#engines.qemu!.accelerator,
       boot: tinyGuestBoot(this.#guest, name, `${machineIp}/24`),
       qmpSocket: this.#qmpSocket,
       cards: [
@@ -161,7 +161,7 @@ export class PingedMachine {
           type: 'vhost-user',
           socket: this.machineSocket,
           mac: machineMac,
-          reconnect: this.#host.qemu!.reconnect,
+          reconnect: this.#engines.qemu!.reconnect,
         },
       ],
     });

@@ -1,7 +1,7 @@
 /**
- * How the programs of this folder begin and end: `main` gives the exit status, a wrong command line is told
- * in a sentence and ends with 2, anything that was not expected with 1. A signal ends them at once; what they
- * have started goes with them.
+ * How the programs of this folder begin and end: `main` gives the exit status, a wrong command line
+ * is told in a sentence and ends with 2, anything that was not expected with 1. A signal ends them
+ * at once; what they have started goes with them.
  */
 
 /** The command line is wrong. */

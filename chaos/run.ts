@@ -1,7 +1,7 @@
 /**
- * One run of chaos: a network is brought up, a series of events happens to it, and it is held to what has
- * to be true at the end. Every run begins with a network of its own, so that what one event has done is
- * not there in the next run.
+ * One run of chaos: a network is brought up, a series of events happens to it, and it is held to
+ * what has to be true at the end. Every run begins with a network of its own, so that what one
+ * event has done is not there in the next run.
  */
 
 import { type ChaosEvent, describe } from './event.ts';

@@ -1,6 +1,6 @@
 /**
- * Cuts a series that makes something fail down to a short one that still does: first to its end, since
- * what broke it is likely to have happened last, then by leaving out ever smaller parts.
+ * Cuts a series that makes something fail down to a short one that still does: first to its end,
+ * since what broke it is likely to have happened last, then by leaving out ever smaller parts.
  *
  * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002 (ddmin).
  */

@@ -1,11 +1,11 @@
 /**
- * `npm run soak`: a switch under mixed load for a long time, which has to stay as it is. Frames of all
- * lengths flood, packets of 60 KB pass whole and cut, one port after the other is recorded, guests come and
- * go, links get bad and good again, memory is plugged: all that chaos does but what ends the switch or lets
- * it hold more.
+ * `npm run soak`: a switch under mixed load for a long time, which has to stay as it is. Frames of
+ * all lengths flood, packets of 60 KB pass whole and cut, one port after the other is recorded,
+ * guests come and go, links get bad and good again, memory is plugged: all that chaos does but what
+ * ends the switch or lets it hold more.
  *
- * Samples are taken where all is settled. The first fifth of them is left out, in which Node's heap finds
- * its size; through the others goes a line (trend.ts), and the verdict is whether it rises.
+ * Samples are taken where all is settled. The first fifth of them is left out, in which Node's heap
+ * finds its size; through the others goes a line (trend.ts), and the verdict is whether it rises.
  */
 
 import { parseArgs } from 'node:util';
@@ -107,7 +107,8 @@ function judge(rows: readonly Row[]): boolean {
       value.toFixed(digits + 1),
     );
     console.log(
-      `${isFlat ? 'flat ' : 'GROWS'} ${name}: ${mean} on average, ${rise} ± ${error} more at the end`,
+      `${isFlat ? 'flat ' : 'GROWS'} ${name}: ${mean} on average, ${rise} ± ${error} more at the ` +
+        'end',
     );
     return isFlat;
   });

@@ -1,8 +1,8 @@
 /**
  * A simulated guest that sends whenever its owner has something for it to send and hands over what
- * arrives, through everything that happens to it. It is away, here, or detached: without a connection,
- * and about to go on over another one with the same rings. Only while it is here is the end of its
- * connection somebody's mistake; a driver's complaint about the device always is.
+ * arrives, through everything that happens to it. It is away, here, or detached: without a
+ * connection, and about to go on over another one with the same rings. Only while it is here is the
+ * end of its connection somebody's mistake; a driver's complaint about the device always is.
  */
 
 import { setImmediate as turn } from 'node:timers/promises';
@@ -75,7 +75,9 @@ export class Station {
     await this.#goAway().close();
   }
 
-  /** From now on its connection may end; the function returned makes another one for the same rings. */
+  /**
+   * From now on its connection may end; the function returned makes another one for the same rings.
+   */
   detach(): () => Promise<void> {
     const guest = this.#guest;
     let isBack = () => {};
@@ -138,7 +140,9 @@ export class Station {
     return this.#presence.kind === 'away' || this.#presence.guest !== guest;
   }
 
-  /** Does the work, and again whenever its guest has a connection again, until the guest is gone. */
+  /**
+   * Does the work, and again whenever its guest has a connection again, until the guest is gone.
+   */
   async #keep(guest: TestGuest, work: () => Promise<void>): Promise<void> {
     while (!this.#isGone(guest)) {
       try {

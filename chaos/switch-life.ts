@@ -1,14 +1,14 @@
 /**
- * One life of a switch: the command as a process of its own, from its start to its end, and what it holds
- * in between. It writes its log into memory, where every warning counts as a complaint: in a network of
- * guests that keep to the rules it has nothing to complain about.
+ * One life of a switch: the command as a process of its own, from its start to its end, and what it
+ * holds in between. It writes its log into memory, where every warning counts as a complaint: in a
+ * network of guests that keep to the rules it has nothing to complain about.
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ControlClient } from '#tsvswitch/control/index.js';
-import { SwitchProcess } from '#tsvswitch/lab/switch-process.js';
+import { SwitchProcess } from '#tsvswitch/tiny/switch-process.js';
 import type { Settings } from './event.ts';
 import { Violation } from './flow.ts';
 

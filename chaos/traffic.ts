@@ -1,11 +1,11 @@
 /**
- * Simulated guests that flood each other with numbered frames, each of them all the others at once, and
- * what has become of every frame.
+ * Simulated guests that flood each other with numbered frames, each of them all the others at once,
+ * and what has become of every frame.
  *
  * What is done to some of them disturbs their flows; settle() ends that. Everybody broadcasts an
- * announcement, and once everybody has heard everybody, what was sent before is through, since it lay
- * before it in the same ring, and the switch knows where everybody is. From there on no frame may be
- * missing or flooded, and every flow has to go on.
+ * announcement, and once everybody has heard everybody, what was sent before is through, since it
+ * lay before it in the same ring, and the switch knows where everybody is. From there on no frame
+ * may be missing or flooded, and every flow has to go on.
  *
  * Besides them there is a visitor, who comes and goes and talks to one guest while he is there.
  *

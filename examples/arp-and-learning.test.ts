@@ -1,9 +1,9 @@
 /**
  * How two guests find each other, and what the switch learns from it.
  *
- * Alice asks for Bob with a broadcast, which everybody hears. From then on the switch knows where Alice
- * is, so Bob's answer reaches her alone, and so does all that follows, until somebody has been silent
- * for five minutes.
+ * Alice asks for Bob with a broadcast, which everybody hears. From then on the switch knows where
+ * Alice is, so Bob's answer reaches her alone, and so does all that follows, until somebody has
+ * been silent for five minutes.
  */
 
 import { arp, assertFrame, icmp4 } from 'tsvswitch/testing';
@@ -48,9 +48,9 @@ describe('on a switch whose time only the test moves', () => {
   test.override({ switchOptions: { clock: 'manual' } });
 
   test('who has been silent for five minutes is searched for everywhere again', ({ vswitch }) => {
-    const alice = vswitch.addPort({ host: 'alice' });
-    const bob = vswitch.addPort({ host: 'bob' });
-    const carol = vswitch.addPort({ host: 'carol' });
+    const alice = vswitch.addPort({ process: 'alice' });
+    const bob = vswitch.addPort({ process: 'bob' });
+    const carol = vswitch.addPort({ process: 'carol' });
     bob.send(answer);
     vswitch.step();
     carol.take();

@@ -3,8 +3,8 @@
  * `fork('cluster-node.mjs', [SOCKET, NAME, NODES])`.
  *
  * Each node says its name to all others ten times a second. Those it has heard of lately and itself
- * make a quorum if they are more than half of the NODES, and the first of them by name is its leader.
- * Whenever that changes it tells the process that started it.
+ * make a quorum if they are more than half of the NODES, and the first of them by name is its
+ * leader. Whenever that changes it tells the process that started it.
  */
 
 import { parse, TestGuest, udp4 } from 'tsvswitch/testing';

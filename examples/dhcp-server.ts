@@ -5,7 +5,7 @@
  * Sources: RFC 2131 (the message and who says what), RFC 2132 (options).
  */
 
-import type { HostPort } from 'tsvswitch';
+import type { ProcessPort } from 'tsvswitch';
 import { parse, udp4 } from 'tsvswitch/testing';
 
 interface DhcpServerOptions {
@@ -21,7 +21,7 @@ const cookie = [99, 130, 83, 99];
 const leaseSeconds = [0, 0, 14, 16];
 
 /** Answers until the port is closed. */
-export async function serveDhcp(port: HostPort, options: DhcpServerOptions): Promise<void> {
+export async function serveDhcp(port: ProcessPort, options: DhcpServerOptions): Promise<void> {
   for await (const frames of port.batches()) {
     for (const frame of frames) {
       const { ethernet, udp, payload } = parse(frame);

@@ -1,8 +1,8 @@
 /**
  * A DHCP server under test, with a real client: a virtual machine that runs BusyBox's udhcpc.
  *
- * The server is a port of this process (dhcp-server.ts). The machine boots without an address, asks for
- * one, and afterwards answers to it.
+ * The server is a port of this process (dhcp-server.ts). The machine boots without an address, asks
+ * for one, and afterwards answers to it.
  */
 
 import { arp } from 'tsvswitch/testing';
@@ -17,7 +17,7 @@ const script = '#!/bin/sh\n[ "$1" = bound ] && ip addr add "$ip/$mask" dev "$int
 
 test('a machine is given its address', { timeout: 300_000 }, async ({ vswitch, guest, lab }) => {
   const leases = new Map([[client.mac, client.ip]]);
-  const port = vswitch.addPort({ host: 'dhcp' });
+  const port = vswitch.addPort({ process: 'dhcp' });
   const serving = serveDhcp(port, { ...server, leases });
 
   const machines = await lab({ client: { mac: client.mac, addresses: [] } });

@@ -1,9 +1,9 @@
 /**
- * A fuzzer of one's own protocol: fast-check thinks of messages and of links, the worst it can, and the
- * switch plays them with a clock of its own, thousands of simulated seconds in one.
+ * A fuzzer of one's own protocol: fast-check thinks of messages and of links, the worst it can, and
+ * the switch plays them with a clock of its own, thousands of simulated seconds in one.
  *
- * With a seed the same frames meet the same fate, so what fails once fails again, and fast-check makes
- * it as small as it can.
+ * With a seed the same frames meet the same fate, so what fails once fails again, and fast-check
+ * makes it as small as it can.
  */
 
 import fc from 'fast-check';
@@ -30,8 +30,8 @@ function arrivesWith(numbers: number) {
     const vswitch = Switch.open({ clock: 'manual', seed });
     try {
       const ends = [
-        vswitch.addPort({ host: 'sender' }),
-        vswitch.addPort({ host: 'receiver' }),
+        vswitch.addPort({ process: 'sender' }),
+        vswitch.addPort({ process: 'receiver' }),
       ] as const;
       vswitch.impair({ between: ends }, link);
       expect(transfer(vswitch, ends, messages, numbers)).toEqual(messages);

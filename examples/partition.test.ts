@@ -1,9 +1,9 @@
 /**
  * A cluster of three processes is cut in two, and grows together again.
  *
- * Every node (cluster-node.mjs) is a process with a card on the switch. The leader is cut off: alone it
- * has no quorum and must step down, while the two others elect another one. When the partition heals
- * all three follow the first leader again.
+ * Every node (cluster-node.mjs) is a process with a card on the switch. The leader is cut off:
+ * alone it has no quorum and must step down, while the two others elect another one. When the
+ * partition heals all three follow the first leader again.
  */
 
 import { type ChildProcess, fork } from 'node:child_process';

@@ -1,12 +1,13 @@
 /**
- * A protocol of one's own: messages over UDP, one at a time, each repeated until it is acknowledged.
+ * A protocol of one's own: messages over UDP, one at a time, each repeated until it is
+ * acknowledged.
  *
- * Numbers count up to `numbers` and begin anew, and it is for the fuzzer (fuzz.test.ts) to find out how
- * many are enough. Both ends live here, on two host ports of a switch whose clock is manual, so that a
- * transfer over a link that loses, repeats, delays and spoils frames takes microseconds.
+ * Numbers count up to `numbers` and begin anew, and it is for the fuzzer (fuzz.test.ts) to find out
+ * how many are enough. Both ends live here, on two host ports of a switch whose clock is manual, so
+ * that a transfer over a link that loses, repeats, delays and spoils frames takes microseconds.
  */
 
-import type { HostPort, Switch } from 'tsvswitch';
+import type { ProcessPort, Switch } from 'tsvswitch';
 import { parse, udp4 } from 'tsvswitch/testing';
 
 const roundTripMs = 20;
@@ -24,7 +25,7 @@ const toSender = {
 /** Sends messages from one port to the other and returns those that the receiver took for new. */
 export function transfer(
   vswitch: Switch,
-  [sender, receiver]: readonly [HostPort, HostPort],
+  [sender, receiver]: readonly [ProcessPort, ProcessPort],
   messages: readonly string[],
   numbers: number,
 ): string[] {

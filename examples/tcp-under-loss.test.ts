@@ -1,8 +1,8 @@
 /**
  * TCP between two virtual machines over a link that loses every twentieth frame, both ways.
  *
- * One machine serves a file with BusyBox's httpd, the other one fetches it. The switch counts what it has
- * lost; the file arrives whole all the same.
+ * One machine serves a file with BusyBox's httpd, the other one fetches it. The switch counts what
+ * it has lost; the file arrives whole all the same.
  */
 
 import { test } from 'tsvswitch/testing/vitest';

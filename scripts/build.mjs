@@ -1,8 +1,8 @@
 /**
  * npm packages and compiled code, each made only when it is missing or older than its sources.
  *
- * A stamp file in build/ is touched after each successful build; a source newer than the stamp makes
- * it stale.
+ * A stamp file in build/ is touched after each successful build; a source newer than the stamp
+ * makes it stale.
  */
 
 import {
@@ -107,7 +107,9 @@ async function build(name) {
   utimesSync(stamp, beganAt, beganAt);
 }
 
-/** All CPUs for compilers; for node-gyp the headers that came with this Node, instead of a download. */
+/**
+ * All CPUs for compilers; for node-gyp the headers that came with this Node, instead of a download.
+ */
 function buildEnvironment() {
   const cpus = String(availableParallelism());
   const prefix = dirname(dirname(process.execPath));

@@ -1,12 +1,13 @@
 /**
  * libFuzzer over every parser that an outsider reaches: those of the data plane (native/fuzz) under
- * AddressSanitizer and UndefinedBehaviorSanitizer, those of the control plane (test/fuzz/targets) in Node.
+ * AddressSanitizer and UndefinedBehaviorSanitizer, those of the control plane (test/fuzz/targets)
+ * in Node.
  *
  *   npm run fuzz -- [--seconds 60] [--target NAME]
  *   npm run fuzz -- --target NAME --replay BASE64
  *
- * What a target learned stays in build/fuzz/corpus and is where its next run begins, after the seeds. A
- * target that fails says what it found, and the command that runs the same input again.
+ * What a target learned stays in build/fuzz/corpus and is where its next run begins, after the
+ * seeds. A target that fails says what it found, and the command that runs the same input again.
  */
 
 import { createHash } from 'node:crypto';
@@ -114,14 +115,18 @@ async function runFuzzer(name, seconds) {
   return { name, succeeded };
 }
 
-/** The end of what the target said, without the lines about its progress, and the way to see it again. */
+/**
+ * The end of what the target said, without the lines about its progress, and the way to see it
+ * again.
+ */
 function whatWasFound(name, output) {
   const lines = output.split('\n').filter((line) => !/^(#\d|INFO:|\s*0x|stat::)/.test(line));
   const input = /^Base64: (\S*)$/m.exec(output)?.[1];
   const again = `npm run fuzz -- --target ${name} --replay '${input}'`;
   return [
     ...lines.slice(-shownLinesMax),
-    `fuzzers: ${name}: found something; ${input === undefined ? 'it kept no input' : `again: ${again}`}`,
+    `fuzzers: ${name}: found something; ` +
+      `${input === undefined ? 'it kept no input' : `again: ${again}`}`,
   ].join('\n');
 }
 
@@ -133,7 +138,9 @@ async function runAgain(name, base64) {
   return runInForeground(program, [...args, `-timeout=${inputSecondsMax}`, file]);
 }
 
-/** Puts the seeds of a target into its corpus. Files of hexadecimal digits hold one in each line. */
+/**
+ * Puts the seeds of a target into its corpus. Files of hexadecimal digits hold one in each line.
+ */
 function writeSeeds(name, corpus) {
   mkdirSync(corpus, { recursive: true });
   const folder = join('test/fuzz/seeds', name);

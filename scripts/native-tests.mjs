@@ -43,9 +43,9 @@ async function runOnce(preset) {
 }
 
 /**
- * A machine that is held up for seconds makes a test fail that is right. What failed is run once more, and
- * what then passes counts as passed and is named: what is wrong fails twice. What a sanitizer has found is
- * wrong even if it happens once.
+ * A machine that is held up for seconds makes a test fail that is right. What failed is run once
+ * more, and what then passes counts as passed and is named: what is wrong fails twice. What a
+ * sanitizer has found is wrong even if it happens once.
  */
 export async function twice(run) {
   const first = await run();

@@ -1,10 +1,10 @@
 /**
- * `npm run build:prebuilds`: the addon for every platform that the package brings it for, into prebuilds/,
- * with what else is compiled, and checksums. The one for this machine is the one that is built and tested here, without its symbols; the
- * others are cross compiled.
+ * `npm run build:prebuilds`: the addon for every platform that the package brings it for, into
+ * prebuilds/, with what else is compiled, and checksums. The one for this machine is the one that
+ * is built and tested here, without its symbols; the others are cross compiled.
  *
- * Refuses a binary that would not load on a system with the oldest C library that is promised: what it needs
- * is read from the file itself.
+ * Refuses a binary that would not load on a system with the oldest C library that is promised: what
+ * it needs is read from the file itself.
  */
 
 import { createHash } from 'node:crypto';
@@ -60,7 +60,8 @@ async function buildCross(arch, compilerPackage) {
   const { triplet } = platforms[arch];
   if (outputOf(`${triplet}-g++`, ['--version']) === undefined) {
     throw new SetupError(
-      `${triplet}-g++ is not installed; run \`apt-get install --no-install-recommends ${compilerPackage}\` as root`,
+      `${triplet}-g++ is not installed; run \`apt-get install --no-install-recommends ` +
+        `${compilerPackage}\` as root`,
     );
   }
   const build = join('build', `prebuilt-${arch}`);

@@ -16,7 +16,7 @@ export class SetupError extends Error {}
 const shownLinesMax = 30;
 let logFile;
 
-/** $XDG_CACHE_HOME/tsvswitch or ~/.cache/tsvswitch, as in src/lab/cache.ts. */
+/** $XDG_CACHE_HOME/tsvswitch or ~/.cache/tsvswitch, as in src/machine/cache.ts. */
 export function cacheFolder() {
   const base = process.env.XDG_CACHE_HOME;
   return base?.startsWith('/')

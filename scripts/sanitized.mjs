@@ -4,14 +4,14 @@
  *   npm run sanitized        all of both, with each sanitizer in turn: some ten minutes
  *   npm run memcheck         the addon's life under valgrind
  *
- * A sanitizer's runtime has to be in a process before anything else, so it is preloaded into a Node that
- * knows nothing of it: into that of the switch only under the hostile suite, since vitest does not bear
- * ThreadSanitizer; into chaos and its switch. A finding ends the process, which either takes for a failure;
- * what they said is shown then.
+ * A sanitizer's runtime has to be in a process before anything else, so it is preloaded into a Node
+ * that knows nothing of it: into that of the switch only under the hostile suite, since vitest does
+ * not bear ThreadSanitizer; into chaos and its switch. A finding ends the process, which either
+ * takes for a failure; what they said is shown then.
  *
- * Sanitizers do not look for leaks here, since of all that Node still holds at its end they would report
- * each; memcheck reports what nothing points to any more. It needs no suppressions: without compiled
- * JavaScript, Node does nothing that it minds.
+ * Sanitizers do not look for leaks here, since of all that Node still holds at its end they would
+ * report each; memcheck reports what nothing points to any more. It needs no suppressions: without
+ * compiled JavaScript, Node does nothing that it minds.
  */
 
 import { resolve } from 'node:path';
@@ -106,7 +106,9 @@ async function runShown(name, args, environment) {
   return { name, succeeded, output };
 }
 
-/** What puts the sanitizer into a process of Node. Throws SetupError if its runtime is not there. */
+/**
+ * What puts the sanitizer into a process of Node. Throws SetupError if its runtime is not there.
+ */
 function environmentOf(preset) {
   const { library, options } = sanitizers[preset];
   const path = outputOf('g++', [`-print-file-name=${library}`])?.trim();

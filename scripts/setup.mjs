@@ -1,6 +1,6 @@
 /**
- * `npm run demo`, `npm test` and the other tasks below on a fresh clone: makes ready what is missing, then
- * runs the thing.
+ * `npm run demo`, `npm test` and the other tasks below on a fresh clone: makes ready what is
+ * missing, then runs the thing.
  *
  *   node scripts/setup.mjs TASK [arguments for it]
  *

@@ -99,7 +99,7 @@ const requirements = [
   },
 ];
 
-/** The packages of the guest's kernel; see src/lab/debian-kernel.ts, which unpacks one of them. */
+/** The packages of the guest's kernel; see src/tiny/kernel.ts, which unpacks one of them. */
 const kernelPackages = ['linux-image-cloud-amd64', 'linux-image-virtual'];
 
 const aptOptions = [
@@ -111,8 +111,8 @@ const aptEnvironment = { DEBIAN_FRONTEND: 'noninteractive' };
 let areListsNew = false;
 
 /**
- * What a task still needs, to be installed in two steps: what its build takes, and all others. Throws
- * SetupError with the command for who may not install.
+ * What a task still needs, to be installed in two steps: what its build takes, and all others.
+ * Throws SetupError with the command for who may not install.
  */
 export function systemPackages(task) {
   const within = [task, ...(tasksWithin[task] ?? [])];
@@ -152,11 +152,14 @@ function checkNothingIsMissing(required, needsLists) {
   ];
   if (commands.length === 0) return;
   throw new SetupError(
-    `system packages are missing; please run\n\n  sudo sh -c '${commands.join(' && ')}'\n\nand try again`,
+    `system packages are missing; please run\n\n  sudo sh -c '${commands.join(' && ')}'\n\nand ` +
+      'try again',
   );
 }
 
-/** In one go, unless that fails: what is optional, and cannot be had, is reported by who needs it. */
+/**
+ * In one go, unless that fails: what is optional, and cannot be had, is reported by who needs it.
+ */
 async function installStep({ required, optional, needsLists }) {
   const rows = [...required, ...optional];
   if (needsLists || rows.some((row) => packageOf(row) === undefined)) await updateLists();

@@ -1,8 +1,10 @@
 /**
- * A reporter of vitest that writes what became of every test into one file, which scripts/tests.mjs adds
- * up: by file, with the reason of each test that was skipped and the seconds that the file took.
+ * A reporter of vitest that writes what became of every test into one file, which scripts/tests.mjs
+ * adds up: by file, with the reason of each test that was skipped and the seconds that the file
+ * took.
  *
- * A test says why it cannot run by `needs()` of test/support/needs.ts, or by `skip(reason)` while it runs.
+ * A test says why it cannot run by `needs()` of test/support/needs.ts, or by `skip(reason)` while
+ * it runs.
  */
 
 import { mkdirSync, writeFileSync } from 'node:fs';

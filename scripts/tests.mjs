@@ -1,10 +1,10 @@
 /**
- * What `npm test` runs, what `npm run test:all` adds to it, and the last lines of both: whatever could not
- * run here, passed only the second time or failed, each by its name, and one line that adds all up:
- * `N passed, N failed`.
+ * What `npm test` runs, what `npm run test:all` adds to it, and the last lines of both: whatever
+ * could not run here, passed only the second time or failed, each by its name, and one line that
+ * adds all up: `N passed, N failed`.
  *
  *   npm test                               the native tests and the TypeScript tests: minutes
- *   npm run test:all                       that, what takes long, and what huge pages make different
+ *   npm run test:all                       that, what takes long, what huge pages make different
  *   npm run test:all -- --only long        only one of the latter two
  *   npm run test:all -- --only huge-pages
  *

@@ -1,9 +1,9 @@
 /**
- * The TypeScript tests (vitest): all of them, or those of a tag (vitest.config.ts says what tags mean), and
- * the second try of what fails.
+ * The TypeScript tests (vitest): all of them, or those of a tag (vitest.config.ts says what tags
+ * mean), and the second try of what fails.
  *
- * A file that fails before its first test, an error that nobody caught and a run without any test count as
- * failures: nothing passes by not being there.
+ * A file that fails before its first test, an error that nobody caught and a run without any test
+ * count as failures: nothing passes by not being there.
  */
 
 import { readdirSync, readFileSync, rmSync } from 'node:fs';

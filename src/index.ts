@@ -4,42 +4,56 @@
  * @module tsvswitch
  */
 
-export { Bridge, type FdbRecord } from './bridge.ts';
 export type { Capture, CaptureOptions } from './capture/capture.ts';
 export { type CaptureDirection, type CapturedPacket, decodeCapture } from './capture/pcapng.ts';
 export type { CaptureTarget, ReplayOptions } from './capture/recordings.ts';
 export type { Replay, ReplayTiming } from './capture/replay.ts';
-export { type ErrorCode, errorCodes, TsvswitchError } from './errors.ts';
-export type { EventStreamOptions, EventsLost, OperatorEvent, SwitchEvent } from './events.ts';
-export type { ListenOptions } from './fd-socket.ts';
-export type { BurstLoss, Impairment, Rate, Reorder } from './impairment/impairment.ts';
+export { type ErrorCode, errorCodes, TsvswitchError } from './model/errors.ts';
+export type { ListenOptions } from './native/fd-socket.ts';
+export type { BurstLoss, Impairment, Rate, Reorder } from './policy/impairment/impairment.ts';
 export type {
   Link,
   NamedLink,
   NetworkChange,
   NetworkEvent,
   PortName,
-} from './impairment/network-change.ts';
-export type { Schedule, ScheduleStep } from './impairment/schedule.ts';
-export type { Peer } from './port/allow.ts';
-export type { DgramPort, DgramSocket } from './port/dgram.ts';
-export type { HostPort, HostWaitOptions } from './port/host.ts';
+} from './policy/impairment/links.ts';
+export type { Schedule, ScheduleStep } from './policy/impairment/schedule.ts';
+export type { SourceOptions } from './policy/sources.ts';
+export type { DgramPort, DgramSocket } from './port/dgram/dgram-port.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
-export type { SourceOptions } from './port/sources.ts';
+export type {
+  /** @deprecated The older name of PortWaitOptions. */
+  PortWaitOptions as HostWaitOptions,
+  PortWaitOptions,
+  /** @deprecated The older name of ProcessPort. */
+  ProcessPort as HostPort,
+  ProcessPort,
+} from './port/process/process-port.ts';
+export type { Peer } from './port/vhost-user/allow.ts';
+export type { PortSocket } from './port/vhost-user/port-socket.ts';
 export type {
   FrontendStatus,
   MemoryStatus,
   RingStatus,
   VhostUserPortStatus,
-} from './port/status.ts';
-export type { PortSocket, VhostUserPort } from './port/vhost-user.ts';
-export { Switch, type SwitchPort } from './switch.ts';
+} from './port/vhost-user/status.ts';
+export type { VhostUserPort } from './port/vhost-user/vhost-user-port.ts';
+export { Bridge, type FdbRecord } from './switch/bridge.ts';
+export type {
+  EventStreamOptions,
+  EventsLost,
+  OperatorEvent,
+  SwitchEvent,
+} from './switch/events.ts';
 export type {
   DgramPortOptions,
   HostPortOptions,
   PortOptions,
+  ProcessPortOptions,
   SwitchOptions,
-} from './switch-options.ts';
+} from './switch/options.ts';
+export { Switch, type SwitchPort } from './switch/switch.ts';
+export type { WorkerOptions, WorkerStatus } from './switch/workers.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';
-export type { WorkerOptions, WorkerStatus } from './workers.ts';

@@ -1,4 +1,6 @@
-/** The switch as tests have it: part of the process that measures, opened by each trial for itself. */
+/**
+ * The switch as tests have it: part of the process that measures, opened by each trial for itself.
+ */
 
 import type { Driver } from './driver.ts';
 import { tsvswitch } from './tsvswitch.ts';

@@ -38,8 +38,8 @@ function dpdkSettings({ mainCpu, workerCpu, sockets }: StartOptions): string[] {
     `other_config:dpdk-lcore-mask=${mask(mainCpu)}`,
     `other_config:pmd-cpu-mask=${mask(workerCpu)}`,
     'other_config:dpdk-socket-mem=256',
-    // For a few ports, packet pools as large as they need. The shared pool begins with 262144 packets
-    // and halves that until it fits, which leaves little for the queues of the guests.
+    // For a few ports, packet pools as large as they need. The shared pool begins with 262144
+    // packets and halves that until it fits, which leaves little for the queues of the guests.
     `other_config:per-port-memory=${sockets.length <= ownPoolPortsMax}`,
     `other_config:dpdk-socket-limit=${peerHugePageBytes / 2 ** 20}`,
     'other_config:dpdk-extra="--no-pci --in-memory"',

@@ -1,6 +1,6 @@
 /**
- * No switch at all: a thread of the client that hands each frame to the next port (native/bench/reflector.h),
- * where a switch has its worker.
+ * No switch at all: a thread of the client that hands each frame to the next port
+ * (native/bench/reflector.h), where a switch has its worker.
  *
  * It is the ceiling of the client: a switch whose rate comes near it is not what was measured.
  */

@@ -29,8 +29,8 @@ export const testpmd: Driver = {
   },
 
   start: ({ folder, sockets, mainCpu, workerCpu, needs }) => {
-    // Offloads of a frame as it comes in are those of a frame to be sent only with the old flags: io
-    // forwarding translates nothing.
+    // Offloads of a frame as it comes in are those of a frame to be sent only with the old flags:
+    // io forwarding translates nothing.
     const tso = needs.includes('segmentation') ? ',tso=1,legacy-ol-flags=1' : '';
     return launch(async (children) => {
       const child = children.start(

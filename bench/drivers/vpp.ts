@@ -1,8 +1,8 @@
 /**
  * FD.io VPP: an L2 bridge domain of vhost-user interfaces, one worker, only the vhost plugin.
  *
- * Not in Debian. Uses `vpp` and `vppctl` from the folder VPP_BIN or from PATH, and the plugins of the
- * folder VPP_PLUGINS where VPP does not find them itself.
+ * Not in Debian. Uses `vpp` and `vppctl` from the folder VPP_BIN or from PATH, and the plugins of
+ * the folder VPP_PLUGINS where VPP does not find them itself.
  */
 
 import { existsSync, writeFileSync } from 'node:fs';
@@ -28,13 +28,15 @@ function findVpp(name: string): string | undefined {
 function configuration(cliSocket: string, { folder, mainCpu, workerCpu }: StartOptions): string {
   const plugins = process.env.VPP_PLUGINS;
   return [
-    `unix { nodaemon cli-listen ${cliSocket} runtime-dir ${folder} log ${join(folder, 'vpp.log')} }`,
+    `unix { nodaemon cli-listen ${cliSocket} runtime-dir ${folder} log ` +
+      `${join(folder, 'vpp.log')} }`,
     `api-segment { prefix bench${process.pid} }`,
     `statseg { socket-name ${join(folder, 'stats.sock')} size 32M }`,
     `cpu { main-core ${mainCpu} corelist-workers ${workerCpu} }`,
     'buffers { buffers-per-numa 16384 page-size default-hugepage }',
     'memory { main-heap-size 256M }',
-    `plugins { ${plugins === undefined ? '' : `path ${plugins} `}plugin default { disable } plugin vhost_plugin.so { enable } }`,
+    `plugins { ${plugins === undefined ? '' : `path ${plugins} `}plugin default { disable } ` +
+      'plugin vhost_plugin.so { enable } }',
     '',
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 /**
- * An independent client: DPDK's testpmd with two virtio-user ports, sending a fixed number of bursts
- * round in circles. Nothing is lost; the slower of the two sides sets the rate, which is testpmd's own
- * count of frames received.
+ * An independent client: DPDK's testpmd with two virtio-user ports, sending a fixed number of
+ * bursts round in circles. Nothing is lost; the slower of the two sides sets the rate, which is
+ * testpmd's own count of frames received.
  */
 
 import { writeFileSync } from 'node:fs';
@@ -42,7 +42,9 @@ function commandFile({ frameBytes, folder }: Loop): string {
   return file;
 }
 
-/** Frames a second that both ports received since they were asked last, which each asking prints. */
+/**
+ * Frames a second that both ports received since they were asked last, which each asking prints.
+ */
 function latestRates(log: string): number[] {
   return Array.from(log.matchAll(/Rx-pps:\s+(\d+)/g), (match) => Number(match[1])).slice(-2);
 }

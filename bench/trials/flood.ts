@@ -1,4 +1,6 @@
-/** Every transmitq full, every receiveq drained: how many frames a second arrive, all ports added. */
+/**
+ * Every transmitq full, every receiveq drained: how many frames a second arrive, all ports added.
+ */
 
 import { type FrameSize, flood, type Ring, type Touch } from '../client.ts';
 import type { Need } from '../drivers/driver.ts';

@@ -1,14 +1,14 @@
 /**
  * What a test of a network can count on: how soon a switch is there, how many frames a second this
- * process can send, receive and record, how many steps it can make, and what an impaired port costs the
- * others. All in this process, through the public API; bench/README.md says what is wanted.
+ * process can send, receive and record, how many steps it can make, and what an impaired port costs
+ * the others. All in this process, through the public API; bench/README.md says what is wanted.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type HostPort, type Impairment, Switch } from '#tsvswitch/index.js';
+import { type Impairment, type ProcessPort, Switch } from '#tsvswitch/index.js';
 import { TestGuest } from '#tsvswitch/testing/index.js';
 import { flood, workerCpu } from '../client.ts';
 import { spread } from '../statistics.ts';
@@ -102,33 +102,36 @@ const guests = ownTrial([rate('two TestGuests, each sends and receives')], (fold
   }),
 );
 
-const hostPorts = ownTrial([rate('host port to host port, in batches')], async (_, seconds) => {
-  await using vswitch = Switch.open();
-  const [a, b] = twoHosts(vswitch);
-  const frames = batchOf(0, 1);
-  const startedMs = performance.now();
-  let arrived = 0;
-  let underWay = 0;
-  while (performance.now() < startedMs + seconds * 1000) {
-    // Two batches at a time keep the worker busy while this thread copies.
-    while (underWay < 2 * batchFrames) underWay += a.send(frames);
-    const taken = (await b.receive()).length;
-    underWay -= taken;
-    arrived += taken;
-  }
-  return [arrived / (performance.now() - startedMs)];
-});
+const processPorts = ownTrial(
+  [rate('process port to process port, in ' + 'batches')],
+  async (_, seconds) => {
+    await using vswitch = Switch.open();
+    const [a, b] = twoPorts(vswitch);
+    const frames = batchOf(0, 1);
+    const startedMs = performance.now();
+    let arrived = 0;
+    let underWay = 0;
+    while (performance.now() < startedMs + seconds * 1000) {
+      // Two batches at a time keep the worker busy while this thread copies.
+      while (underWay < 2 * batchFrames) underWay += a.send(frames);
+      const taken = (await b.receive()).length;
+      underWay -= taken;
+      arrived += taken;
+    }
+    return [arrived / (performance.now() - startedMs)];
+  },
+);
 
-/** Host ports a and b, which know each other. */
-function twoHosts(vswitch: Switch): [HostPort, HostPort] {
-  return [vswitch.addPort({ host: 'a' }), vswitch.addPort({ host: 'b' })];
+/** Process ports a and b, which know each other. */
+function twoPorts(vswitch: Switch): [ProcessPort, ProcessPort] {
+  return [vswitch.addPort({ process: 'a' }), vswitch.addPort({ process: 'b' })];
 }
 
 const steps = ownTrial(
   [{ name: 'manual clock, a frame a step', unit: 'ksteps/s', decimals: 0, better: 'higher' }],
   async (_, seconds) => {
     await using vswitch = Switch.open({ clock: 'manual' });
-    const [a, b] = twoHosts(vswitch);
+    const [a, b] = twoPorts(vswitch);
     const frame = frameOf(0, 1);
     const startedMs = performance.now();
     let count = 0;
@@ -143,14 +146,16 @@ const steps = ownTrial(
   },
 );
 
-/** On a manual clock, so that all of it is work of one thread: moving frames, then recording them. */
+/**
+ * On a manual clock, so that all of it is work of one thread: moving frames, then recording them.
+ */
 const recording = ownTrial(
   [rate('recorded to a file'), rate('recorded to memory')],
   async (folder, seconds) => {
     const rates: number[] = [];
     for (const to of [join(folder, 'bench.pcapng'), undefined]) {
       await using vswitch = Switch.open({ clock: 'manual' });
-      const [a, b] = twoHosts(vswitch);
+      const [a, b] = twoPorts(vswitch);
       const frames = batchOf(0, 1);
       let spentMs = 0;
       let recorded = 0;
@@ -174,8 +179,8 @@ const recording = ownTrial(
 );
 
 /**
- * Two pairs that are as busy as they can be on one worker; again and again the one gets a bad link and
- * loses it, and the other one's frames are counted.
+ * Two pairs that are as busy as they can be on one worker; again and again the one gets a bad link
+ * and loses it, and the other one's frames are counted.
  */
 function bystandersOf(name: string, impairment: Impairment): Trial {
   const ports = 4;
@@ -207,7 +212,8 @@ function bystandersOf(name: string, impairment: Impairment): Trial {
             ['whole', {}],
             ['impaired', impairment],
           ] as const) {
-            // What is held back would be overtaken on a whole link, which the client takes for a fault.
+            // What is held back would be overtaken on a whole link, which the client takes for a
+            // fault.
             vswitch.impair({ port: c! }, { blackhole: true });
             await sleep(settleMs);
             vswitch.impair({ port: c! }, next);
@@ -229,7 +235,7 @@ function bystandersOf(name: string, impairment: Impairment): Trial {
 export const harnessTrials: readonly Trial[] = [
   firstFrame,
   guests,
-  hostPorts,
+  processPorts,
   steps,
   recording,
   bystandersOf('a port that loses 1 %', { loss: 0.01 }),

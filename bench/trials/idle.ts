@@ -1,6 +1,6 @@
 /**
- * Connected guests that are silent: how much of a core the switch uses, all its threads added, and how
- * much memory it has.
+ * Connected guests that are silent: how much of a core the switch uses, all its threads added, and
+ * how much memory it has.
  */
 
 import { join } from 'node:path';

@@ -1,17 +1,19 @@
 /**
  * A load below the limit: how long frames take under it, and whether all of them arrive.
  *
- * A load is a share of what the very same process of the switch just delivered when flooded, which for a
- * fast switch is more than for a slow one, or the same for all. Frames are sent evenly in time; the time
- * that counts is from when a frame was due. They are of 1500 B, since of small ones the client cannot offer
- * evenly what the fastest switches take.
+ * A load is a share of what the very same process of the switch just delivered when flooded, which
+ * for a fast switch is more than for a slow one, or the same for all. Frames are sent evenly in
+ * time; the time that counts is from when a frame was due. They are of 1500 B, since of small ones
+ * the client cannot offer evenly what the fastest switches take.
  */
 
 import { flood, type LoadResult, NothingTimed, offerLoad, type Traffic } from '../client.ts';
 import { latencyMeasures, latencyValues } from './latency.ts';
 import type { Sample, Trial, TrialContext } from './trial.ts';
 
-/** A receiveq has room for all that gathers in a transmitq while a switch does not run for a moment. */
+/**
+ * A receiveq has room for all that gathers in a transmitq while a switch does not run for a moment.
+ */
 const frame = 1500;
 const traffic: Traffic = { frame, transmitQueueSize: 256 };
 const floodS = 0.5;
@@ -35,8 +37,8 @@ interface Offered {
 }
 
 /**
- * On a machine that slows down after the rate was taken the client is behind its load from start to end,
- * and no frame can be timed: the rate is taken, and the load offered, again.
+ * On a machine that slows down after the rate was taken the client is behind its load from start to
+ * end, and no frame can be timed: the rate is taken, and the load offered, again.
  */
 async function offer(context: TrialContext, load: Load): Promise<Offered> {
   const { subject, quiet, memory, warmupS, seconds } = context;

@@ -1,6 +1,6 @@
 /**
- * TCP frames of 64 KiB from guest to guest, every byte written and checked, next to what memcpy moves
- * between the same two cores at the same time of day.
+ * TCP frames of 64 KiB from guest to guest, every byte written and checked, next to what memcpy
+ * moves between the same two cores at the same time of day.
  */
 
 import { coreCopy, flood, type Traffic } from '../client.ts';

@@ -1,18 +1,19 @@
 /**
  * TCP as guests have it: iperf3 between two Linux kernels on the switch, each User-mode Linux.
  *
- * The kernels run on the same two CPUs as the switch: what is measured is all of it together, which is what
- * somebody has whose machines share a host. On vhost-user sockets they use their driver virtio_uml, on taps
- * their driver for those (vector, transport=tap). virtio_uml hands the control queue on: from switches that do
- * not serve it, it is kept away (feature-relay.ts), and with it nothing that moves frames.
+ * The kernels run on the same two CPUs as the switch: what is measured is all of it together, which
+ * is what somebody has whose machines share a host. On vhost-user sockets they use their driver
+ * virtio_uml, on taps their driver for those (vector, transport=tap). virtio_uml hands the control
+ * queue on: from switches that do not serve it, it is kept away (feature-relay.ts), and with it
+ * nothing that moves frames.
  */
 
 import { join } from 'node:path';
-import { prepareEngine } from '#tsvswitch/lab/engine.js';
-import { tinyGuestBoot } from '#tsvswitch/lab/tiny-guest.js';
-import { umlControlLine } from '#tsvswitch/lab/uml.js';
-import { UmlMachine } from '#tsvswitch/lab/uml-machine.js';
+import { umlControlLine } from '#tsvswitch/machine/uml.js';
 import { controlQueueFeatures, FeatureRelay } from '#tsvswitch/testing/feature-relay.js';
+import { prepareEngine } from '#tsvswitch/tiny/engine.js';
+import { tinyGuestBoot } from '#tsvswitch/tiny/guest.js';
+import { UmlMachine } from '#tsvswitch/tiny/uml-machine.js';
 import type { Attachment } from '../drivers/driver.ts';
 import type { Trial } from './trial.ts';
 

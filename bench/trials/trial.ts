@@ -4,7 +4,6 @@
  * A trial runs against a switch that was started for it alone, and returns one number per measure.
  */
 
-import type { ChartId } from '../charts.ts';
 import type { GuestMemory } from '../client.ts';
 import type { Need, RunningSwitch } from '../drivers/driver.ts';
 import type { QuietMachine } from '../quiet.ts';
@@ -18,6 +17,9 @@ export interface Measure {
   /** Where it has its place in charts; absent for measures that are in the table only. */
   readonly charts?: readonly ChartPlace[];
 }
+
+/** Charts that measures have a place in; charts.ts draws them. */
+export type ChartId = 'flood-headers' | 'flood-bytes' | 'ports' | 'latency' | 'tcp';
 
 export interface ChartPlace {
   readonly id: ChartId;

@@ -1,7 +1,7 @@
 /**
- * The addon's life, for `npm run memcheck`: switches are opened and closed, with workers, ports, guests that come,
- * talk and leave, politely and not, a capture and an impaired link. Whatever is not given back then, or
- * read before it was written, valgrind says.
+ * The addon's life, for `npm run memcheck`: switches are opened and closed, with workers, ports,
+ * guests that come, talk and leave, politely and not, a capture and an impaired link. Whatever is
+ * not given back then, or read before it was written, valgrind says.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

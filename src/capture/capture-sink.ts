@@ -1,13 +1,13 @@
 /**
  * Where the bytes of a capture go: a file, whoever reads a stream, or memory up to a limit.
  *
- * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and the
- * pieces, of 256 KiB at most, go to the page cache.
+ * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and
+ * the pieces, of 256 KiB at most, go to the page cache.
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 export interface CaptureSink {
   /** Takes all the same what is appended, but had better be given nothing. */

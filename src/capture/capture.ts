@@ -1,23 +1,24 @@
 /**
  * A capture: everything that goes over a port, or over the ports of a bridge, as pcapng.
  *
- *     worker ──► ring (native/core/policy/capture.h) ──► drain(), woken by an eventfd ──► file, stream or memory
+ *     worker ──► ring (native/core/policy/capture.h)
+ *                  └──► drain(), woken by an eventfd ──► file, stream or memory
  *
  * Each frame is recorded once for each port and direction: from a guest when the switch has decided
- * where it goes, to a guest when it was delivered or dropped, and on an impaired link when the link lets
- * it go or loses it. Comments say why a frame was dropped and what links did to it, in the names of the
- * counters. Frames are as the switch carries them: large packets whole, checksums that a guest left to
- * the device not filled in.
+ * where it goes, to a guest when it was delivered or dropped, and on an impaired link when the link
+ * lets it go or loses it. Comments say why a frame was dropped and what links did to it, in the
+ * names of the counters. Frames are as the switch carries them: large packets whole, checksums that
+ * a guest left to the device not filled in.
  *
- * Recording never slows a worker by waiting: what this thread does not fetch in time is not recorded,
- * counted, and marked in the file as lost. Nothing is fetched while the reader of a stream is behind. An open
- * capture keeps the process alive, as a socket does.
+ * Recording never slows a worker by waiting: what this thread does not fetch in time is not
+ * recorded, counted, and marked in the file as lost. Nothing is fetched while the reader of a
+ * stream is behind. An open capture keeps the process alive, as a socket does.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
-import { type Dataplane, native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type Dataplane, native } from '../native/addon.ts';
 import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import { PacketBlocks } from './packet-blocks.ts';
 import {
@@ -30,8 +31,8 @@ import {
 /** What is recorded, and where it goes. */
 export interface CaptureOptions {
   /**
-   * File to write, anew, or a stream, whose end is that of the capture; without it the capture stays in
-   * memory, up to 256 MiB.
+   * File to write, anew, or a stream, whose end is that of the capture; without it the capture
+   * stays in memory, up to 256 MiB.
    */
   readonly to?: string | Writable;
   /** How much of each frame is kept, 14 to 65550; all unless given. */
@@ -110,7 +111,9 @@ export class Capture {
     return this.#lost + this.#refused;
   }
 
-  /** Everything recorded so far, also after close(). Throws SYSTEM if the file could not be written. */
+  /**
+   * Everything recorded so far, also after close(). Throws SYSTEM if the file could not be written.
+   */
   packets(): CapturedPacket[] {
     return decodeCapture(this.pcapng());
   }
@@ -122,7 +125,9 @@ export class Capture {
     return this.#sink.read();
   }
 
-  /** Records what the workers have moved until now. Done by itself in later turns of the event loop. */
+  /**
+   * Records what the workers have moved until now. Done by itself in later turns of the event loop.
+   */
   drain(): void {
     if (this.#closed) return;
     try {

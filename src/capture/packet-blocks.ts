@@ -1,16 +1,19 @@
 /**
- * What workers record, turned into the packet blocks of a pcapng file, at more than a million a second.
+ * What workers record, turned into the packet blocks of a pcapng file, at more than a million a
+ * second.
  *
- *     records (native/core/policy/capture.h) ──► encode() ──► enhanced packet blocks ──► write(), some 256 KiB at a time
+ *     records (native/core/policy/capture.h) ──► encode()
+ *       ──► enhanced packet blocks ──► write(), some 256 KiB at a time
  *
- * Both sides are read and written as words, since both consist of them: nothing is allocated for a packet,
- * and what many packets say alike (direction, why they were dropped, what links did) is encoded once.
- * Numbers are in this machine's byte order, little-endian on all that this package runs on.
+ * Both sides are read and written as words, since both consist of them: nothing is allocated for a
+ * packet, and what many packets say alike (direction, why they were dropped, what links did) is
+ * encoded once. Numbers are in this machine's byte order, little-endian on all that this package
+ * runs on.
  *
  * Source: draft-ietf-opsawg-pcapng §3.5, §4.3.
  */
 
-import { native } from '../native.ts';
+import { native } from '../native/addon.ts';
 import {
   block,
   type CaptureDirection,
@@ -23,7 +26,10 @@ import {
 const wordBytes = 4;
 /** Holds at least one of the longest records, and of the longest blocks. */
 const bufferBytes = 1 << 18;
-/** Where struct Record of native/core/policy/capture.h has its fields, in words; records are whole in 8 bytes. */
+/**
+ * Where struct Record of native/core/policy/capture.h has its fields, in words; records are whole in 8
+ * bytes.
+ */
 const record = {
   timeLow: 0,
   timeHigh: 1,
@@ -63,7 +69,10 @@ export class PacketBlocks {
   /** By what is counted and the direction, see #optionsOf(). */
   readonly #options = new Map<number, Uint32Array>();
 
-  /** `interfaceOf` gives the interface of a port by its number; `write` takes blocks before it returns. */
+  /**
+   * `interfaceOf` gives the interface of a port by its number; `write` takes blocks before it
+   * returns.
+   */
   constructor(
     interfaceOf: (port: number) => number,
     write: (blocks: Uint8Array, packets: number) => void,

@@ -3,15 +3,16 @@
  *
  *     section header, interface (name a), packet, packet, interface (name b), packet, ...
  *
- * Written are one section in this machine's order, the interfaces of the ports that are there, others when they
- * first appear, and packets (packet-blocks.ts). Read are all blocks that have packets, also those which other
- * writers used to write; blocks of other kinds are passed over, and so is what a writer that was killed left of
- * its last one. What cannot be read in full is refused: no packet is left out without a word.
+ * Written are one section in this machine's order, the interfaces of the ports that are there,
+ * others when they first appear, and packets (packet-blocks.ts). Read are all blocks that have
+ * packets, also those which other writers used to write; blocks of other kinds are passed over, and
+ * so is what a writer that was killed left of its last one. What cannot be read in full is refused:
+ * no packet is left out without a word.
  *
  * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4, appendix A; draft-ietf-opsawg-pcap §4, §5.
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 /** Seen from the switch. */
 export type CaptureDirection = 'fromGuest' | 'toGuest';
@@ -340,7 +341,9 @@ const pcapFractionNs = new Map([
   [0xa1b23c4d, 1n],
 ]);
 
-/** Of the link type: whether frames end with a checksum, and above it in how many words of 16 bits. */
+/**
+ * Of the link type: whether frames end with a checksum, and above it in how many words of 16 bits.
+ */
 const pcapHasChecksum = 1 << 26;
 const pcapChecksumShift = 28;
 

@@ -1,13 +1,13 @@
 /**
- * The captures and replays of one switch: begun by name, drained when the switch says so, ended with it.
+ * The captures and replays of one switch: begun by name, drained when the switch says so, ended
+ * with it.
  */
 
-import type { Bridge } from '../bridge.ts';
-import { type Clock, machineClock } from '../clock.ts';
-import { TsvswitchError } from '../errors.ts';
-import type { Dataplane } from '../native.ts';
-import type { HostPort } from '../port/host.ts';
-import type { Port } from '../port/port.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { Dataplane } from '../native/addon.ts';
+import type { BridgeId, Port } from '../port/port.ts';
+import type { ProcessPort } from '../port/process/process-port.ts';
+import { type Clock, machineClock } from '../runtime/clock.ts';
 import { Capture, type CaptureOptions } from './capture.ts';
 import { type CapturedPacket, decodeCapture } from './pcapng.ts';
 import { Replay, type ReplayTiming } from './replay.ts';
@@ -19,7 +19,7 @@ export type CaptureTarget =
 
 /** How a recording is played. */
 export interface ReplayOptions {
-  readonly port: HostPort;
+  readonly port: ProcessPort;
   /** The bytes of a pcapng or pcap file, or packets. Those that went to a guest are left out. */
   readonly packets: Uint8Array | readonly CapturedPacket[];
   /** `original` unless given. */
@@ -29,7 +29,7 @@ export interface ReplayOptions {
 /** The parts of the switch that this looks at. */
 export interface RecordedSwitch {
   readonly ports: readonly Port[];
-  readonly bridges: readonly Bridge[];
+  readonly bridges: readonly BridgeId[];
 }
 
 export class Recordings {

@@ -5,12 +5,15 @@
  * millisecond fine, keeps up with any capture; a manual clock sends each at its time, exactly.
  */
 
-import type { Cancel, Clock } from '../clock.ts';
-import { TsvswitchError } from '../errors.ts';
-import type { HostPort } from '../port/host.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { ProcessPort } from '../port/process/process-port.ts';
+import type { Cancel, Clock } from '../runtime/clock.ts';
 import type { CapturedPacket } from './pcapng.ts';
 
-/** `original`: as the capture has it, from the first frame on; or one frame every so many milliseconds. */
+/**
+ * `original`: as the capture has it, from the first frame on; or one frame every so many
+ * milliseconds.
+ */
 export type ReplayTiming = 'original' | { readonly intervalMs: number };
 
 const nsPerMs = 1e6;
@@ -21,9 +24,11 @@ const timeMsMax = 2 ** 31 - 1;
 
 /** A recording that is being played into a port. */
 export class Replay {
-  /** Resolves to how many frames found room in the port, when the last was sent or the replay ended. */
+  /**
+   * Resolves to how many frames found room in the port, when the last was sent or the replay ended.
+   */
   readonly done: Promise<number>;
-  readonly #port: HostPort;
+  readonly #port: ProcessPort;
   readonly #clock: Clock;
   readonly #frames: readonly { readonly atMs: number; readonly data: Buffer }[];
   readonly #startMs: number;
@@ -35,7 +40,7 @@ export class Replay {
 
   /** Throws BAD_OPTION, or BAD_FRAME for a frame that was cut. */
   constructor(
-    port: HostPort,
+    port: ProcessPort,
     clock: Clock,
     packets: readonly CapturedPacket[],
     timing: ReplayTiming,

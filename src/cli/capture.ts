@@ -1,12 +1,12 @@
 /**
- * `tsvswitch capture`: records what goes over a running switch, as pcapng, into a file or a program behind a
- * pipe, until it is interrupted or that program ends.
+ * `tsvswitch capture`: records what goes over a running switch, as pcapng, into a file or a program
+ * behind a pipe, until it is interrupted or that program ends.
  */
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { ControlClient } from '../control/client.ts';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 

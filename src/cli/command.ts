@@ -1,6 +1,6 @@
 /**
- * How every command line of this program is read: wrong usage is said in one sentence, in the form of all
- * other errors, with the command whose --help has the answer, and ends it.
+ * How every command line of this program is read: wrong usage is said in one sentence, in the form
+ * of all other errors, with the command whose --help has the answer, and ends it.
  */
 
 import { Command, type ErrorOptions, InvalidArgumentError } from 'commander';

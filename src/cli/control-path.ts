@@ -1,16 +1,21 @@
 /**
- * Which running switch a command means that names none: the one at the usual path, or else that of the
- * only lab that runs. Standard output is the command's; that a lab was chosen is said beside it.
+ * Which running switch a command means that names none: the one at the usual path, or else that of
+ * the only lab that runs. Standard output is the command's; that a lab was chosen is said beside
+ * it.
  */
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { defaultControlPath } from '../control/default-path.ts';
-import { TsvswitchError } from '../errors.ts';
 import type { RunningLab } from '../lab/running-labs.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
-/** For the option --control; without a default of its own, so that it is known whether it was given. */
-export const controlDescription = `control socket of the switch (default: ${defaultControlPath()}, or that of the only lab that runs)`;
+/**
+ * For the option --control; without a default of its own, so that it is known whether it was given.
+ */
+export const controlDescription =
+  `control socket of the switch (default: ${defaultControlPath()}, or that of the only lab that ` +
+  'runs)';
 
 /**
  * `given` if it is, and for `command` (as people type it) what it means without. Throws
@@ -33,7 +38,8 @@ export async function controlPath(given: string | undefined, command: string): P
   );
   throw new TsvswitchError(
     'CONTROL_UNREACHABLE',
-    `no switch runs at ${usual}, and ${labs.length} labs have one each; say which is meant:\n${commands.join('\n')}`,
+    `no switch runs at ${usual}, and ${labs.length} labs have one each; say which is ` +
+      `meant:\n${commands.join('\n')}`,
   );
 }
 

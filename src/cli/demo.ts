@@ -6,8 +6,9 @@
  * arrived in both directions. Everything it starts and makes is gone when it ends, also after
  * Ctrl-C and after a failure; a failure is shown with the ends of the logs.
  *
- * It changes nothing on the host, except with --hugepages, and then it says what. What it needs of the host
- * it looks for first, and names all that is missing in one sentence; `npm run demo` in a clone installs it.
+ * It changes nothing on the host, except with --hugepages, and then it says what. What it needs of
+ * the host it looks for first, and names all that is missing in one sentence; `npm run demo` in a
+ * clone installs it.
  */
 
 import { once } from 'node:events';
@@ -17,15 +18,15 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
-import { TsvswitchError } from '../errors.ts';
-import { engineTypes } from '../lab/engine.ts';
-import { chooseMemory, reserveHugepages } from '../lab/host.ts';
-import { probeKvm } from '../lab/kvm.ts';
-import type { Accelerator } from '../lab/qemu.ts';
-import { type TinyGuest, tinyGuest } from '../lab/tiny-guest.ts';
-import { type Engine, TinyNetwork, tinyMemoryMiB } from '../lab/tiny-network.ts';
-import { umlMemoryFolder } from '../lab/uml.ts';
-import { umlGuest } from '../lab/uml-guest.ts';
+import { probeKvm } from '../machine/kvm.ts';
+import { chooseMemory, reserveHugepages } from '../machine/memory.ts';
+import type { Accelerator } from '../machine/qemu.ts';
+import { umlMemoryFolder } from '../machine/uml.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { engineTypes } from '../tiny/engine.ts';
+import { type TinyGuest, tinyGuest } from '../tiny/guest.ts';
+import { type Engine, TinyNetwork, tinyMemoryMiB } from '../tiny/network.ts';
+import { umlGuest } from '../tiny/uml-guest.ts';
 import { newCommand } from './command.ts';
 
 interface DemoOptions {
@@ -288,8 +289,8 @@ function checkPrograms(engine: Engine['type']): void {
   const packages = [...new Set(missing.map((row) => row.debianPackage))].join(' ');
   throw new TsvswitchError(
     'PROGRAM_MISSING',
-    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, on Debian or ` +
-      `Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
+    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, ` +
+      `on Debian or Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
   );
 }
 

@@ -1,13 +1,14 @@
 /**
- * `tsvswitch doctor`: says of each port of a running switch why it carries nothing, and what mends it.
+ * `tsvswitch doctor`: says of each port of a running switch why it carries nothing, and what mends
+ * it.
  *
  * Ends with status 0 if all the ports asked about carry frames, and with 1 otherwise.
  */
 
 import { ControlClient } from '../control/client.ts';
-import type { Diagnosis } from '../control/diagnosis.ts';
-import { examine } from '../control/examine.ts';
-import { TsvswitchError } from '../errors.ts';
+import type { Diagnosis } from '../control/doctor/diagnosis.ts';
+import { examine } from '../control/doctor/examine.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { exitFailure, newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 

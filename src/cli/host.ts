@@ -1,17 +1,18 @@
 /**
  * `tsvswitch host`: what this host has for machines, and huge pages for them.
  *
- * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody else, and
- * --dry-run, gets them as a script for root. What it prints of a change it made has the command that
- * undoes it, and so has the script. What runs programs is loaded when one is to be run.
+ * `status` changes nothing and needs no rights. `prepare` makes the changes as root; everybody
+ * else, and --dry-run, gets them as a script for root. What it prints of a change it made has the
+ * command that undoes it, and so has the script. What runs programs is loaded when one is to be
+ * run.
  */
 
 import { InvalidArgumentError } from 'commander';
-import { TsvswitchError } from '../errors.ts';
 import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
-import { qemuVersion } from '../lab/qemu-version.ts';
+import { qemuVersion } from '../machine/qemu-version.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 
 interface PrepareOptions {
@@ -74,10 +75,10 @@ async function emulatorOf({ devices }: HostFacts): Promise<Emulator> {
 
 /** Undefined where there is nothing to try it with. */
 async function triedKvm(): Promise<boolean | undefined> {
-  const { cachedGuestKernel } = await import('../lab/debian-kernel.ts');
+  const { cachedGuestKernel } = await import('../tiny/kernel.ts');
   const kernel = await cachedGuestKernel();
   if (kernel === undefined) return undefined;
-  const { probeKvm } = await import('../lab/kvm.ts');
+  const { probeKvm } = await import('../machine/kvm.ts');
   return (await probeKvm(kernel.image)).accelerator === 'kvm';
 }
 
@@ -130,7 +131,8 @@ async function make(changes: readonly Change[]): Promise<void> {
     const { from, to } = change.pages!;
     short = new TsvswitchError(
       'HUGEPAGES_UNAVAILABLE',
-      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory is in pieces: stop programs and try again, or prepare with --persist and boot`,
+      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory ` +
+        'is in pieces: stop programs and try again, or prepare with --persist and boot',
     );
   }
   if (short !== undefined) throw short;

@@ -1,18 +1,19 @@
 /**
- * `tsvswitch lab`: a network of machines from a file, with the commands and habits of docker compose.
+ * `tsvswitch lab`: a network of machines from a file, with the commands and habits of docker
+ * compose.
  *
- * Here is what can be asked for and how it is spelled; the work is done by the Lab. Options end at the
- * machine's name in `ssh` and `exec`, so that what follows is the machine's. A command loads what it
- * needs and no more: `status` is asked often and answers at once.
+ * This file has the commands and their options; class Lab does the work. Options end at the
+ * machine's name in `ssh` and `exec`, so that what follows is the machine's. A command loads what
+ * it needs and no more: `status` is asked often and answers at once.
  *
  * `ssh` and `exec` end with the status of what they ran; everything else as main.ts says.
  */
 
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { TsvswitchError } from '../errors.ts';
 import type { ChangeOptions, Lab, MachineDefinition } from '../lab/lab.ts';
-import type { LabStage } from '../lab/lab-report.ts';
+import type { LabStage } from '../lab/report.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { newCommand, wholeNumber } from './command.ts';
 
 const defaultFile = 'lab.yaml';
@@ -70,7 +71,7 @@ function addLabCommands(lab: Command): void {
     .option('--json', 'all there is to know, as one JSON object')
     .action(async ({ json }: { json?: boolean }, command: Command) => {
       const status = await (await openLab(command)).status();
-      const { statusText } = await import('./lab/report.ts');
+      const { statusText } = await import('./words/lab-report.ts');
       print(json ? JSON.stringify(status, undefined, 2) : statusText(status));
     });
 
@@ -157,14 +158,15 @@ function addNetworkCommands(lab: Command): void {
           'no two machines with addresses run; `tsvswitch lab up` starts them',
         );
       }
-      const { pingText } = await import('./lab/report.ts');
+      const { pingText } = await import('./words/lab-report.ts');
       print(pingText(matrix));
       const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
       if (lost.length > 0) {
         const { control } = (await lab.status()).switch;
         throw new TsvswitchError(
           'MACHINE_FAILED',
-          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor --control ${control}\` looks for the reason`,
+          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor ` +
+            `--control ${control}\` looks for the reason`,
         );
       }
     },
@@ -177,7 +179,7 @@ function addNetworkCommands(lab: Command): void {
     .action(
       async (from: string, to: string, { seconds }: { seconds: number }, command: Command) => {
         const result = await (await openLab(command)).iperf(from, to, { seconds });
-        const { iperfText } = await import('./lab/report.ts');
+        const { iperfText } = await import('./words/lab-report.ts');
         print(iperfText(result));
       },
     );
@@ -191,7 +193,7 @@ async function change(
   machines?: readonly string[],
 ): Promise<void> {
   const lab = await openLab(command);
-  const { showChange } = await import('./lab/progress.ts');
+  const { showChange } = await import('./words/lab-progress.ts');
   await showChange({
     machines: machines ?? lab.plan.machines.map(({ name }) => name),
     lastStage,
@@ -199,7 +201,10 @@ async function change(
   });
 }
 
-/** `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set addresses=[10.0.0.9/24]`. */
+/**
+ * `key=value` as in the lab file, where values are YAML: `--set cpus=2 --set
+ * addresses=[10.0.0.9/24]`.
+ */
 async function definitionOf(settings: readonly string[]): Promise<MachineDefinition> {
   const { settingOfText } = await import('../lab/file/lab-file.ts');
   return Object.fromEntries(

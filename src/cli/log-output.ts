@@ -1,9 +1,9 @@
 /**
  * Where the lines of the log go: standard output, as long as somebody reads it.
  *
- * A pipe that is full, or a terminal that is held, must stop neither the switch nor its end, and must not fill
- * its memory. So a line is left out while 1 MiB waits, and how many were is told when there is room again. At
- * the end whoever reads has a second for the rest.
+ * A pipe that is full, or a terminal that is held, must stop neither the switch nor its end, and
+ * must not fill its memory. So a line is left out while 1 MiB waits, and their number is logged
+ * when there is room again. At the end whoever reads has a second for the rest.
  */
 
 import type { WriteStream } from 'node:tty';

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /**
- * The command: finds out what is asked for, loads that and nothing else, and turns its errors into one
- * sentence and an exit status.
+ * The command: finds out what is asked for, loads that and nothing else, and turns its errors into
+ * one sentence and an exit status.
  *
- * Exit status: 0 when all is well, 1 if what was asked for cannot be done, 2 for wrong usage. `lab ssh`
- * and `lab exec` end with the status of what they ran in the machine.
+ * Exit status: 0 when all is well, 1 if what was asked for cannot be done, 2 for wrong usage. `lab
+ * ssh` and `lab exec` end with the status of what they ran in the machine.
  */
 
-import { type ErrorCode, TsvswitchError } from '../errors.ts';
-import { checkNodeVersion } from '../node-version.ts';
+import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
+import { checkNodeVersion } from '../runtime/node-version.ts';
 import { errorPrefix, exitFailure, exitUsage } from './command.ts';
 
 interface Subcommand {

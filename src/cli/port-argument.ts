@@ -3,8 +3,9 @@
  *
  *     /run/vsw/01.sock,allow=libvirt-qemu,mac=52:54:00:00:00:01,address=10.0.0.1,address=fd00::/64
  *
- * Every comma begins an option, so that no mistake in one becomes part of the path and leaves the port
- * without its protection. A comma that belongs to a path or a value is written twice, as in QEMU's options.
+ * Every comma begins an option, so that no mistake in one becomes part of the path and leaves the
+ * port without its protection. A comma that belongs to a path or a value is written twice, as in
+ * QEMU's options.
  */
 
 import { InvalidArgumentError } from 'commander';

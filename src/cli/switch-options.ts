@@ -1,14 +1,14 @@
 /**
- * The command line of `tsvswitch` without a subcommand. Reading it loads no switch, so that --help, --version and
- * mistakes are answered at once.
+ * The command line of `tsvswitch` without a subcommand. Reading it loads no switch, so that --help,
+ * --version and mistakes are answered at once.
  */
 
 import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
-import { version } from '../version.ts';
+import { version } from '../runtime/version.ts';
 import { newCommand, wholeNumber } from './command.ts';
-import { type LogFormat, type LogLevel, logFormats, logLevels } from './event-log.ts';
 import { collectPort, type PortArgument } from './port-argument.ts';
+import { type LogFormat, type LogLevel, logFormats, logLevels } from './words/event-log.ts';
 
 export interface SwitchOptions {
   readonly socket: readonly PortArgument[];

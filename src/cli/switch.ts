@@ -1,6 +1,6 @@
 /**
  * `tsvswitch` without a subcommand: opens a switch with a port for each given socket on one bridge,
- * tells what happens, and closes it at SIGINT or SIGTERM.
+ * logs its events, and closes it at SIGINT or SIGTERM.
  */
 
 import { mkdirSync } from 'node:fs';
@@ -8,10 +8,10 @@ import { dirname, resolve } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
-import { confineProcess, leaveCpus } from '../sandbox.ts';
-import { EventLog } from './event-log.ts';
+import { confineProcess, leaveCpus } from '../native/sandbox.ts';
 import { LogOutput } from './log-output.ts';
 import type { SwitchOptions } from './switch-options.ts';
+import { EventLog } from './words/event-log.ts';
 
 /** Of struct sockaddr_un, without the byte that ends it. */
 const socketPathBytesMax = 107;
@@ -28,8 +28,8 @@ function defaultPath(): string {
 }
 
 /**
- * QEMU runs in another folder: it, the log and the doctor need the whole path. A relative one is kept
- * where the whole one is too long for a socket.
+ * QEMU runs in another folder: it, the log and the doctor need the whole path. A relative one is
+ * kept where the whole one is too long for a socket.
  */
 function fullPath(path: string): string {
   const full = resolve(path);
@@ -38,11 +38,13 @@ function fullPath(path: string): string {
 
 function describeCounters(counters: PortCounters): string {
   const { fromGuest, toGuest, floodedFrames } = counters;
-  const drops = Object.entries(counters.drops).filter(([, count]) => count > 0);
+  const drops = Object.entries(counters.drops)
+    .filter(([, count]) => count > 0)
+    .map(([why, count]) => `${count} ${why}`);
   return [
     `from guest ${fromGuest.frames} frames ${fromGuest.bytes} bytes (${floodedFrames} flooded)`,
     `to guest ${toGuest.frames} frames ${toGuest.bytes} bytes`,
-    `dropped ${drops.length === 0 ? '0' : drops.map(([why, count]) => `${count} ${why}`).join(', ')}`,
+    `dropped ${drops.join(', ') || '0'}`,
   ].join(', ');
 }
 
@@ -89,7 +91,8 @@ export function run(options: SwitchOptions): void {
   process.once('SIGTERM', end);
   const onUnexpected = (error: unknown, what: string) => {
     const stack = error instanceof Error ? error.stack : undefined;
-    const message = `${what}: the switch made a mistake: ${String(error)}; it goes on; please report it`;
+    const mistake = `${what}: the switch made a mistake: ${String(error)}`;
+    const message = `${mistake}; it goes on; please report it`;
     log.line('error', 'unexpected', message, { stack });
   };
   const portSockets = {

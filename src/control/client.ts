@@ -4,15 +4,14 @@
  *     const control = await ControlClient.connect('/run/tsvswitch/control.sock');
  *     await control.addPort({ path: '/run/vsw/03.sock' });
  *
- * A refusal is a TsvswitchError with the switch's own code and sentence. The connection is kept between
- * requests and keeps no process alive by itself.
+ * A refusal is a TsvswitchError with the switch's own code and sentence. The connection is kept
+ * between requests and keeps no process alive by itself.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { TsvswitchError } from '../errors.ts';
 import type {
   EventsLost,
   NetworkChange,
@@ -20,6 +19,7 @@ import type {
   WorkerOptions,
   WorkerStatus,
 } from '../index.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -35,7 +35,10 @@ const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
-/** A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own code. */
+/**
+ * A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own
+ * code.
+ */
 export class ControlClient {
   readonly path: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -44,7 +47,9 @@ export class ControlClient {
     this.path = path;
   }
 
-  /** Throws CONTROL_UNREACHABLE if no switch answers at `path`, SOCKET_PATH_TOO_LONG if none can. */
+  /**
+   * Throws CONTROL_UNREACHABLE if no switch answers at `path`, SOCKET_PATH_TOO_LONG if none can.
+   */
   static async connect(path: string): Promise<ControlClient> {
     const client = new ControlClient(path);
     try {
@@ -87,8 +92,8 @@ export class ControlClient {
   }
 
   /**
-   * What happens on the switch from now on, until it ends or the caller has seen enough; what came faster than
-   * it is told, or was read too late, is `events-lost`. Throws CONTROL_BUSY.
+   * What happens on the switch from now on, until it ends or the caller has seen enough; what came
+   * faster than it is told, or was read too late, is `events-lost`. Throws CONTROL_BUSY.
    */
   async *events(): AsyncGenerator<SwitchEvent | EventsLost> {
     // A connection of its own: this one is never free for another request.
@@ -103,8 +108,8 @@ export class ControlClient {
   }
 
   /**
-   * What goes over a port, or over all ports of bridge `default`, from now on, as the bytes of a pcapng file,
-   * which is whole once `signal` has ended it. Throws NO_SUCH_PORT.
+   * What goes over a port, or over all ports of bridge `default`, from now on, as the bytes of a
+   * pcapng file, which is whole once `signal` has ended it. Throws NO_SUCH_PORT.
    */
   async capture(port?: string, signal?: AbortSignal): Promise<Readable> {
     const path = port === undefined ? '/v1/capture' : `/v1/capture/${encodeURIComponent(port)}`;
@@ -144,7 +149,8 @@ export class ControlClient {
       const outgoing = request({ socketPath: this.path, method, path, agent });
       outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
       outgoing.on('error', (cause: NodeJS.ErrnoException) => {
-        // The switch closed the connection, which had been idle, before it read this: on a new one it will.
+        // The switch closed the connection, which had been idle, before it read this: on a new one
+        // it will.
         const wasIdle = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(cause.code ?? '');
         if (wasIdle) resolve(this.#exchange(method, path, body, agent));
         else reject(this.#unreachable(cause));
@@ -169,8 +175,8 @@ export class ControlClient {
     const bytes = Buffer.byteLength(this.path);
     if (bytes > socketPathBytesMax) {
       const sentence =
-        `control socket ${this.path}: the path has ${bytes} bytes, but a unix socket path holds at most ` +
-        `${socketPathBytesMax}; give its switch a shorter one, for example under /run`;
+        `control socket ${this.path}: the path has ${bytes} bytes, but a unix socket path holds ` +
+        `at most ${socketPathBytesMax}; give its switch a shorter one, for example under /run`;
       return new TsvswitchError('SOCKET_PATH_TOO_LONG', sentence, { cause });
     }
     const sentence =

@@ -3,22 +3,22 @@
  *
  *     FdListener ──connection──► node:http ──request──► its connection's turn ──► serve()
  *
- * A client may write its next requests before it has its answer (HTTP pipelining). Each is served when the one
- * before it has been answered, in a turn of the event loop of its own: so a response has its socket when
- * it is made, and two thousand requests in one write hold up nobody. Whoever has more than a few waiting is
- * refused and cut off.
+ * A client may write its next requests before it has its answer (HTTP pipelining). Each is served
+ * when the one before it has been answered, in a turn of the event loop of its own: so a response
+ * has its socket when it is made, and two thousand requests in one write hold up nobody. Whoever
+ * has more than a few waiting is refused and cut off.
  *
- * When there are as many connections as there may be, the one that has been idle longest makes room;
- * if none is idle, the new one is told so. Nothing that a client does throws out of here.
+ * When there are as many connections as there may be, the one that has been idle longest makes
+ * room; if none is idle, the new one is told so. Nothing that a client does throws out of here.
  *
  * Runs on the event loop's thread. Source: RFC 9112 §9.3.2, RFC 6585 §4.
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import type { FdListener, FdSocket } from '../fd-socket.ts';
 import { type ErrorCode, TsvswitchError } from '../index.ts';
-import { printable } from '../wording.ts';
+import { printable } from '../model/wording.ts';
+import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { toJson } from './json.ts';
 
 export const connectionsMax = 256;
@@ -62,7 +62,10 @@ interface Client {
   surplus?: number;
 }
 
-/** What one read of the socket can still hold; who sends more than that was not stopped by its refusal. */
+/**
+ * What one read of the socket can still hold; who sends more than that was not stopped by its
+ * refusal.
+ */
 const surplusMax = 8192;
 
 export class Connections {
@@ -139,7 +142,9 @@ export class Connections {
     client.surplus = 0;
     // It stays in the kernel; the parser still has what was read before.
     client.socket.pause();
-    const sentence = `more than ${waitingMax} requests of this connection wait; read the answers before asking on`;
+    const sentence =
+      `more than ${waitingMax} requests of this connection wait; read the answers ` +
+      'before asking on';
     this.#refuse(exchange, new TsvswitchError('CONTROL_TOO_MANY_REQUESTS', sentence));
   }
 
@@ -178,7 +183,8 @@ export class Connections {
       this.#unexpected(error, what);
       refusal = new TsvswitchError(
         'UNEXPECTED',
-        'the switch made a mistake with this request, which is in its log; it goes on without having answered',
+        'the switch made a mistake with this request, which is in its log; it goes on without ' +
+          'having answered',
       );
     }
     const { code, message } = refusal as TsvswitchError;
@@ -211,7 +217,9 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
 /** Without node:http, which would take the connection in. */
 function turnAway(socket: Socket): void {
   const code: ErrorCode = 'CONTROL_BUSY';
-  const error = `${connectionsMax} connections are served at once, and all of them have a request; end one of them first`;
+  const error =
+    `${connectionsMax} connections are served at once, and all of them have a request; end one ` +
+    'of them first';
   const body = `${toJson({ code, error })}\n`;
   const head = [
     'HTTP/1.1 503 Service Unavailable',

@@ -1,6 +1,6 @@
 /**
- * Where a control socket is unless told otherwise: /run/tsvswitch/control.sock of root's switch, and
- * tsvswitch/control.sock in $XDG_RUNTIME_DIR, which is /run/user/UID, of anybody else's.
+ * Where a control socket is unless told otherwise: /run/tsvswitch/control.sock of root's switch,
+ * and tsvswitch/control.sock in $XDG_RUNTIME_DIR, which is /run/user/UID, of anybody else's.
  *
  * Source: XDG Base Directory Specification.
  */

@@ -1,12 +1,13 @@
 /**
- * Hands the events of a switch to everybody who reads GET /v1/events: one listener and one encoding for all
- * of them, written some fifty times a second at most.
+ * Hands the events of a switch to everybody who reads GET /v1/events: one listener and one encoding
+ * for all of them, written some fifty times a second at most.
  *
  *     Switch ──event──► EventLimit ──► lines ──every 20 ms──► each reader
  *
- * A reader that does not read loses events, and not the memory of the switch: once it has left 256 KiB unread
- * it is given no more until it has read them, and then their number (`events-lost`). Of one kind at one port
- * 256 a second are told, so that a peer that makes a flood pushes out nobody else's.
+ * A reader that does not read loses events, and not the memory of the switch: once it has left 256
+ * KiB unread it is given no more until it has read them, and then their number (`events-lost`). Of
+ * one kind at one port 256 a second are reported, so that a peer that makes a flood pushes out
+ * nobody else's.
  */
 
 import type { ServerResponse } from 'node:http';
@@ -19,7 +20,7 @@ export const eventReadersMax = 64;
 const unreadBytesMax = 1 << 18;
 const flushIntervalMs = 20;
 const eachMax = 256;
-const whileMs = 1000;
+const windowMs = 1000;
 
 interface Reader {
   readonly response: ServerResponse;
@@ -32,8 +33,8 @@ export class EventFeed {
   readonly #readers = new Set<Reader>();
   readonly #limit = new EventLimit({
     eachMax,
-    whileMs,
-    onUntold: (last, count) => this.#tell(lostOf(last, count)),
+    windowMs,
+    onSuppressed: (last, count) => this.#tell(lostOf(last, count)),
   });
   readonly #listener = (event: SwitchEvent) => {
     if (this.#limit.admits(event)) this.#tell(event);
@@ -51,7 +52,8 @@ export class EventFeed {
     if (this.#readers.size >= eventReadersMax) {
       throw new TsvswitchError(
         'CONTROL_BUSY',
-        `${eventReadersMax} clients read events already, and there can be no more; end one of them first`,
+        `${eventReadersMax} clients read events already, and there can be no more; end one of ` +
+          'them first',
       );
     }
     // What happened before belongs to the others.

@@ -1,11 +1,12 @@
 /**
- * Which events are told one by one, and which are only counted, for whoever tells them on: the log
- * (cli/event-log.ts) and readers of events (event-feed.ts).
+ * A rate limit for events: which are reported one by one, and which are only counted. The log
+ * (cli/words/event-log.ts) and the readers of events (event-feed.ts) have one each.
  *
- * What a peer causes (a guest, a frontend, whoever may knock at a socket) it can cause ten thousand times a
- * second. So of each kind at each port a few are told a while; of the others the last is told when the while
- * ends, with their number. How a session ended is a kind of its own, so that many that leave do not hide one
- * that failed. What the operator does is told always.
+ * What a peer causes (a guest, a frontend, whoever may connect to a socket) it can cause ten
+ * thousand times a second. So each kind at each port has a few events reported in a window of time.
+ * Of the others the last is reported when the window ends, with their number. How a session ended
+ * is a kind of its own, so that many that leave do not hide one that failed. What the operator does
+ * is always reported.
  */
 
 import type { SwitchEvent } from '../index.ts';
@@ -41,60 +42,60 @@ const causes: Readonly<Record<SwitchEvent['type'], 'operator' | 'peer'>> = {
 };
 
 /** Events of one kind at one port, since the first of them. */
-interface While {
-  told: number;
-  untold: number;
+interface Window {
+  reported: number;
+  suppressed: number;
   last: SwitchEvent;
   readonly timer: NodeJS.Timeout;
 }
 
 export interface EventLimitOptions {
-  /** How many of a kind a port has told one by one, */
+  /** How many of a kind are reported one by one at a port, */
   readonly eachMax: number;
   /** within this time from the first. */
-  readonly whileMs: number;
-  /** Is told of the others: the last of them, and how many they are. */
-  readonly onUntold: (last: SwitchEvent, count: number) => void;
+  readonly windowMs: number;
+  /** Hears of the others: the last of them, and how many they are. */
+  readonly onSuppressed: (last: SwitchEvent, count: number) => void;
 }
 
 export class EventLimit {
   readonly #options: EventLimitOptions;
-  /** No more than there are ports and kinds: each goes when its while ends. */
-  readonly #whiles = new Map<string, While>();
+  /** No more than there are ports and kinds: each goes when its window ends. */
+  readonly #windows = new Map<string, Window>();
 
   constructor(options: EventLimitOptions) {
     this.#options = options;
   }
 
-  /** Whether this event is to be told now. */
+  /** Whether this event is to be reported now. */
   admits(event: SwitchEvent): boolean {
     if (causes[event.type] === 'operator') return true;
     const key = keyOf(event);
-    let present = this.#whiles.get(key);
+    let present = this.#windows.get(key);
     if (present === undefined) {
-      const timer = setTimeout(() => this.#end(key), this.#options.whileMs).unref();
-      present = { told: 0, untold: 0, last: event, timer };
-      this.#whiles.set(key, present);
+      const timer = setTimeout(() => this.#end(key), this.#options.windowMs).unref();
+      present = { reported: 0, suppressed: 0, last: event, timer };
+      this.#windows.set(key, present);
     }
-    if (present.told < this.#options.eachMax) {
-      present.told++;
+    if (present.reported < this.#options.eachMax) {
+      present.reported++;
       return true;
     }
-    present.untold++;
+    present.suppressed++;
     present.last = event;
     return false;
   }
 
-  /** Ends every while now: nothing stays uncounted. */
+  /** Ends every window now: nothing stays uncounted. */
   close(): void {
-    for (const key of [...this.#whiles.keys()]) this.#end(key);
+    for (const key of [...this.#windows.keys()]) this.#end(key);
   }
 
   #end(key: string): void {
-    const { timer, untold, last } = this.#whiles.get(key)!;
+    const { timer, suppressed, last } = this.#windows.get(key)!;
     clearTimeout(timer);
-    this.#whiles.delete(key);
-    if (untold > 0) this.#options.onUntold(last, untold);
+    this.#windows.delete(key);
+    if (suppressed > 0) this.#options.onSuppressed(last, suppressed);
   }
 }
 

@@ -6,7 +6,7 @@
 
 export { ControlClient } from './client.ts';
 export { defaultControlPath } from './default-path.ts';
-export type { Diagnosis, Finding } from './diagnosis.ts';
-export { examine } from './examine.ts';
+export type { Diagnosis, Finding } from './doctor/diagnosis.ts';
+export { examine } from './doctor/examine.ts';
 export type * from './protocol.ts';
 export { type ControlOptions, ControlServer } from './server.ts';

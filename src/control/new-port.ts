@@ -1,12 +1,13 @@
 /**
- * Reads the body of POST /v1/ports: what the switch is asked to add, checked field by field, because it
- * may have been typed into curl. What a path or a group is good for only the switch finds out.
+ * Reads the body of POST /v1/ports: what the switch is asked to add, checked field by field,
+ * because it may have been typed into curl. What a path or a group is good for only the switch
+ * finds out.
  */
 
 import { isAbsolute } from 'node:path';
 import { type ListenOptions, type PortOptions, TsvswitchError } from '../index.ts';
-import { nameFault } from '../option-checks.ts';
-import { printable, unknownKey } from '../wording.ts';
+import { nameFault } from '../model/option-checks.ts';
+import { printable, unknownKey } from '../model/wording.ts';
 
 const textCharactersMax = 1024;
 const portFields = [

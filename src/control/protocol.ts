@@ -1,6 +1,6 @@
 /**
- * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only, shared by
- * server and client.
+ * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only,
+ * shared by server and client.
  *
  *     GET    /v1/status       SwitchStatus
  *     GET    /v1/fdb          LearnedAddress[], of all bridges
@@ -16,7 +16,6 @@
  */
 
 import type {
-  CloseReason,
   ErrorCode,
   FdbRecord,
   Port,
@@ -25,6 +24,9 @@ import type {
   VhostUserPortStatus,
   WorkerStatus,
 } from '../index.ts';
+import type { PortHistory } from '../switch/history.ts';
+
+export type { PortHistory, SessionEnd, SessionHistory } from '../switch/history.ts';
 
 /** A switch and its ports, as they are now. */
 export interface SwitchStatus {
@@ -58,40 +60,9 @@ export interface LearnedAddress extends FdbRecord {
   readonly bridge: string;
 }
 
-/** What has happened at a port, as far as it explains how it is now. Times are ISO 8601. */
-export interface PortHistory {
-  /** Absent while nobody is connected. */
-  readonly session?: SessionHistory;
-  /** How a session ended, until a later one has come as far as starting a ring. */
-  readonly lastEnd?: SessionEnd;
-  /** Why the socket is of no use now: nobody listens on it, nobody can be accepted or the last was refused. */
-  readonly waiting?: string;
-}
-
-/** Since the frontend that is there connected. */
-export interface SessionHistory {
-  readonly since: string;
-  readonly framesFromGuest: number;
-  readonly framesToGuest: number;
-  readonly drops: Readonly<Record<string, number>>;
-  /** Addresses that were seen here, and then behind another port. */
-  readonly macsLost: readonly { readonly mac: string; readonly toPort: string }[];
-  /** The last process that wanted in as well. */
-  readonly turnedAway?: { readonly at: string; readonly sentence: string };
-}
-
-/** How and when the last session of a port ended. */
-export interface SessionEnd {
-  readonly at: string;
-  readonly kind: CloseReason['kind'] | 'memory-lost';
-  /** Of vhost-user/refusal.ts, for a frontend's mistake. */
-  readonly code?: string;
-  readonly sentence?: string;
-}
-
 /**
- * A port to add: one that listens on `path`, or that connects to the machine which listens on `connect`.
- * Paths are absolute, as it is the switch that opens them.
+ * A port to add: one that listens on `path`, or that connects to the machine which listens on
+ * `connect`. Paths are absolute, as it is the switch that opens them.
  */
 export type NewPort = {
   /** Unique on the switch; the socket's file name without `.sock` unless given. */
@@ -102,7 +73,10 @@ export type NewPort = {
   (
     | {
         readonly path: string;
-        /** Three octal digits, such as `660`; as the command was told unless given, and so is the group. */
+        /**
+         * Three octal digits, such as `660`; as the command was told unless given, and so is the
+         * group.
+         */
         readonly mode?: string;
         readonly group?: string | number;
       }

@@ -1,18 +1,18 @@
 /**
- * The control socket of a switch: answers what protocol.ts lists, over HTTP on a unix socket, so that
- * `curl --unix-socket` is enough to ask.
+ * The control socket of a switch: answers what protocol.ts lists, over HTTP on a unix socket, so
+ * that `curl --unix-socket` is enough to ask.
  *
  *     connections.ts (how many, whose turn) --request--> routes --> event-feed.ts, Switch
  *
- * Whoever may open the file may do everything, so it is the owner's alone (mode 600). What comes in is
- * checked to the last field all the same, since it is typed by hand: a request that makes no sense gets
- * one sentence. Nothing here waits for anything but the request's own body, which has a bound.
+ * Whoever may open the file may do everything, so it is the owner's alone (mode 600). What comes in
+ * is checked to the last field all the same, since it is typed by hand: a request that makes no
+ * sense gets one sentence. Nothing here waits for anything but the request's own body, which has a
+ * bound.
  *
  * Runs on the event loop's thread; frames do not wait for it.
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { FdListener } from '../fd-socket.ts';
 import {
   type ListenOptions,
   type NetworkChange,
@@ -21,10 +21,11 @@ import {
   TsvswitchError,
   type WorkerOptions,
 } from '../index.ts';
-import { version } from '../version.ts';
+import { FdListener } from '../native/fd-socket.ts';
+import { version } from '../runtime/version.ts';
+import { History } from '../switch/history.ts';
 import { Connections, sendJson } from './connections.ts';
 import { EventFeed } from './event-feed.ts';
-import { History } from './history.ts';
 import { newPortOf } from './new-port.ts';
 import type { LearnedAddress, PortStatus, SwitchStatus } from './protocol.ts';
 
@@ -34,7 +35,10 @@ export interface ControlOptions {
   readonly path: string;
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets?: ListenOptions;
-  /** Learns of an error that no request should bring about, and of which; else it is a warning of the process. */
+  /**
+   * Learns of an error that no request should bring about, and of which; else it is a warning of
+   * the process.
+   */
   readonly onUnexpected?: (error: unknown, what: string) => void;
 }
 
@@ -174,8 +178,9 @@ export class ControlServer {
   }
 
   /**
-   * Of a port, or all of the default bridge, until the client closes its side of the connection. A file of the
-   * switch's would have to be somebody's, somewhere, and ended by somebody; an answer that goes on is none.
+   * Of a port, or all of the default bridge, until the client closes its side of the connection. A
+   * file of the switch's would have to be somebody's, somewhere, and ended by somebody; an answer
+   * that goes on is none.
    */
   #capture(response: ServerResponse, name: string | undefined): void {
     const target = name === undefined ? {} : { port: this.#portNamed(nameOf(name)) };
@@ -183,8 +188,8 @@ export class ControlServer {
     // The client has left.
     if (socket === null || socket.destroyed) return;
     if (this.#captures >= capturesMax) {
-      const sentence = `${capturesMax} captures run already, and there can be no more; end one of them first`;
-      throw new TsvswitchError('CONTROL_BUSY', sentence);
+      const why = `${capturesMax} captures run already, and there can be no more`;
+      throw new TsvswitchError('CONTROL_BUSY', `${why}; end one of them first`);
     }
     response.setHeader('content-type', 'application/x-pcapng');
     const capture = this.#switch.capture({ ...target, to: response });

@@ -1,13 +1,13 @@
 /**
  * Makes changes to the host, one after the other, and says of each what came of it.
  *
- * Needs root. What was made stays when a later change fails; each carries the command that undoes it. The
- * kernel gives fewer huge pages than it was told to where memory is fragmented, without calling that an
- * error: the pool is read again afterwards.
+ * Needs root. What was made stays when a later change fails; each carries the command that undoes
+ * it. The kernel gives fewer huge pages than it was told to where memory is fragmented, without
+ * calling that an error: the pool is read again afterwards.
  */
 
 import { execa } from 'execa';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { hostFacts } from './facts.ts';
 import type { Change } from './needs.ts';
 
@@ -33,7 +33,8 @@ export async function* applied(
     if (failed) {
       throw new TsvswitchError(
         'SYSTEM',
-        `${change.what} cannot be done: \`${change.command}\`: ${stderr || shortMessage} (in a container, do it on the host)`,
+        `${change.what} cannot be done: \`${change.command}\`: ${stderr || shortMessage} (in a ` +
+          'container, do it on the host)',
       );
     }
     const pagesFound = change.pages && (await hostFacts(root)).settings['vm.nr_hugepages'];

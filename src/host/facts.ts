@@ -1,9 +1,9 @@
 /**
  * What the host has for virtual machines: huge pages, the settings around them, devices and limits.
  *
- * Reading only, all of it below one root folder, so that other machines can be looked at from a copy of
- * their files. What a kernel or a container does not have is absent from the facts, never an error.
- * What follows from the facts is needs.ts's and report.ts's to say.
+ * Reading only, all of it below one root folder, so that other machines can be looked at from a
+ * copy of their files. What a kernel or a container does not have is absent from the facts, never
+ * an error. What follows from the facts is needs.ts's and report.ts's to say.
  *
  * Sources: Linux Documentation/admin-guide/mm/hugetlbpage.rst, proc(5), sysctl.d(5), fstab(5).
  */
@@ -84,7 +84,9 @@ export const fstabFile = '/etc/fstab';
 
 const poolFolder = '/sys/kernel/mm/hugepages';
 const nodeFolder = '/sys/devices/system/node';
-/** In the order of precedence: a file of the same name in an earlier folder replaces the later one. */
+/**
+ * In the order of precedence: a file of the same name in an earlier folder replaces the later one.
+ */
 const sysctlFolders = [
   '/etc/sysctl.d',
   '/run/sysctl.d',

@@ -1,20 +1,22 @@
 /**
  * What has to change on a host so that machines find the huge pages that are wished for.
  *
- * Pure: facts and a wish in, changes out, in the order in which they are to be made. A change is a shell
- * command, its reason and the command that undoes it; apply.ts runs the very commands that are shown, so
- * what a user who is not root is told is what root does. Nothing is ever lowered, and a host that has
- * what is wished for needs no change: the wish is about the size of the pool, not about what is free in
- * it, or preparing a host whose machines run would double it.
+ * Pure: facts and a wish in, changes out, in the order in which they are to be made. A change is a
+ * shell command, its reason and the command that undoes it; apply.ts runs the very commands that
+ * are shown, so what a user who is not root is told is what root does. Nothing is ever lowered, and
+ * a host that has what is wished for needs no change: the wish is about the size of the pool, not
+ * about what is free in it, or preparing a host whose machines run would double it.
  *
- * At boot sysctl.d sets the values, and fstab the mount. fstab, since it serves every init system: where
- * that is systemd its line takes the place of dev-hugepages.mount, which is why there is no unit of ours.
+ * At boot sysctl.d sets the values, and fstab the mount. fstab, since it serves every init system:
+ * where that is systemd its line takes the place of dev-hugepages.mount, which is why there is no
+ * unit of ours.
  *
- * Sources: hugetlbpage.rst; VPP's 80-vpp.conf for vm.max_map_count, kernel.shmmax and what they are for.
+ * Sources: hugetlbpage.rst; VPP's 80-vpp.conf for vm.max_map_count, kernel.shmmax and what they are
+ * for.
  */
 
 import { basename, dirname } from 'node:path';
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import {
   fstabFile,
   type HostFacts,
@@ -92,7 +94,8 @@ export function obstacles(facts: HostFacts, wish: Wish): string[] {
   if (inUse > 0 && pool.available < pages) {
     const total = Math.ceil(((pages + inUse) * pool.pageBytes) / 2 ** 20);
     found.push(
-      `${inUse} of the huge pages are in use; to have ${pages} beside them, ask for --memory ${total}M`,
+      `${inUse} of the huge pages are in use; to have ${pages} beside them, ask for --memory ` +
+        `${total}M`,
     );
   }
   const shmGroup = facts.settings['vm.hugetlb_shm_group'] ?? 0;
@@ -108,7 +111,8 @@ export function obstacles(facts: HostFacts, wish: Wish): string[] {
   }
   if (wish.group !== undefined && facts.bootMount === 'fstab') {
     found.push(
-      `${fstabFile} mounts a hugetlbfs already, and its line is left as it is: make sure that \`${fstabOptions(wish.group)}\` is in its options`,
+      `${fstabFile} mounts a hugetlbfs already, and its line is left as it is: make sure that ` +
+        `\`${fstabOptions(wish.group)}\` is in its options`,
     );
   }
   return found;
@@ -119,7 +123,8 @@ function defaultPool({ pools }: HostFacts): HugepagePool {
   if (pool !== undefined) return pool;
   throw new TsvswitchError(
     'HUGEPAGES_UNAVAILABLE',
-    'this kernel has no huge pages (or this container hides /sys/kernel/mm/hugepages); machines get ordinary shared memory, which needs no preparation',
+    'this kernel has no huge pages (or this container hides /sys/kernel/mm/hugepages); machines ' +
+      'get ordinary shared memory, which needs no preparation',
   );
 }
 
@@ -131,7 +136,9 @@ function checkMemory({ memory }: HostFacts, pool: HugepagePool, pages: number): 
   const inMiB = (bytes: number) => `${Math.floor(bytes / 2 ** 20)}M`;
   throw new TsvswitchError(
     'HUGEPAGES_UNAVAILABLE',
-    `${inMiB(pages * pool.pageBytes)} in huge pages would leave less than ${inMiB(leftBytesMin)} of memory to everything else; ask for at most --memory ${inMiB(most * pool.pageBytes)}, or free some`,
+    `${inMiB(pages * pool.pageBytes)} in huge pages would leave less than ${inMiB(leftBytesMin)} ` +
+      `of memory to everything else; ask for at most --memory ${inMiB(most * pool.pageBytes)}, ` +
+      'or free some',
   );
 }
 
@@ -181,7 +188,9 @@ function mountChange(facts: HostFacts, pool: HugepagePool, group: Group | undefi
       {
         what: `${mountPoint}: hugetlbfs mounted`,
         reason: 'machines take huge pages as files of a hugetlbfs',
-        command: `mkdir -p ${folder} && mount -t hugetlbfs -o ${fstabOptions(group)} hugetlbfs ${folder}`,
+        command:
+          `mkdir -p ${folder} && mount -t hugetlbfs -o ${fstabOptions(group)} ` +
+          `hugetlbfs ${folder}`,
         undo: `umount ${folder}`,
       },
     ];
@@ -191,7 +200,9 @@ function mountChange(facts: HostFacts, pool: HugepagePool, group: Group | undefi
   const mode = (mount.mode | groupAccess).toString(8);
   return [
     {
-      what: `${mount.folder}: group ${mount.gid} → ${group.gid}, mode ${mount.mode.toString(8)} → ${mode}`,
+      what:
+        `${mount.folder}: group ${mount.gid} → ${group.gid}, mode ${mount.mode.toString(8)} → ` +
+        `${mode}`,
       reason: `lets group ${group.name} use the huge pages`,
       command: `chown :${group.gid} ${folder} && chmod ${mode} ${folder}`,
       undo: `chown :${mount.gid} ${folder} && chmod ${mount.mode.toString(8)} ${folder}`,

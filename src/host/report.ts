@@ -1,8 +1,8 @@
 /**
  * What the host's facts mean for running machines: a list of findings for `tsvswitch host status`.
  *
- * Pure. `good` is as good as it gets, `limited` works and says what is lost and how to get it, `missing`
- * stops machines from running at all.
+ * Pure. `good` is as good as it gets, `limited` works and says what is lost and how to get it,
+ * `missing` stops machines from running at all.
  */
 
 import { type HostFacts, type HugepagePool, mountPoint, type SettingName } from './facts.ts';
@@ -128,7 +128,8 @@ function mount({ mounts }: HostFacts): Finding {
     need:
       folder === undefined
         ? `how machines take huge pages: ${prepare} mounts ${mountPoint}`
-        : 'how machines take huge pages: `tsvswitch host prepare --memory SIZE --group GROUP` as root',
+        : 'how machines take huge pages: `tsvswitch host prepare --memory SIZE --group GROUP` as ' +
+          'root',
   };
 }
 
@@ -174,7 +175,9 @@ function openFiles({ limits }: HostFacts): Finding {
     name: 'open files',
     state: enough ? 'good' : 'limited',
     is: `up to ${limits.openFiles}`,
-    need: `about ${filesOfPort} a port with one pair of queues${enough ? '' : `, so about ${ports} ports: raise \`ulimit -Hn\``}`,
+    need:
+      `about ${filesOfPort} a port with one pair of ` +
+      `queues${enough ? '' : `, so about ${ports} ports: raise \`ulimit -Hn\``}`,
   };
 }
 

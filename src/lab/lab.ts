@@ -5,30 +5,30 @@
  *     await lab.up();
  *     await lab.machine('vm1').check('ping -c 1 192.168.0.2');
  *
- * The machines and the switch are processes of their own: they stay when this one ends, and any process
- * of the same user that opens the same file sees and changes the same lab, one change at a time. Only
- * a lab that this object brought up goes with it, disks and all, when it is disposed of.
+ * The machines and the switch are processes of their own: they stay when this one ends, and any
+ * process of the same user that opens the same file sees and changes the same lab, one change at a
+ * time. Only a lab that this object brought up goes with it, disks and all, when it is disposed of.
  *
- * How it comes about: lab-change.ts. Where things are kept: lab-state.ts. What only some calls need is
- * loaded by those: a lab is asked for its status often, and by commands that do nothing else.
+ * How it comes about: change.ts. Where things are kept: state.ts. What only some calls need
+ * is loaded by those: a lab is asked for its status often, and by commands that do nothing else.
  *
  * @module tsvswitch/lab
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TsvswitchError } from '../errors.ts';
-import { bootId, isAlive, type ProcessRecord, uptimeMs } from './detached-process.ts';
+import { bootId, isAlive, type ProcessRecord, uptimeMs } from '../machine/detached-process.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { Change } from './change.ts';
+import { deathOf, readTail } from './death.ts';
 import type { LabDefinition, MachineDefinition } from './file/definition.ts';
 import { planOfFile } from './file/kept-plan.ts';
 import type { LabPlan, MachinePlan } from './file/plan.ts';
-import type { Change } from './lab-change.ts';
-import { deathOf, readTail } from './lab-death.ts';
-import { withLock } from './lab-lock.ts';
-import { LabMachine } from './lab-machine.ts';
-import type { Measured } from './lab-measure.ts';
+import { withLock } from './lock.ts';
+import { LabMachine } from './machine.ts';
+import type { Measured } from './measure.ts';
 import type {
   IperfResult,
   LabProgress,
@@ -37,18 +37,18 @@ import type {
   Life,
   MachineStatus,
   PingMatrix,
-} from './lab-report.ts';
+} from './report.ts';
 import {
   isRunning,
   type LabRecord,
   LabState,
   type MachineRecord,
   machineDiffers,
-} from './lab-state.ts';
+} from './state.ts';
 
-export type { LabMachine } from './lab-machine.ts';
-export type * from './lab-report.ts';
-export type { ExecOptions, ExecResult } from './ssh.ts';
+export type { ExecOptions, ExecResult } from '../machine/ssh.ts';
+export type { LabMachine } from './machine.ts';
+export type * from './report.ts';
 export type { LabDefinition, LabPlan, MachineDefinition, MachinePlan };
 
 /** How a lab is known and run, besides what it is to be. */
@@ -65,7 +65,9 @@ export interface LabOptions {
 /** What a change of a lab tells, and how it is given up. */
 export interface ChangeOptions {
   readonly progress?: LabProgress;
-  /** Gives up; what has been started by then stays as it is, and `up` or `down` go on from there. */
+  /**
+   * Gives up; what has been started by then stays as it is, and `up` or `down` go on from there.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -91,8 +93,8 @@ export class Lab {
   }
 
   /**
-   * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing. Throws
-   * LAB_INVALID, LAB_FILE_UNREADABLE, LAB_STATE_UNUSABLE.
+   * Reads and checks what a lab is to be, a file or its content as an object. Changes nothing.
+   * Throws LAB_INVALID, LAB_FILE_UNREADABLE, LAB_STATE_UNUSABLE.
    */
   static async open(from: string | LabDefinition, options: LabOptions = {}): Promise<Lab> {
     if (typeof from !== 'string') {
@@ -171,14 +173,17 @@ export class Lab {
     options: ChangeOptions = {},
   ): Promise<void> {
     await this.#change(options, async (change, { converge }) => {
-      const { plannedAddition } = await import('./lab-addition.ts');
+      const { plannedAddition } = await import('./addition.ts');
       const machine = plannedAddition(change.plan, name, definition);
       const added = new Set([...change.added, name]);
       await converge({ ...change, added }, [machine], {});
     });
   }
 
-  /** Ends a machine and removes its disks. One that is in the file comes back with the next `up`, new. */
+  /**
+   * Ends a machine and removes its disks. One that is in the file comes back with the next `up`,
+   * new.
+   */
   async remove(name: string, options: ChangeOptions = {}): Promise<void> {
     await this.#change(options, async (change, { discard }) => {
       this.#planned(change.plan, name);
@@ -198,7 +203,7 @@ export class Lab {
     const running = this.plan.machines
       .filter(({ name, addresses }) => addresses.length > 0 && isRunning(record?.machines[name]))
       .map((plan) => this.#measured(plan));
-    const { pingsFrom } = await import('./lab-measure.ts');
+    const { pingsFrom } = await import('./measure.ts');
     const pings = await Promise.all(
       running.map((from) =>
         pingsFrom(
@@ -219,7 +224,7 @@ export class Lab {
     const [sender, receiver] = [from, to].map((name) =>
       this.#measured(this.#planned(this.plan, name)),
     ) as [Measured, Measured];
-    const { iperfBetween } = await import('./lab-measure.ts');
+    const { iperfBetween } = await import('./measure.ts');
     return iperfBetween(sender, receiver, options.seconds ?? iperfSecondsDefault);
   }
 
@@ -230,9 +235,9 @@ export class Lab {
 
   async #change(
     options: ChangeOptions,
-    work: (change: Change, changes: typeof import('./lab-change.ts')) => Promise<void>,
+    work: (change: Change, changes: typeof import('./change.ts')) => Promise<void>,
   ): Promise<void> {
-    const changes = await import('./lab-change.ts');
+    const changes = await import('./change.ts');
     await withLock(this.#filePlan.name, this.#state.folder, async () => {
       const record = await changes.settledRecord(this.#state);
       const plan = this.#planWith(record);

@@ -1,127 +1,138 @@
 /**
- * A running virtual machine: the QEMU process, its guest's shell and its console log.
+ * A machine of a lab, as seen by whoever wants to run something in it.
  *
- * Everything a machine leaves in the file system lies in the folder it is given, and QEMU is
- * stopped by its own process id. A machine that ends by itself fails whatever is being waited for
- * in its guest. A guest may reset itself; the machine stays the same.
- *
- * What it does not do: choose names, addresses or accelerators (the caller's), or outlive the
- * process that started it.
+ * It holds nothing but names: whether the machine runs, and how it is reached, is looked up at
+ * every call, so that it stays good when the machine is restarted by somebody else.
  */
 
-import '../dispose.ts';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { execa, type ResultPromise } from 'execa';
-import { TsvswitchError } from '../errors.ts';
-import { GuestShell } from './guest-shell.ts';
-import { type MachineOptions, qemuArguments, qemuProgram } from './qemu.ts';
+import { isAlive } from '../machine/detached-process.ts';
+import type { ExecOptions, ExecResult, SshTarget } from '../machine/ssh.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { deathOf } from './death.ts';
+import type { LabState, MachineFiles, MachineRecord } from './state.ts';
 
-/** How long QEMU may take to end after SIGTERM before it is killed. */
-const stopLimitMs = 5000;
-
-export interface StartOptions
-  extends Omit<MachineOptions, 'consoleSocket' | 'consoleLog' | 'controlSocket'> {
-  /** Where the sockets and the log go; short, as a unix socket path holds 107 bytes. */
-  readonly folder: string;
-  readonly signal?: AbortSignal;
-}
-
-export class Machine {
+/** A machine of a lab, for running something in it. */
+export class LabMachine {
   readonly name: string;
-  readonly consoleSocket: string;
-  readonly consoleLog: string;
-  readonly shell: GuestShell;
-  /** Resolves when QEMU has ended, for whatever reason, with that reason. */
-  readonly ended: Promise<Error>;
-  readonly #process: ResultPromise<typeof processOptions>;
+  readonly #state: LabState;
+  readonly #files: MachineFiles;
 
-  private constructor(
-    options: MachineOptions,
-    process: ResultPromise<typeof processOptions>,
-    ended: Promise<Error>,
-    shell: GuestShell,
-  ) {
-    this.name = options.name;
-    this.consoleSocket = options.consoleSocket;
-    this.consoleLog = options.consoleLog;
-    this.ended = ended;
-    this.shell = shell;
-    this.#process = process;
+  constructor(name: string, state: LabState) {
+    this.name = name;
+    this.#state = state;
+    this.#files = state.filesOf(name);
   }
 
-  /** Starts QEMU; the guest begins to boot. `shell.ready()` says when it has. */
-  static async start({ folder, signal, ...rest }: StartOptions): Promise<Machine> {
-    const controlSocket = join(folder, `${rest.name}.control`);
-    const options: MachineOptions = {
-      ...rest,
-      consoleSocket: join(folder, `${rest.name}.console`),
-      consoleLog: join(folder, `${rest.name}.log`),
-      controlSocket,
-    };
-    const process = execa(qemuProgram, qemuArguments(options), processOptions);
-    const ended = process.then((result) => endOf(options.name, result));
-    const abandoned = new AbortController();
-    const connection = GuestShell.connect(
-      options.name,
-      controlSocket,
-      ended,
-      AbortSignal.any([abandoned.signal, ...(signal ? [signal] : [])]),
-    );
-    // QEMU that ends before it opens the control port has something to say on standard error.
-    const failed = ended.then((error) => {
-      throw error;
-    });
-    try {
-      return new Machine(options, process, ended, await Promise.race([connection, failed]));
-    } catch (error) {
-      abandoned.abort();
-      process.kill('SIGKILL');
-      await Promise.allSettled([connection, failed]);
-      throw error;
+  /** A unix socket with the guest's console, for one client at a time. */
+  get consoleSocket(): string {
+    return this.#files.consoleSocket;
+  }
+
+  /** All the console has shown since the machine was started. */
+  get consoleLog(): string {
+    return this.#files.consoleLog;
+  }
+
+  /** Path of the file that QEMU's own messages go to. */
+  get qemuLog(): string {
+    return this.#files.qemuLog;
+  }
+
+  /**
+   * Runs a program with its arguments, or a line for the user's shell. A status other than 0 is a
+   * result. Throws MACHINE_FAILED if the machine does not run, TIMEOUT.
+   */
+  async exec(command: readonly string[] | string, options: ExecOptions = {}): Promise<ExecResult> {
+    const record = this.#running();
+    if (record.plan.engine === 'uml') {
+      const { runOverConsole } = await import('./uml-exec.ts');
+      try {
+        return await runOverConsole(this.name, this.#files.execSocket, command, options);
+      } catch (error) {
+        // Its host closes the connection a moment before it ends: the machine may just have ended.
+        this.#running();
+        throw error;
+      }
     }
+    const { runOverSsh } = await import('../machine/ssh.ts');
+    const result = await runOverSsh(await this.#target(), command, options);
+    // The client's own status when the connection breaks: the machine may just have ended.
+    if (result.status === 255) await this.#target();
+    return result;
   }
 
-  get pid(): number {
-    return this.#process.pid!;
+  /** Like exec(), but a status other than 0 is MACHINE_FAILED. Returns standard output. */
+  async check(command: readonly string[] | string, options: ExecOptions = {}): Promise<string> {
+    const { stdout, stderr, status } = await this.exec(command, options);
+    if (status !== 0) {
+      const line = typeof command === 'string' ? command : command.join(' ');
+      throw new TsvswitchError(
+        'MACHINE_FAILED',
+        `${this.name}: \`${line}\` ended with status ${status}:\n${stdout}${stderr}`,
+      );
+    }
+    return stdout;
   }
 
-  /** The last lines of the guest's console. */
-  async consoleTail(lines: number): Promise<string> {
-    const text = await readFile(this.consoleLog, 'utf8').catch(() => '');
-    return text.replaceAll('\r', '').trimEnd().split('\n').slice(-lines).join('\n');
+  /**
+   * Of a machine without ssh: as exec() does, with what is written given away as it comes. Returns
+   * the exit status. Throws MACHINE_FAILED.
+   */
+  async execWithoutSsh(
+    command: readonly string[],
+    input: Uint8Array,
+    onOutput: (stream: 'stdout' | 'stderr', bytes: Buffer) => void,
+  ): Promise<number> {
+    const [{ execOverConsole }, { shellLine }] = await Promise.all([
+      import('./uml-exec.ts'),
+      import('../machine/ssh.ts'),
+    ]);
+    const request = {
+      command: shellLine(command),
+      input: Buffer.from(input).toString('base64'),
+    };
+    return execOverConsole(this.name, this.#files.execSocket, request, onOutput);
   }
 
-  /** Ends QEMU as if the power were cut, and returns when it is gone. May be called again. */
-  async stop(): Promise<void> {
-    this.shell.close();
-    this.#process.kill('SIGTERM');
-    await this.#process;
+  /** Whether ssh leads into the machine. Throws MACHINE_FAILED if it does not run. */
+  get hasSsh(): boolean {
+    return this.#running().plan.engine !== 'uml';
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
+  /**
+   * The arguments with which `ssh` leads into the machine; a command may follow them. Throws
+   * MACHINE_FAILED, BAD_OPTION if it has no ssh.
+   */
+  async sshArguments(): Promise<string[]> {
+    const { sshArguments } = await import('../machine/ssh.ts');
+    return sshArguments(await this.#target());
   }
-}
 
-const processOptions = {
-  stdin: 'ignore',
-  all: true,
-  reject: false,
-  forceKillAfterDelay: stopLimitMs,
-} as const;
-
-/** Why QEMU ended, with what it said. */
-function endOf(name: string, result: Awaited<ResultPromise<typeof processOptions>>): Error {
-  if (result.code === 'ENOENT') {
-    return new TsvswitchError(
-      'PROGRAM_MISSING',
-      `${qemuProgram} is not installed; run \`apt-get install qemu-system-x86\` as root`,
-    );
+  async #target(): Promise<SshTarget> {
+    const { plan, sshPort } = this.#running();
+    if (sshPort === undefined) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `${this.name} is User-mode Linux, which has no ssh; use \`tsvswitch lab exec ` +
+          `${this.name} -- COMMAND\` or \`tsvswitch lab console ${this.name}\``,
+      );
+    }
+    const { sshTarget } = await import('./login.ts');
+    return sshTarget(this.#state, plan, sshPort);
   }
-  const how = result.signal
-    ? `was ended by ${result.signal}`
-    : `ended with status ${result.exitCode}`;
-  const said = result.all?.trim();
-  return new TsvswitchError('MACHINE_FAILED', `${name}: QEMU ${how}${said ? `:\n${said}` : ''}`);
+
+  #running(): MachineRecord {
+    const record = this.#state.load()?.machines[this.name];
+    if (record?.life.state !== 'up') {
+      throw new TsvswitchError(
+        'MACHINE_FAILED',
+        `${this.name} does not run; \`tsvswitch lab up\` starts it`,
+      );
+    }
+    if (!isAlive(record.life.process)) {
+      const { sentence } = deathOf(this.name, this.#files, record.plan.engine);
+      throw new TsvswitchError('MACHINE_FAILED', sentence);
+    }
+    return record;
+  }
 }

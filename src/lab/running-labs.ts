@@ -1,13 +1,13 @@
 /**
  * The labs of this user that have a switch now, for commands that talk to one.
  *
- * It reads the records that labs keep (lab-state.ts), and passes over what it does not understand.
+ * It reads the records that labs keep (state.ts), and passes over what it does not understand.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from './detached-process.ts';
-import { type LabRecord, labsFolder, recordFile, recordVersion } from './lab-state.ts';
+import { isAlive } from '../machine/detached-process.ts';
+import { type LabRecord, labsFolder, recordFile, recordVersion } from './state.ts';
 
 /** A lab that is up, and where its switch is talked to. */
 export interface RunningLab {

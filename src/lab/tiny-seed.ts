@@ -1,28 +1,31 @@
 /**
- * What makes a tiny guest a machine of a lab: its two cards by their MACs, its user, and an ssh server.
+ * Makes a tiny guest a machine of a lab: two cards, told by their MACs, a user and an ssh server.
  *
- * It comes as a second archive behind the initramfs that all tiny guests share; the kernel unpacks one
- * over the other. The init script of the guest (tiny-guest.ts) finds /lab/init and lets it take over, so
- * a machine of a lab has no control port. The user is root under another name, and sudo is there, so
- * that what is written for a Debian machine runs here too. Host keys are made at the first connection.
+ * It comes as a second archive behind the initramfs that all tiny guests share; the kernel unpacks
+ * one over the other. The init script of the guest (tiny/guest.ts) finds /lab/init and lets it take
+ * over, so a machine of a lab has no control port. The user is root under another name, and sudo is
+ * there, so that what is written for a Debian machine runs here too. Host keys are made at the
+ * first connection.
  *
- * User-mode Linux has one card, on the switch, and no ssh server: its init goes on to the control line.
+ * User-mode Linux has one card, on the switch, and no ssh server: its init goes on to the control
+ * line.
  *
- * Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst, dropbear(8); QEMU's user-mode
- * network in qemu-system(1): the guest is 10.0.2.15, the host 10.0.2.2, its resolver 10.0.2.3.
+ * Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst, dropbear(8); QEMU's
+ * user-mode network in qemu-system(1): the guest is 10.0.2.15, the host 10.0.2.2, its resolver
+ * 10.0.2.3.
  */
 
 import { copyFile, open } from 'node:fs/promises';
-import { type CpioEntry, cpioArchive } from './cpio.ts';
+import type { DirectBoot } from '../machine/qemu.ts';
+import { shellWord } from '../machine/ssh.ts';
+import { umlControlLine } from '../machine/uml.ts';
+import { type CpioEntry, cpioArchive } from '../tiny/cpio.ts';
+import { programEntries, type TinyGuest, tinyKernelOptions } from '../tiny/guest.ts';
 import type { MachinePlan } from './file/plan.ts';
-import type { DirectBoot } from './qemu.ts';
-import { shellWord } from './ssh.ts';
-import { programEntries, type TinyGuest, tinyKernelOptions } from './tiny-guest.ts';
-import { umlControlLine } from './uml.ts';
 
 /**
- * Writes the initrd of a machine to `path` and returns how QEMU boots it; `authorizedKeys` are let in
- * besides those of the machine's plan.
+ * Writes the initrd of a machine to `path` and returns how QEMU boots it; `authorizedKeys` are let
+ * in besides those of the machine's plan.
  */
 export async function tinyLabBoot(
   guest: TinyGuest,
@@ -142,8 +145,12 @@ export USER=${user} HOME=/${homeOf(user)}
 
 function usersScript({ user, password }: MachinePlan): string {
   const users = Array.from(new Set(['root', user]));
+  const lines = users.map((name) => {
+    const line = `${name}:$hash:0:0::/${homeOf(name)}:/bin/sh`;
+    return `echo "${line}" >>/etc/passwd`;
+  });
   return `hash=$(mkpasswd -m sha512 ${shellWord(password)})
-${users.map((name) => `echo "${name}:$hash:0:0::/${homeOf(name)}:/bin/sh" >>/etc/passwd`).join('\n')}`;
+${lines.join('\n')}`;
 }
 
 function homeOf(user: string): string {

@@ -1,15 +1,16 @@
 /**
- * Commands in a machine of a lab that is User-mode Linux: what its host (uml-host.ts) is asked, and answers.
+ * Commands in a machine of a lab that is User-mode Linux: the protocol between the lab and the
+ * machine's supervisor (uml-supervisor.ts).
  *
- * A connection is a command: one line of JSON with what to run, then lines with what it writes, and at last its
- * status. Whoever hangs up before that has it killed.
+ * A connection is a command: one line of JSON with what to run, then lines with what it writes, and
+ * at last its status. Whoever hangs up before that has it killed.
  */
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { TsvswitchError } from '../errors.ts';
-import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from './ssh.ts';
+import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from '../machine/ssh.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 export interface ExecRequest {
   /** For the guest's shell. */
@@ -77,7 +78,8 @@ export async function runOverConsole(
     if (!late.signal.aborted) throw error;
     throw new TsvswitchError(
       'TIMEOUT',
-      `${name}: \`${line}\` did not end within ${limitMs / 1000} s; it wrote:\n${text('stdout')}${text('stderr')}`,
+      `${name}: \`${line}\` did not end within ${limitMs / 1000} s; it ` +
+        `wrote:\n${text('stdout')}${text('stderr')}`,
     );
   } finally {
     clearTimeout(timer);
@@ -91,7 +93,8 @@ async function connected(name: string, path: string): Promise<Socket> {
   } catch (cause) {
     throw new TsvswitchError(
       'MACHINE_FAILED',
-      `${name}: nothing can be run in it now (${(cause as Error).message}); \`tsvswitch lab up\` starts it`,
+      `${name}: nothing can be run in it now (${(cause as Error).message}); \`tsvswitch lab up\` ` +
+        'starts it',
       { cause },
     );
   }

@@ -1,13 +1,14 @@
 /**
- * What ports of every kind share: a name, a number in the data plane, counters, and what happens to them.
+ * What ports of every kind share: a name, a number in the data plane, counters, and what happens to
+ * them.
  */
 
-import { native } from '../native.ts';
+import { native } from '../native/addon.ts';
 import type { DeviceEvent } from '../vhost-user/device.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
 
 /**
- * What a port has to tell. Sentences are complete and name the port. `frontend-left` ends what
+ * An event of a port. Sentences are complete and name the port. `frontend-left` ends what
  * `frontend-connected` began, whatever the reason.
  */
 export type PortEvent = { readonly port: string } & (
@@ -22,6 +23,12 @@ export type PortEvent = { readonly port: string } & (
   | { readonly type: 'source-spoofed'; readonly sentence: string }
   | DeviceEvent
 );
+
+/** The bridge a port is on, as the data plane and people call it. */
+export interface BridgeId {
+  readonly name: string;
+  readonly number: number;
+}
 
 /** A place on a bridge. `kind` tells the classes that implement it apart. */
 export interface Port {
@@ -73,7 +80,7 @@ export interface ImpairedFrames {
 
 const dropPrefix = 'drops';
 
-/** The sums over a port's queues, given its counters in the data plane (native.ts). */
+/** The sums over a port's queues, given its counters in the data plane (native/addon.ts). */
 export function readCounters(counters: BigUint64Array): PortCounters {
   const { counterNames, countersPerQueue } = native();
   const queues = counters.length / countersPerQueue;

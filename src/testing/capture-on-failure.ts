@@ -1,6 +1,7 @@
 /**
- * What a capture has recorded, kept when a test of vitest fails: as a pcapng file among its attachments
- * (`attachmentsDir`, `.vitest-attachments` unless configured), named in the test's output.
+ * What a capture has recorded, kept when a test of vitest fails: as a pcapng file among its
+ * attachments (`attachmentsDir`, `.vitest-attachments` unless configured), named in the test's
+ * output.
  */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

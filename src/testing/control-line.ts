@@ -1,14 +1,14 @@
 /**
  * The driver's side of a control queue: says one command at a time and waits for its status.
  *
- * The command lies in readable descriptors, in any cut, and the status in a writable one behind them. The
- * next command waits until the device has used the last one.
+ * The command lies in readable descriptors, in any cut, and the status in a writable one behind
+ * them. The next command waits until the device has used the last one.
  *
  * Sources: virtio 1.2 §5.1.6.5.
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { native } from '../native/addon.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';
@@ -18,7 +18,9 @@ import { Wakeup } from './wakeup.ts';
 
 /** How a command is laid out in the ring. */
 export interface CommandLayout {
-  /** Bytes in each of the first descriptors; what remains is in one more. All in one unless given. */
+  /**
+   * Bytes in each of the first descriptors; what remains is in one more. All in one unless given.
+   */
   readonly pieces?: readonly number[];
   /** Through an indirect table, which must have been negotiated. */
   readonly indirect?: boolean;

@@ -1,14 +1,14 @@
 /**
  * A driver of one virtqueue that keeps every rule and holds the device to its own: which chains the
- * device has, what it may say about them, and in which order with IN_ORDER. How chains lie in a split
- * or packed ring is up to split-driver.ts and packed-driver.ts. It knows no network; receive-queue.ts
- * and transmit-queue.ts do.
+ * device has, what it may say about them, and in which order with IN_ORDER. How chains lie in a
+ * split or packed ring is up to split-driver.ts and packed-driver.ts. It knows no network;
+ * receive-queue.ts and transmit-queue.ts do.
  *
  * Sources: virtio 1.2 §2.7.9 and §2.8.8 (in-order use), §2.7.5.3.1 (length of chains).
  */
 
-import { TsvswitchError } from '../errors.ts';
-import type { RingAddresses } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { PackedDriver } from './packed-driver.ts';
 import type { PackedRing } from './packed-ring.ts';
@@ -37,8 +37,8 @@ export interface DriverQueueOptions {
   /** VIRTIO_F_IN_ORDER was negotiated; false unless given. */
   readonly inOrder?: boolean;
   /**
-   * Whether the device reads the buffers (transmitq) or writes them (receiveq), or reads all pieces but
-   * those that say otherwise (control queue).
+   * Whether the device reads the buffers (transmitq) or writes them (receiveq), or reads all pieces
+   * but those that say otherwise (control queue).
    */
   readonly direction: 'device-reads' | 'device-writes' | 'both';
 }
@@ -126,7 +126,9 @@ export class DriverQueue {
     this.#outstanding++;
   }
 
-  /** Shows the device all chains added since the last call; true if it asks to be kicked for them. */
+  /**
+   * Shows the device all chains added since the last call; true if it asks to be kicked for them.
+   */
   publish(): boolean {
     return this.#driver.publish();
   }
@@ -153,8 +155,8 @@ export class DriverQueue {
   }
 
   /**
-   * Asks for an interrupt at the next used chain. False if there is one already: the device may have
-   * used it before it saw the request, so the caller takes it now.
+   * Asks for an interrupt at the next used chain. False if there is one already: the device may
+   * have used it before it saw the request, so the caller takes it now.
    */
   armInterrupt(): boolean {
     return this.#driver.armInterrupt() && this.#batch.left === 0;

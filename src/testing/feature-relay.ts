@@ -1,23 +1,24 @@
 /**
- * Stands between a vhost-user frontend and a backend and keeps some of the backend's features from it.
+ * Stands between a vhost-user frontend and a backend and keeps some of the backend's features from
+ * it.
  *
- * For frontends that cannot be told what to agree on, such as the driver of User-mode Linux: with it a test has
- * each pair of offloads, and a switch that does not serve the control queue can be measured nevertheless. Only
- * the messages of the session pass through here, whole and with their fds; frames go through memory and
- * eventfds, as always. When one side leaves, so does the other.
+ * For frontends that cannot be told what to agree on, such as the driver of User-mode Linux: with
+ * it a test has each pair of offloads, and a switch that does not serve the control queue can be
+ * measured nevertheless. Only the messages of the session pass through here, whole and with their
+ * fds; frames go through memory and eventfds, as always. When one side leaves, so does the other.
  *
  * Source: vhost-user "Header", VHOST_USER_GET_FEATURES.
  */
 
-import { FdListener, FdSocket } from '../fd-socket.ts';
+import { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { virtioFeatures } from '../vhost-user/features.ts';
 import { headerBytes, requestNumbers } from '../vhost-user/message.ts';
 
 export type FeatureName = keyof typeof virtioFeatures;
 
 /**
- * What is kept from Linux's virtio_uml for a backend that serves no control queue: all that only a control queue
- * makes of use, and packed rings, of which that driver tells a base of 0.
+ * What is kept from Linux's virtio_uml for a backend that serves no control queue: all that only a
+ * control queue makes of use, and packed rings, of which that driver tells a base of 0.
  */
 export const controlQueueFeatures: readonly FeatureName[] = [
   'VIRTIO_NET_F_CTRL_VQ',

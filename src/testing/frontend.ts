@@ -1,18 +1,19 @@
 /**
  * A vhost-user frontend: one connection to a backend, requests with fds, replies in order.
  *
- * Methods are named after what a well-behaved frontend does; request() and sendBytes() say anything,
- * for tests of what a backend makes of it. Requests that change the backend are acknowledged where
- * REPLY_ACK was negotiated, so that their failure is an error here and not a guess.
+ * Methods are named after what a well-behaved frontend does; request() and sendBytes() say
+ * anything, for tests of what a backend makes of it. Requests that change the backend are
+ * acknowledged where REPLY_ACK was negotiated, so that their failure is an error here and not a
+ * guess.
  *
  * It knows no memory and no rings; guest.ts puts them together.
  *
  * Sources: vhost-user "Communication", "Front-end message types", "REPLY_ACK".
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { FdListener, FdSocket } from '../fd-socket.ts';
-import { type MappedRegion, native, type RingAddresses } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type MappedRegion, native, type RingAddresses } from '../native/addon.ts';
+import { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import {
   emptyLayout,
@@ -70,8 +71,8 @@ export class VhostUserFrontend {
   }
 
   /**
-   * Listens for one backend, which may take `waitMs`, or as long as a reply. Throws TIMEOUT, or what
-   * listening throws.
+   * Listens for one backend, which may take `waitMs`, or as long as a reply. Throws TIMEOUT, or
+   * what listening throws.
    */
   static async listen(options: FrontendOptions, waitMs?: number): Promise<VhostUserFrontend> {
     const { path, timeoutMs = defaultTimeoutMs } = options;
@@ -134,15 +135,17 @@ export class VhostUserFrontend {
     if (regions.length > memoryTableRegionsMax) {
       throw new TsvswitchError(
         'BAD_OPTION',
-        `SET_MEM_TABLE: ${regions.length} regions, a table holds ${memoryTableRegionsMax}; more need ` +
-          'a backend that speaks CONFIGURE_MEM_SLOTS',
+        `SET_MEM_TABLE: ${regions.length} regions, a table holds ${memoryTableRegionsMax}; more ` +
+          'need a backend that speaks CONFIGURE_MEM_SLOTS',
       );
     }
     const fds = regions.map(({ fd }) => fd);
     await this.tell('SET_MEM_TABLE', memoryTableLayout, regions, fds);
   }
 
-  /** Shares one more region, whose fd stays the caller's. Throws REFUSED and what request() throws. */
+  /**
+   * Shares one more region, whose fd stays the caller's. Throws REFUSED and what request() throws.
+   */
   addMemoryRegion(region: MappedRegion): Promise<void> {
     return this.tell('ADD_MEM_REG', memoryRegionLayout, region, [region.fd]);
   }
@@ -177,7 +180,9 @@ export class VhostUserFrontend {
     return this.tell('SET_VRING_ENABLE', vringStateLayout, { index, num: enabled ? 1 : 0 });
   }
 
-  /** GET_VRING_BASE: stops the ring and returns the next avail index the backend would have taken. */
+  /**
+   * GET_VRING_BASE: stops the ring and returns the next avail index the backend would have taken.
+   */
   async stopRing(index: number): Promise<number> {
     const state = { index, num: 0 };
     const reply = await this.ask('GET_VRING_BASE', vringStateLayout, state, vringStateLayout);

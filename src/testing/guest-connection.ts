@@ -1,11 +1,11 @@
 /**
- * What a guest says to its backend beyond its queues: how it finds one, again too, that both agree, and
- * which memory they share.
+ * What a guest says to its backend beyond its queues: how it finds one, again too, that both agree,
+ * and which memory they share.
  *
  * Sources: vhost-user "Reconnecting to the front-end", "Memory access", "CONFIGURE_MEM_SLOTS".
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { featureNames, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { configHeadBytes, configSpanLayout, memoryTableRegionsMax } from '../vhost-user/message.ts';
 import type { FrontendOptions, VhostUserFrontend } from './frontend.ts';

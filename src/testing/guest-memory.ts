@@ -4,12 +4,12 @@
  *
  * Three address spaces meet in it and are numerically far apart, so that a mix-up is an address
  * outside memory and not a silent success: offsets into the file (number), guest addresses and user
- * addresses (bigint). Memory can be split into regions that touch each other in the guest's view and
- * do not in the user's, as with a QEMU that has more than one memory backend.
+ * addresses (bigint). Memory can be split into regions that touch each other in the guest's view
+ * and do not in the user's, as with a QEMU that has more than one memory backend.
  *
- * Hot-plug: the whole file is mapped from the start, and every region is either plugged, which is to
- * say the backend knows it, or not. Nothing is allocated in or behind an unplugged one. Who tells the
- * backend is guest.ts.
+ * Hot-plug: the whole file is mapped from the start, and every region is either plugged, which is
+ * to say the backend knows it, or not. Nothing is allocated in or behind an unplugged one. Who
+ * tells the backend is guest.ts.
  *
  * The addon maps it; close() ends the mapping, and so does the collector where nobody closes it.
  */
@@ -17,8 +17,8 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TsvswitchError } from '../errors.ts';
-import { type MappedRegion, native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { type MappedRegion, native } from '../native/addon.ts';
 
 /** Every kind of file that guest memory can lie in. */
 export const memoryKinds = ['memfd', 'file', 'hugetlbfs'] as const;
@@ -100,7 +100,8 @@ export class GuestMemory {
     if (!Number.isInteger(pluggedRegions) || pluggedRegions < 1 || pluggedRegions > regions) {
       throw new TsvswitchError(
         'BAD_OPTION',
-        `guest memory: ${pluggedRegions} of ${regions} regions cannot be plugged; 1 to ${regions} can`,
+        `guest memory: ${pluggedRegions} of ${regions} regions cannot be plugged; 1 to ` +
+          `${regions} can`,
       );
     }
     const file = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
@@ -110,7 +111,8 @@ export class GuestMemory {
       file.close();
       throw new TsvswitchError(
         'MEMORY_UNMAPPABLE',
-        `guest memory: ${sizeBytes} bytes of ${kind} cannot be mapped (${(cause as Error).message})`,
+        `guest memory: ${sizeBytes} bytes of ${kind} cannot be mapped ` +
+          `(${(cause as Error).message})`,
         { cause },
       );
     }
@@ -145,8 +147,8 @@ export class GuestMemory {
   }
 
   /**
-   * Takes `lengthBytes` nobody else has and returns their offset. They may cross from one region into
-   * the next, which the guest's addresses do not show. Throws BAD_OPTION.
+   * Takes `lengthBytes` nobody else has and returns their offset. They may cross from one region
+   * into the next, which the guest's addresses do not show. Throws BAD_OPTION.
    */
   allocate(lengthBytes: number, alignBytes: number): number {
     return this.#take(roundUp(this.#allocatedBytes, alignBytes), lengthBytes);
@@ -167,8 +169,8 @@ export class GuestMemory {
   }
 
   /**
-   * Reads 16 bits, at an even offset, as an index or flag that another thread writes: what is read after
-   * it is at least as new.
+   * Reads 16 bits, at an even offset, as an index or flag that another thread writes: what is read
+   * after it is at least as new.
    */
   loadWord(offset: number): number {
     return Atomics.load(this.#words, offset / 2);
@@ -197,7 +199,9 @@ export class GuestMemory {
     return region.userAddress + at - region.mmapOffset;
   }
 
-  /** Closes the file and gives the memory back: `bytes` and `view` are empty afterwards. Idempotent. */
+  /**
+   * Closes the file and gives the memory back: `bytes` and `view` are empty afterwards. Idempotent.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -230,7 +234,10 @@ export function roundUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
 }
 
-/** An open file that has no name any more. Node keeps account of fds that it opened, and of no others. */
+/**
+ * An open file that has no name any more. Node keeps account of fds that it opened, and of no
+ * others.
+ */
 interface MemoryFile {
   readonly fd: number;
   close(): void;

@@ -3,7 +3,7 @@
  * the size of memory. Pure.
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { type MemoryKind, memoryKinds, pageBytesOf, roundUp } from './guest-memory.ts';
 import { packedRingBytes } from './packed-ring.ts';
@@ -21,20 +21,22 @@ export interface TestGuestOptions {
   readonly path: string;
   /**
    * Virtio features to accept where they are offered, as a mask or as names such as
-   * `['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED']`. Unless given: a modern driver with split rings,
-   * mergeable buffers, indirect tables and EVENT_IDX, without offloads; MQ with several queue pairs.
+   * `['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED']`. Unless given: a modern driver with split
+   * rings, mergeable buffers, indirect tables and EVENT_IDX, without offloads; MQ with several
+   * queue pairs.
    */
   readonly features?: FeatureChoice<keyof typeof virtioFeatures>;
   /**
-   * Protocol features to accept where they are offered; unless given REPLY_ACK, MQ with several queue
-   * pairs, CONFIGURE_MEM_SLOTS with several memory regions.
+   * Protocol features to accept where they are offered; unless given REPLY_ACK, MQ with several
+   * queue pairs, CONFIGURE_MEM_SLOTS with several memory regions.
    */
   readonly protocolFeatures?: FeatureChoice<keyof typeof protocolFeatures>;
   /** Queue pairs, 1 to 128; 1 unless given. All are started and enabled. */
   readonly queuePairs?: number;
   /**
-   * Whether the guest has a control queue and reads the backend's configuration space, as under frontends
-   * that hand both over; false unless given. Then the features unless given are all that go with it.
+   * Whether the guest has a control queue and reads the backend's configuration space, as under
+   * frontends that hand both over; false unless given. Then the features unless given are all that
+   * go with it.
    */
   readonly controlQueue?: boolean;
   /** Size of every ring, a power of two unless packed, at most 32768; 256 unless given. */
@@ -43,7 +45,9 @@ export interface TestGuestOptions {
   readonly memory?: MemoryKind;
   /** Bytes; unless given at least 8 MiB, and what the queues need. */
   readonly memorySizeBytes?: number;
-  /** Equal regions that memory is shared in; 1 unless given. More than 8 need CONFIGURE_MEM_SLOTS. */
+  /**
+   * Equal regions that memory is shared in; 1 unless given. More than 8 need CONFIGURE_MEM_SLOTS.
+   */
   readonly memoryRegions?: number;
   /** How many of them are shared at the start, for plugMemory() of the others; all unless given. */
   readonly pluggedRegions?: number;
@@ -261,8 +265,8 @@ function checkFrame(frame: Uint8Array): void {
   if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
     throw new TsvswitchError(
       'BAD_FRAME',
-      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it is ` +
-        'sent by raw.send()',
+      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it ` +
+        'is sent by raw.send()',
     );
   }
 }

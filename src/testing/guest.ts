@@ -5,16 +5,17 @@
  *     await using guest = await TestGuest.connect({ path: '/run/vsw/01.sock' });
  *     await guest.expect({ arp: { operation: 'reply', senderIp: '10.0.0.2' } }, { within: 1000 });
  *
- * This file is the guest's life: connected, lost when the connection ends, connected again or closed. What is
- * said over the connection is in guest-connection.ts, what can be chosen in guest-options.ts. While it is
- * connected, the watched eventfds keep the event loop alive.
+ * This file is the guest's life: connected, lost when the connection ends, connected again or
+ * closed. What is said over the connection is in guest-connection.ts, what can be chosen in
+ * guest-options.ts. While it is connected, the watched eventfds keep the event loop alive.
  *
- * Without `controlQueue` it has neither config space nor control queue, and enablePairs() does what a driver
- * would do through MQ's. It keeps no inflight region: on reconnecting it goes on behind the last used buffer.
+ * Without `controlQueue` it has neither config space nor control queue, and enablePairs() does what
+ * a driver would do through MQ's. It keeps no inflight region: it reconnects behind the last used
+ * buffer.
  */
 
-import '../dispose.ts';
-import { TsvswitchError } from '../errors.ts';
+import '../runtime/dispose.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { type CommandLayout, ControlLine } from './control-line.ts';
@@ -63,8 +64,8 @@ type GuestState =
   | { readonly kind: 'closed' };
 
 /**
- * A guest without a machine, for tests of any vhost-user backend. Close it, or bind it with `await using`:
- * until then it keeps the event loop alive.
+ * A guest without a machine, for tests of any vhost-user backend. Close it, or bind it with `await
+ * using`: until then it keeps the event loop alive.
  */
 export class TestGuest {
   /** Memory, rings and messages as they are, for misbehaving on purpose. */
@@ -134,8 +135,8 @@ export class TestGuest {
   }
 
   /**
-   * Connects, negotiates, shares memory, starts and enables every queue pair. Throws BAD_OPTION, what
-   * connecting throws, and REFUSED, TIMEOUT, DISCONNECTED or PEER_VIOLATION for what the backend does.
+   * Connects, negotiates, shares memory, starts and enables every queue pair. Throws BAD_OPTION,
+   * what connecting throws; for a backend's faults REFUSED, TIMEOUT, DISCONNECTED, PEER_VIOLATION.
    */
   static connect(options: TestGuestOptions): Promise<TestGuest> {
     return TestGuest.#bringUp(options, async (to) => VhostUserFrontend.connect(to));
@@ -197,8 +198,7 @@ export class TestGuest {
 
   /**
    * Makes a frame available to the backend and kicks it if it asks for that; waits for room in the
-   * ring. Throws BAD_FRAME, BAD_OPTION, CLOSED, TIMEOUT, and DISCONNECTED or PEER_VIOLATION if the
-   * guest has come to its end so.
+   * ring. Throws BAD_FRAME, BAD_OPTION, CLOSED, TIMEOUT, DISCONNECTED, PEER_VIOLATION.
    */
   send(frame: Uint8Array, options: SendOptions = {}): Promise<void> {
     return this.sendAll([frame], options);
@@ -254,10 +254,7 @@ export class TestGuest {
     return this.#arrival(options, () => this.#inbox.takeAll());
   }
 
-  /**
-   * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what was
-   * expected, what came instead and where it differs.
-   */
+  /** The next frame that matches; others are passed over. TIMEOUT says how what came differs. */
   async expect(matcher: FrameMatcher, options: ExpectOptions = {}): Promise<ParsedFrame> {
     const { within = this.#settings.timeoutMs } = options;
     checkTimeout('within', within);
@@ -269,7 +266,7 @@ export class TestGuest {
     return this.#inbox.length;
   }
 
-  /** Every frame from now on; ends when the guest is closed and throws if it comes to another end. */
+  /** Every frame from now on; ends when the guest is closed, throws if it ends otherwise. */
   async *frames(): AsyncGenerator<Uint8Array, void, void> {
     while (this.#state.kind !== 'closed' || this.#inbox.length > 0) {
       try {
@@ -290,8 +287,8 @@ export class TestGuest {
   }
 
   /**
-   * Says a command on the control queue, such as `controlCommands.queuePairs(2)`, and returns the status
-   * that answers it, 0 for VIRTIO_NET_OK. Throws BAD_OPTION without the option `controlQueue`, TIMEOUT.
+   * Says a command on the control queue, such as `controlCommands.queuePairs(2)`, and returns the
+   * status that answers it, 0 for VIRTIO_NET_OK. Throws TIMEOUT; BAD_OPTION without `controlQueue`.
    */
   control(
     command: ControlCommand,
@@ -319,25 +316,26 @@ export class TestGuest {
   }
 
   /**
-   * Shares one more region: by ADD_MEM_REG if CONFIGURE_MEM_SLOTS was agreed on, else by SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
+   * Shares one more region: by ADD_MEM_REG if CONFIGURE_MEM_SLOTS was agreed on, else by
+   * SET_MEM_TABLE. `memory.allocate()` gives out of it once all before it are plugged.
    */
   async plugMemory(region: number): Promise<void> {
     this.#checkRunning();
     await setPlugged(this.#frontend, this.memory, region, true);
   }
 
-  /** Takes a region back, by REM_MEM_REG or SET_MEM_TABLE; nothing of the guest's queues may lie in it. */
+  /** Takes a region back, by REM_MEM_REG or SET_MEM_TABLE; no queue of the guest may lie in it. */
   async unplugMemory(region: number): Promise<void> {
     this.#checkRunning();
     await setPlugged(this.#frontend, this.memory, region, false);
   }
 
   /**
-   * Connects again, for a backend that was restarted or a guest that was disconnected: tries until the
-   * limit, negotiates the same features, shares the same memory and goes on with the same rings behind
-   * the last buffer that was used, so that what the last backend had not used is used by this one.
-   * Throws what connect() throws, and REFUSED if a feature is no longer offered; the guest is lost then,
-   * and this may be called again.
+   * Connects again, for a backend that was restarted or a guest that was disconnected: tries until
+   * the limit, negotiates the same features, shares the same memory and goes on with the same rings
+   * behind the last buffer that was used: this backend uses what the last one had not. Throws what
+   * connect() throws, and REFUSED if a feature is no longer offered; the guest is lost then, and
+   * this may be called again.
    */
   async reconnect({ timeoutMs = this.#settings.timeoutMs }: WaitOptions = {}): Promise<void> {
     checkTimeout('timeoutMs', timeoutMs);

@@ -50,8 +50,8 @@ export class Inbox {
   }
 
   /**
-   * Resolves as soon as there is a packet, which another waiter may take first. Rejects with TIMEOUT,
-   * or as fail() said.
+   * Resolves as soon as there is a packet, which another waiter may take first. Rejects with
+   * TIMEOUT, or as fail() said.
    */
   async wait(timeoutMs: number, what: string): Promise<void> {
     if (this.length === 0) await this.#arrived.wait(timeoutMs, what);

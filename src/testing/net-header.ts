@@ -5,9 +5,11 @@
  * Source: virtio 1.2 §5.1.6. Its legacy form lacks num_buffers (§5.1.6.1).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
-/** flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6. */
+/**
+ * flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6.
+ */
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
 /** flags: the checksum was looked at and is right. */
 export const VIRTIO_NET_HDR_F_DATA_VALID = 2;

@@ -1,12 +1,13 @@
 /**
- * The driver of a packed ring: a place to write and a place to read, each with its wrap counter, and
- * a line of free buffer ids.
+ * The driver of a packed ring: a place to write and a place to read, each with its wrap counter,
+ * and a line of free buffer ids.
  *
  * A batch is shown to the device by one store, the flags of its first descriptor: all others are
  * complete by then, and the device reads on from there.
  *
  * Sources: virtio 1.2 §2.8.1 (wrap counters), §2.8.6 (buffers of several descriptors), §2.8.7
- * (indirect), §2.8.10 (event suppression), §2.8.21 (supplying buffers), §2.8.22 (receiving used ones).
+ * (indirect), §2.8.10 (event suppression), §2.8.21 (supplying buffers), §2.8.22 (receiving used
+ * ones).
  */
 
 import type { GuestMemory } from './guest-memory.ts';

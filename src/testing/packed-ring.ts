@@ -3,18 +3,21 @@
  * writable, right or wrong. As with split-ring.ts, nothing is kept and nothing is checked;
  * packed-driver.ts is the driver that behaves.
  *
- * Ordering. The flags of a descriptor and the event suppression areas are accessed with Atomics: what
- * was written before a descriptor's flags is seen by whoever sees them, and what is read after them is
- * at least as new.
+ * Ordering. The flags of a descriptor and the event suppression areas are accessed with Atomics:
+ * what was written before a descriptor's flags is seen by whoever sees them, and what is read after
+ * them is at least as new.
  *
  * Sources: virtio 1.2 §2.8.13 (descriptor), §2.8.14 (event suppression), §2.8.1 (wrap counters).
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { descriptorBytes } from './split-ring.ts';
 
-/** The driver's bit of a descriptor, spelled as in virtio 1.2 §2.8.1; others are those of a split ring. */
+/**
+ * The driver's bit of a descriptor, spelled as in virtio 1.2 §2.8.1; others are those of a split
+ * ring.
+ */
 export const VIRTQ_DESC_F_AVAIL = 1 << 7;
 /** The device's bit of a descriptor (§2.8.1). */
 export const VIRTQ_DESC_F_USED = 1 << 15;
@@ -68,7 +71,10 @@ export class PackedRing {
     this.#deviceOffset = memory.allocateWhole(eventAreaBytes, 4);
   }
 
-  /** Where the parts lie, as SET_VRING_ADDR says it: `avail` is the driver's area, `used` the device's. */
+  /**
+   * Where the parts lie, as SET_VRING_ADDR says it: `avail` is the driver's area, `used` the
+   * device's.
+   */
   get addresses(): RingAddresses {
     return {
       desc: this.#memory.userAddress(this.#descOffset),

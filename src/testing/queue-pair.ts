@@ -1,13 +1,14 @@
 /**
- * One queue pair of a guest: its receiveq and transmitq, the eventfds by which both ends signal each
- * other, and what happens on a call.
+ * One queue pair of a guest: its receiveq and transmitq, the eventfds by which both ends signal
+ * each other, and what happens on a call.
  *
- * Nothing polls: the call eventfds are watched on the event loop, and the rings say what has happened.
- * The receiveq asks for an interrupt all the time, the transmitq only while somebody waits for it.
+ * Nothing polls: the call eventfds are watched on the event loop, and the rings say what has
+ * happened. The receiveq asks for an interrupt all the time, the transmitq only while somebody
+ * waits for it.
  */
 
-import { TsvswitchError } from '../errors.ts';
-import { native } from '../native.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { native } from '../native/addon.ts';
 import type { DriverQueue } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';
 import type { GuestMemory } from './guest-memory.ts';
@@ -98,8 +99,8 @@ export class QueuePair {
   }
 
   /**
-   * After fail(): takes what the last backend has left used, so that the next one goes on behind it.
-   * Throws PEER_VIOLATION.
+   * After fail(): takes what the last backend has left used, so that the next one goes on behind
+   * it. Throws PEER_VIOLATION.
    */
   reset(): void {
     this.#reclaimed.reset();

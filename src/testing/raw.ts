@@ -2,8 +2,8 @@
  * What a guest can do wrong, for tests of whoever is at the other end: write any field of any ring,
  * kick when nobody asked, send frames of any length and messages of any kind.
  *
- * The guest's own driver goes on beside it and holds the device to what it wrote itself: a queue that
- * was written to through here is best left to the test.
+ * The guest's own driver goes on beside it and holds the device to what it wrote itself: a queue
+ * that was written to through here is best left to the test.
  */
 
 import type { Message, RequestName } from '../vhost-user/message.ts';
@@ -66,8 +66,8 @@ export class RawGuest {
   }
 
   /**
-   * Sends a frame of any length, an empty one too, in any layout; false if the ring is full. `header`
-   * may promise anything.
+   * Sends a frame of any length, an empty one too, in any layout; false if the ring is full.
+   * `header` may promise anything.
    */
   send(frame: Uint8Array, layout: FrameLayout & { readonly queuePair?: number } = {}): boolean {
     const pair = this.#pair(layout.queuePair ?? 0);

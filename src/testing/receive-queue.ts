@@ -2,8 +2,9 @@
  * The driver's side of a receiveq: gives the device empty buffers and puts frames together from the
  * buffers it has used.
  *
- * Every buffer is a chain of one or more pieces, and goes back to the device as soon as its frame was
- * copied out. With MRG_RXBUF a frame may lie in several buffers, the first of which says in how many.
+ * Every buffer is a chain of one or more pieces, and goes back to the device as soon as its frame
+ * was copied out. With MRG_RXBUF a frame may lie in several buffers, the first of which says in how
+ * many.
  *
  * Sources: virtio 1.2 §5.1.6.3 (receive buffers), §5.1.6.4 (incoming packets).
  */
@@ -16,7 +17,10 @@ import { checkPieces, type Piece } from './ring-driver.ts';
 
 /** How receive buffers lie in the ring. */
 export interface BufferLayout {
-  /** Bytes in each of a buffer's first descriptors; what remains is one more. One for all unless given. */
+  /**
+   * Bytes in each of a buffer's first descriptors; what remains is one more. One for all unless
+   * given.
+   */
   readonly pieces?: readonly number[];
   /** Through indirect tables, which must have been negotiated. */
   readonly indirect?: boolean;

@@ -1,9 +1,9 @@
 /**
- * A frame as it has arrived, with the virtio-net header that came in front of it, and the store such
- * packets are copied into.
+ * A frame as it has arrived, with the virtio-net header that came in front of it, and the store
+ * such packets are copied into.
  *
- * Packets of one batch share large blocks, because a block of its own costs far more than the copy of
- * a small frame; a block goes when the last packet in it is forgotten.
+ * Packets of one batch share large blocks, because a block of its own costs far more than the copy
+ * of a small frame; a block goes when the last packet in it is forgotten.
  */
 
 import { type NetHeader, parseNetHeader } from './net-header.ts';

@@ -4,10 +4,11 @@
  * split-driver.ts and packed-driver.ts do it, driver-queue.ts builds on it.
  *
  * Descriptors and ids are handed out in ring order and taken back at the end of the line, so that a
- * device that uses buffers in order finds them in ring order, as IN_ORDER wants (virtio 1.2 §2.7.9, §2.8.8).
+ * device that uses buffers in order finds them in ring order, as IN_ORDER wants (virtio 1.2 §2.7.9,
+ * §2.8.8).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { PackedRing } from './packed-ring.ts';
 import {
@@ -42,7 +43,9 @@ export interface RingDriver {
   readonly freeDescriptors: number;
   /** Writes a chain, which must fit, and returns its id; the device sees it after publish(). */
   add(pieces: readonly Piece[], indirect: boolean): number;
-  /** Shows the device all chains added since the last call; true if it asks to be kicked for them. */
+  /**
+   * Shows the device all chains added since the last call; true if it asks to be kicked for them.
+   */
   publish(): boolean;
   /** What the device says at the place of the next used buffer. Throws PEER_VIOLATION. */
   peekUsed(outstanding: number): UsedElement | undefined;
@@ -78,7 +81,10 @@ export class IndirectTables {
   }
 }
 
-/** Throws BAD_OPTION unless these are lengths of pieces, 1 to `pieceBytesMax` bytes, that fit together. */
+/**
+ * Throws BAD_OPTION unless these are lengths of pieces, 1 to `pieceBytesMax` bytes, that fit
+ * together.
+ */
 export function checkPieces(
   pieces: readonly number[],
   totalBytes: number,

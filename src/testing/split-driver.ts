@@ -2,8 +2,8 @@
  * The driver of a split ring: a list of free descriptors, the avail index it publishes and the used
  * index it has seen.
  *
- * The list is threaded through an array of its own and not through the descriptors' next fields: the
- * device may write there, and a chain is freed by what this driver knows of it.
+ * The list is threaded through an array of its own and not through the descriptors' next fields:
+ * the device may write there, and a chain is freed by what this driver knows of it.
  *
  * Sources: virtio 1.2 §2.7.5.3 (indirect), §2.7.7 and §2.7.10 (notification suppression), §2.7.13
  * (supplying buffers), §2.7.14 (receiving used buffers).

@@ -3,15 +3,16 @@
  * writable, right or wrong. It keeps no state of its own and checks nothing, so that a test can
  * misbehave through it; split-driver.ts is the driver that behaves.
  *
- * Ordering. Both index fields are accessed with Atomics, everything else with plain loads and stores.
- * Atomics are sequentially consistent, so a descriptor or ring entry written before `availIndex` is
- * set is seen by whoever sees the index, an element read after `usedIndex` was read is at least as
- * new as it, and a store to an index or event field comes before a later load of the other side's.
+ * Ordering. Both index fields are accessed with Atomics, everything else with plain loads and
+ * stores. Atomics are sequentially consistent, so a descriptor or ring entry written before
+ * `availIndex` is set is seen by whoever sees the index, an element read after `usedIndex` was read
+ * is at least as new as it, and a store to an index or event field comes before a later load of the
+ * other side's.
  *
  * Sources: virtio 1.2 §2.7.5 (descriptors), §2.7.6 (available ring), §2.7.8 (used ring).
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
 /** The chain goes on. Spelled, like the others, as in virtio 1.2 §2.7.5, §2.7.6 and §2.7.8. */
@@ -206,8 +207,8 @@ export function writeDescriptorAt(
 }
 
 /**
- * The same for a buffer at an offset of memory. The two words behind the length are flags and next, or id
- * and flags in a table of a packed ring.
+ * The same for a buffer at an offset of memory. The two words behind the length are flags and next,
+ * or id and flags in a table of a packed ring.
  */
 export function describeAt(
   memory: GuestMemory,

@@ -3,18 +3,18 @@
  * gone afterwards, whatever the test has left behind. The glue for test runners (vitest.ts,
  * node-test.ts) opens one for every test.
  *
- * Guests are on ports of the switch whose sockets lie in a folder of the network's own. Machines are a
- * lab attached to the switch: processes of their own, with the ports and the life that labs give them.
- * What only machines need is loaded with the first of them.
+ * Guests are on ports of the switch whose sockets lie in a folder of the network's own. Machines
+ * are a lab attached to the switch: processes of their own, with the ports and the life that labs
+ * give them. What only machines need is loaded with the first of them.
  */
 
-import '../dispose.ts';
+import '../runtime/dispose.ts';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ControlServer } from '../control/index.ts';
 import { Switch, type SwitchOptions } from '../index.ts';
 import type { ChangeOptions, Lab, LabDefinition } from '../lab/lab.ts';
-import { shortTemporaryFolder } from '../lab/short-folder.ts';
+import { shortTemporaryFolder } from '../machine/short-folder.ts';
 import { emptyLayout, u64Layout } from '../vhost-user/message.ts';
 import { TestGuest } from './guest.ts';
 import type { TestGuestOptions } from './guest-options.ts';
@@ -66,7 +66,8 @@ export class TestNetwork {
 
   /**
    * Boots machines on the switch and returns their lab when all are ready, which takes seconds. The
-   * port of machine `vm1` is called `${lab.plan.id}-vm1`. Throws what Lab.open() and Lab.up() throw.
+   * port of machine `vm1` is called `${lab.plan.id}-vm1`. Throws what Lab.open() and Lab.up()
+   * throw.
    */
   readonly lab = async (
     machines: LabDefinition['machines'],

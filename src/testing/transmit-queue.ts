@@ -5,7 +5,7 @@
  * Sources: virtio 1.2 §5.1.6.2 (packet transmission), §2.7.4 (no rules about the framing).
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type NetHeader, writeNetHeader } from './net-header.ts';
@@ -21,15 +21,15 @@ export interface TransmitQueueOptions extends Omit<DriverQueueOptions, 'directio
 /** How a frame is laid out in the ring. */
 export interface FrameLayout {
   /**
-   * Bytes in each of the first descriptors, the header counted in, at most 2048; what remains is cut
-   * into as few as possible. [12] puts the header into a descriptor of its own.
+   * Bytes in each of the first descriptors, the header counted in, at most 2048; what remains is
+   * cut into as few as possible. [12] puts the header into a descriptor of its own.
    */
   readonly pieces?: readonly number[];
   /** Through an indirect table, which must have been negotiated. */
   readonly indirect?: boolean;
   /**
-   * The virtio-net header in front of the frame, for offloads: its fields (absent ones are 0) or its
-   * bytes, right or wrong. All zeros unless given: no checksum to complete, nothing to cut.
+   * The virtio-net header in front of the frame, for offloads: its fields (absent ones are 0) or
+   * its bytes, right or wrong. All zeros unless given: no checksum to complete, nothing to cut.
    */
   readonly header?: Partial<NetHeader> | Uint8Array;
 }

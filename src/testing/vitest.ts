@@ -1,6 +1,6 @@
 /**
- * The public entry 'tsvswitch/testing/vitest': vitest's `test` with a network for every test that asks
- * for one.
+ * The public entry 'tsvswitch/testing/vitest': vitest's `test` with a network for every test that
+ * asks for one.
  *
  *     import { test } from 'tsvswitch/testing/vitest';
  *
@@ -10,8 +10,8 @@
  *       await b.expect(frame);
  *     });
  *
- * `test.override({ switchOptions: { clock: 'manual' } })` says with which options the switches of a file
- * or a describe block are opened. Whatever a test has left on its network is closed after it.
+ * `test.override({ switchOptions: { clock: 'manual' } })` says with which options the switches of a
+ * file or a describe block are opened. Whatever a test has left on its network is closed after it.
  *
  * @module tsvswitch/testing/vitest
  */

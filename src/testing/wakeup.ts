@@ -4,7 +4,7 @@
  * what is true.
  */
 
-import { TsvswitchError } from '../errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 
 interface Waiter {
   readonly resolve: () => void;

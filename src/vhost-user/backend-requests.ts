@@ -3,12 +3,12 @@
  * VRING_ERR, which stand in for eventfds with in-band notifications, and CONFIG_CHANGE_MSG.
  *
  * One request is under way at a time and the next waits for its acknowledgement, so a frontend that
- * does not read is never made to block us. A queue that has to be told of twice while it waits is told
- * of once: a call says that there is something to look at, not how much. Without REPLY_ACK, which in-band
- * notifications need and CONFIG does not, nothing is acknowledged and nothing waits.
+ * does not read is never made to block us. A queue that has to be told of twice while it waits is
+ * told of once: a call says that there is something to look at, not how much. Without REPLY_ACK,
+ * which in-band notifications need and CONFIG does not, nothing is acknowledged and nothing waits.
  *
- * A channel that ends is not missed: the frontend closes it when it wants no more. A wrong answer is a
- * mistake of the frontend and reported to `onMistake`, once.
+ * A channel that ends is not missed: the frontend closes it when it wants no more. A wrong answer
+ * is a mistake of the frontend and reported to `onMistake`, once.
  *
  * Sources: vhost-user "Back-end communication", "In-band notifications", "Back-end message types".
  */
@@ -129,7 +129,8 @@ export class BackendRequests implements ChannelReader {
     try {
       this.#channel.send(encodeMessage(backendRequestNumbers[name], flags, payload));
     } catch {
-      // The frontend has closed its end; that this comes in as an end of stream is only a matter of time.
+      // The frontend has closed its end; that this comes in as an end of stream is only a matter of
+      // time.
       this.close();
     }
   }

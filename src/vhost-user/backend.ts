@@ -1,11 +1,18 @@
 /**
  * What a session asks of the device behind it, as an interface: this folder knows no addon.
  *
- * The port (port/vhost-user.ts) implements it on the data plane; tests implement it as a recorder.
- * Every fd handed over belongs to the backend from the call on, even if the call throws.
+ * The port (port/vhost-user/vhost-user-port.ts) implements it on the data plane; tests implement it
+ * as a recorder. Every fd handed over belongs to the backend from the call on, even if the call
+ * throws.
  */
 
-import type { DirtyLog, MappedRegion, MemoryRegion, QueueStart, RingAddresses } from '../native.ts';
+import type {
+  DirtyLog,
+  MappedRegion,
+  MemoryRegion,
+  QueueStart,
+  RingAddresses,
+} from '../native/addon.ts';
 
 export interface Backend {
   setMemory(regions: readonly MappedRegion[]): void;
@@ -44,7 +51,7 @@ export interface FilePiece {
   readonly bytes: Uint8Array;
 }
 
-/** The byte stream to the frontend, with fd passing; implemented by fd-socket.ts. */
+/** The byte stream to the frontend, with fd passing; implemented by native/fd-socket.ts. */
 export interface Channel {
   /** Sends the whole message or throws; the fds stay the caller's. */
   send(bytes: Uint8Array, fds?: readonly number[]): void;

@@ -1,19 +1,21 @@
 /**
- * The configuration space of the device (struct virtio_net_config), for frontends that read it from their
- * backend, and which of the rings is the control queue of such a frontend's device.
+ * The configuration space of the device (struct virtio_net_config), for frontends that read it from
+ * their backend, and which of the rings is the control queue of such a frontend's device.
  *
- * Without an address from the operator there is none here, and VIRTIO_NET_F_MAC is not offered: drivers make
- * up one of their own. An invented one that stays would be the same on every host with such a port, and one
- * that does not is nothing more than the driver's.
+ * Without an address from the operator there is none here, and VIRTIO_NET_F_MAC is not offered:
+ * drivers make up one of their own. An invented one that stays would be the same on every host with
+ * such a port, and one that does not is nothing more than the driver's.
  *
- * Of the fields a driver writes only the address, and only as a legacy driver (virtio 1.2 §5.1.4.2); after
- * a migration the frontend writes all of them, of which the address is the one that is not known here.
+ * Of the fields a driver writes only the address, and only as a legacy driver (virtio 1.2
+ * §5.1.4.2); after a migration the frontend writes all of them, of which the address is the one
+ * that is not known here.
  *
- * Sources: virtio 1.2 §5.1.2 (which queue), §5.1.4; vhost-user VHOST_USER_GET_CONFIG, _SET_CONFIG. That
- * Linux's driver takes one queue pair where the space says no number: drivers/net/virtio_net.c.
+ * Sources: virtio 1.2 §5.1.2 (which queue), §5.1.4; vhost-user VHOST_USER_GET_CONFIG, _SET_CONFIG.
+ * That Linux's driver takes one queue pair where the space says no number:
+ * drivers/net/virtio_net.c.
  */
 
-import type { ControlTurn } from '../native.ts';
+import type { ControlTurn } from '../native/addon.ts';
 import { protocolFeatures, virtioFeatures } from './features.ts';
 import type { ConfigSpan } from './message.ts';
 import { Declined, Refusal } from './refusal.ts';
@@ -40,8 +42,8 @@ const mtuMin = 68n;
 const mtuMax = 65535n;
 const migrationFlag = 1;
 /**
- * A driver makes that many queue pairs, and uses one for each of its CPUs. Frontends with a space of their
- * own ask GET_QUEUE_NUM.
+ * A driver makes that many queue pairs, and uses one for each of its CPUs. Frontends with a space
+ * of their own ask GET_QUEUE_NUM.
  */
 const queuePairsMax = 8;
 
@@ -51,7 +53,10 @@ export class ConfigSpace {
   readonly #facts: ConfigFacts;
   /** Something has changed that the driver does not know. */
   readonly #onChange: () => void;
-  /** What the driver has set, or a frontend brought along; bytes, since drivers write them one by one. */
+  /**
+   * What the driver has set, or a frontend brought along; bytes, since drivers write them one by
+   * one.
+   */
   #mac: Uint8Array | undefined;
   #mtuBytes: number | undefined;
   /** The driver is being asked to announce its guest (virtio 1.2 §5.1.6.5.4). */
@@ -118,7 +123,8 @@ export class ConfigSpace {
     if (offsetBytes >= macBytes) return;
     const mac = this.#bytes.slice(0, macBytes);
     mac.set(bytes.subarray(0, macBytes - offsetBytes), offsetBytes);
-    // A driver that writes byte by byte passes through others; what it sends is checked in any case.
+    // A driver that writes byte by byte passes through others; what it sends is checked in any
+    // case.
     if (sizeBytes >= macBytes) this.#checkMac(mac);
     this.#mac = mac;
   }
@@ -146,9 +152,10 @@ export class ConfigSpace {
 }
 
 /**
- * How many queue pairs the device has whose control queue the frontend hands over, which is the ring behind
- * them all; undefined where it hands over none. One that speaks of several queue pairs and does not read this
- * space has its own, and so its own control queue: QEMU, DPDK's virtio-user and Cloud Hypervisor.
+ * How many queue pairs the device has whose control queue the frontend hands over, which is the
+ * ring behind them all; undefined where it hands over none. One that speaks of several queue pairs
+ * and does not read this space has its own, and so its own control queue: QEMU, DPDK's virtio-user
+ * and Cloud Hypervisor.
  */
 export function controlPairsOf(
   features: bigint,
@@ -168,7 +175,8 @@ function checkSpan({ offsetBytes, sizeBytes }: ConfigSpan): void {
   if (offsetBytes + sizeBytes <= configBytes) return;
   throw new Declined(
     'BAD_VALUE',
-    `${sizeBytes} bytes at offset ${offsetBytes} pass the end of the configuration space of ${configBytes}`,
+    `${sizeBytes} bytes at offset ${offsetBytes} pass the end of the configuration space of ` +
+      `${configBytes}`,
   );
 }
 

@@ -5,20 +5,21 @@
  * A reset (SET_STATUS 0 or RESET_DEVICE) forgets what the driver negotiated: virtio features,
  * status, and the configuration of every ring. It keeps what belongs to the frontend: memory,
  * protocol features and call/err eventfds. QEMU sends none of these again after a reset; with
- * CONFIGURE_MEM_SLOTS it only ever tells differences to the regions it told before. It also keeps the
- * base each ring stopped at (see Ring.reset).
+ * CONFIGURE_MEM_SLOTS it only ever tells differences to the regions it told before. It also keeps
+ * the base each ring stopped at (see Ring.reset).
  *
- * Logging for migration has two switches, the log itself and VHOST_F_LOG_ALL, and both may change while
- * rings run. Without a log the bit has no effect: some frontends agree to everything.
+ * Logging for migration has two switches, the log itself and VHOST_F_LOG_ALL, and both may change
+ * while rings run. Without a log the bit has no effect: some frontends agree to everything.
  *
- * A frontend that keeps no configuration space of its own reads it here, and hands its control queue over
- * like any other (config-space.ts). What is said on that only the data plane sees.
+ * A frontend that keeps no configuration space of its own reads it here, and hands its control
+ * queue over like any other (config-space.ts). What is said on that only the data plane sees.
  *
- * Sources: vhost-user "Ring states", "Multiple queue support", "Migration", VHOST_USER_RESET_DEVICE,
- * VHOST_USER_SET_STATUS, VHOST_USER_NET_SET_MTU; virtio 1.2 §2.1 (device status), §3.1.1 (FEATURES_OK).
+ * Sources: vhost-user "Ring states", "Multiple queue support", "Migration",
+ * VHOST_USER_RESET_DEVICE, VHOST_USER_SET_STATUS, VHOST_USER_NET_SET_MTU; virtio 1.2 §2.1 (device
+ * status), §3.1.1 (FEATURES_OK).
  */
 
-import type { MemoryRegion } from '../native.ts';
+import type { MemoryRegion } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
 import { type ConfigFacts, ConfigSpace, controlPairsOf } from './config-space.ts';
@@ -147,7 +148,8 @@ export class Device {
 
   has(requirement: Requirement): boolean {
     if (requirement === 'VHOST_USER_F_PROTOCOL_FEATURES') {
-      // QEMU enables the first rings before SET_FEATURES: until then the bit counts as it is offered.
+      // QEMU enables the first rings before SET_FEATURES: until then the bit counts as it is
+      // offered.
       return ((this.#features ?? this.offered.virtio) & protocolFeaturesBit) !== 0n;
     }
     return (this.#protocolFeatures & protocolFeatures[requirement]) !== 0n;
@@ -159,8 +161,8 @@ export class Device {
   }
 
   /**
-   * QEMU asks before it says SET_OWNER, as no other frontend does, and again for each queue pair. Its network
-   * device has a space of its own, and it would print a warning each time about one that is offered.
+   * QEMU asks before it says SET_OWNER, as no other frontend does, and again for each queue pair.
+   * Its network device has a space of its own: it would print a warning each time about another.
    */
   offerProtocol(): bigint {
     const { protocol } = this.offered;
@@ -255,9 +257,10 @@ export class Device {
   }
 
   /**
-   * A frontend that hands over the control queue and knows no VHOST_USER_PROTOCOL_F_MQ has pairs in use said
-   * there, and disables a ring when its driver goes (virtio_uml). The memory is then somebody else's: not even
-   * a transmitq may be drained. Of all others a disabled ring is a started one, as the protocol has it.
+   * A frontend that hands over the control queue and knows no VHOST_USER_PROTOCOL_F_MQ has pairs in
+   * use said there, and disables a ring when its driver goes (virtio_uml). The memory is then
+   * somebody else's: not even a transmitq may be drained. Of all others a disabled ring is a
+   * started one, as the protocol has it.
    */
   enableRing(queue: number, enabled: boolean): void {
     const ring = this.ring(queue);
@@ -328,7 +331,7 @@ export class Device {
     this.#backend.announce(mac);
   }
 
-  /** A new region for `wanted`, and the fd of its file, which is the caller's; none for packed rings. */
+  /** A new region for `wanted`, and its file's fd, the caller's; none for packed rings. */
   createInflight(wanted: InflightArea): { area: InflightArea; fd: number | undefined } {
     const { queues, queueSize } = wanted;
     checkInflight(wanted, this.ringCount);
@@ -340,7 +343,7 @@ export class Device {
     return { area: { ...wanted, sizeBytes: BigInt(sizeBytes), offsetBytes: 0n }, fd };
   }
 
-  /** The region comes back when the frontend starts the device; nothing in it is needed to go on. */
+  /** The region comes back when the frontend starts the device; going on needs nothing in it. */
   acceptInflight(area: InflightArea): void {
     checkReturnedInflight(area, this.ringCount);
   }

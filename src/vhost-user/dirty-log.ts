@@ -1,6 +1,6 @@
 /**
- * What a frontend says about the log of a migration, checked: that it lies in a file, and that it has a bit
- * for every page it is to be told of.
+ * What a frontend says about the log of a migration, checked: that it lies in a file, and that it
+ * has a bit for every page it is to be told of.
  *
  * Pure. Source: vhost-user "Migration", VHOST_USER_SET_LOG_BASE.
  */
@@ -28,6 +28,7 @@ export function requireCovered(log: LogArea, guestAddress: bigint, what: string)
   if (guestAddress / guestBytesPerLogByte < log.sizeBytes) return;
   throw new Refusal(
     'BAD_VALUE',
-    `log of ${log.sizeBytes} bytes does not reach guest address 0x${guestAddress.toString(16)} of ${what}`,
+    `log of ${log.sizeBytes} bytes does not reach guest address 0x${guestAddress.toString(16)} ` +
+      `of ${what}`,
   );
 }

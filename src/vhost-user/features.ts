@@ -2,11 +2,13 @@
  * Feature bits of virtio-net and of the vhost-user protocol: their names, the most this folder can
  * serve, and what follows from a choice. Pure.
  *
- * What a session offers is up to its owner, who knows the data plane (port/offer.ts); it may leave out
- * any bit of `servable`. The tables name more bits, so that a refusal can say which was asked for.
+ * What a session offers is up to its owner, who knows the data plane (port/vhost-user/offer.ts); it
+ * may leave out any bit of `servable`. The tables name more bits, so that a refusal can say which
+ * was asked for.
  *
- * VIRTIO_F_RING_RESET needs nothing here: a frontend that resets a queue for its driver stops the ring
- * with GET_VRING_BASE and starts it anew, maybe elsewhere and of another size (virtio 1.2 §2.6.1).
+ * VIRTIO_F_RING_RESET needs nothing here: a frontend that resets a queue for its driver stops the
+ * ring with GET_VRING_BASE and starts it anew, maybe elsewhere and of another size (virtio 1.2
+ * §2.6.1).
  *
  * Sources: virtio 1.2 §5.1.3 (network), §6 (reserved bits), §6.3 (legacy); vhost-user "Protocol
  * features". Protocol bits above 19 moved between drafts and are therefore not named here.
@@ -176,9 +178,10 @@ export function featureNames(set: bigint, table: FeatureTable): string[] {
 /**
  * The bits of a choice that were not offered; 0n is a valid choice.
  *
- * The dependencies of virtio 1.2 §5.1.3.1 among the offered bits (MQ and GUEST_ANNOUNCE need CTRL_VQ)
- * bind the driver, and are not checked: QEMU and DPDK's virtio-user run the control queue themselves, and
- * leave CTRL_VQ out of what they pass on. Where it is passed on: controlQueueOf() in config-space.ts.
+ * The dependencies of virtio 1.2 §5.1.3.1 among the offered bits (MQ and GUEST_ANNOUNCE need
+ * CTRL_VQ) bind the driver, and are not checked: QEMU and DPDK's virtio-user run the control queue
+ * themselves, and leave CTRL_VQ out of what they pass on. Where it is passed on: controlQueueOf()
+ * in config-space.ts.
  */
 export function notOffered(chosen: bigint, offered: bigint): bigint {
   return chosen & ~offered;

@@ -1,11 +1,11 @@
 /**
  * The shared region in which a backend would note the chains it holds, as this backend formats it.
  *
- * The data plane returns every chain in the round that took it, in ring order, and holds none between
- * rounds. So nothing is ever written here after the region is made: at any time it says, rightly, that
- * no chain is in flight, and whoever takes over goes on at the used index. A packed ring keeps its
- * used index nowhere but in such a region, and this one would not have it; for packed rings none is
- * given, which the protocol spells as a size of 0.
+ * The data plane returns every chain in the round that took it, in ring order, and holds none
+ * between rounds. So nothing is ever written here after the region is made: at any time it says,
+ * rightly, that no chain is in flight, and whoever takes over goes on at the used index. A packed
+ * ring keeps its used index nowhere but in such a region, and this one would not have it; for
+ * packed rings none is given, which the protocol spells as a size of 0.
  *
  * Pure. Source: vhost-user "Inflight I/O tracking" (QueueRegionSplit, DescStateSplit).
  */
@@ -59,7 +59,9 @@ export function checkReturnedInflight(area: InflightArea, ringCount: number): vo
   const { queues, queueSize, sizeBytes } = area;
   const needed = inflightBytes(queues, queueSize);
   if (sizeBytes < needed) {
-    const sentence = `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ${queueSize}`;
+    const sentence =
+      `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ` +
+      `${queueSize}`;
     throw new Refusal('BAD_VALUE', sentence);
   }
 }

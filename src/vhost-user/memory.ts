@@ -2,8 +2,8 @@
  * The regions of guest memory one frontend shares, and the checks on what it says about them.
  *
  * Two address spaces meet here and are never mixed: guest addresses are in descriptors, user
- * addresses locate rings. The table keeps descriptions only; mapping files is the backend's work. It
- * changes after the backend has accepted a change, so a refused one leaves it as it was.
+ * addresses locate rings. The table keeps descriptions only; mapping files is the backend's work.
+ * It changes after the backend has accepted a change, so a refused one leaves it as it was.
  *
  * QEMU before 8.0 tells ADD_MEM_REG and REM_MEM_REG once for every queue pair. The same region may
  * therefore be added several times, and stays until it was removed as often.
@@ -11,7 +11,7 @@
  * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
  */
 
-import type { MappedRegion, MemoryRegion } from '../native.ts';
+import type { MappedRegion, MemoryRegion } from '../native/addon.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';
 
 /** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */
@@ -37,7 +37,8 @@ function checkRegion(region: MemoryRegion): void {
   if (guestAddress + sizeBytes > addressEnd || userAddress + sizeBytes > addressEnd) {
     throw new Refusal(
       'BAD_VALUE',
-      `${describe(region)} and user address ${hex(userAddress)}: passes the end of the address space`,
+      `${describe(region)} and user address ${hex(userAddress)}: passes the end of the address ` +
+        'space',
     );
   }
   if (mmapOffset + sizeBytes > fileEnd) {

@@ -1,8 +1,8 @@
 /**
  * MessageReader: cuts a byte stream with passed fds into vhost-user messages.
  *
- * It checks what has to be known to find the end of a message, the header; payloads pass through. Its
- * only state is the message being read. Source: vhost-user "Header", "Communication".
+ * It checks what has to be known to find the end of a message, the header; payloads pass through.
+ * Its only state is the message being read. Source: vhost-user "Header", "Communication".
  */
 
 import {
@@ -31,8 +31,8 @@ export type ReadStep =
     };
 
 /**
- * Which end this reader is: a backend reads requests, a frontend reads replies. On the channel for the
- * backend's own requests it is the other way round.
+ * Which end this reader is: a backend reads requests, a frontend reads replies. On the channel for
+ * the backend's own requests it is the other way round.
  */
 export type ReaderRole = 'backend' | 'frontend';
 
@@ -42,9 +42,10 @@ type ReaderState =
   | { readonly kind: 'failed' };
 
 /**
- * Cuts a stream into messages. The owner reads at most `wants` bytes from the socket and feeds them:
- * first the 12 bytes of the header, then exactly the payload. As a read never crosses the end of a
- * message, neither do the fds that come with it. After an error the reader wants nothing any more.
+ * Cuts a stream into messages. The owner reads at most `wants` bytes from the socket and feeds
+ * them: first the 12 bytes of the header, then exactly the payload. As a read never crosses the end
+ * of a message, neither do the fds that come with it. After an error the reader wants nothing any
+ * more.
  */
 export class MessageReader {
   readonly #role: ReaderRole;
@@ -107,7 +108,8 @@ export class MessageReader {
     if (header.sizeBytes > payloadBytesMax) {
       return this.#fail(
         'BAD_SIZE',
-        `request ${header.request}: payload of ${header.sizeBytes} bytes, at most ${payloadBytesMax} were expected`,
+        `request ${header.request}: payload of ${header.sizeBytes} bytes, at most ` +
+          `${payloadBytesMax} were expected`,
       );
     }
     this.#state = { kind: 'payload', header };

@@ -2,17 +2,18 @@
  * The syntax of vhost-user: request numbers, the header, and every payload as a layout that encodes
  * and decodes. message-reader.ts cuts a stream into messages.
  *
- * Pure: no socket, no state and no meaning. What a request asks for is in requests.ts. Both directions
- * are here, so a frontend can be built from this file.
+ * Pure: no socket, no state and no meaning. What a request asks for is in requests.ts. Both
+ * directions are here, so a frontend can be built from this file.
  *
- * A payload with a count is read by that count: frontends in C send the structure with the most that it
- * has room for (Linux's virtio_uml a table for two regions with one in it), and what lies behind is noise.
- * All numbers are in machine order, which is little-endian on every machine this package builds for.
+ * A payload with a count is read by that count: frontends in C send the structure with the most
+ * that it has room for (Linux's virtio_uml a table for two regions with one in it), and what lies
+ * behind is noise. All numbers are in machine order, which is little-endian on every machine this
+ * package builds for.
  *
  * Sources: vhost-user "Message Specification", "Communication", "Front-end message types".
  */
 
-import type { MemoryRegion, RingAddresses } from '../native.ts';
+import type { MemoryRegion, RingAddresses } from '../native/addon.ts';
 
 /** Request numbers, spelled as in the specification without the VHOST_USER_ prefix. */
 export const requestNumbers = {

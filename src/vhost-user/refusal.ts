@@ -1,6 +1,6 @@
 /**
- * What a frontend did wrong, as a code and a sentence. Thrown by the parts of this folder and caught
- * in one place, the dispatcher of session.ts; it never leaves the folder as an exception.
+ * What a frontend did wrong, as a code and a sentence. Thrown by the parts of this folder and
+ * caught in one place, the dispatcher of session.ts; it never leaves the folder as an exception.
  */
 
 export const refusalCodes = {
@@ -36,8 +36,8 @@ export class Refusal extends Error {
 }
 
 /**
- * What a guest asked for through its frontend, which has done nothing wrong: the frontend is told so, and
- * its session goes on.
+ * What a guest asked for through its frontend, which has done nothing wrong: the frontend is told
+ * so, and its session goes on.
  */
 export class Declined extends Refusal {
   override readonly name = 'Declined';
@@ -45,4 +45,5 @@ export class Declined extends Refusal {
 
 /** What an operator can do about guest memory that reaches us without a file we may map. */
 export const memoryRemedy =
-  'guest memory is not shared: add share=on to the memory backend (QEMU: -object memory-backend-memfd,id=mem,size=...,share=on and -machine memory-backend=mem)';
+  'guest memory is not shared: add share=on to the memory backend (QEMU: -object ' +
+  'memory-backend-memfd,id=mem,size=...,share=on and -machine memory-backend=mem)';

@@ -2,14 +2,16 @@
  * The table: one row per request a frontend may send to this backend.
  *
  * A row says how long the payload is, how many fds come with it, what must have been negotiated,
- * which queue it is about and what it does. The dispatcher of session.ts does all checking from these
- * facts, in one order, so a handler sees only well-formed calls. Handlers return the payload of the
- * reply for requests that have one of their own; the others are acknowledged by the dispatcher.
+ * which queue it is about and what it does. The dispatcher of session.ts does all checking from
+ * these facts, in one order, so a handler sees only well-formed calls. Handlers return the payload
+ * of the reply for requests that have one of their own; the others are acknowledged by the
+ * dispatcher.
  *
- * Left out because nothing offered makes them legal: IOTLB, postcopy, shared objects, device state. VRING_ENDIAN and the crypto sessions are of no use to a network device.
+ * Left out because nothing offered makes them legal: IOTLB, postcopy, shared objects, device state.
+ * VRING_ENDIAN and the crypto sessions are of no use to a network device.
  *
- * Sources: vhost-user "Front-end message types". What QEMU 7 to 11 (hw/virtio/vhost-user.c) and DPDK
- * virtio-user send was read there.
+ * Sources: vhost-user "Front-end message types". What QEMU 7 to 11 (hw/virtio/vhost-user.c) and
+ * DPDK virtio-user send was read there.
  */
 
 import type { Device, Requirement } from './device.ts';
@@ -185,7 +187,8 @@ const rows: readonly RequestRow[] = [
       return answerU64(0n);
     },
   }),
-  // An eventfd to tell of changes to the log. Nobody has to be told: frontends read the log in turns.
+  // An eventfd to tell of changes to the log. Nobody has to be told: frontends read the log in
+  // turns.
   row('SET_LOG_FD', { layout: emptyLayout, fds: oneFd, act: () => {} }),
   row('SET_VRING_NUM', {
     layout: vringStateLayout,

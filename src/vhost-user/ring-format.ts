@@ -1,14 +1,14 @@
 /**
  * Where a split and a packed ring differ for a frontend: sizes, parts and what a base means. Pure.
  *
- * The three addresses of SET_VRING_ADDR keep their names: in a packed ring `avail` is the driver area
- * and `used` the device area, four bytes each (their event suppression structures).
+ * The three addresses of SET_VRING_ADDR keep their names: in a packed ring `avail` is the driver
+ * area and `used` the device area, four bytes each (their event suppression structures).
  *
  * Sources: virtio 1.2 §2.7 (split: sizes, alignments), §2.7.10.1 (size 32768), §2.8.10.1 (packed);
  * vhost-user "Vring descriptor indices for packed virtqueues".
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import { Refusal } from './refusal.ts';
 
 type RingPart = Exclude<keyof RingAddresses, 'usedLogAddress'>;

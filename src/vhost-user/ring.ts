@@ -13,11 +13,13 @@
  * stopped ring keeps the setting. A stopped ring forgets its addresses, so that one that is started
  * again with stale ones (the guest rebooted) is a refusal and not a write into somebody's memory.
  *
- * A size or a base for a ring that runs says that it is to start anew. Linux's virtio_uml asks for no base
- * when its driver goes, and gives the rings to the next one; that driver's ring lies elsewhere.
+ * A size or a base for a ring that runs says that it is to start anew. Linux's virtio_uml asks for
+ * no base when its driver goes, and gives the rings to the next one; that driver's ring lies
+ * elsewhere.
  *
  * With in-band notifications VRING_KICK starts a ring as well, one that has no eventfd from its
- * frontend; the backend then makes one for itself. Calls go in band unless SET_VRING_CALL said other.
+ * frontend; the backend then makes one for itself. Calls go in band unless SET_VRING_CALL said
+ * other.
  *
  * What a size, an address and a base may be depends on the ring's format (ring-format.ts), which is
  * settled by SET_FEATURES. Everything is checked when it is said, and again when the ring starts,
@@ -26,7 +28,7 @@
  * Sources: vhost-user "Ring states", "In-band notifications".
  */
 
-import type { RingAddresses } from '../native.ts';
+import type { RingAddresses } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import type { MemoryTable } from './memory.ts';
 import { memoryRemedy, Refusal } from './refusal.ts';
@@ -57,7 +59,9 @@ const fresh = {
   addresses: undefined,
 } as const satisfies RingState;
 
-/** Where a kind of notification goes; `unsaid` until the frontend said something about an eventfd. */
+/**
+ * Where a kind of notification goes; `unsaid` until the frontend said something about an eventfd.
+ */
 type Notification = 'unsaid' | 'none' | 'eventfd' | 'in-band';
 
 export class Ring {
@@ -129,8 +133,9 @@ export class Ring {
   /**
    * SET_VRING_KICK. `takeKickFd` is called when nothing can go wrong any more, and gives -1 where
    * the frontend wants polling. A started ring goes on where it is, with the new eventfd; a broken
-   * one stays broken. `inBand` says that notifications without an eventfd go in band, `controlPairs`
-   * that this is the control queue. Returns whether the ring goes on from where another one stopped.
+   * one stays broken. `inBand` says that notifications without an eventfd go in band,
+   * `controlPairs` that this is the control queue. Returns whether the ring goes on from where
+   * another one stopped.
    */
   start(takeKickFd: () => number, inBand: boolean, controlPairs?: number): boolean {
     const state = this.#state;
@@ -218,8 +223,8 @@ export class Ring {
 
   /**
    * Back to the initial state, except for what frontends rely on afterwards: the eventfds, which
-   * they do not send again, and the base. QEMU 7.2 resets the status before it asks for the base with
-   * GET_VRING_BASE, also when a machine is only paused and goes on from there.
+   * they do not send again, and the base. QEMU 7.2 resets the status before it asks for the base
+   * with GET_VRING_BASE, also when a machine is only paused and goes on from there.
    */
   reset(): void {
     const base = this.#state.kind === 'stopped' ? this.#state.base : this.stop();
@@ -262,7 +267,8 @@ export class Ring {
       if (!this.#memory.covers(addresses[name], length)) {
         throw new Refusal(
           'RING_UNMAPPED',
-          `${length} bytes of ${name} at user address 0x${addresses[name].toString(16)} lie in no memory region`,
+          `${length} bytes of ${name} at user address 0x${addresses[name].toString(16)} lie in ` +
+            'no memory region',
         );
       }
     }

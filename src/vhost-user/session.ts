@@ -1,30 +1,30 @@
 /**
- * One frontend connection from its first byte to its last: reads messages, dispatches them, answers,
- * and gives everything back at the end.
+ * One frontend connection from its first byte to its last: reads messages, dispatches them,
+ * answers, and gives everything back at the end.
  *
  * The session owns no socket. Its owner reads at most `wants` bytes whenever the socket is readable
- * and feeds them, with the fds that came along, to `receive`; at end of stream it calls `end`. Reading
- * exactly what is wanted keeps fds with their message, because a read then never crosses the end of
- * one. Once `wants` is 0 the session is closed and the owner closes the socket.
+ * and feeds them, with the fds that came along, to `receive`; at end of stream it calls `end`.
+ * Reading exactly what is wanted keeps fds with their message, because a read then never crosses
+ * the end of one. Once `wants` is 0 the session is closed and the owner closes the socket.
  *
  *     bytes, fds --MessageReader--> message --dispatch--> Device --Backend--> data plane
  *                                      |                    |
  *                 Channel <--reply-----+                    +--events--> owner
  *
  * The dispatcher checks in one order, once for all requests: header and size (while reading), known
- * request, payload size, fd count, feature, queue index; then the handler runs; then comes the reply,
- * or the acknowledgement if REPLY_ACK was negotiated and NEED_REPLY is set.
+ * request, payload size, fd count, feature, queue index; then the handler runs; then comes the
+ * reply, or the acknowledgement if REPLY_ACK was negotiated and NEED_REPLY is set.
  *
  * Failure: a frontend's mistake is acknowledged as failed if it asked, and then the session closes
- * with one sentence. Going on is no choice: the specification does not say what state a failed request
- * leaves, and after a reconnect both sides know. The one exception is an unknown request whose sender
- * waits for the answer: it has changed nothing, and the sender learns so. If nobody waits, the sender
- * would rely on what never happened, and the session closes like after any other mistake. Nor is it
- * the frontend's mistake what a guest reads or writes beyond its configuration space: the protocol has an
- * answer for it, and the session goes on.
+ * with one sentence. Going on is no choice: the specification does not say what state a failed
+ * request leaves, and after a reconnect both sides know. The one exception is an unknown request
+ * whose sender waits for the answer: it has changed nothing, and the sender learns so. If nobody
+ * waits, the sender would rely on what never happened, and the session closes like after any other
+ * mistake. Nor is it the frontend's mistake what a guest reads or writes beyond its configuration
+ * space: the protocol has an answer for it, and the session goes on.
  *
- * Fds: every fd that is fed is handed to the Backend or closed through the Channel, exactly once, on
- * every path, also after the end.
+ * Fds: every fd that is fed is handed to the Backend or closed through the Channel, exactly once,
+ * on every path, also after the end.
  *
  * Events are delivered when a message is done, never in the middle of one, so an owner may call any
  * method, close() too, from its callback. Nothing a frontend sends makes any method throw.
@@ -35,7 +35,7 @@
  * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
  */
 
-import type { ControlTurn } from '../native.ts';
+import type { ControlTurn } from '../native/addon.ts';
 import type { Backend, Channel } from './backend.ts';
 import type { ConfigFacts } from './config-space.ts';
 import { Device, type DeviceEvent } from './device.ts';
@@ -58,8 +58,8 @@ export type CloseReason =
 export type SessionEvent =
   | DeviceEvent
   /**
-   * A request nobody here knows was answered with a failure, or something beyond the configuration space,
-   * of which only the first is told; the session goes on.
+   * A request nobody here knows was answered with a failure, or something beyond the configuration
+   * space, of which only the first is told; the session goes on.
    */
   | { readonly type: 'request-refused'; readonly sentence: string }
   /** The last event of a session. */
@@ -68,7 +68,9 @@ export type SessionEvent =
 export interface SessionOptions {
   /** The port's name; sentences begin with `port NAME: `. */
   readonly name: string;
-  /** Queue pairs served: rings 0 .. 2 * queuePairs - 1, among them a control queue if there is one. */
+  /**
+   * Queue pairs served: rings 0 .. 2 * queuePairs - 1, among them a control queue if there is one.
+   */
   readonly queuePairs: number;
   /** What a frontend that reads it is told of the device; nothing unless given. */
   readonly config?: ConfigFacts;
@@ -109,7 +111,8 @@ export class Session {
     const surplusProtocol = notOffered(options.offered.protocol, servable.protocol);
     if (surplus !== 0n || surplusProtocol !== 0n) {
       throw new RangeError(
-        `offers 0x${surplus.toString(16)} and 0x${surplusProtocol.toString(16)}, which nobody serves`,
+        `offers 0x${surplus.toString(16)} and 0x${surplusProtocol.toString(16)}, which nobody ` +
+          'serves',
       );
     }
     this.#device = new Device({
@@ -153,7 +156,8 @@ export class Session {
 
   /**
    * Takes over at most `wants` bytes and the fds that came with them. `fdsTruncated` says that the
-   * kernel dropped some. Throws RangeError for more bytes than wanted, which is the owner's mistake.
+   * kernel dropped some. Throws RangeError for more bytes than wanted, which is the owner's
+   * mistake.
    */
   receive(bytes: Uint8Array, fds: readonly number[], fdsTruncated = false): void {
     if (!this.#open) {
@@ -300,7 +304,10 @@ export class Session {
     this.#finish(outcome.reason);
   }
 
-  /** "Zero length of payload [...] indicate[s] an error" where there is an answer (VHOST_USER_GET_CONFIG). */
+  /**
+   * "Zero length of payload [...] indicate[s] an error" where there is an answer
+   * (VHOST_USER_GET_CONFIG).
+   */
   #decline(
     row: RequestRow | undefined,
     message: Message,

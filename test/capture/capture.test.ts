@@ -1,5 +1,6 @@
 /**
- * What a capture holds: every frame once for each port and direction, when it passed, and what became of it.
+ * What a capture holds: every frame once for each port and direction, when it passed, and what
+ * became of it.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -9,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type CapturedPacket, decodeCapture, type HostPort, Switch } from '../../src/index.ts';
+import { type CapturedPacket, decodeCapture, type ProcessPort, Switch } from '../../src/index.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf } from '../support/ethernet.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
@@ -20,7 +21,7 @@ const inWords = ({ port, direction, comments }: CapturedPacket) =>
   [port, direction, ...comments].join(' ');
 
 /** take() gives what fits its buffer. */
-function takeAll(port: HostPort): number {
+function takeAll(port: ProcessPort): number {
   let taken = 0;
   for (let more = port.take().length; more > 0; more = port.take().length) taken += more;
   return taken;
@@ -28,20 +29,20 @@ function takeAll(port: HostPort): number {
 
 describe('with a manual clock, a capture', () => {
   let vswitch: Switch;
-  let a: HostPort;
-  let b: HostPort;
+  let a: ProcessPort;
+  let b: ProcessPort;
 
   beforeEach(() => {
     vswitch = Switch.open({ clock: 'manual', seed: 1 });
-    a = vswitch.addPort({ host: 'a' });
-    b = vswitch.addPort({ host: 'b' });
+    a = vswitch.addPort({ process: 'a' });
+    b = vswitch.addPort({ process: 'b' });
   });
   afterEach(() => vswitch.close());
 
   test('of a bridge has a frame once where it came from and once wherever it went', () => {
-    vswitch.addPort({ host: 'elsewhere', bridge: 'blue' });
+    vswitch.addPort({ process: 'elsewhere', bridge: 'blue' });
     const capture = vswitch.capture();
-    vswitch.addPort({ host: 'later' });
+    vswitch.addPort({ process: 'later' });
     a.send(frameBetween(0, 1));
     vswitch.step();
     vswitch.advance(5);
@@ -63,7 +64,7 @@ describe('with a manual clock, a capture', () => {
 
   test('of a port has only its frames, and ends with close()', () => {
     const capture = vswitch.capture({ port: 'b' });
-    vswitch.addPort({ host: 'c' });
+    vswitch.addPort({ process: 'c' });
     a.send([frameBetween(0, 1), frameBetween(0, 2)]);
     vswitch.step();
     capture.close();
@@ -203,7 +204,7 @@ describe('with a manual clock, a capture', () => {
   });
 
   test('that is not emptied in time loses records, counts them, and loses no frame', () => {
-    const others = Array.from({ length: 12 }, (_, i) => vswitch.addPort({ host: `more ${i}` }));
+    const others = Array.from({ length: 12 }, (_, i) => vswitch.addPort({ process: `more ${i}` }));
     const capture = vswitch.capture();
     const jumbo = ethernetFrame({ from: macOf(0), to: broadcast, lengthBytes: 60_000 });
     const sent = a.send(Array.from({ length: 16 }, () => jumbo));
@@ -224,7 +225,7 @@ describe('with a manual clock, a capture', () => {
     b.send(frameBetween(1, 0));
     vswitch.step();
     vswitch.removePort(b);
-    vswitch.addPort({ host: 'c' }).send(frameBetween(2, 0));
+    vswitch.addPort({ process: 'c' }).send(frameBetween(2, 0));
     vswitch.step();
     expect(capture.packets().map(({ port }) => port)).toEqual(['b', 'a', 'c', 'a']);
   });
@@ -232,8 +233,8 @@ describe('with a manual clock, a capture', () => {
   test('is the same to the bit each time', () => {
     const run = () => {
       const again = Switch.open({ clock: 'manual', seed: 7 });
-      const sender = again.addPort({ host: 'a' });
-      again.addPort({ host: 'b' });
+      const sender = again.addPort({ process: 'a' });
+      again.addPort({ process: 'b' });
       const capture = again.capture();
       again.impair({ from: 'a', to: 'b' }, { loss: 0.3, delayMs: 5, jitterMs: 4, duplicate: 0.2 });
       for (let i = 0; i < 50; i++) {
@@ -281,7 +282,7 @@ describe('a capture of a running switch', () => {
     async (workers) => {
       const path = join(folder, 'all.pcapng');
       await using vswitch = Switch.open({ workers });
-      const [a, b] = [vswitch.addPort({ host: 'a' }), vswitch.addPort({ host: 'b' })];
+      const [a, b] = [vswitch.addPort({ process: 'a' }), vswitch.addPort({ process: 'b' })];
       const before = BigInt(Date.now()) * nsPerMs;
       {
         await using capture = vswitch.capture({ to: path });
@@ -323,7 +324,7 @@ describe('a capture of a running switch', () => {
   test('fills by itself while this thread only waits', async () => {
     const path = join(folder, 'file.pcapng');
     await using vswitch = Switch.open();
-    const [a, b] = [vswitch.addPort({ host: 'a' }), vswitch.addPort({ host: 'b' })];
+    const [a, b] = [vswitch.addPort({ process: 'a' }), vswitch.addPort({ process: 'b' })];
     vswitch.capture({ to: path, port: b });
     a.send(frameBetween(0, 1));
     await expect.poll(() => decodeCapture(readFileSync(path)).length).toBe(1);

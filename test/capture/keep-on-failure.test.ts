@@ -1,5 +1,6 @@
 /**
- * A test that fails, run by a vitest of its own: its capture is there afterwards, and its path is told.
+ * A test that fails, run by a vitest of its own: its capture is there afterwards, and its path is
+ * told.
  */
 
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +18,7 @@ import { keepOnFailure } from '${source}/testing/capture-on-failure.ts';
 for (const frames of [1, 2]) {
   test(\`sees \${frames}\`, async () => {
     await using vswitch = Switch.open({ clock: 'manual' });
-    const port = vswitch.addPort({ host: 'a' });
+    const port = vswitch.addPort({ process: 'a' });
     const capture = vswitch.capture();
     keepOnFailure(capture);
     port.send(new Uint8Array(60).fill(2));

@@ -1,6 +1,6 @@
 /**
- * Captures as bytes: what is written is read again, by this code and by tcpdump; what others write is
- * read; and what is damaged is said to be.
+ * Captures as bytes: what is written is read again, by this code and by tcpdump; what others write
+ * is read; and what is damaged is said to be.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -30,7 +30,10 @@ const anyPacket: fc.Arbitrary<CapturedPacket> = fc
     data: Buffer.from(data),
   }));
 
-/** The packet's block, between words and with a last word of data that a writer must leave as they are. */
+/**
+ * The packet's block, between words and with a last word of data that a writer must leave as they
+ * are.
+ */
 function encodePacket(packet: Omit<CapturedPacket, 'port'>): Buffer {
   const { timeNs, comments, direction, data, frameBytes, lost } = packet;
   const words = new Uint32Array(2000).fill(0xdead);

@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type CapturedPacket, type HostPort, Switch } from '../../src/index.ts';
+import { type CapturedPacket, type ProcessPort, Switch } from '../../src/index.ts';
 import { frameBetween } from '../support/ethernet.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
@@ -21,12 +21,12 @@ const packetAt = (timeNs: bigint, number: number): CapturedPacket => ({
 
 describe('a replay', () => {
   let vswitch: Switch;
-  let a: HostPort;
-  let b: HostPort;
+  let a: ProcessPort;
+  let b: ProcessPort;
   beforeEach(() => {
     vswitch = Switch.open({ clock: 'manual' });
-    a = vswitch.addPort({ host: 'a' });
-    b = vswitch.addPort({ host: 'b' });
+    a = vswitch.addPort({ process: 'a' });
+    b = vswitch.addPort({ process: 'b' });
   });
   afterEach(() => vswitch.close());
 
@@ -124,7 +124,7 @@ describe('a replay', () => {
 
   test('keeps up on a running switch', async () => {
     await using running = Switch.open();
-    const [sender, receiver] = ['a', 'b'].map((host) => running.addPort({ host }));
+    const [sender, receiver] = ['a', 'b'].map((name) => running.addPort({ process: name }));
     const many = Array.from({ length: 200 }, (_, i) => packetAt(BigInt(i) * 100_000n, i));
     const { done } = running.replay({ port: sender!, packets: many });
     const received: Buffer[] = [];

@@ -1,4 +1,7 @@
-/** What happens in a run of chaos follows from its seed, and nothing in an event is at odds with the rest of it. */
+/**
+ * What happens in a run of chaos follows from its seed, and nothing in an event is at odds with the
+ * rest of it.
+ */
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

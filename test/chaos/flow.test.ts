@@ -1,4 +1,7 @@
-/** What a flow of numbered frames lets pass and what it does not; and that frames tell when they were spoilt. */
+/**
+ * What a flow of numbered frames lets pass and what it does not; and that frames tell when they
+ * were spoilt.
+ */
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * A short run of chaos, the same each time; and that a switch which does to frames what it must not is
- * found out. More, and a real machine, is in `npm run chaos`.
+ * A short run of chaos, the same each time; and that a switch which does to frames what it must not
+ * is found out. More, and a real machine, is in `npm run chaos`.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

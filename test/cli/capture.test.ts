@@ -1,4 +1,7 @@
-/** `tsvswitch capture`: what guests send to each other, in a file or behind a pipe, as tcpdump reads it. */
+/**
+ * `tsvswitch capture`: what guests send to each other, in a file or behind a pipe, as tcpdump reads
+ * it.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * `tsvswitch doctor` as its users run it, beside a switch with real machines: QEMU whose firmware drives
- * the network card by itself, so that no guest has to be built or booted.
+ * `tsvswitch doctor` as its users run it, beside a switch with real machines: QEMU whose firmware
+ * drives the network card by itself, so that no guest has to be built or booted.
  */
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Diagnosis } from '../../src/control/diagnosis.ts';
-import { qemuProgram } from '../../src/lab/qemu.ts';
+import type { Diagnosis } from '../../src/control/doctor/diagnosis.ts';
+import { qemuProgram } from '../../src/machine/qemu.ts';
 import { Command, type Exit } from '../support/command.ts';
 
 let folder: string;

@@ -1,6 +1,6 @@
 /**
- * `tsvswitch lab` as people use it, on two tiny machines: every command, in the order of a lab's life,
- * and after it the same commands asked for what cannot be.
+ * `tsvswitch lab` as people use it, on two tiny machines: every command, in the order of a lab's
+ * life, and after it the same commands asked for what cannot be.
  */
 
 import { once } from 'node:events';
@@ -9,7 +9,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { LabStatus } from '../../src/lab/lab-report.ts';
+import type { LabStatus } from '../../src/lab/report.ts';
 import { script } from '../support/command.ts';
 import { type LabExit, LabFolder } from '../support/lab-command.ts';
 import { needsRoot } from '../support/needs.ts';
@@ -21,7 +21,9 @@ const loneLab = 'machines: { vm1: {} }\n';
 
 let folder: LabFolder;
 
-/** One sentence for people: no stack trace, and no other line but what a wrong command line is told. */
+/**
+ * One sentence for people: no stack trace, and no other line but what a wrong command line is told.
+ */
 function expectSentence({ stderr }: LabExit, pattern: RegExp): void {
   const [sentence, ...rest] = stderr.split('\n');
   expect(sentence).toMatch(pattern);

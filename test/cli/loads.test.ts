@@ -1,8 +1,9 @@
 /**
- * What the commands load that only ask and end: not the switch, whose parts take as long to load as Node itself.
+ * What the commands load that only ask and end: not the switch, whose parts take as long to load as
+ * Node itself.
  *
- * Node tells a hook of every module it loads, in the process of the command; files that CommonJS packages load
- * themselves are their own affair.
+ * Node tells a hook of every module it loads, in the process of the command; files that CommonJS
+ * packages load themselves are their own affair.
  */
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,8 +24,7 @@ const hook = `
     }\`));`;
 
 /** Compiled code, the switch around it, and a guest in TypeScript. */
-const engine =
-  /dist\/(index|switch|native|workers|sandbox|fd-socket|(vhost-user|port|capture|testing)\/.*)\.js$/;
+const engine = /dist\/(index|(switch|native|policy|vhost-user|port|capture|testing)\/.*)\.js$/;
 const slow = /node_modules\/(ajv|execa|listr2|undici|yaml)\//;
 
 let folder: string;

@@ -1,6 +1,6 @@
 /**
- * The log of a switch that runs: what peers cause is bounded, what nobody reads is left out and counted, and
- * neither keeps the switch from its end.
+ * The log of a switch that runs: what peers cause is bounded, what nobody reads is left out and
+ * counted, and neither keeps the switch from its end.
  */
 
 import { spawn } from 'node:child_process';

@@ -19,7 +19,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { TestGuest, VhostUserFrontend } from '../../src/testing/index.ts';
 import { protocolFeatures } from '../../src/vhost-user/features.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';

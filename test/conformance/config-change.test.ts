@@ -1,14 +1,14 @@
 /**
- * vhost-user VHOST_USER_BACKEND_CONFIG_CHANGE_MSG: whose frontend reads the configuration space here hears of
- * what changes in it, and the guest finds it there.
+ * vhost-user VHOST_USER_BACKEND_CONFIG_CHANGE_MSG: whose frontend reads the configuration space
+ * here hears of what changes in it, and the guest finds it there.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FdListener, type FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdListener, type FdSocket } from '../../src/native/fd-socket.ts';
 import { controlCommands, controlStatus, type TestGuest } from '../../src/testing/index.ts';
 import { protocolFeatures } from '../../src/vhost-user/features.ts';
 import {
@@ -38,7 +38,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** The backend channel of a guest: the requests that come by it, each acknowledged if that is wanted. */
+/**
+ * The backend channel of a guest: the requests that come by it, each acknowledged if that is
+ * wanted.
+ */
 async function channelOf(guest: TestGuest): Promise<() => Promise<number>> {
   const path = join(folder, 'channel.sock');
   const listener = FdListener.listen(path);

@@ -1,10 +1,10 @@
 /**
- * The control queue and the configuration space of a guest whose frontend hands both over, as virtio 1.2
- * §5.1.4 and §5.1.6.5 want them.
+ * The control queue and the configuration space of a guest whose frontend hands both over, as
+ * virtio 1.2 §5.1.4 and §5.1.6.5 want them.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import {
   arp,
   controlCommands as commands,

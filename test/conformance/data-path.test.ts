@@ -2,11 +2,12 @@
  * What a driver may rely on, clause by clause, seen from the driver's side of real rings that the
  * switch works on.
  *
- * `flush()` of a sender proves that all its frames were delivered and counted (test/support/network.ts).
+ * `flush()` of a sender proves that all its frames were delivered and counted
+ * (test/support/network.ts).
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { VIRTQ_DESC_F_WRITE } from '../../src/testing/split-ring.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';

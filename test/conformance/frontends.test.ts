@@ -1,7 +1,7 @@
 /**
- * The message sequences of the frontends in use, on a port of a real switch: QEMU as traced (7.2) and as
- * read in hw/virtio/vhost-user.c (10.0), DPDK as read in drivers/net/virtio/virtio_user. Only the order is
- * replayed here; the programs themselves run against the switch elsewhere.
+ * The message sequences of the frontends in use, on a port of a real switch: QEMU as traced (7.2)
+ * and as read in hw/virtio/vhost-user.c (10.0), DPDK as read in drivers/net/virtio/virtio_user.
+ * Only the order is replayed here; the programs themselves run against the switch elsewhere.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -71,8 +71,8 @@ describe.each([
   }
 
   /**
-   * The driver says DRIVER_OK. Memory is told as a difference, so only the first time; versions before
-   * 8.0 tell it for every queue pair.
+   * The driver says DRIVER_OK. Memory is told as a difference, so only the first time; versions
+   * before 8.0 tell it for every queue pair.
    */
   async function start(isFirst: boolean): Promise<void> {
     for (let pair = 0; pair < pairs; pair++) {

@@ -1,15 +1,15 @@
 /**
- * vhost-user "In-band notifications" and "Inflight I/O tracking" from end to end: a frontend without
- * any eventfd exchanges frames with an ordinary guest, and the file of an inflight region is what its
- * description says.
+ * vhost-user "In-band notifications" and "Inflight I/O tracking" from end to end: a frontend
+ * without any eventfd exchanges frames with an ordinary guest, and the file of an inflight region
+ * is what its description says.
  */
 
 import { mkdtempSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdSocket } from '../../src/native/fd-socket.ts';
 import { GuestMemory, ReceiveQueue, VhostUserFrontend } from '../../src/testing/index.ts';
 import { TransmitQueue } from '../../src/testing/transmit-queue.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';

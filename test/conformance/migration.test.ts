@@ -1,9 +1,9 @@
 /**
- * Live migration as a frontend sees it: the dirty log says of every page of guest memory whether the
- * switch has written to it, and a guest that has moved is announced.
+ * Live migration as a frontend sees it: the dirty log says of every page of guest memory whether
+ * the switch has written to it, and a guest that has moved is announced.
  *
- * What was written is found by comparing all of memory with a copy of it. The driver under the log is
- * held still: it offers buffers before the copy is made, and nobody takes them back.
+ * What was written is found by comparing all of memory with a copy of it. The driver under the log
+ * is held still: it offers buffers before the copy is made, and nobody takes them back.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

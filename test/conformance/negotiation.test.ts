@@ -3,7 +3,7 @@
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { u64Layout, vringStateLayout } from '../../src/vhost-user/message.ts';
 import { generousOffer as offer } from '../support/network.ts';

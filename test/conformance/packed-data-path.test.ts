@@ -1,12 +1,13 @@
 /**
- * What a driver of packed rings may rely on, clause by clause, seen from the driver's side of real rings
- * that the switch works on. What is the same in both formats is in data-path.test.ts.
+ * What a driver of packed rings may rely on, clause by clause, seen from the driver's side of real
+ * rings that the switch works on. What is the same in both formats is in data-path.test.ts.
  *
- * `flush()` of a sender proves that all its frames were delivered and counted (test/support/network.ts).
+ * `flush()` of a sender proves that all its frames were delivered and counted
+ * (test/support/network.ts).
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import {
   VIRTQ_DESC_F_AVAIL as AVAIL,
   VIRTQ_DESC_F_NEXT as NEXT,

@@ -1,5 +1,6 @@
 /**
- * Packed rings: virtio 1.2 §2.8, and what vhost-user says about their bases, on a port of a real switch.
+ * Packed rings: virtio 1.2 §2.8, and what vhost-user says about their bases, on a port of a real
+ * switch.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

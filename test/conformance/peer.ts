@@ -1,13 +1,13 @@
 /**
- * A frontend that says every message itself, on a port of a real switch: requests, memory and rings of
- * src/testing, and what the switch makes of them, in its events and its status.
+ * A frontend that says every message itself, on a port of a real switch: requests, memory and rings
+ * of src/testing, and what the switch makes of them, in its events and its status.
  *
  * A request without an answer is served when a later one was answered: settled() waits for that.
  */
 
-import type { TsvswitchError } from '../../src/errors.ts';
-import { native, type RingAddresses } from '../../src/native.ts';
-import type { FrontendStatus, RingStatus } from '../../src/port/status.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
+import { native, type RingAddresses } from '../../src/native/addon.ts';
+import type { FrontendStatus, RingStatus } from '../../src/port/vhost-user/status.ts';
 import { VhostUserFrontend } from '../../src/testing/frontend.ts';
 import { GuestMemory } from '../../src/testing/guest-memory.ts';
 import { PackedRing } from '../../src/testing/packed-ring.ts';
@@ -55,8 +55,8 @@ export class Peer {
   }
 
   /**
-   * Sends a request, and returns what answers it if it is asked to. If the switch has ended the session
-   * before, a request that nothing answers goes nowhere, as it would a moment earlier.
+   * Sends a request, and returns what answers it if it is asked to. If the switch has ended the
+   * session before, a request that nothing answers goes nowhere, as it would a moment earlier.
    */
   async send(
     request: RequestName | number,

@@ -1,6 +1,6 @@
 /**
- * Requests of vhost-user that concern neither the state of rings nor what is negotiated: what a port of a
- * real switch answers, and what it ends the session for.
+ * Requests of vhost-user that concern neither the state of rings nor what is negotiated: what a
+ * port of a real switch answers, and what it ends the session for.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { inflightBytes } from '../../src/vhost-user/inflight.ts';
 import {

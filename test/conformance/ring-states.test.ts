@@ -1,6 +1,6 @@
 /**
- * vhost-user "Ring states" and the messages that drive them, clause by clause, on a port of a real switch.
- * What frames meet in these states is in data-path.test.ts.
+ * vhost-user "Ring states" and the messages that drive them, clause by clause, on a port of a real
+ * switch. What frames meet in these states is in data-path.test.ts.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -8,12 +8,12 @@ import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
 import { ControlServer } from '../../src/control/server.ts';
-import { type CapturedPacket, decodeCapture, type HostPort, Switch } from '../../src/index.ts';
+import { type CapturedPacket, decodeCapture, type ProcessPort, Switch } from '../../src/index.ts';
 import { frameBetween } from '../support/ethernet.ts';
 
 let folder: string;
 let vswitch: Switch;
-let a: HostPort;
+let a: ProcessPort;
 let server: ControlServer;
 let client: ControlClient;
 
@@ -21,8 +21,8 @@ let client: ControlClient;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'capture-'));
   vswitch = Switch.open({ clock: 'manual' });
-  a = vswitch.addPort({ host: 'a' });
-  vswitch.addPort({ host: 'b' });
+  a = vswitch.addPort({ process: 'a' });
+  vswitch.addPort({ process: 'b' });
   server = ControlServer.listen(vswitch, { path: join(folder, 'control') });
   client = await ControlClient.connect(join(folder, 'control'));
 });
@@ -59,7 +59,7 @@ function sendNumbered(count: number): void {
 
 /** From a port that came when the capture had begun, to nobody. */
 function sendLate(): void {
-  vswitch.addPort({ host: 'late' }).send(frameBetween(0, 1, 0));
+  vswitch.addPort({ process: 'late' }).send(frameBetween(0, 1, 0));
   vswitch.step();
 }
 

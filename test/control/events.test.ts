@@ -104,7 +104,7 @@ test('events tell what the operator does', async () => {
   const stream = client.events();
   const first = stream.next();
   await expect.poll(() => vswitch.listenerCount('event')).toBe(2);
-  const [a, b] = ['a', 'b'].map((host) => vswitch.addPort({ host }));
+  const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name }));
   await client.addWorker();
   await client.change({ link: { from: 'a', to: 'b' }, impairment: { loss: 1 } });
   vswitch.impair({ port: a! }, {});

@@ -1,4 +1,7 @@
-/** Clients of a control socket that write HTTP themselves, byte for byte, as curl and hostile programs do. */
+/**
+ * Clients of a control socket that write HTTP themselves, byte for byte, as curl and hostile
+ * programs do.
+ */
 
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -41,7 +44,9 @@ export async function refusal(asked: Promise<Response>): Promise<string> {
   return `${status} ${code}`;
 }
 
-/** A connection that says what it wants, byte for byte, and everything it is answered until its end. */
+/**
+ * A connection that says what it wants, byte for byte, and everything it is answered until its end.
+ */
 export function raw(
   socketPath: string,
   bytes: string,

@@ -1,6 +1,6 @@
 /**
- * Requests by whoever may open the control socket, in any number, order and shape: none of them ends the
- * process or holds it up, and what is refused is refused with a sentence.
+ * Requests by whoever may open the control socket, in any number, order and shape: none of them
+ * ends the process or holds it up, and what is refused is refused with a sentence.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -65,7 +65,7 @@ describe('a key that nobody knows is refused with its name', () => {
     ['/v1/network', { link, impairment: { los: 1 } }, '400 BAD_OPTION', 'did you mean loss?'],
     ['/v1/network', { heel: true }, '400 BAD_OPTION', 'did you mean heal?'],
   ])('%s of %j', async (path, body, expected, sentence) => {
-    for (const host of ['a', 'b']) vswitch.addPort({ host });
+    for (const name of ['a', 'b']) vswitch.addPort({ process: name });
     let changes = 0;
     vswitch.on('event', () => changes++);
     const asked = ask(control, 'POST', path, JSON.stringify(body));

@@ -1,6 +1,6 @@
 /**
- * The control socket: what it answers, whom it lets in, and that no request, however odd, costs more than
- * a sentence.
+ * The control socket: what it answers, whom it lets in, and that no request, however odd, costs
+ * more than a sentence.
  */
 
 import {
@@ -120,7 +120,7 @@ describe('status', () => {
   });
 
   test('of a port of this process is what it counted', async () => {
-    vswitch.addPort({ host: 'probe', bridge: 'lab' });
+    vswitch.addPort({ process: 'probe', bridge: 'lab' });
     const [port] = (await client.status()).ports;
     const { counters, ...rest } = port!;
     expect(rest).toEqual({ name: 'probe', kind: 'host', bridge: 'lab', macs: [] });

@@ -1,4 +1,7 @@
-/** Workers over the control socket: listed with the status, added, and refused as the switch refuses them. */
+/**
+ * Workers over the control socket: listed with the status, added, and refused as the switch refuses
+ * them.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,8 +31,8 @@ afterEach(() => {
 });
 
 test('a worker that is added takes its share of the queues, and is listed with the others', async () => {
-  vswitch.addPort({ host: 'a' });
-  vswitch.addPort({ host: 'b' });
+  vswitch.addPort({ process: 'a' });
+  vswitch.addPort({ process: 'b' });
   expect((await client.status()).workers).toEqual([{ number: 0, transmitqs: 2 }]);
   expect(await client.addWorker()).toEqual({ number: 1, transmitqs: 1 });
   expect((await client.status()).workers).toEqual([

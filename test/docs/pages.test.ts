@@ -1,6 +1,7 @@
 /**
- * The form of the documents: links and anchors resolve, named files exist, lines and pages are short, a page of docs/
- * says first who needs it, the index has all pages, and docs/cli.md has the options of every command.
+ * The form of the documents: links and anchors resolve, named files exist, lines and pages are
+ * short, a page of docs/ says first who needs it, the index has all pages, and docs/cli.md has the
+ * options of every command.
  *
  * What the snippets do is not here (snippets.test.ts).
  */

@@ -1,6 +1,7 @@
 /**
- * A folder that snippets run in as if nobody had run anything before: a project that has tsvswitch installed, and a
- * mount namespace in which /run is empty, the command is on the PATH and libvirt's user is there.
+ * A folder that snippets run in as if nobody had run anything before: a project that has tsvswitch
+ * installed, and a mount namespace in which /run is empty, the command is on the PATH and libvirt's
+ * user is there.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

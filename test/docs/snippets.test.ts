@@ -1,8 +1,10 @@
 /**
- * Every snippet of the documents runs as it stands there, or the document says, with a reason, why not.
+ * Every snippet of the documents runs as it stands there, or the document says, with a reason, why
+ * not.
  *
- * TypeScript is compiled by the strictest settings on top of those of docs/embed.md, and run; shell lines run in
- * a namespace of their own (scratch.ts); YAML is read as a lab, JSON as JSON, XML by xmllint and libvirt's schema.
+ * TypeScript is compiled by the strictest settings on top of those of docs/embed.md, and run; shell
+ * lines run in a namespace of their own (scratch.ts); YAML is read as a lab, JSON as JSON, XML by
+ * xmllint and libvirt's schema.
  */
 
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,8 +1,9 @@
 /**
- * The snippets of a document: fenced blocks with their language, and what the document says of running them.
+ * The snippets of a document: fenced blocks with their language, and what the document says of
+ * running them.
  *
- * A comment in the line above a block, which no reader of the page sees, says how it is run where that is not
- * as it stands and to its end:
+ * A comment in the line above a block, which no reader of the page sees, says how it is run where
+ * that is not as it stands and to its end:
  *
  *     <!-- runs: no, REASON -->          not at all; a test that the reason names has to be there
  *     <!-- runs: compiled, REASON -->    compiled only
@@ -29,7 +30,9 @@ export interface Snippet {
 const fence = /^```(\S*)$/;
 const mark = /^<!-- runs: (.*) -->$/;
 
-/** Throws if a block does not end, is indented in place of fenced, or has a mark that means nothing. */
+/**
+ * Throws if a block does not end, is indented in place of fenced, or has a mark that means nothing.
+ */
 export function snippetsOf(document: string): Snippet[] {
   const lines = readFileSync(document, 'utf8').split('\n');
   const snippets: Snippet[] = [];

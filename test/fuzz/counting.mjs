@@ -1,9 +1,9 @@
 /**
- * A load hook of Node: compiles TypeScript as it is imported, and lets the code of src/ count which ways it
- * takes, for libFuzzer to see.
+ * A load hook of Node: compiles TypeScript as it is imported, and lets the code of src/ count which
+ * ways it takes, for libFuzzer to see.
  *
- * Every block, and every way that an `if`, a `case`, `?:` or a logical operator may go, has a counter: an
- * element of the array that globalThis.newFuzzCounters makes for the module.
+ * Every block, and every way that an `if`, a `case`, `?:` or a logical operator may go, has a
+ * counter: an element of the array that globalThis.newFuzzCounters makes for the module.
  *
  * Source: https://nodejs.org/api/module.html "Customization hooks".
  */

@@ -1,6 +1,6 @@
 /**
- * Numbers read off the bytes of a fuzzer, from the front, so that bytes put in or taken out change one
- * operation and not all. Behind the end everything reads as zero.
+ * Numbers read off the bytes of a fuzzer, from the front, so that bytes put in or taken out change
+ * one operation and not all. Behind the end everything reads as zero.
  */
 export class Input {
   readonly #bytes: Uint8Array;

@@ -1,8 +1,9 @@
 /**
- * libFuzzer over a TypeScript target: `node test/fuzz/libfuzzer.mjs ADDON TARGET [libFuzzer's arguments]`.
+ * libFuzzer over a TypeScript target: `node test/fuzz/libfuzzer.mjs ADDON TARGET [libFuzzer's
+ * arguments]`.
  *
- * A target is a module of targets/ that exports `fuzz`, which throws if its input shows a mistake of ours.
- * The addon is native/fuzz/libfuzzer_addon.cc; scripts/fuzz.mjs builds it and comes here.
+ * A target is a module of targets/ that exports `fuzz`, which throws if its input shows a mistake
+ * of ours. The addon is native/fuzz/libfuzzer_addon.cc; scripts/fuzz.mjs builds it and comes here.
  */
 
 import { writeSync } from 'node:fs';

@@ -1,10 +1,10 @@
 /**
- * What one guest writes into its rings costs itself one queue and nobody else anything. In every test
- * two bystanders exchange numbered frames on the same worker, before, during and after.
+ * What one guest writes into its rings costs itself one queue and nobody else anything. In every
+ * test two bystanders exchange numbered frames on the same worker, before, during and after.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import type { GuestMemory, TestGuest } from '../../src/testing/index.ts';
 import {
   type Descriptor,
@@ -41,7 +41,7 @@ beforeEach(async () => {
 afterEach(() => neighbourhood.close());
 
 /** What a driver may write into the descriptors of a ring of queueSize entries. */
-interface Crime {
+interface Violation {
   readonly name: string;
   readonly reason: string;
   /** Negotiated instead of the usual. */
@@ -59,7 +59,7 @@ function descriptor(memory: GuestMemory, flags: number, next = 0, lengthBytes = 
 function indirect(
   entries: (memory: GuestMemory) => Descriptor[],
   change: Partial<Descriptor> = {},
-): Crime['commit'] {
+): Violation['commit'] {
   return (memory, write) => {
     const offset = memory.allocate(16 * 64, 16);
     const table = entries(memory);
@@ -70,7 +70,7 @@ function indirect(
 }
 
 /** `flags` is what makes a descriptor right for the queue's direction. */
-function crimes(flags: number): Crime[] {
+function violations(flags: number): Violation[] {
   const loop = 'a descriptor chain is a loop or longer than the queue size';
   const unmapped = 'a descriptor points outside guest memory';
   const badTable = 'an indirect table is empty, of odd size or longer than the queue size';
@@ -227,8 +227,8 @@ async function expectHealedByReconnect(guest: TestGuest): Promise<void> {
 }
 
 describe.each([
-  ['transmitq', transmitq, crimes(0)],
-  ['receiveq', receiveq, crimes(WRITE)],
+  ['transmitq', transmitq, violations(0)],
+  ['receiveq', receiveq, violations(WRITE)],
 ] as const)(
   'a %s breaks alone, is reported once and healed by a reconnect after',
   (_, queue, all) => {

@@ -1,12 +1,12 @@
 /**
- * What a frontend does wrong costs its own session and nobody else anything: memory taken away under
- * the switch, messages that break the protocol, connections that end anywhere. In every test two
- * bystanders exchange numbered frames on the same worker, before, during and after.
+ * What a frontend does wrong costs its own session and nobody else anything: memory taken away
+ * under the switch, messages that break the protocol, connections that end anywhere. In every test
+ * two bystanders exchange numbered frames on the same worker, before, during and after.
  */
 
 import { ftruncateSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { TestGuest, VhostUserFrontend } from '../../src/testing/index.ts';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import {

@@ -1,12 +1,12 @@
 /**
- * Linux kernels that are handed the control queue by their frontend, and set their cards up over it: two
- * queue pairs each, a file to and fro over TCP, while a machine of QEMU's pings both.
+ * Linux kernels that are handed the control queue by their frontend, and set their cards up over
+ * it: two queue pairs each, a file to and fro over TCP, while a machine of QEMU's pings both.
  */
 
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { prepareEngine } from '../../src/lab/engine.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/tiny/engine.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 
 const bootLimitMs = 300_000;
 const commandLimitMs = 120_000;

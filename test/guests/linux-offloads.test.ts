@@ -1,21 +1,22 @@
 /**
- * Linux kernels whose network cards agree on different offloads exchange files over TCP, each with each, both
- * ways, over IPv4 and IPv6: between them the switch completes checksums and cuts large packets.
+ * Linux kernels whose network cards agree on different offloads exchange files over TCP, each with
+ * each, both ways, over IPv4 and IPv6: between them the switch completes checksums and cuts large
+ * packets.
  *
- * What a kernel agrees on is decided by what it is offered (feature-relay.ts). None is offered the control
- * queue here, nor packed rings.
+ * What a kernel agrees on is decided by what it is offered (feature-relay.ts). None is offered the
+ * control queue here, nor packed rings.
  */
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
 import type { PortCounters } from '../../src/port/port.ts';
 import {
   controlQueueFeatures,
   type FeatureName,
   FeatureRelay,
 } from '../../src/testing/feature-relay.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 import { linuxEngine } from '../support/linux-guests.ts';
 
 const bootLimitMs = 300_000;

@@ -1,13 +1,13 @@
 /**
- * A Linux driver that is unbound from its card and bound again, by a frontend that tells the switch of neither
- * (virtio_uml): the session goes on, and the next driver's rings are served. That driver takes in-band
- * notifications where they are offered.
+ * A Linux driver that is unbound from its card and bound again, by a frontend that tells the switch
+ * of neither (virtio_uml): the session goes on, and the next driver's rings are served. That driver
+ * takes in-band notifications where they are offered.
  */
 
 import { resolve } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { prepareEngine } from '../../src/lab/engine.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/tiny/engine.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 
 const bootLimitMs = 300_000;
 const commandLimitMs = 60_000;

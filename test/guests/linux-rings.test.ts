@@ -1,16 +1,16 @@
 /**
- * Linux kernels with packed and with split rings, and an MTU that the switch tells them: what their own driver
- * makes of both, in pings of the largest packet and in TCP.
+ * Linux kernels with packed and with split rings, and an MTU that the switch tells them: what their
+ * own driver makes of both, in pings of the largest packet and in TCP.
  *
- * A kernel agrees on packed rings where they are offered; from the one with split rings they are kept
- * (feature-relay.ts).
+ * A kernel agrees on packed rings where they are offered; from the one with split rings they are
+ * kept (feature-relay.ts).
  */
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Switch, type SwitchEvent } from '../../src/index.ts';
-import { TinyNetwork } from '../../src/lab/tiny-network.ts';
 import { FeatureRelay } from '../../src/testing/feature-relay.ts';
+import { TinyNetwork } from '../../src/tiny/network.ts';
 import { linuxEngine } from '../support/linux-guests.ts';
 
 const bootLimitMs = 300_000;

@@ -1,7 +1,8 @@
 /**
- * Machines that are set up wrong, or changed while frames are under way: what cannot be served is refused
- * with the port and the queue named, what can be is served by the features that were agreed, and every
- * frame that is not is counted. Two bystanders exchange frames all along and notice nothing.
+ * Machines that are set up wrong, or changed while frames are under way: what cannot be served is
+ * refused with the port and the queue named, what can be is served by the features that were
+ * agreed, and every frame that is not is counted. Two bystanders exchange frames all along and
+ * notice nothing.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -169,7 +170,8 @@ describe('buffers that are too small', () => {
 
 describe('memory that goes while frames are under way', () => {
   test('breaks the queue whose buffers were in it, and no other', async () => {
-    // Rings lie in the first half; the transmit buffers that are used first at the end of the second.
+    // Rings lie in the first half; the transmit buffers that are used first at the end of the
+    // second.
     const guest = await connect({
       features: version1,
       protocolFeatures: VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,

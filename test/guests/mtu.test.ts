@@ -1,6 +1,6 @@
 /**
- * A guest that was told of its MTU is given no longer packet, whatever others send: VIRTIO_NET_F_MTU,
- * VHOST_USER_NET_SET_MTU.
+ * A guest that was told of its MTU is given no longer packet, whatever others send:
+ * VIRTIO_NET_F_MTU, VHOST_USER_NET_SET_MTU.
  */
 
 import { afterEach, expect, test } from 'vitest';

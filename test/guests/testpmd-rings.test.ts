@@ -1,7 +1,8 @@
 /**
- * Every format of ring that DPDK's virtio-user speaks, through the command: packed and split, with and
- * without IN_ORDER and mergeable buffers, one queue pair and four. Each kind of ring plays a closed loop
- * with its like, and with its opposite in every respect, all of them at once on one bridge.
+ * Every format of ring that DPDK's virtio-user speaks, through the command: packed and split, with
+ * and without IN_ORDER and mergeable buffers, one queue pair and four. Each kind of ring plays a
+ * closed loop with its like, and with its opposite in every respect, all of them at once on one
+ * bridge.
  *
  * @module-tag huge-pages
  */

@@ -1,6 +1,6 @@
 /**
- * `tsvswitch host` as its users run it, on this very host. What is changed is put back by the commands the
- * program itself prints for that; mounts are made in a mount namespace of their own.
+ * `tsvswitch host` as its users run it, on this very host. What is changed is put back by the
+ * commands the program itself prints for that; mounts are made in a mount namespace of their own.
  *
  * @module-tag huge-pages
  */

@@ -1,7 +1,7 @@
 /**
- * A host as a folder of files: what the kernel and the distribution say about huge pages, where hostFacts
- * looks for it. Its vm.nr_hugepages and the size of its pool are one file, as with a kernel that finds
- * every page it is asked for, unless `findsPages` is false.
+ * A host as a folder of files: what the kernel and the distribution say about huge pages, where
+ * hostFacts looks for it. Its vm.nr_hugepages and the size of its pool are one file, as with a
+ * kernel that finds every page it is asked for, unless `findsPages` is false.
  */
 
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * needs.ts and apply.ts: what a wish changes on hosts of every kind. The changes are really made, by the
- * shell, in a folder that stands for the host.
+ * needs.ts and apply.ts: what a wish changes on hosts of every kind. The changes are really made,
+ * by the shell, in a folder that stands for the host.
  */
 
 import { readFileSync } from 'node:fs';

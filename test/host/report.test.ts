@@ -1,4 +1,6 @@
-/** report.ts: what is said of hosts that lack something, and that the way to get it is said with it. */
+/**
+ * report.ts: what is said of hosts that lack something, and that the way to get it is said with it.
+ */
 
 import { expect, test } from 'vitest';
 import type { HostFacts } from '../../src/host/facts.ts';

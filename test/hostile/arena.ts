@@ -1,17 +1,18 @@
 /**
- * This switch under attack, as its operator runs it: a stage (stage.ts) around a switch with a control
- * socket.
+ * This switch under attack, as its operator runs it: a stage (stage.ts) around a switch with a
+ * control socket.
  *
- * What is asked of every attack: attack() brings an attacker up and, when it has struck, holds the switch
- * to all of it: nothing more held than before, the next guest served, every frame of the bystanders whole and
- * in its turn. The same switch stands from the first attack of a file to the last.
+ * What is asked of every attack: attack() brings an attacker up and, when it has struck, holds the
+ * switch to all of it: nothing more held than before, the next guest served, every frame of the
+ * bystanders whole and in its turn. The same switch stands from the first attack of a file to the
+ * last.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import { describe } from '../../src/cli/event-log.ts';
+import { describe } from '../../src/cli/words/event-log.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import type { MachinePortStatus } from '../../src/control/protocol.ts';
 import type { EventsLost, SwitchEvent } from '../../src/index.ts';
@@ -86,8 +87,8 @@ export class Arena extends Stage {
 
   /**
    * One attack from its beginning to the last trace of it: what `strike` does and waits for, then
-   * nothing more held than without it, frames both ways for the next guest on the port, and nothing that the
-   * bystanders noticed.
+   * nothing more held than without it, frames both ways for the next guest on the port, and nothing
+   * that the bystanders noticed.
    */
   async attack(strike: () => Promise<void>): Promise<void> {
     await this.#catchUp();
@@ -136,7 +137,9 @@ export class Arena extends Stage {
     return ports.find(({ name }) => name === portNames[0]) as MachinePortStatus;
   }
 
-  /** Frames of the attacked port that were dropped, by reason, of those reasons that an attack has. */
+  /**
+   * Frames of the attacked port that were dropped, by reason, of those reasons that an attack has.
+   */
   async drops(): Promise<Record<string, number>> {
     const { notReady: _, ...drops } = (await this.status()).counters.drops;
     return drops as Record<string, number>;
@@ -182,7 +185,8 @@ export class Arena extends Stage {
 
   async #expectNothingLeft(): Promise<void> {
     await vi.waitFor(async () => {
-      // One connection to the control socket is part of what is held, and may have been idle too long.
+      // One connection to the control socket is part of what is held, and may have been idle too
+      // long.
       await this.status();
       expect(this.holdings()).toEqual(this.#idle);
     }, patience);

@@ -1,7 +1,7 @@
 /**
- * What a guest can do on its control queue, in both formats: chains that are none, a status that nobody can
- * write, kicks without commands and commands without end. Each costs that queue at most; frames go on, the
- * guest's own and everybody else's.
+ * What a guest can do on its control queue, in both formats: chains that are none, a status that
+ * nobody can write, kicks without commands and commands without end. Each costs that queue at most;
+ * frames go on, the guest's own and everybody else's.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from '../../src/testing/index.ts';
 import { SwitchNetwork } from '../support/network.ts';
-import { commitControl, controlCrimesIn, controlFeatures } from './attacks/control-queues.ts';
+import { commitControl, controlFeatures, controlViolationsIn } from './attacks/control-queues.ts';
 import { featuresOf, formats, RawQueue } from './raw-queue.ts';
 
 let network: SwitchNetwork;
@@ -40,14 +40,17 @@ describe.each(formats)('the control queue of a %s guest', (format) => {
   });
   afterEach(() => network.close());
 
-  test.each(controlCrimesIn(format))('$name breaks it alone, with one sentence', async (crime) => {
-    commitControl(guest, crime);
-    const broken = await network.event('ring-broken');
-    expect(broken).toMatchObject({ queue: guest.raw.controlQueue, reason: crime.reason });
-    guest.raw.kick(guest.raw.controlQueue!);
-    await expectHealthy();
-    expect(network.eventsOf('ring-broken')).toHaveLength(1);
-  });
+  test.each(controlViolationsIn(format))(
+    '$name breaks it alone, with one sentence',
+    async (violation) => {
+      commitControl(guest, violation);
+      const broken = await network.event('ring-broken');
+      expect(broken).toMatchObject({ queue: guest.raw.controlQueue, reason: violation.reason });
+      guest.raw.kick(guest.raw.controlQueue!);
+      await expectHealthy();
+      expect(network.eventsOf('ring-broken')).toHaveLength(1);
+    },
+  );
 
   test('kicked and never filled it costs nobody anything', async () => {
     for (let i = 0; i < 500; i++) {

@@ -1,4 +1,7 @@
-/** Machines by the hundred (cycles.ts); `npm run survivors -- --cycles 10000` goes through thousands. */
+/**
+ * Machines by the hundred (cycles.ts); `npm run survivors -- --cycles 10000` goes through
+ * thousands.
+ */
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { wear } from './cycles.ts';
@@ -11,7 +14,8 @@ const growthBytesMax = 4 << 20;
 
 let running: RunningTarget;
 beforeAll(async () => {
-  // V8 lets young objects take tens of megabytes before it looks after them; a leak would hide in there.
+  // V8 lets young objects take tens of megabytes before it looks after them; a leak would hide in
+  // there.
   vi.stubEnv('NODE_OPTIONS', '--max-semi-space-size=1');
   running = await tsvswitch().start();
 });

@@ -1,13 +1,13 @@
 /**
- * Machines that connect, negotiate and are killed, thousands of times, each a little further on than the
- * one before: what a process holds, and how large it is, may depend on how many there are and not on how
- * many there were.
+ * Machines that connect, negotiate and are killed, thousands of times, each a little further on
+ * than the one before: what a process holds, and how large it is, may depend on how many there are
+ * and not on how many there were.
  */
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import { VhostUserFrontend } from '../../src/testing/index.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
@@ -36,7 +36,9 @@ function residentBytesOf(pid: number): number {
   return Number(kibibytes) * 1024;
 }
 
-/** Goes through `count` machines on the attacked port of a backend; each is answered before it dies. */
+/**
+ * Goes through `count` machines on the attacked port of a backend; each is answered before it dies.
+ */
 async function cycle({ paths }: Backend, count: number): Promise<void> {
   // Zeros are empty rings.
   const fd = native().memfdCreate('hostile', memoryBytes);

@@ -1,13 +1,14 @@
 /**
- * Two bystanders that flood each other with numbered frames all along, in bursts both ways at once, and
- * what became of the frames: each arrives in its turn, or it is counted as lost. A burst of which nothing
- * has arrived for as long as they are patient is a silence: whoever goes on learns of it.
+ * Two bystanders that flood each other with numbered frames all along, in bursts both ways at once,
+ * and what became of the frames: each arrives in its turn, or it is counted as lost. A burst of
+ * which nothing has arrived for as long as they are patient is a silence: whoever goes on learns of
+ * it.
  *
- * What others flood to everybody is passed over. Frames that arrive after they were given up, or again,
- * are strays.
+ * What others flood to everybody is passed over. Frames that arrive after they were given up, or
+ * again, are strays.
  */
 
-import type { TsvswitchError } from '../../src/errors.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
 import type { TestGuest } from '../../src/testing/index.ts';
 import { destinationOf, frameBetween, numberOf } from '../support/ethernet.ts';
 
@@ -59,8 +60,8 @@ export class Flood {
   }
 
   /**
-   * Returns after `count` more bursts are over. Throws Silence if nothing arrived in the last of them,
-   * and what ended a bystander's connection.
+   * Returns after `count` more bursts are over. Throws Silence if nothing arrived in the last of
+   * them, and what ended a bystander's connection.
    */
   async goOn(count: number): Promise<void> {
     const goal = this.#bursts + count;

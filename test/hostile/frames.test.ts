@@ -1,7 +1,7 @@
 /**
- * Frames and headers that lie (attacks/frames.ts), and rings that are odd but legal (attacks/layouts.ts).
- * What breaks no rule is forwarded whole; what cannot be is counted under its reason and handed back, and
- * the queue goes on with the next frame.
+ * Frames and headers that lie (attacks/frames.ts), and rings that are odd but legal
+ * (attacks/layouts.ts). What breaks no rule is forwarded whole; what cannot be is counted under its
+ * reason and handed back, and the queue goes on with the next frame.
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

@@ -1,9 +1,10 @@
 /**
- * Frontends that lie (attacks/frontends.ts) and guests that wear the switch out (attacks/endurance.ts). A lie
- * ends the session of who told it, in one sentence; being slow, loud or many costs nobody else anything.
+ * Frontends that lie (attacks/frontends.ts) and guests that wear the switch out
+ * (attacks/endurance.ts). A lie ends the session of who told it, in one sentence; being slow, loud
+ * or many costs nobody else anything.
  *
- * Sizes and indexes of queues are in test/guests/misconfigured.test.ts, too, the codes of refusals in
- * test/guests/frontend-faults.test.ts.
+ * Sizes and indexes of queues are in test/guests/misconfigured.test.ts, too, the codes of refusals
+ * in test/guests/frontend-faults.test.ts.
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

@@ -1,7 +1,7 @@
 /**
- * Memory that is rewritten while it is read (attacks/races.ts). That the switch has seen both values is
- * shown by what became of the frames: some were forwarded, whole, and others counted, or the queue broke.
- * The same with one worker and with two, of which either may read.
+ * Memory that is rewritten while it is read (attacks/races.ts). That the switch has seen both
+ * values is shown by what became of the frames: some were forwarded, whole, and others counted, or
+ * the queue broke. The same with one worker and with two, of which either may read.
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

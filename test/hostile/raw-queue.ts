@@ -1,7 +1,7 @@
 /**
- * A virtqueue without a driver, of either format: descriptors are written one behind the other as the
- * attack wants them and then offered, in one lap of the ring. Where both formats can commit a crime,
- * an attack is written once.
+ * A virtqueue without a driver, of either format: descriptors are written one behind the other as
+ * the attack wants them and then offered, in one lap of the ring. Where both formats can break
+ * the same rule, an attack is written once.
  */
 
 import type { TestGuest } from '../../src/testing/index.ts';
@@ -120,7 +120,8 @@ export class RawQueue {
     if (this.format === 'split') {
       return this.guest.raw.splitRing(this.queue).usedIndex === this.#offered;
     }
-    // The device hands back in order, and every chain of this suite that is handed back is one of one.
+    // The device hands back in order, and every chain of this suite that is handed back is one of
+    // one.
     const owner = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
     const flags = this.guest.raw.packedRing(this.queue).flags(this.#lastHead);
     return (flags & owner) === owner;

@@ -1,7 +1,7 @@
 /**
- * The second thread of a hostile guest, run as a worker (in JavaScript, which every Node loads): maps the
- * guest's memory for itself and writes two values in turn to the same places, over and over, until `word`
- * is no longer 0. What for, and what it is given, is in race.test.ts.
+ * The second thread of a hostile guest, run as a worker (in JavaScript, which every Node loads):
+ * maps the guest's memory for itself and writes two values in turn to the same places, over and
+ * over, until `word` is no longer 0. What for, and what it is given, is in race.test.ts.
  */
 
 import { parentPort, workerData } from 'node:worker_threads';

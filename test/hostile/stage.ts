@@ -1,18 +1,20 @@
 /**
- * The machines around a backend under attack, whosever it is: a peer that talks to whoever is on the
- * attacked port, two bystanders that flood each other (flood.ts), and the attackers. And what can be seen
- * of the backend from outside: its open files, its mappings of guest memory and its threads.
+ * The machines around a backend under attack, whosever it is: a peer that talks to whoever is on
+ * the attacked port, two bystanders that flood each other (flood.ts), and the attackers. And what
+ * can be seen of the backend from outside: its open files, its mappings of guest memory and its
+ * threads.
  *
- * The backend is another process, so that its death and what it holds are its own and nobody else's.
+ * The backend is another process, so that its death and what it holds are its own and nobody
+ * else's.
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import type { TsvswitchError } from '../../src/errors.ts';
+import type { TsvswitchError } from '../../src/model/errors.ts';
 import { TestGuest, type TestGuestOptions, VhostUserFrontend } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { frameBetween, numberOf } from '../support/ethernet.ts';
-import { NotForwarded, NotOffered } from './attacks/attack.ts';
 import { Flood, greetingNumber } from './flood.ts';
+import { NotForwarded, NotOffered } from './outcome.ts';
 import { type Format, featuresOf } from './raw-queue.ts';
 
 export const portNames = ['attacked', 'peer', 'bystander1', 'bystander2'] as const;
@@ -37,7 +39,7 @@ export interface Backend {
 }
 
 /** A backend, and how long it may take for what has to happen. */
-export interface Patient extends Backend {
+export interface AttackedBackend extends Backend {
   readonly patienceMs: number;
 }
 
@@ -54,7 +56,7 @@ export interface Machines {
 }
 
 /** All but the attackers, each heard by the others. */
-export async function connectMachines({ paths, patienceMs }: Patient): Promise<Machines> {
+export async function connectMachines({ paths, patienceMs }: AttackedBackend): Promise<Machines> {
   const guests: TestGuest[] = [];
   try {
     for (const path of paths.slice(1)) {
@@ -75,14 +77,14 @@ export async function connectMachines({ paths, patienceMs }: Patient): Promise<M
 }
 
 export class Stage {
-  readonly backend: Patient;
+  readonly backend: AttackedBackend;
   readonly peer: TestGuest;
   readonly flood: Flood;
   readonly #machines: Machines;
   readonly #attackers: TestGuest[] = [];
   readonly #frontends: VhostUserFrontend[] = [];
 
-  constructor(backend: Patient, machines: Machines) {
+  constructor(backend: AttackedBackend, machines: Machines) {
     this.backend = backend;
     this.#machines = machines;
     this.peer = machines.peer;
@@ -119,7 +121,10 @@ export class Stage {
     return guest;
   }
 
-  /** A connection to the attacked port about which nothing was said yet; it dies with the attack, too. */
+  /**
+   * A connection to the attacked port about which nothing was said yet; it dies with the attack,
+   * too.
+   */
   async dial(): Promise<VhostUserFrontend> {
     for (let attempt = 1; ; attempt++) {
       try {

@@ -1,4 +1,7 @@
-/** What the command `survivors` prints, as Markdown: who survives what, and the cases behind it. Pure. */
+/**
+ * What the command `survivors` prints, as Markdown: who survives what, and the cases behind it.
+ * Pure.
+ */
 
 import { type Attack, classes } from './attacks/attack.ts';
 import type { Sample } from './cycles.ts';

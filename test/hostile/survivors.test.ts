@@ -1,7 +1,7 @@
 /**
- * This switch under every attack, judged as any backend is (verdict.ts), with two workers. And the judge
- * itself: what it says of a process that dies, hangs, holds on to files or loses a port. The former is long:
- * the attacks themselves, on one worker, are in the other files here.
+ * This switch under every attack, judged as any backend is (verdict.ts), with two workers. And the
+ * judge itself: what it says of a process that dies, hangs, holds on to files or loses a port. The
+ * former is long: the attacks themselves, on one worker, are in the other files here.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * `npm run survivors`: makes every attack of this folder on this switch and on others, and prints who
- * survives what. docs/survivors.md says how to read it.
+ * `npm run survivors`: makes every attack of this folder on this switch and on others, and prints
+ * who survives what. docs/survivors.md says how to read it.
  */
 
 import { resolve } from 'node:path';

@@ -1,9 +1,10 @@
 /**
- * Whom the attacks can be made on: this switch, as its command, and the peers, started as the benchmark
- * starts them (bench/drivers), each with one polling worker, an attacked port and three others.
+ * Whom the attacks can be made on: this switch, as its command, and the peers, started as the
+ * benchmark starts them (bench/drivers), each with one polling worker, an attacked port and three
+ * others.
  *
- * testpmd joins its ports two by two, so that attacker and peer make one pair and the bystanders the
- * other; the switches have all four on one bridge.
+ * testpmd joins its ports two by two, so that attacker and peer make one pair and the bystanders
+ * the other; the switches have all four on one bridge.
  */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
- * Guests that are slow, loud or stuck (attacks/endurance.ts), and frontends that take their memory away, at a
- * switch with two workers: what one of them waits for holds up neither the frames of the other nor its own.
+ * Guests that are slow, loud or stuck (attacks/endurance.ts), and frontends that take their memory
+ * away, at a switch with two workers: what one of them waits for holds up neither the frames of the
+ * other nor its own.
  */
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

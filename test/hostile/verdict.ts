@@ -1,18 +1,19 @@
 /**
- * Whether a backend survives an attack, from what can be seen of it and nothing else: how its process
- * ended, the numbered frames of the bystanders, frames both ways for the next machine on the attacked port,
- * and what the process still holds when that machine is gone.
+ * Whether a backend survives an attack, from what can be seen of it and nothing else: how its
+ * process ended, the numbered frames of the bystanders, frames both ways for the next machine on
+ * the attacked port, and what the process still holds when that machine is gone.
  *
- * Something that is held counts as a leak only if the same attack makes it grow once more: what a backend
- * keeps for the next time is its own business.
+ * Something that is held counts as a leak only if the same attack makes it grow once more: what a
+ * backend keeps for the next time is its own business.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Exit } from '../../bench/process.ts';
-import { TsvswitchError } from '../../src/errors.ts';
-import { type Attack, NotForwarded, NotOffered } from './attacks/attack.ts';
+import { TsvswitchError } from '../../src/model/errors.ts';
+import type { Attack } from './attacks/attack.ts';
 import { type Damage, Silence } from './flood.ts';
+import { NotForwarded, NotOffered } from './outcome.ts';
 import { connectMachines, type Holdings, patienceMs, Stage } from './stage.ts';
 import type { RunningTarget, Target } from './targets.ts';
 
@@ -37,7 +38,10 @@ export function isSurvival({ kind }: Verdict): boolean {
   return ['survived', 'refused', 'not offered', 'not forwarded'].includes(kind);
 }
 
-/** A target that runs, the machines around it, and what it holds while nobody is on the attacked port. */
+/**
+ * A target that runs, the machines around it, and what it holds while nobody is on the attacked
+ * port.
+ */
 interface Up {
   readonly running: RunningTarget;
   readonly stage: Stage;
@@ -49,7 +53,10 @@ const pollMs = 10;
 /** What is held is believed once it stayed the same for so many looks. */
 const sameLooks = 5;
 
-/** A target with the machines around it; started when it is first needed, and again when it is spoilt. */
+/**
+ * A target with the machines around it; started when it is first needed, and again when it is
+ * spoilt.
+ */
 export class Subject {
   readonly target: Target;
   readonly #patienceMs: number;
@@ -175,7 +182,9 @@ async function serve(stage: Stage): Promise<void> {
   await stage.reach(guest);
 }
 
-/** Whether a machine is served in time; a port may have been closed for a while after what happened. */
+/**
+ * Whether a machine is served in time; a port may have been closed for a while after what happened.
+ */
 async function isServed(stage: Stage): Promise<boolean> {
   const deadlineMs = performance.now() + stage.backend.patienceMs;
   do {
@@ -193,7 +202,10 @@ async function isServed(stage: Stage): Promise<boolean> {
   return false;
 }
 
-/** What is held when nobody is on the attacked port: `expected` as soon as it is that, or what stays. */
+/**
+ * What is held when nobody is on the attacked port: `expected` as soon as it is that, or what
+ * stays.
+ */
 async function settled(stage: Stage, expected?: Holdings): Promise<Holdings> {
   const deadlineMs = performance.now() + stage.backend.patienceMs;
   let last = stage.holdings();

@@ -1,6 +1,7 @@
 /**
- * Guests and frontends that make work or memory (attacks/work.ts), at a switch with one worker: the frames of
- * everybody else go on, whole and in order, and the ones who make it lose nothing that breaks no rule.
+ * Guests and frontends that make work or memory (attacks/work.ts), at a switch with one worker: the
+ * frames of everybody else go on, whole and in order, and the ones who make it lose nothing that
+ * breaks no rule.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

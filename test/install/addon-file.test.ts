@@ -1,6 +1,7 @@
 /**
- * An addon that cannot be of use here, and a Node that is too old: the installed package says in one sentence
- * what is wrong, which platform this is and what to do. The other binary of the package is run under QEMU.
+ * An addon that cannot be of use here, and a Node that is too old: the installed package says in
+ * one sentence what is wrong, which platform this is and what to do. The other binary of the
+ * package is run under QEMU.
  *
  * @module-tag long
  */
@@ -139,7 +140,7 @@ test(`the binary for ${other} opens a switch and moves frames`, { timeout: limit
     import { arp, TestGuest } from 'tsvswitch/testing';
     const path = ${JSON.stringify(join(folder, 'guest'))};
     const manual = Switch.open({ clock: 'manual' });
-    const [a, b] = [manual.addPort({ host: 'a' }), manual.addPort({ host: 'b' })];
+    const [a, b] = [manual.addPort({ process: 'a' }), manual.addPort({ process: 'b' })];
     for (let bytes = 60; bytes < 1560; bytes += 100) {
       a.send(new Uint8Array(bytes).fill(bytes).fill(255, 0, 6));
       manual.step();
@@ -148,7 +149,7 @@ test(`the binary for ${other} opens a switch and moves frames`, { timeout: limit
     manual.close();
     // With a worker's thread, mapped memory, eventfds, and rings of either format.
     const vswitch = Switch.open();
-    const host = vswitch.addPort({ host: 'host' });
+    const host = vswitch.addPort({ process: 'host' });
     vswitch.addPort({ path });
     const packed = ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED'];
     for (const options of [{}, { features: packed }]) {

@@ -1,6 +1,7 @@
 /**
- * The packed package as a stranger installs it: with every Node and npm that is promised, from a warm cache and
- * without a network, with and without install scripts, where there is no compiler, cmake or python.
+ * The packed package as a stranger installs it: with every Node and npm that is promised, from a
+ * warm cache and without a network, with and without install scripts, where there is no compiler,
+ * cmake or python.
  *
  * The last lines are the figures; none of them but size and number of packages is a limit here.
  *

@@ -1,14 +1,15 @@
 /**
- * What the tests of this folder install with: Nodes and npms, each as npm packages of their own, downloaded
- * once into the cache folder; a PATH that has nothing but a Node and a shell; and the packed package.
+ * What the tests of this folder install with: Nodes and npms, each as npm packages of their own,
+ * downloaded once into the cache folder; a PATH that has nothing but a Node and a shell; and the
+ * packed package.
  */
 
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa, execaSync, type Options } from 'execa';
-import { cacheFolder } from '../../src/lab/cache.ts';
-import { version } from '../../src/version.ts';
+import { cacheFolder } from '../../src/machine/cache.ts';
+import { version } from '../../src/runtime/version.ts';
 
 const installs = join(cacheFolder(), 'install-test');
 const limitMs = 300_000;
@@ -35,7 +36,10 @@ export async function nodeProgram(version: string, arch = process.arch): Promise
   return join(await fetchPackage(`node-linux-${arch}@${version}`), 'bin', 'node');
 }
 
-/** The tarball of this package, made as for the registry; nothing that is built already is built again. */
+/**
+ * The tarball of this package, made as for the registry; nothing that is built already is built
+ * again.
+ */
 export async function pack(into: string): Promise<string> {
   await execa('npm', ['pack', '--pack-destination', into, '--silent'], { timeout: limitMs });
   return join(into, `tsvswitch-${version}.tgz`);
@@ -49,7 +53,10 @@ export interface Outcome {
   readonly all: string;
 }
 
-/** `path` are more folders with programs; without a network it sees no interface but its own loopback. */
+/**
+ * `path` are more folders with programs; without a network it sees no interface but its own
+ * loopback.
+ */
 export type RunOptions = Options & { readonly path?: string; readonly withoutNetwork?: boolean };
 
 /** Takes the network from the program behind it. */
@@ -57,7 +64,10 @@ const unshare = ['unshare', '--map-root-user', '--net'] as const;
 export const canTakeNetwork =
   execaSync(unshare[0], [...unshare.slice(1), 'true'], { reject: false }).exitCode === 0;
 
-/** A user of a machine that has this Node, this npm and nothing else: no compiler, no cmake, no python. */
+/**
+ * A user of a machine that has this Node, this npm and nothing else: no compiler, no cmake, no
+ * python.
+ */
 export class Newcomer {
   readonly home: string;
   readonly #npm: string;
@@ -83,7 +93,10 @@ export class Newcomer {
     return join(this.home, 'prefix');
   }
 
-  /** npm without a network, from the cache; what that lacks is downloaded into it first. Returns seconds. */
+  /**
+   * npm without a network, from the cache; what that lacks is downloaded into it first. Returns
+   * seconds.
+   */
   async npm(args: readonly string[], cwd: string): Promise<number> {
     const offline = () =>
       this.#npmOnce([...args, '--offline'], cwd, { reject: false, withoutNetwork: true });

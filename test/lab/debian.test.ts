@@ -1,8 +1,8 @@
 /**
  * The lab of docs/lab.md, as it is printed there: two Debian machines from nothing to gone.
  *
- * Each test goes on from the one before. The image is built when the cache has none, which takes minutes;
- * so do emulated machines that boot with cloud-init. Limits are for that.
+ * Each test goes on from the one before. The image is built when the cache has none, which takes
+ * minutes; so do emulated machines that boot with cloud-init. Limits are for that.
  *
  * @module-tag long
  * @module-tag huge-pages
@@ -10,7 +10,7 @@
 
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { LabStatus } from '../../src/lab/lab-report.ts';
+import type { LabStatus } from '../../src/lab/report.ts';
 import { LabFolder } from '../support/lab-command.ts';
 
 const upLimitMs = 900_000;

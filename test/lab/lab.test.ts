@@ -1,5 +1,6 @@
 /**
- * lab.ts with real machines: a lab is brought up once, and then everything that can happen to it does.
+ * lab.ts with real machines: a lab is brought up once, and then everything that can happen to it
+ * does.
  *
  * The tests build on each other in the order they stand: booting takes seconds, so each boot serves
  * several of them.
@@ -13,8 +14,8 @@ import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
-import { findMarked } from '../../src/lab/detached-process.ts';
 import { Lab, type LabDefinition, type LabStatus } from '../../src/lab/lab.ts';
+import { findMarked } from '../../src/machine/detached-process.ts';
 
 const command = resolve('dist/cli/main.js');
 const bootLimitMs = 600_000;

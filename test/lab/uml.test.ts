@@ -1,146 +1,158 @@
-/** uml.ts, uml-machine.ts and whole_xstate.cc with real guests, which need no network for this. */
+/**
+ * A lab whose machines are User-mode Linux: everything a lab is asked for, without ssh, without
+ * QEMU, and with none of its many processes left behind, however it comes to its end.
+ */
 
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { execa } from 'execa';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { descendantsOf, ended, findMarked, isAlive } from '../../src/lab/detached-process.ts';
-import { tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
-import {
-  type UmlOptions,
-  umlArguments,
-  umlControlLine,
-  umlMemoryFolder,
-} from '../../src/lab/uml.ts';
-import { umlGuest } from '../../src/lab/uml-guest.ts';
-import { UmlMachine } from '../../src/lab/uml-machine.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { LabStatus } from '../../src/lab/report.ts';
+import { LabFolder } from '../support/lab-command.ts';
 
-const bootLimitMs = 240_000;
-const commandLimitMs = 120_000;
-let folder: string;
-let options: UmlOptions;
-let machine: UmlMachine | undefined;
+const changeLimitMs = 600_000;
+const soon = { timeout: 60_000, interval: 100 };
+let folder: LabFolder;
 
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'uml-'));
-  const { commandLine, ...boot } = tinyGuestBoot(await umlGuest(), 'vm1', '192.168.0.1/24');
-  options = {
-    name: 'vm1',
-    memoryMiB: 128,
-    memoryFolder: await umlMemoryFolder([128]),
-    folder,
-    boot: { ...boot, commandLine: `${commandLine} guest.control=${umlControlLine}` },
-    sockets: [],
-  };
-}, 180_000);
-
-afterEach(async () => {
-  await machine?.stop();
-  machine = undefined;
-  await rm(folder, { recursive: true, force: true });
+beforeAll(async () => {
+  folder = await LabFolder.make('machines: { vm1: { engine: uml }, vm2: { engine: uml } }\n');
 });
 
-async function booted(): Promise<UmlMachine> {
-  machine = await UmlMachine.start(options);
-  await machine.shell.ready(bootLimitMs);
-  return machine;
+afterAll(() => folder.dispose(), changeLimitMs);
+
+async function expectSuccess(args: readonly string[]): Promise<string> {
+  const exit = await folder.run(args);
+  expect(exit, exit.stderr).toMatchObject({ status: 0, stderr: '' });
+  return exit.stdout;
 }
 
-test('its command line has a card for each socket, and only the two lines that are used', () => {
-  const words = umlArguments({ ...options, sockets: ['/a', '/b'] });
-  expect(words).toEqual(
-    expect.arrayContaining(['mem=128M', 'virtio_uml.device=/a:1', 'virtio_uml.device=/b:1']),
-  );
-  expect(words).toEqual(expect.arrayContaining(['con=null', 'ssl=null', 'ssl0=fd:3', 'ssl1=fd:4']));
-});
+async function machines(): Promise<LabStatus['machines']> {
+  return (JSON.parse(await expectSuccess(['status', '--json'])) as LabStatus).machines;
+}
 
-test('commands bring back their output and status, one after the other', {
-  timeout: 2 * bootLimitMs,
+const pidOf = (machine: LabStatus['machines'][number] | undefined) =>
+  (machine as { pid: number }).pid;
+
+/** The host of a machine and everything the guest is, by the words they were started with. */
+function processesOf(machine: string): string[] {
+  return folder.leftovers().filter((words) => words.includes(`umid=${machine} `));
+}
+
+test('up makes them ready, and they answer each other and move data', {
+  timeout: changeLimitMs,
 }, async () => {
-  const { shell } = await booted();
-  const [hostname, failing, several] = await Promise.all([
-    shell.run('hostname', commandLimitMs),
-    shell.run('printf "no line end"; exit 3', commandLimitMs),
-    shell.run('echo one; echo; echo two >&2', commandLimitMs),
+  expect(await expectSuccess(['up'])).toMatch(/vm1: ready/);
+  expect(await machines()).toMatchObject([
+    { name: 'vm1', state: 'running', engine: 'uml' },
+    { name: 'vm2', state: 'running', engine: 'uml' },
   ]);
-  expect(hostname).toEqual({ output: 'vm1', status: 0 });
-  expect(failing).toEqual({ output: 'no line end', status: 3 });
-  expect(several).toEqual({ output: 'one\n\ntwo', status: 0 });
-  const long = 'x'.repeat(3500);
-  expect(await shell.check(`echo ${long}`, commandLimitMs)).toBe(long);
+  expect(await expectSuccess(['ping'])).toMatch(/^vm1 +- +\d+\.\d\d ms$/m);
+  expect(await expectSuccess(['iperf', 'vm1', 'vm2', '--seconds', '1'])).toMatch(/MB arrived/);
 });
 
-test('the registers of its processes stay theirs while others run and pages are swapped in', {
-  timeout: 2 * bootLimitMs,
-}, async () => {
-  const { shell } = await booted();
-  // The C library of the guest copies with the widest registers there are, iperf3's dynamic one included.
-  await shell.check('dd if=/dev/urandom of=/tmp/data bs=1M count=8 2>/dev/null', commandLimitMs);
-  const sums = await shell.check(
-    'for i in 1 2 3 4; do (cp /tmp/data /tmp/$i; sha256sum </tmp/$i; iperf3 --version >/dev/null) & done; wait; sha256sum </tmp/data',
-    commandLimitMs,
+test('the card has the MAC and the address that status shows', async () => {
+  const [vm1] = await machines();
+  const shown = await expectSuccess(['exec', 'vm1', '--', 'ip', 'addr', 'show', 'net1']);
+  expect(shown).toContain(vm1!.mac);
+  expect(shown).toContain(vm1!.addresses[0]);
+});
+
+test('exec gives arguments and bytes as they are, keeps outputs apart, and ends as the program did', async () => {
+  const odd = ["it's", 'two words', '$HOME', '*', '', 'a\nb'];
+  const argument = await folder.run(['exec', 'vm1', '--', 'printf', '<%s>', ...odd]);
+  expect(argument).toMatchObject({ status: 0, stdout: `<it's><two words><$HOME><*><><a\nb>` });
+  const bytes = Array.from({ length: 20_000 }, (_, i) => String.fromCharCode(32 + (i % 90))).join(
+    '',
   );
-  expect(sums.split('\n')).toHaveLength(5);
-  expect(new Set(sums.split('\n')).size).toBe(1);
+  const input = await folder.run(['exec', 'vm1', 'cat'], { input: bytes });
+  expect(input).toMatchObject({ status: 0, stdout: bytes });
+  const failing = await folder.run(['exec', 'vm1', '--', 'sh', '-c', 'echo oh >&2; exit 42']);
+  expect(failing).toMatchObject({ status: 42, stdout: '', stderr: 'oh' });
 });
 
-test('stop ends all of its processes', { timeout: 2 * bootLimitMs }, async () => {
-  const running = await booted();
-  const processes = descendantsOf(running.pid);
-  expect(processes.length).toBeGreaterThan(1);
-  await running.stop();
-  expect(processes.filter(isAlive)).toEqual([]);
+test('commands run side by side, show what they write as they go, and end with who asked', async () => {
+  const following = folder.start(['exec', 'vm1', '--', 'sh', '-c', 'echo begun; sleep 3600']);
+  await following.said('begun');
+  const isRunning = async () => (await expectSuccess(['exec', 'vm1', 'ps'])).includes('sleep 3600');
+  expect(await isRunning()).toBe(true);
+  await following.stop('SIGKILL');
+  await vi.waitFor(async () => expect(await isRunning()).toBe(false), soon);
 });
 
-test('one that is killed fails what was waited for, says by what, and leaves none behind', {
-  timeout: 2 * bootLimitMs,
+test('ssh is refused with the ways that there are', async () => {
+  const exit = await folder.run(['ssh', 'vm1']);
+  expect(exit).toMatchObject({ status: 2, stdout: '' });
+  expect(exit.stderr).toContain(
+    'tsvswitch: vm1 is User-mode Linux, which has no ssh; use `tsvswitch lab exec vm1 -- COMMAND` or `tsvswitch lab console vm1`',
+  );
+});
+
+test('console is a terminal on the machine, and logs has what it showed', async () => {
+  const visitor = folder.startInTerminal(['console', 'vm2']);
+  await visitor.said('Ctrl-] leaves it');
+  visitor.type('\recho $((6 * 7))-$(hostname)\r');
+  await visitor.said('42-vm2');
+  visitor.type('\x1d');
+  expect(await visitor.exited).toMatchObject({ status: 0 });
+  expect(await expectSuccess(['logs', 'vm2'])).toContain('42-vm2');
+});
+
+test('restart and a reboot from inside bring it back, and leave the other alone', {
+  timeout: changeLimitMs,
 }, async () => {
-  const killed = await booted();
-  const processes = descendantsOf(killed.pid);
-  const waiting = killed.shell.run('sleep 3600', 3_600_000);
-  process.kill(killed.pid, 'SIGKILL');
-  await expect(waiting).rejects.toThrow('vm1: User-mode Linux was ended by SIGKILL');
-  expect(processes.filter(isAlive)).toEqual([]);
+  const [before1, before2] = await machines();
+  await expectSuccess(['restart', 'vm1']);
+  const [after1, after2] = await machines();
+  expect(pidOf(after1)).not.toBe(pidOf(before1));
+  expect(pidOf(after2)).toBe(pidOf(before2));
+  const boot = () => expectSuccess(['exec', 'vm2', 'cat', '/proc/sys/kernel/random/boot_id']);
+  const first = await boot();
+  await folder.run(['exec', 'vm2', '--', 'reboot', '-f']);
+  await vi.waitFor(async () => expect(await boot()).not.toBe(first), soon);
+  await vi.waitFor(() => expectSuccess(['ping']), soon);
+  expect(pidOf((await machines())[1])).toBe(pidOf(before2));
 });
 
-test('one that is given a file which is no initrd says what it said', {
-  timeout: 2 * bootLimitMs,
+test('one that was switched off from inside has stopped, one whose host was killed has crashed', {
+  timeout: changeLimitMs,
 }, async () => {
-  options = { ...options, boot: { ...options.boot, initrd: '/nonexistent/initrd' } };
-  machine = await UmlMachine.start(options);
-  await expect(machine.shell.ready(bootLimitMs)).rejects.toMatchObject({
-    code: 'MACHINE_FAILED',
-    message: expect.stringMatching(/^vm1: User-mode Linux [\s\S]*\/nonexistent\/initrd/),
-  });
+  const [vm1] = await machines();
+  await folder.run(['exec', 'vm2', '--', 'poweroff', '-f']);
+  process.kill(pidOf(vm1), 'SIGKILL');
+  await vi.waitFor(
+    async () =>
+      expect(await machines()).toMatchObject([
+        { state: 'crashed', log: expect.stringContaining('User-mode Linux ended by itself') },
+        { state: 'stopped' },
+      ]),
+    soon,
+  );
+  // Nobody is left to talk to it: it powers itself off.
+  await vi.waitFor(() => expect(processesOf('vm1')).toEqual([]), soon);
+  expect(processesOf('vm2')).toEqual([]);
 });
 
-test('it does not outlive a process that was killed with its machines', {
-  timeout: 2 * bootLimitMs,
+test('up starts them again, on a new switch too, to which this driver does not come back', {
+  timeout: changeLimitMs,
 }, async () => {
-  const script = `
-    const { UmlMachine } = await import(${JSON.stringify(resolve('dist/lab/uml-machine.js'))});
-    const machine = await UmlMachine.start(${JSON.stringify(options)});
-    await machine.shell.ready(${bootLimitMs});
-    console.log('ready');
-    await new Promise(() => setInterval(() => {}, 1000));`;
-  const parent = execa(process.execPath, ['--input-type=module', '-e', script], {
-    env: { TSVSWITCH_LAB: folder },
-    reject: false,
-  });
-  await new Promise<void>((resolve) => parent.stdout.once('data', () => resolve()));
-  const processes = descendantsOf(parent.pid!);
-  expect(processes.length).toBeGreaterThan(2);
-  parent.kill('SIGKILL');
-  await parent;
-  const gone = await Promise.all(processes.map((one) => ended(one, 60_000)));
-  expect(gone.every(Boolean)).toBe(true);
-  expect(findMarked(folder)).toEqual([]);
+  await expectSuccess(['up']);
+  await expectSuccess(['ping']);
+  const status = JSON.parse(await expectSuccess(['status', '--json'])) as LabStatus;
+  process.kill((status.switch as unknown as { pid: number }).pid, 'SIGKILL');
+  await vi.waitFor(async () => {
+    expect(JSON.parse(await expectSuccess(['status', '--json'])).switch.state).toBe('crashed');
+  }, soon);
+  await expectSuccess(['up']);
+  await expectSuccess(['ping']);
 });
 
-test('the kernel and its log are on the console', { timeout: 2 * bootLimitMs }, async () => {
-  const { shell, consoleLog } = await booted();
-  await shell.check('echo "<1>a word of the kernel" >/dev/kmsg', commandLimitMs);
-  await expect.poll(() => readFileSync(consoleLog, 'utf8')).toContain('a word of the kernel');
+test('down --destroy leaves no process, socket or log, also of one whose guest hangs', {
+  timeout: changeLimitMs,
+}, async () => {
+  const [vm1] = await machines();
+  // The first child of the host is the kernel; stopped, it can neither hear nor end.
+  const children = readFileSync(`/proc/${pidOf(vm1)}/task/${pidOf(vm1)}/children`, 'utf8');
+  process.kill(Number(children.split(' ')[0]), 'SIGSTOP');
+  expect(processesOf('vm1').length).toBeGreaterThan(2);
+  await expectSuccess(['down', '--destroy']);
+  expect(folder.leftovers()).toEqual([]);
+  expect(existsSync(folder.environment.XDG_STATE_HOME!)).toBe(true);
 });

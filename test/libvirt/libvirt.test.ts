@@ -1,9 +1,9 @@
 /**
  * Domains of libvirt on the switch, with the XML of docs/libvirt.md and docs/attach.md.
  *
- * libvirtd runs for real, as a session daemon of an ordinary user in folders of its own: it finds no
- * domain of this host and leaves nothing behind. Only what boots is put in place of the disk: the tiny
- * guest, from memory and emulated, so that neither an image nor KVM is needed.
+ * libvirtd runs for real, as a session daemon of an ordinary user in folders of its own: it finds
+ * no domain of this host and leaves nothing behind. Only what boots is put in place of the disk:
+ * the tiny guest, from memory and emulated, so that neither an image nor KVM is needed.
  */
 
 import { readFileSync } from 'node:fs';
@@ -12,8 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { GuestShell } from '../../src/lab/guest-shell.ts';
-import { tinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
+import { tinyGuest, tinyGuestBoot } from '../../src/tiny/guest.ts';
+import { GuestShell } from '../../src/tiny/shell.ts';
 import { Command } from '../support/command.ts';
 import { needs } from '../support/needs.ts';
 

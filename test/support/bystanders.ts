@@ -1,6 +1,6 @@
 /**
- * Two guests that have nothing to do with what a test does to a third one: they pass numbered frames
- * to and fro all along, and every one has to arrive, whole and in its turn.
+ * Two guests that have nothing to do with what a test does to a third one: they pass numbered
+ * frames to and fro all along, and every one has to arrive, whole and in its turn.
  */
 
 import { expect } from 'vitest';
@@ -62,7 +62,9 @@ async function pass(from: TestGuest, to: TestGuest, frame: Uint8Array): Promise<
   expect(Buffer.compare(received, frame)).toBe(0);
 }
 
-/** Ports of a neighbourhood: the guest that misbehaves, one that talks to it, and the bystanders'. */
+/**
+ * Ports of a neighbourhood: the guest that misbehaves, one that talks to it, and the bystanders'.
+ */
 export const victimPort = 0;
 export const peerPort = 1;
 

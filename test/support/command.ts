@@ -1,9 +1,9 @@
 /**
  * The command `tsvswitch` as a process of its own, run from dist/ as its users run it.
  *
- * start() returns once it has said of every socket that it listens there. SWITCH_ENVIRONMENT, a JSON
- * object, adds to its environment (scripts/sanitized.mjs). Each process has a time limit, and a test that
- * may fail in between calls killAll() afterwards, so that none outlives it.
+ * start() returns once it has said of every socket that it listens there. SWITCH_ENVIRONMENT, a
+ * JSON object, adds to its environment (scripts/sanitized.mjs). Each process has a time limit, and
+ * a test that may fail in between calls killAll() afterwards, so that none outlives it.
  */
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';

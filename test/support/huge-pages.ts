@@ -1,6 +1,7 @@
 /**
- * Huge pages for the tests that are about them. Those that are free are taken; where there are too few,
- * root borrows some from the kernel, and a hugetlbfs to put files in, for as long as a suite runs.
+ * Huge pages for the tests that are about them. Those that are free are taken; where there are too
+ * few, root borrows some from the kernel, and a hugetlbfs to put files in, for as long as a suite
+ * runs.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -46,7 +47,8 @@ export function borrowHugePages(count: number): () => void {
       undo.push(() => writeFileSync(poolFile, `${pool}`));
       // What programs and files left behind lies scattered until it is moved together.
       writeFileSync('/proc/sys/vm/compact_memory', '1');
-      // The total may be more than the pool is meant to be: pages that were in use when it was made smaller.
+      // The total may be more than the pool is meant to be: pages that were in use when it was made
+      // smaller.
       writeFileSync(poolFile, `${hugePages('Total') + borrowed}`);
     }
     if (!isMounted()) {

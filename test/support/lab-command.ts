@@ -1,6 +1,6 @@
 /**
- * A folder with a lab file in it, and `tsvswitch lab` run there as its users run it: from dist/, with
- * state and sockets in folders of its own.
+ * A folder with a lab file in it, and `tsvswitch lab` run there as its users run it: from dist/,
+ * with state and sockets in folders of its own.
  *
  * dispose() takes the lab down and then kills what is left by process id, so that no test leaves a
  * machine behind; leftovers() is for the tests that say that nothing is.

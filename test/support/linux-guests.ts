@@ -1,10 +1,10 @@
 /**
- * Machines for tests that need a Linux virtio-net driver and nothing of QEMU's: User-mode Linux, which boots in
- * a second or two without KVM, or QEMU where that is not installed.
+ * Machines for tests that need a Linux virtio-net driver and nothing of QEMU's: User-mode Linux,
+ * which boots in a second or two without KVM, or QEMU where that is not installed.
  */
 
-import { prepareEngine } from '../../src/lab/engine.ts';
-import type { Engine } from '../../src/lab/tiny-network.ts';
+import { prepareEngine } from '../../src/tiny/engine.ts';
+import type { Engine } from '../../src/tiny/network.ts';
 
 export async function linuxEngine(machines: number): Promise<Engine> {
   try {

@@ -1,9 +1,9 @@
 /**
- * Live migration of tiny guests: QEMUs that know of it, the way between two of them, and whether two
- * have the same guest memory.
+ * Live migration of tiny guests: QEMUs that know of it, the way between two of them, and whether
+ * two have the same guest memory.
  *
- * Nothing here looks at a clock: what is waited for is what QEMU says in its events, so that it holds
- * however fast the machine is.
+ * Nothing here looks at a clock: what is waited for is what QEMU says in its events, so that it
+ * holds however fast the machine is.
  *
  * Source: QEMU qapi/migration.json.
  */
@@ -14,11 +14,11 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { vi } from 'vitest';
-import { Machine } from '../../src/lab/machine.ts';
-import type { Accelerator, VhostUserCard } from '../../src/lab/qemu.ts';
-import { Qmp } from '../../src/lab/qmp.ts';
-import { type TinyGuest, tinyGuestBoot } from '../../src/lab/tiny-guest.ts';
-import { tinyMemoryMiB } from '../../src/lab/tiny-network.ts';
+import type { Accelerator, VhostUserCard } from '../../src/machine/qemu.ts';
+import { Qmp } from '../../src/machine/qmp.ts';
+import { type TinyGuest, tinyGuestBoot } from '../../src/tiny/guest.ts';
+import { tinyMemoryMiB } from '../../src/tiny/network.ts';
+import { Machine } from '../../src/tiny/qemu-machine.ts';
 
 /** What source and destination have in common. */
 export interface MigratingGuest {
@@ -40,10 +40,10 @@ export interface QemuPlace {
 }
 
 /**
- * QEMU 7.2 without KVM loses writes of the guest: it clears its bitmap of them 64 pages at a time, and
- * lets translations that write without marking a page stand. Of memory that is no multiple of 64 pages it
- * clears the bits one by one, and does so right. 256 MiB arrived with wrong pages 4 times in 14, 8 KiB more
- * never, of QEMU 7.2 with a guest that counted in a loop.
+ * QEMU 7.2 without KVM loses writes of the guest: it clears its bitmap of them 64 pages at a time,
+ * and lets translations that write without marking a page stand. Of memory that is no multiple of
+ * 64 pages it clears the bits one by one, and does so right. 256 MiB arrived with wrong pages 4
+ * times in 14, 8 KiB more never, of QEMU 7.2 with a guest that counted in a loop.
  *
  * Source: QEMU include/exec/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap().
  */
@@ -128,7 +128,9 @@ export class MigrationQemu {
     }
   }
 
-  /** How often the source has begun to send what was written since it began the last time, and 1. */
+  /**
+   * How often the source has begun to send what was written since it began the last time, and 1.
+   */
   async passes(): Promise<number> {
     const { ram } = (await this.qmp.command('query-migrate')) as {
       ram?: Record<string, number>;
@@ -215,7 +217,10 @@ const pageBytes = 4096;
 /** The largest power of two that memoryBytes is a multiple of. */
 const readBytes = 8192;
 
-/** The guest addresses of the pages that are not the same in two QEMUs, neither of which runs its guest. */
+/**
+ * The guest addresses of the pages that are not the same in two QEMUs, neither of which runs its
+ * guest.
+ */
 export function differingPages(one: number, other: number): string[] {
   const fds = [one, other].map((pid) => openSync(guestMemoryFile(pid), 'r'));
   const [a, b] = fds.map(() => Buffer.alloc(readBytes)) as [Buffer, Buffer];

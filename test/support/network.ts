@@ -1,6 +1,6 @@
 /**
- * A switch in this process with test guests on its ports, and everything it has reported. Its workers are
- * confined, as the command's are.
+ * A switch in this process with test guests on its ports, and everything it has reported. Its
+ * workers are confined, as the command's are.
  *
  * How absence is proved: a worker gives a transmit buffer back only after its frame was delivered,
  * and after it was counted. So once the sender's flush() has returned, every used index and every
@@ -19,8 +19,8 @@ import {
   type SwitchEvent,
   type SwitchOptions,
 } from '../../src/index.ts';
-import { offerOfPort } from '../../src/port/offer.ts';
-import type { VhostUserPort } from '../../src/port/vhost-user.ts';
+import { offerOfPort } from '../../src/port/vhost-user/offer.ts';
+import type { VhostUserPort } from '../../src/port/vhost-user/vhost-user-port.ts';
 import { type FrameLayout, TestGuest, type TestGuestOptions } from '../../src/testing/index.ts';
 import { emptyLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { broadcast, ethernetFrame, macOf } from './ethernet.ts';

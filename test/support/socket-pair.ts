@@ -5,8 +5,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FdListener, type FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdListener, type FdSocket } from '../../src/native/fd-socket.ts';
 
 export async function socketPair(): Promise<[FdSocket, number]> {
   const folder = mkdtempSync(join(tmpdir(), 'pair-'));

@@ -1,15 +1,16 @@
 /**
- * DPDK's testpmd as pairs of virtual machines: two virtio-user ports of one process throw a fixed number
- * of frames back at each other, each through the switch, for as long as wanted. Port 2k plays with port
- * 2k + 1. Every queue sends on what it has received; with several queues the frames are of many flows,
- * so that the switch has something to spread. Several pairs introduce themselves to the switch first, so
- * that no frame of the game is flooded to the others.
+ * DPDK's testpmd as pairs of virtual machines: two virtio-user ports of one process throw a fixed
+ * number of frames back at each other, each through the switch, for as long as wanted. Port 2k
+ * plays with port 2k + 1. Every queue sends on what it has received; with several queues the frames
+ * are of many flows, so that the switch has something to spread. Several pairs introduce themselves
+ * to the switch first, so that no frame of the game is flooded to the others.
  *
- * The loop is closed, so nothing may be lost for want of buffers, and its end is exact: forwarding is
- * stopped, then both ports only receive until everything that is under way has arrived.
+ * The loop is closed, so nothing may be lost for want of buffers, and its end is exact: forwarding
+ * is stopped, then both ports only receive until everything that is under way has arrived.
  *
  * It polls CPU 0 for the ports and CPU 1 for its prompt, and has a time limit. It runs without huge
- * pages where none are free; `--single-file-segments` keeps its memory within few regions either way.
+ * pages where none are free; `--single-file-segments` keeps its memory within few regions either
+ * way.
  */
 
 import { execFileSync, spawn } from 'node:child_process';
@@ -21,8 +22,8 @@ const startLimitMs = 120_000;
 /** Beside its buffers. */
 const ownMemoryMiB = 64;
 /**
- * A buffer of 2 KiB with its headers crosses no page, since pages need not lie side by side: where pages
- * are small, it takes one of its own.
+ * A buffer of 2 KiB with its headers crosses no page, since pages need not lie side by side: where
+ * pages are small, it takes one of its own.
  */
 const bytesPerBuffer = 4096;
 /** Frames under way in each direction and queue: bursts of 32. */
@@ -184,7 +185,8 @@ export async function runTestpmdLoop(options: LoopOptions): Promise<LoopResult> 
     await prompt.answer();
     await prompt.tell(`set txpkts ${options.frameBytes}`);
     const introductions = options.paths.length > 2 ? await introduce(prompt, options) : 0;
-    // A switch that is held up leaves transmitqs full for a while; they are waited for, up to a second.
+    // A switch that is held up leaves transmitqs full for a while; they are waited for, up to a
+    // second.
     await prompt.tell('set fwd mac retry');
     await prompt.tell('set burst tx delay 100 retry 10000');
     for (const port of options.paths.keys()) {

@@ -1,11 +1,11 @@
 /**
- * What a test does wrong is refused at the call with a code, and what it does wrong on purpose, through
- * `raw`, reaches the other end as it is.
+ * What a test does wrong is refused at the call with a code, and what it does wrong on purpose,
+ * through `raw`, reaches the other end as it is.
  */
 
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FdListener } from '../../src/fd-socket.ts';
+import { FdListener } from '../../src/native/fd-socket.ts';
 import {
   arp,
   requestNumbers,

@@ -1,7 +1,7 @@
 /**
- * Guests with every kind of ring, any number of queue pairs, offloads and memory that comes and goes,
- * joined by a switch in this process. What other backends make of them is in guest.test.ts and
- * ovs.test.ts.
+ * Guests with every kind of ring, any number of queue pairs, offloads and memory that comes and
+ * goes, joined by a switch in this process. What other backends make of them is in guest.test.ts
+ * and ovs.test.ts.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * Tests of node:test with networks, run by runner-glue.test.ts: JavaScript, as Node 20 reads it, and
- * with the names by which others import the package.
+ * Tests of node:test with networks, run by runner-glue.test.ts: JavaScript, as Node 20 reads it,
+ * and with the names by which others import the package.
  */
 
 import assert from 'node:assert/strict';
@@ -23,6 +23,6 @@ test('two guests talk', async (t) => {
 });
 
 test('and nothing of it is left', (t) => {
-  assert.throws(() => vswitchBefore.addPort({ host: 'late' }), { code: 'CLOSED' });
+  assert.throws(() => vswitchBefore.addPort({ process: 'late' }), { code: 'CLOSED' });
   assert.equal(openNetwork(t, { seed: 7 }).vswitch.seed, 7);
 });

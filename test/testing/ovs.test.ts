@@ -1,6 +1,6 @@
 /**
- * Two test guests that listen, joined by OVS-DPDK, which connects: what one sends the other receives,
- * whole, once and in order, with split and packed rings, one queue pair and several.
+ * Two test guests that listen, joined by OVS-DPDK, which connects: what one sends the other
+ * receives, whole, once and in order, with split and packed rings, one queue pair and several.
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';

@@ -1,9 +1,9 @@
 /**
- * Open vSwitch with DPDK as a backend that connects: two dpdkvhostuserclient ports of one bridge that
- * learns, an independent implementation to hold a frontend and driver against.
+ * Open vSwitch with DPDK as a backend that connects: two dpdkvhostuserclient ports of one bridge
+ * that learns, an independent implementation to hold a frontend and driver against.
  *
- * It runs without huge pages, its bridge in a network namespace of its own, and polls a core from start
- * to stop: every run has a time limit.
+ * It runs without huge pages, its bridge in a network namespace of its own, and polls a core from
+ * start to stop: every run has a time limit.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';

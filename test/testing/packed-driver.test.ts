@@ -1,6 +1,7 @@
 /**
- * The packed driver against a device played by hand, and IN_ORDER in either format: what is published
- * when, when a kick is due across the wrap, what a used descriptor says, and what breaks the rules.
+ * The packed driver against a device played by hand, and IN_ORDER in either format: what is
+ * published when, when a kick is due across the wrap, what a used descriptor says, and what breaks
+ * the rules.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

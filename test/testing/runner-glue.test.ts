@@ -1,6 +1,6 @@
 /**
- * What the glue for test runners promises: a network for who asks, nothing left of it afterwards, and
- * entry points under the names that package.json gives them.
+ * What the glue for test runners promises: a network for who asks, nothing left of it afterwards,
+ * and entry points under the names that package.json gives them.
  *
  * The tests with fixtures build on each other in the order they stand: what one has been given is
  * looked at by the next one.
@@ -33,7 +33,7 @@ test('two guests talk as soon as they are there', async ({ vswitch, guest }) => 
 
 test('the next test finds all of it closed, and has a switch of its own', async ({ vswitch }) => {
   expect(vswitch.ports).toEqual([]);
-  expect(() => before!.vswitch.addPort({ host: 'late' })).toThrow('the switch is closed');
+  expect(() => before!.vswitch.addPort({ process: 'late' })).toThrow('the switch is closed');
   await expect(before!.guest.send(frameBetween(0, 1))).rejects.toMatchObject({ code: 'CLOSED' });
   expect(existsSync(dirname(before!.path))).toBe(false);
 });

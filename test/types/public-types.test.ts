@@ -1,6 +1,6 @@
 /**
- * What the public types promise to those who write against them. Nothing here runs: the compiler checks
- * it in test/tidy.test.ts, `@ts-expect-error` included, which must have an error to expect.
+ * What the public types promise to those who write against them. Nothing here runs: the compiler
+ * checks it in test/tidy.test.ts, `@ts-expect-error` included, which must have an error to expect.
  */
 
 import { expectTypeOf, test } from 'vitest';
@@ -9,6 +9,10 @@ import {
   type EventsLost,
   type errorCodes,
   type HostPort,
+  type HostPortOptions,
+  type HostWaitOptions,
+  type PortWaitOptions,
+  type ProcessPort,
   Switch,
   type SwitchEvent,
   type SwitchPort,
@@ -27,13 +31,22 @@ test('addPort returns the kind of port that was asked for', () => {
   compiled((vswitch) => {
     expectTypeOf(vswitch.addPort({ path: 'a.sock' })).toEqualTypeOf<VhostUserPort>();
     expectTypeOf(vswitch.addPort({ connect: 'a.sock' })).toEqualTypeOf<VhostUserPort>();
-    expectTypeOf(vswitch.addPort({ host: 'here' })).toEqualTypeOf<HostPort>();
+    expectTypeOf(vswitch.addPort({ process: 'here' })).toEqualTypeOf<ProcessPort>();
     // @ts-expect-error: a port needs a socket or a name
     vswitch.addPort({});
     // @ts-expect-error: it listens or connects, not both
     vswitch.addPort({ path: 'a.sock', connect: 'b.sock' });
     // @ts-expect-error: a misspelt option
-    vswitch.addPort({ host: 'here', bridg: 'left' });
+    vswitch.addPort({ process: 'here', bridg: 'left' });
+  });
+});
+
+test('a port of this process has its older names, too', () => {
+  compiled((vswitch) => {
+    expectTypeOf<HostPort>().toEqualTypeOf<ProcessPort>();
+    expectTypeOf<HostWaitOptions>().toEqualTypeOf<PortWaitOptions>();
+    const options: HostPortOptions = { host: 'here', bridge: 'left' };
+    expectTypeOf(vswitch.addPort(options)).toEqualTypeOf<ProcessPort>();
   });
 });
 
@@ -41,7 +54,7 @@ test('kind tells ports apart', () => {
   compiled((vswitch) => {
     const port = vswitch.port('a');
     expectTypeOf(port).toEqualTypeOf<SwitchPort | undefined>();
-    if (port?.kind === 'host') expectTypeOf(port).toEqualTypeOf<HostPort>();
+    if (port?.kind === 'host') expectTypeOf(port).toEqualTypeOf<ProcessPort>();
     if (port?.kind === 'vhost-user') expectTypeOf(port.path).toEqualTypeOf<string>();
   });
 });

@@ -1,10 +1,10 @@
 /**
- * Throws anything at a session: sequences of messages, sensible one by one but in no sensible order,
- * and plain bytes. Nothing may throw, and every fd is handed over or closed exactly once.
+ * Throws anything at a session: sequences of messages, sensible one by one but in no sensible
+ * order, and plain bytes. Nothing may throw, and every fd is handed over or closed exactly once.
  */
 
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/vhost-user/backend.ts';
 import { servable } from '../../src/vhost-user/features.ts';
 import {
@@ -140,7 +140,7 @@ describe('a session', () => {
     'kick',
   );
 
-  it('no sequence of messages throws, leaks an fd or leaves a ring running', () => {
+  test('no sequence of messages throws, leaks an fd or leaves a ring running', () => {
     const seen = { survivors: 0, restarts: 0, kicks: 0, refusals: new Set<string>() };
     fc.assert(
       fc.property(
@@ -184,7 +184,7 @@ describe('a session', () => {
     expect(seen.refusals.size).toBeGreaterThan(5);
   });
 
-  it('no sequence of bytes throws or leaks an fd', () => {
+  test('no sequence of bytes throws or leaks an fd', () => {
     const chunk = fc.record({
       bytes: fc.oneof(
         fc.uint8Array({ maxLength: 64 }),

@@ -2,7 +2,7 @@
  * vhost-user "In-band notifications" and "Back-end communication", with an answer at every moment.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { protocolFeatures, servable } from '../../src/vhost-user/features.ts';
 import {
   encodeMessage,
@@ -50,7 +50,7 @@ function answer(recording: Recording, request: number, status = 0n): void {
 }
 
 describe('vhost-user VHOST_USER_VRING_KICK', () => {
-  it('starts the ring, with an eventfd of our own, and is passed on', () => {
+  test('starts the ring, with an eventfd of our own, and is passed on', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 1, 0);
     const kickFd = 100 + recording.fdsIssued - 1;
@@ -65,7 +65,7 @@ describe('vhost-user VHOST_USER_VRING_KICK', () => {
     expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
   });
 
-  it('does not start a broken ring', () => {
+  test('does not start a broken ring', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
     recording.session.queueBroken(0, 'descriptor loop');
@@ -74,13 +74,13 @@ describe('vhost-user VHOST_USER_VRING_KICK', () => {
     expect(recording.backend.callsOf('kick').length).toBe(1);
   });
 
-  it('of a ring that is not configured is refused', () => {
+  test('of a ring that is not configured is refused', () => {
     const recording = everything();
     recording.vring('VRING_KICK', 0, 0);
     expect(recording.refusal).toBe('WRONG_ORDER');
   });
 
-  it('has a reserved field that is 0', () => {
+  test('has a reserved field that is 0', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 1);
     expect(recording.refusal).toBe('BAD_VALUE');
@@ -88,7 +88,7 @@ describe('vhost-user VHOST_USER_VRING_KICK', () => {
 });
 
 describe('vhost-user VHOST_USER_BACKEND_VRING_CALL', () => {
-  it('replaces the call eventfd nobody has sent', () => {
+  test('replaces the call eventfd nobody has sent', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
     expect(recording.backend.callsOf('setCallInBand')).toEqual([[0]]);
@@ -96,16 +96,19 @@ describe('vhost-user VHOST_USER_BACKEND_VRING_CALL', () => {
     expect(recording.backend.sent).toEqual([{ request: vringCall, flags: needReply, index: 0 }]);
   });
 
-  it.each([true, false])('is not sent where SET_VRING_CALL came, with an eventfd: %s', (hasFd) => {
-    const recording = ready();
-    recording.eventfd('SET_VRING_CALL', 0, hasFd);
-    recording.vring('VRING_KICK', 0, 0);
-    expect(recording.backend.callsOf('setCallInBand')).toEqual([]);
-    recording.session.queueCalled(0);
-    expect(recording.backend.sent).toEqual([]);
-  });
+  test.each([true, false])(
+    'is not sent where SET_VRING_CALL came, with an eventfd: %s',
+    (hasFd) => {
+      const recording = ready();
+      recording.eventfd('SET_VRING_CALL', 0, hasFd);
+      recording.vring('VRING_KICK', 0, 0);
+      expect(recording.backend.callsOf('setCallInBand')).toEqual([]);
+      recording.session.queueCalled(0);
+      expect(recording.backend.sent).toEqual([]);
+    },
+  );
 
-  it('waits for the acknowledgement of the last, and says each queue once', () => {
+  test('waits for the acknowledgement of the last, and says each queue once', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
     recording.vring('VRING_KICK', 1, 0);
@@ -124,14 +127,14 @@ describe('vhost-user VHOST_USER_BACKEND_VRING_CALL', () => {
 });
 
 describe('vhost-user VHOST_USER_BACKEND_VRING_ERR', () => {
-  it('tells of a broken ring that has no err eventfd', () => {
+  test('tells of a broken ring that has no err eventfd', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
     recording.session.queueBroken(0, 'descriptor loop');
     expect(recording.backend.sent).toEqual([{ request: vringErr, flags: needReply, index: 0 }]);
   });
 
-  it('is not sent where there is an err eventfd, which is preferred', () => {
+  test('is not sent where there is an err eventfd, which is preferred', () => {
     const recording = ready();
     recording.eventfd('SET_VRING_ERR', 0);
     recording.vring('VRING_KICK', 0, 0);
@@ -141,7 +144,7 @@ describe('vhost-user VHOST_USER_BACKEND_VRING_ERR', () => {
 });
 
 describe('vhost-user "Back-end communication"', () => {
-  it.each([
+  test.each([
     ['an answer nobody asked for', (recording: Recording) => answer(recording, vringErr)],
     ['a failure', (recording: Recording) => answer(recording, vringCall, 1n)],
     [
@@ -160,7 +163,7 @@ describe('vhost-user "Back-end communication"', () => {
     expect(recording.backend.running.size).toBe(0);
   });
 
-  it('fds that come with an answer are closed', () => {
+  test('fds that come with an answer are closed', () => {
     const recording = ready();
     recording.backend.channelReader?.receive(new Uint8Array(4), recording.fds(2));
     recording.session.end();
@@ -168,7 +171,7 @@ describe('vhost-user "Back-end communication"', () => {
     expect(recording.settled).toEqual(Array(recording.fdsIssued).fill(1));
   });
 
-  it.each([
+  test.each([
     ['closed', ({ backend }: Recording) => backend.channelReader?.end()],
     [
       'broken',
@@ -186,7 +189,7 @@ describe('vhost-user "Back-end communication"', () => {
     expect(recording.backend.channelsOpen).toBe(0);
   });
 
-  it('a second channel replaces the first', () => {
+  test('a second channel replaces the first', () => {
     const recording = ready();
     openChannel(recording);
     expect(recording.backend.channelsOpen).toBe(1);
@@ -196,7 +199,7 @@ describe('vhost-user "Back-end communication"', () => {
 });
 
 describe('vhost-user VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS', () => {
-  it.each([
+  test.each([
     ['VHOST_USER_PROTOCOL_F_BACKEND_REQ', VHOST_USER_PROTOCOL_F_BACKEND_REQ],
     ['VHOST_USER_PROTOCOL_F_REPLY_ACK', VHOST_USER_PROTOCOL_F_REPLY_ACK],
   ])('without %s closes the connection', (name, bit) => {
@@ -206,7 +209,7 @@ describe('vhost-user VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS', () => {
     expect(recording.sentence).toContain(name);
   });
 
-  it('not negotiated, a ring without a call eventfd is not called in band', () => {
+  test('not negotiated, a ring without a call eventfd is not called in band', () => {
     const protocol = servable.protocol & ~VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS;
     const recording = everything();
     recording.tell('SET_PROTOCOL_FEATURES', protocol);
@@ -219,7 +222,7 @@ describe('vhost-user VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS', () => {
     expect(recording.backend.sent).toEqual([]);
   });
 
-  it('a ring started by SET_VRING_KICK is called in band as well', () => {
+  test('a ring started by SET_VRING_KICK is called in band as well', () => {
     const recording = ready();
     recording.eventfd('SET_VRING_KICK', 0);
     expect(recording.backend.callsOf('setCallInBand')).toEqual([[0]]);

@@ -2,7 +2,7 @@
  * vhost-user "Inflight I/O tracking": the file that is made, and what becomes of every fd.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { servable } from '../../src/vhost-user/features.ts';
 import { inflightBytes } from '../../src/vhost-user/inflight.ts';
 import { type InflightArea, inflightAreaLayout } from '../../src/vhost-user/message.ts';
@@ -24,7 +24,7 @@ function setInflight(recording: Recording, area: Partial<InflightArea> = {}): vo
 }
 
 describe('vhost-user "Inflight I/O tracking"', () => {
-  it('GET_INFLIGHT_FD answers with a file whose queues have version 1 and their size', () => {
+  test('GET_INFLIGHT_FD answers with a file whose queues have version 1 and their size', () => {
     const recording = everything();
     expect(getInflight(recording)).toEqual({ ...wanted, sizeBytes: 2n * BigInt(queueBytes) });
     expect(recording.fdsSent).toBe(1);
@@ -41,12 +41,12 @@ describe('vhost-user "Inflight I/O tracking"', () => {
     ]);
   });
 
-  it('a description without the padding of C is answered without it', () => {
+  test('a description without the padding of C is answered without it', () => {
     const recording = everything();
     expect(getInflight(recording, { wireBytes: 20 })?.wireBytes).toBe(20);
   });
 
-  it('the file is closed if the answer cannot be sent', () => {
+  test('the file is closed if the answer cannot be sent', () => {
     const recording = everything();
     recording.sendFailure = new Error('EPIPE');
     getInflight(recording);
@@ -54,20 +54,20 @@ describe('vhost-user "Inflight I/O tracking"', () => {
     expect(recording.settled).toEqual([1]);
   });
 
-  it('packed rings get no region, which a size of 0 says', () => {
+  test('packed rings get no region, which a size of 0 says', () => {
     const recording = new Recording(1, servable).negotiate();
     expect(getInflight(recording)).toEqual({ ...wanted, sizeBytes: 0n });
     expect(recording.fdsSent).toBe(0);
   });
 
-  it('SET_INFLIGHT_FD takes the region back; its file is closed', () => {
+  test('SET_INFLIGHT_FD takes the region back; its file is closed', () => {
     const recording = everything();
     setInflight(recording, { sizeBytes: BigInt(inflightBytes(2, 256)) });
     expect(recording.open).toBe(true);
     expect(recording.settled).toEqual([1]);
   });
 
-  it.each([
+  test.each([
     ['no queue', { queues: 0 }],
     ['more queues than the port has', { queues: 3 }],
     ['queues of no size', { queueSize: 0 }],
@@ -81,7 +81,7 @@ describe('vhost-user "Inflight I/O tracking"', () => {
     }
   });
 
-  it('a region too small for its queues is refused', () => {
+  test('a region too small for its queues is refused', () => {
     const recording = everything();
     setInflight(recording, { sizeBytes: BigInt(inflightBytes(2, 256) - 1) });
     expect(recording.refusal).toBe('BAD_VALUE');

@@ -3,7 +3,7 @@
  */
 
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   configSpanLayout,
   decodeHeader,
@@ -91,7 +91,7 @@ describe('layouts', () => {
     ['MAC', macLayout as Layout<never>, fc.integer({ min: 0, max: 2 ** 48 - 1 })],
   ];
 
-  it.each(cases)('%s: decodes what it encoded, within its own bounds', (_, layout, values) => {
+  test.each(cases)('%s: decodes what it encoded, within its own bounds', (_, layout, values) => {
     fc.assert(
       fc.property(values, (value) => {
         const bytes = layout.encode(value as never);
@@ -102,7 +102,7 @@ describe('layouts', () => {
     );
   });
 
-  it('vhost-user "Inflight description": four numbers, padded by frontends in C and not by others', () => {
+  test('vhost-user "Inflight description": four numbers, padded by frontends in C and not by others', () => {
     const area = { sizeBytes: 0x11n, offsetBytes: 0x22n, queues: 3, queueSize: 256 };
     const fields = '11000000000000002200000000000000' + '03000001';
     const encode = (wireBytes: number) => hex(inflightAreaLayout.encode({ ...area, wireBytes }));
@@ -114,11 +114,11 @@ describe('layouts', () => {
     }
   });
 
-  it('VHOST_USER_SEND_RARP: the MAC is in the first six bytes', () => {
+  test('VHOST_USER_SEND_RARP: the MAC is in the first six bytes', () => {
     expect(hex(macLayout.encode(0x5254_00fe_dcba))).toBe('525400fedcba0000');
   });
 
-  it('vhost-user "A vring address description": used stands before available', () => {
+  test('vhost-user "A vring address description": used stands before available', () => {
     const bytes = vringAddressesLayout.encode({
       index: 1,
       flags: 0,
@@ -136,7 +136,7 @@ describe('layouts', () => {
     );
   });
 
-  it('vhost-user "Memory regions description": guest address, size, user address, offset', () => {
+  test('vhost-user "Memory regions description": guest address, size, user address, offset', () => {
     const bytes = memoryTableLayout.encode([
       { guestAddress: 1n, sizeBytes: 2n, userAddress: 3n, mmapOffset: 4n },
     ]);
@@ -144,12 +144,12 @@ describe('layouts', () => {
     expect(hex(bytes)).toBe(words.join(''));
   });
 
-  it('vhost-user SET_VRING_KICK: the index is in bits 0-7 and bit 8 says that no fd comes', () => {
+  test('vhost-user SET_VRING_KICK: the index is in bits 0-7 and bit 8 says that no fd comes', () => {
     expect(hex(vringFdLayout.encode({ index: 3, hasFd: false }))).toBe('0301000000000000');
     expect(hex(vringFdLayout.encode({ index: 3, hasFd: true }))).toBe('0300000000000000');
   });
 
-  it('a memory table is read by its count, whatever lies behind', () => {
+  test('a memory table is read by its count, whatever lies behind', () => {
     const region = { guestAddress: 1n, sizeBytes: 2n, userAddress: 3n, mmapOffset: 4n };
     const bytes = new Uint8Array(memoryTableLayout.bytesMax).fill(0xff);
     bytes.set(memoryTableLayout.encode([region]));
@@ -158,7 +158,7 @@ describe('layouts', () => {
     expect(memoryTableLayout.decode(bytes)).toEqual([region]);
   });
 
-  it('a memory table that counts more than it holds is malformed', () => {
+  test('a memory table that counts more than it holds is malformed', () => {
     const one = memoryTableLayout.encode([
       { guestAddress: 0n, sizeBytes: 1n, userAddress: 0n, mmapOffset: 0n },
     ]);
@@ -168,7 +168,7 @@ describe('layouts', () => {
     expect(memoryTableLayout.decode(one)).toBeUndefined();
   });
 
-  it('decodes from a view into a larger buffer', () => {
+  test('decodes from a view into a larger buffer', () => {
     const buffer = new Uint8Array(32);
     buffer.set(u64Layout.encode(0x1122n), 5);
     expect(u64Layout.decode(buffer.subarray(5, 13))).toBe(0x1122n);
@@ -176,7 +176,7 @@ describe('layouts', () => {
 });
 
 describe('MessageReader', () => {
-  it('wants the header, then exactly the payload, then the next header', () => {
+  test('wants the header, then exactly the payload, then the next header', () => {
     const reader = new MessageReader('backend');
     const bytes = encodeMessage(2, headerFlags.VERSION, u64Layout.encode(7n));
     expect(reader.wants).toBe(headerBytes);
@@ -187,7 +187,7 @@ describe('MessageReader', () => {
     expect(reader.midMessage).toBe(false);
   });
 
-  it('a message without payload is complete with its header', () => {
+  test('a message without payload is complete with its header', () => {
     const step = new MessageReader('backend').feed(
       encodeMessage(1, headerFlags.VERSION, new Uint8Array(0)),
       [],
@@ -196,7 +196,7 @@ describe('MessageReader', () => {
     expect(step).toMatchObject({ kind: 'message', message: { request: 1, fds: [] } });
   });
 
-  it('cuts any sequence of messages back out of any chunking, each with its own fds', () => {
+  test('cuts any sequence of messages back out of any chunking, each with its own fds', () => {
     const messages = fc.array(
       fc.record({
         request: u32,
@@ -225,7 +225,7 @@ describe('MessageReader', () => {
     );
   });
 
-  it('fds that come with the payload belong to the message too', () => {
+  test('fds that come with the payload belong to the message too', () => {
     const reader = new MessageReader('backend');
     const bytes = encodeMessage(5, headerFlags.VERSION, new Uint8Array(8));
     reader.feed(bytes.subarray(0, headerBytes), [10], false);
@@ -233,7 +233,7 @@ describe('MessageReader', () => {
     expect(step).toMatchObject({ kind: 'message', message: { fds: [10, 11] } });
   });
 
-  it('refuses a size above the bound before it wants a single byte of payload', () => {
+  test('refuses a size above the bound before it wants a single byte of payload', () => {
     const header = encodeMessage(1, headerFlags.VERSION, new Uint8Array(0));
     new DataView(header.buffer).setUint32(8, payloadBytesMax + 1, true);
     const reader = new MessageReader('backend');
@@ -245,7 +245,7 @@ describe('MessageReader', () => {
     expect(reader.wants).toBe(0);
   });
 
-  it.each([
+  test.each([
     ['a version that is not 1', 'backend', 0x2, 'BAD_VERSION'],
     ['a reply at the backend', 'backend', 0x5, 'BAD_FLAGS'],
     ['a request at the frontend', 'frontend', 0x1, 'BAD_FLAGS'],
@@ -258,12 +258,12 @@ describe('MessageReader', () => {
     expect(step).toMatchObject({ kind: 'error', code });
   });
 
-  it('a frontend reads replies', () => {
+  test('a frontend reads replies', () => {
     const reply = encodeMessage(1, 0x5, new Uint8Array(0));
     expect(new MessageReader('frontend').feed(reply, [], false).kind).toBe('message');
   });
 
-  it('hands every fd back when there are too many, or when the kernel dropped some', () => {
+  test('hands every fd back when there are too many, or when the kernel dropped some', () => {
     const many = Array.from({ length: fdsPerMessageMax + 1 }, (_, i) => i);
     const first = new Uint8Array(1);
     expect(new MessageReader('backend').feed(first, many, false)).toMatchObject({
@@ -276,7 +276,7 @@ describe('MessageReader', () => {
     });
   });
 
-  it('is mid-message from the first byte or fd on', () => {
+  test('is mid-message from the first byte or fd on', () => {
     const bytes = new MessageReader('backend');
     bytes.feed(new Uint8Array(1), [], false);
     expect(bytes.midMessage).toBe(true);
@@ -286,12 +286,12 @@ describe('MessageReader', () => {
     expect(fd.abandon()).toEqual([3]);
   });
 
-  it('being fed more than it wants is the owner’s mistake', () => {
+  test('being fed more than it wants is the owner’s mistake', () => {
     const reader = new MessageReader('backend');
     expect(() => reader.feed(new Uint8Array(headerBytes + 1), [], false)).toThrow(RangeError);
   });
 
-  it('decodes the header it encodes', () => {
+  test('decodes the header it encodes', () => {
     const bytes = encodeMessage(37, 0x9, new Uint8Array(40));
     expect(decodeHeader(bytes)).toEqual({ request: 37, flags: 9, sizeBytes: 40 });
   });

@@ -1,9 +1,9 @@
 /**
- * vhost-user "Migration" and what follows at the destination, as calls of the backend, and what becomes
- * of every fd. The order of requests is that of QEMU.
+ * vhost-user "Migration" and what follows at the destination, as calls of the backend, and what
+ * becomes of every fd. The order of requests is that of QEMU.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { logAreaLayout, macLayout, u64Layout } from '../../src/vhost-user/message.ts';
 import { everything, Recording, region, ringAddresses } from './recording.ts';
@@ -32,7 +32,7 @@ function expectSettled(recording: Recording): void {
 }
 
 describe('vhost-user "Migration"', () => {
-  it('a migration begins and ends while rings run', () => {
+  test('a migration begins and ends while rings run', () => {
     const recording = running();
     const before = recording.backend.calls.length;
     setLogBase(recording, logBytes, 0x1000n);
@@ -54,7 +54,7 @@ describe('vhost-user "Migration"', () => {
     ]);
   });
 
-  it('a ring may start with its used ring logged', () => {
+  test('a ring may start with its used ring logged', () => {
     const recording = new Recording(1, servable).negotiate(quiet | VHOST_F_LOG_ALL);
     recording.memory();
     recording.vring('SET_VRING_NUM', 0, 256);
@@ -63,13 +63,13 @@ describe('vhost-user "Migration"', () => {
     expect(recording.backend.callsOf('startQueue')).toMatchObject([[0, { usedLogAddress: 0n }]]);
   });
 
-  it('VHOST_F_LOG_ALL stays between session and log: the features told are without it', () => {
+  test('VHOST_F_LOG_ALL stays between session and log: the features told are without it', () => {
     const recording = everything();
     expect(recording.backend.callsOf('setFeatures')).toEqual([[quiet]]);
     expect(recording.session.features).toBe(quiet);
   });
 
-  it('SET_LOG_BASE is answered, asked to or not', () => {
+  test('SET_LOG_BASE is answered, asked to or not', () => {
     expect(setLogBase(running())).toEqual({
       request: 6,
       flags: 0x5,
@@ -77,7 +77,7 @@ describe('vhost-user "Migration"', () => {
     });
   });
 
-  it.each([
+  test.each([
     ['is empty', 0n, 0n],
     ['passes the end of any file', 0x1000n, (1n << 63n) - 1n],
     ['does not reach all of guest memory', logBytes - 1n, 0n],
@@ -89,21 +89,21 @@ describe('vhost-user "Migration"', () => {
     expectSettled(recording);
   });
 
-  it('a used ring that the log does not reach is refused', () => {
+  test('a used ring that the log does not reach is refused', () => {
     const recording = running();
     setLogBase(recording);
     recording.address(0, ringAddresses(0), logFlag, logBytes * 8n * 0x1000n);
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('VHOST_USER_SET_LOG_FD: the eventfd is closed unused', () => {
+  test('VHOST_USER_SET_LOG_FD: the eventfd is closed unused', () => {
     const recording = running();
     recording.send('SET_LOG_FD', { fds: recording.fds(1) });
     expect(recording.open).toBe(true);
     expect(recording.settled.at(-1)).toBe(1);
   });
 
-  it('a reset ends logging and keeps the log; the end of the session gives both back', () => {
+  test('a reset ends logging and keeps the log; the end of the session gives both back', () => {
     const recording = running();
     setLogBase(recording);
     recording.tell('SET_FEATURES', quiet | VHOST_F_LOG_ALL);
@@ -119,14 +119,14 @@ describe('vhost-user "Migration"', () => {
 });
 
 describe('vhost-user VHOST_USER_SEND_RARP', () => {
-  it('announces the address in the first six bytes', () => {
+  test('announces the address in the first six bytes', () => {
     const recording = everything();
     const payload = Uint8Array.from([0x52, 0x54, 0x00, 0xfe, 0xdc, 0xba, 0x99, 0x99]);
     recording.send('SEND_RARP', { payload });
     expect(recording.backend.callsOf('announce')).toEqual([[0x5254_00fe_dcba]]);
   });
 
-  it.each([0, 0x0100_0000_0001, 0xffff_ffff_ffff])('refuses %d: no machine has it', (mac) => {
+  test.each([0, 0x0100_0000_0001, 0xffff_ffff_ffff])('refuses %d: no machine has it', (mac) => {
     const recording = everything();
     recording.send('SEND_RARP', { payload: macLayout.encode(mac) });
     expect(recording.refusal).toBe('BAD_VALUE');
@@ -134,7 +134,7 @@ describe('vhost-user VHOST_USER_SEND_RARP', () => {
 });
 
 describe('vhost-user VHOST_USER_NET_SET_MTU', () => {
-  it.each([68n, 1500n, 65535n])('%d bytes are acknowledged', (bytes) => {
+  test.each([68n, 1500n, 65535n])('%d bytes are acknowledged', (bytes) => {
     const recording = everything();
     const payload = u64Layout.encode(bytes);
     const reply = recording.send('NET_SET_MTU', { payload, needReply: true });
@@ -142,7 +142,7 @@ describe('vhost-user VHOST_USER_NET_SET_MTU', () => {
     expect(recording.events.at(-1)).toEqual({ type: 'mtu', bytes: Number(bytes) });
   });
 
-  it.each([0n, 67n, 65536n, 1n << 63n])('%d bytes are not', (bytes) => {
+  test.each([0n, 67n, 65536n, 1n << 63n])('%d bytes are not', (bytes) => {
     const recording = everything();
     const payload = u64Layout.encode(bytes);
     const reply = recording.send('NET_SET_MTU', { payload, needReply: true });

@@ -1,15 +1,16 @@
 /**
- * Any sequence of requests against a real port, over its socket and with its data plane, held against a
- * model of what a frontend is to be told.
+ * Any sequence of requests against a real port, over its socket and with its data plane, held
+ * against a model of what a frontend is to be told.
  *
- * Each request must be answered as the model says, and the session go on or end; afterwards every fd and
- * mapping must be gone. The guest's memory is all zeros, in which a ring that runs finds nothing to do.
+ * Each request must be answered as the model says, and the session go on or end; afterwards every
+ * fd and mapping must be gone. The guest's memory is all zeros, in which a ring that runs finds
+ * nothing to do.
  */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
 import {
   encodeMessage,
   headerFlags,

@@ -1,10 +1,10 @@
 /**
- * A frontend's end of a connection that says anything and knows, without waiting for silence, what it was
- * answered: after each message comes a request that is always answered.
+ * A frontend's end of a connection that says anything and knows, without waiting for silence, what
+ * it was answered: after each message comes a request that is always answered.
  */
 
-import { FdSocket } from '../../src/fd-socket.ts';
-import { native } from '../../src/native.ts';
+import { native } from '../../src/native/addon.ts';
+import { FdSocket } from '../../src/native/fd-socket.ts';
 import {
   encodeMessage,
   headerFlags,

@@ -1,8 +1,8 @@
 /**
  * A session between a Backend and a Channel that only record, and a frontend's side of it to drive.
  *
- * Every fd given to the session has a number of its own, so `settled` can say of each how often it was
- * handed over or closed; once is right, on every path.
+ * Every fd given to the session has a number of its own, so `settled` can say of each how often it
+ * was handed over or closed; once is right, on every path.
  */
 
 import type {
@@ -11,7 +11,7 @@ import type {
   MemoryRegion,
   QueueStart,
   RingAddresses,
-} from '../../src/native.ts';
+} from '../../src/native/addon.ts';
 import type {
   Backend,
   BackendChannel,

@@ -2,7 +2,7 @@
  * Walks the table: what the dispatcher owes every request, proved of every row.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { protocolFeatures, servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import {
   configSpanLayout,
@@ -143,11 +143,11 @@ function expectSettled(recording: Recording): void {
 describe.each(rows)('%s', (name, row) => {
   const sample = samples[name];
 
-  it('has the number of the specification', () => {
+  test('has the number of the specification', () => {
     expect(row.number).toBe(requestNumbers[name]);
   });
 
-  it('succeeds as it should be sent, and says so when asked', () => {
+  test('succeeds as it should be sent, and says so when asked', () => {
     const recording = prepared(name);
     const reply = recording.send(name, {
       payload: sample.payload,
@@ -162,7 +162,7 @@ describe.each(rows)('%s', (name, row) => {
     expectSettled(recording);
   });
 
-  it('says nothing unless asked or due a reply of its own', () => {
+  test('says nothing unless asked or due a reply of its own', () => {
     const recording = prepared(name);
     const before = recording.replies.length;
     recording.send(name, { payload: sample.payload, fds: recording.fds(sample.fds) });
@@ -170,13 +170,13 @@ describe.each(rows)('%s', (name, row) => {
     expect(recording.replies.length - before).toBe(row.replies ? 1 : 0);
   });
 
-  it('is refused with a payload one byte too long', () => {
+  test('is refused with a payload one byte too long', () => {
     const sizeBytes = sample.payload.length + (sample.roomBytesMax ?? 0) + 1;
     // What is longer than any payload is refused with its header.
     if (sizeBytes <= payloadBytesMax) expectWrongSize(name, sizeBytes);
   });
 
-  it('is refused with more fds than it takes, and they are closed', () => {
+  test('is refused with more fds than it takes, and they are closed', () => {
     const recording = prepared(name);
     const max = name === 'REM_MEM_REG' ? 1 : sample.fds;
     recording.send(name, { payload: sample.payload, fds: recording.fds(max + 1) });
@@ -198,7 +198,7 @@ function expectWrongSize(name: RequestName, sizeBytes: number): void {
 describe.each(rows.filter(([name]) => samples[name].roomBytesMax))('%s', (name) => {
   const { payload, roomBytesMax = 0 } = samples[name];
 
-  it.each([1, 32, roomBytesMax])('is read by its count with %d bytes of room behind', (room) => {
+  test.each([1, 32, roomBytesMax])('is read by its count with %d bytes of room behind', (room) => {
     const exact = prepared(name);
     exact.send(name, { payload, fds: exact.fds(samples[name].fds) });
     const roomy = prepared(name);
@@ -218,14 +218,14 @@ describe.each(rows.filter(([name]) => samples[name].roomBytesMax))('%s', (name) 
 });
 
 describe.each(rows.filter(([name]) => samples[name].payload.length > 0))('%s', (name) => {
-  it('is refused with a payload one byte too short, and with none', () => {
+  test('is refused with a payload one byte too short, and with none', () => {
     expectWrongSize(name, samples[name].payload.length - 1);
     expectWrongSize(name, 0);
   });
 });
 
 describe.each(rows.filter(([name]) => samples[name].fds > 0))('%s', (name, row) => {
-  it('is refused without its fd', () => {
+  test('is refused without its fd', () => {
     const recording = prepared(name);
     recording.send(name, { payload: samples[name].payload });
     expect(recording.refusal).toBe(row.fdsMissing?.code ?? 'BAD_FDS');
@@ -233,7 +233,7 @@ describe.each(rows.filter(([name]) => samples[name].fds > 0))('%s', (name, row) 
 });
 
 describe.each(rows.filter(([, row]) => row.requires !== undefined))('%s', (name, row) => {
-  it('is refused without the feature it needs', () => {
+  test('is refused without the feature it needs', () => {
     const recording = new Recording(1, servable);
     const requires = row.requires!;
     // In-band notifications cannot be had without some of the others.
@@ -254,7 +254,7 @@ describe.each(rows.filter(([, row]) => row.requires !== undefined))('%s', (name,
 });
 
 describe.each(rows.filter(([name]) => samples[name].outOfRange))('%s', (name) => {
-  it('is refused for a queue the port has not', () => {
+  test('is refused for a queue the port has not', () => {
     const recording = prepared(name);
     const { outOfRange, fds } = samples[name];
     recording.send(name, { payload: outOfRange!, fds: recording.fds(fds) });
@@ -265,27 +265,27 @@ describe.each(rows.filter(([name]) => samples[name].outOfRange))('%s', (name) =>
 });
 
 describe('the table', () => {
-  it('has a row for every request number and a sample for every row', () => {
+  test('has a row for every request number and a sample for every row', () => {
     expect([...requestTable.keys()].sort((a, b) => a - b)).toEqual(
       Object.values(requestNumbers).sort((a, b) => a - b),
     );
     expect(rows.map(([name]) => name).sort()).toEqual(Object.keys(samples).sort());
   });
 
-  it('asks for a queue exactly in the requests about one', () => {
+  test('asks for a queue exactly in the requests about one', () => {
     const about = rows.filter(([name, row]) => row.read(samples[name].payload)?.queue === 0);
     expect(about.map(([name]) => name)).toEqual(
       rows.map(([name]) => name).filter((name) => name.includes('VRING_')),
     );
   });
 
-  it('has a sample with room for every row whose payload varies', () => {
+  test('has a sample with room for every row whose payload varies', () => {
     for (const [name, { payloadBytes }] of rows) {
       expect(samples[name].roomBytesMax !== undefined).toBe(payloadBytes.min < payloadBytes.max);
     }
   });
 
-  it('says of a memory table that is cut off how long it is', () => {
+  test('says of a memory table that is cut off how long it is', () => {
     const recording = everything();
     const payload = memoryTableLayout.encode([region, region]).subarray(0, 71);
     recording.send('SET_MEM_TABLE', { payload, fds: recording.fds(2) });
@@ -296,7 +296,7 @@ describe('the table', () => {
     expectSettled(recording);
   });
 
-  it('takes as many fds as a memory table counts, not as it has room for', () => {
+  test('takes as many fds as a memory table counts, not as it has room for', () => {
     const recording = everything();
     const payload = new Uint8Array(72);
     payload.set(memoryTableLayout.encode([region]));
@@ -305,14 +305,14 @@ describe('the table', () => {
     expectSettled(recording);
   });
 
-  it('has a sample about a queue for every row about one', () => {
+  test('has a sample about a queue for every row about one', () => {
     for (const [name, row] of rows) {
       const isAboutQueue = row.read(samples[name].payload)?.queue !== undefined;
       expect(samples[name].outOfRange !== undefined).toBe(isAboutQueue);
     }
   });
 
-  it.each(['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'] as const)(
+  test.each(['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'] as const)(
     '%s with the invalid FD flag takes no fd',
     (name) => {
       const payload = vringFdLayout.encode({ index: 0, hasFd: false });

@@ -1,8 +1,9 @@
 /**
- * What the messages that drive vhost-user "Ring states" make of a backend, call by call, and of every fd.
+ * What the messages that drive vhost-user "Ring states" make of a backend, call by call, and of
+ * every fd.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memoryRegionLayout } from '../../src/vhost-user/message.ts';
 import { offeredFeatures, Recording, region, ringAddresses } from './recording.ts';
@@ -16,7 +17,7 @@ function ready(features = offeredFeatures): Recording {
 }
 
 describe('vhost-user "Ring states"', () => {
-  it('each ring is initialized in a stopped state', () => {
+  test('each ring is initialized in a stopped state', () => {
     const recording = ready();
     recording.vring('SET_VRING_NUM', 0, 256);
     recording.address(0);
@@ -24,7 +25,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.running.size).toBe(0);
   });
 
-  it('a ring starts at SET_VRING_KICK with what was said about it, without a kick', () => {
+  test('a ring starts at SET_VRING_KICK with what was said about it, without a kick', () => {
     const recording = ready();
     recording.startRing(1, 77);
     const kickFd = 100 + recording.fdsIssued - 1;
@@ -34,7 +35,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.events.at(-1)).toEqual({ type: 'ring-started', queue: 1, size: 256 });
   });
 
-  it('GET_VRING_BASE stops the ring and answers with the next avail index', () => {
+  test('GET_VRING_BASE stops the ring and answers with the next avail index', () => {
     const recording = ready();
     recording.startRing(0);
     recording.backend.nextAvail = 4711;
@@ -43,14 +44,14 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.events.at(-1)).toEqual({ type: 'ring-stopped', queue: 0, base: 4711 });
   });
 
-  it('GET_VRING_BASE of a stopped ring answers with the base it would start at', () => {
+  test('GET_VRING_BASE of a stopped ring answers with the base it would start at', () => {
     const recording = ready();
     recording.vring('SET_VRING_BASE', 0, 12);
     expect(recording.vring('GET_VRING_BASE', 0, 0)).toBe(12);
     expect(recording.backend.callsOf('stopQueue')).toEqual([]);
   });
 
-  it('a stopped ring starts again where it stopped', () => {
+  test('a stopped ring starts again where it stopped', () => {
     const recording = ready();
     recording.startRing(0);
     recording.backend.nextAvail = 9;
@@ -60,7 +61,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.callsOf('startQueue').at(-1)).toMatchObject([0, { base: 9 }]);
   });
 
-  it('a stopped ring does not start again with its old addresses', () => {
+  test('a stopped ring does not start again with its old addresses', () => {
     const recording = ready();
     recording.startRing(0);
     recording.vring('GET_VRING_BASE', 0, 0);
@@ -69,7 +70,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.sentence).toContain('SET_VRING_ADDR');
   });
 
-  it('with VHOST_USER_F_PROTOCOL_FEATURES a ring is disabled until SET_VRING_ENABLE 1', () => {
+  test('with VHOST_USER_F_PROTOCOL_FEATURES a ring is disabled until SET_VRING_ENABLE 1', () => {
     const recording = ready();
     recording.startRing(0);
     expect(recording.backend.callsOf('enableQueue')).toEqual([]);
@@ -82,7 +83,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.eventTypes().slice(-2)).toEqual(['ring-enabled', 'ring-disabled']);
   });
 
-  it('without VHOST_USER_F_PROTOCOL_FEATURES rings start directly in the enabled state', () => {
+  test('without VHOST_USER_F_PROTOCOL_FEATURES rings start directly in the enabled state', () => {
     const recording = ready(withoutProtocolFeatures);
     recording.startRing(0);
     const methods = recording.backend.calls.map(([method]) => method);
@@ -91,7 +92,7 @@ describe('vhost-user "Ring states"', () => {
     expect(methods.indexOf('enableQueue')).toBeLessThan(methods.indexOf('startQueue'));
   });
 
-  it('started and enabled are independent: stopping keeps a ring enabled', () => {
+  test('started and enabled are independent: stopping keeps a ring enabled', () => {
     const recording = ready();
     recording.vring('SET_VRING_ENABLE', 0, 1);
     recording.startRing(0);
@@ -100,14 +101,14 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.callsOf('enableQueue')).toEqual([[0, true]]);
   });
 
-  it('SET_VRING_ENABLE may come before SET_FEATURES and is kept', () => {
+  test('SET_VRING_ENABLE may come before SET_FEATURES and is kept', () => {
     const recording = new Recording();
     recording.vring('SET_VRING_ENABLE', 0, 1);
     recording.tell('SET_FEATURES', offeredFeatures);
     expect(recording.backend.callsOf('enableQueue')).toEqual([[0, true]]);
   });
 
-  it('SET_VRING_ADDR moves a started ring', () => {
+  test('SET_VRING_ADDR moves a started ring', () => {
     const recording = ready();
     recording.startRing(0);
     recording.address(0, ringAddresses(1));
@@ -115,7 +116,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.running.has(0)).toBe(true);
   });
 
-  it('SET_VRING_KICK on a started ring goes on where it is, with the new eventfd', () => {
+  test('SET_VRING_KICK on a started ring goes on where it is, with the new eventfd', () => {
     const recording = ready();
     recording.startRing(0);
     recording.backend.nextAvail = 5;
@@ -126,7 +127,7 @@ describe('vhost-user "Ring states"', () => {
     ]);
   });
 
-  it('call and err eventfds may be set and taken away in any state', () => {
+  test('call and err eventfds may be set and taken away in any state', () => {
     const recording = ready();
     recording.eventfd('SET_VRING_CALL', 0);
     recording.startRing(0);
@@ -137,7 +138,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.callsOf('setCall').at(-1)).toEqual([0, -1]);
   });
 
-  it('a broken ring stays broken, with its fds closed, until GET_VRING_BASE', () => {
+  test('a broken ring stays broken, with its fds closed, until GET_VRING_BASE', () => {
     const recording = ready();
     recording.startRing(0);
     recording.session.queueBroken(0, 'descriptor loop');
@@ -157,7 +158,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.events.at(-1)?.type).toBe('ring-started');
   });
 
-  it('a ring that breaks leaves the other ring alone', () => {
+  test('a ring that breaks leaves the other ring alone', () => {
     const recording = ready();
     recording.startRing(0);
     recording.startRing(1);
@@ -167,7 +168,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.open).toBe(true);
   });
 
-  it('memory may change while rings run: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG', () => {
+  test('memory may change while rings run: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG', () => {
     const recording = ready();
     recording.startRing(0);
     const added = { ...region, guestAddress: 0x1_0000_0000n };
@@ -179,14 +180,14 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.running.has(0)).toBe(true);
   });
 
-  it('VHOST_USER_REM_MEM_REG: an fd that comes along is closed unused', () => {
+  test('VHOST_USER_REM_MEM_REG: an fd that comes along is closed unused', () => {
     const recording = ready();
     recording.removeMemory(region, recording.fds(1));
     expect(recording.open).toBe(true);
     expect(recording.settled).toEqual([1, 1]);
   });
 
-  it('a region added once for every queue pair, as by QEMU 7.2, stays until it was removed as often', () => {
+  test('a region added once for every queue pair, as by QEMU 7.2, stays until it was removed as often', () => {
     const recording = ready();
     const added = { ...region, guestAddress: region.guestAddress + region.sizeBytes };
     for (const _ of [1, 2, 3]) recording.addMemory(added);
@@ -202,7 +203,7 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('SET_MEM_TABLE forgets how often regions were added', () => {
+  test('SET_MEM_TABLE forgets how often regions were added', () => {
     const recording = ready();
     recording.addMemory(region);
     recording.memory();
@@ -210,14 +211,14 @@ describe('vhost-user "Ring states"', () => {
     expect(recording.backend.callsOf('removeMemoryRegion')).toEqual([[region.guestAddress]]);
   });
 
-  it('a region is another one if its bytes lie elsewhere in the file', () => {
+  test('a region is another one if its bytes lie elsewhere in the file', () => {
     const recording = ready();
     recording.addMemory({ ...region, mmapOffset: region.mmapOffset + 0x1000n });
     expect(recording.refusal).toBe('BAD_VALUE');
     expect(recording.sentence).toContain('overlaps');
   });
 
-  it('VHOST_USER_REM_MEM_REG: a region that was not added is refused', () => {
+  test('VHOST_USER_REM_MEM_REG: a region that was not added is refused', () => {
     const recording = ready();
     const payload = memoryRegionLayout.encode({ ...region, sizeBytes: 0x1000n });
     recording.send('REM_MEM_REG', { payload });

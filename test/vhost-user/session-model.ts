@@ -1,12 +1,13 @@
 /**
- * What a frontend is to be told, by the words of the specification: a model of one session, much smaller
- * than the session, which knows no data plane, no sentences and no fds.
+ * What a frontend is to be told, by the words of the specification: a model of one session, much
+ * smaller than the session, which knows no data plane, no sentences and no fds.
  *
- * Every request is judged to be answered with a payload of its own, accepted, or refused; from that follow
- * the reply and whether the session goes on. Sources: vhost-user "Front-end message types", "Ring states".
+ * Every request is judged to be answered with a payload of its own, accepted, or refused; from that
+ * follow the reply and whether the session goes on. Sources: vhost-user "Front-end message types",
+ * "Ring states".
  */
 
-import type { MemoryRegion } from '../../src/native.ts';
+import type { MemoryRegion } from '../../src/native/addon.ts';
 import { protocolFeatures, virtioFeatures } from '../../src/vhost-user/features.ts';
 import type { RequestName } from '../../src/vhost-user/message.ts';
 import { generousOffer as offer } from '../support/network.ts';
@@ -47,7 +48,10 @@ export class SessionModel {
     return 'accept';
   }
 
-  /** A frontend that asks before it owns the session is QEMU, which has a configuration space itself. */
+  /**
+   * A frontend that asks before it owns the session is QEMU, which has a configuration space
+   * itself.
+   */
   offerProtocol(): bigint {
     const { VHOST_USER_PROTOCOL_F_CONFIG } = protocolFeatures;
     this.#ofQemu ||= !this.#owned;
@@ -173,8 +177,8 @@ export class SessionModel {
     if (!this.#covers(addresses, size)) return 'refuse';
     const base = this.#baseOf(ring);
     if (!this.#baseFits(base, size)) return 'refuse';
-    // Nothing is in flight: of a packed ring, the used half is the available half. A base of 0 is that of
-    // a fresh ring, whose memory is zero here.
+    // Nothing is in flight: of a packed ring, the used half is the available half. A base of 0 is
+    // that of a fresh ring, whose memory is zero here.
     const place = (base & 0xffff) === 0 ? 0x8000 : base & 0xffff;
     ring.base = this.#packed ? place * 0x10001 : base;
     ring.started = true;

@@ -1,8 +1,9 @@
 /**
- * Requests a frontend may make, sensible and not, each with what the model of a session makes of it.
+ * Requests a frontend may make, sensible and not, each with what the model of a session makes of
+ * it.
  *
- * The numbers are chosen so that some fit together: two regions of one file, rings that lie in the first, and
- * around each of them what is just too large, off its alignment, or nowhere.
+ * The numbers are chosen so that some fit together: two regions of one file, rings that lie in the
+ * first, and around each of them what is just too large, off its alignment, or nowhere.
  */
 
 import fc from 'fast-check';

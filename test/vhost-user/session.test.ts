@@ -2,7 +2,7 @@
  * What a frontend may not do, what it is told, and how a session ends.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
 import {
@@ -18,19 +18,19 @@ function expectSettled(recording: Recording): void {
 }
 
 describe('values a frontend may not send', () => {
-  it.each([0, 3, 513, 65536, 0xffffffff])('ring size %d', (size) => {
+  test.each([0, 3, 513, 65536, 0xffffffff])('ring size %d', (size) => {
     const recording = new Recording().negotiate();
     recording.vring('SET_VRING_NUM', 0, size);
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it.each([1, 2, 1024, 32768])('but ring size %d is fine', (size) => {
+  test.each([1, 2, 1024, 32768])('but ring size %d is fine', (size) => {
     const recording = new Recording().negotiate();
     recording.vring('SET_VRING_NUM', 0, size);
     expect(recording.open).toBe(true);
   });
 
-  it('the sentence names port, request, queue, value and expectation', () => {
+  test('the sentence names port, request, queue, value and expectation', () => {
     const recording = new Recording().negotiate();
     recording.vring('SET_VRING_NUM', 0, 513);
     expect(recording.sentence).toBe(
@@ -38,7 +38,7 @@ describe('values a frontend may not send', () => {
     );
   });
 
-  it.each([
+  test.each([
     ['desc', 8n],
     ['avail', 1n],
     ['used', 2n],
@@ -49,31 +49,31 @@ describe('values a frontend may not send', () => {
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('a base that is no 16-bit index', () => {
+  test('a base that is no 16-bit index', () => {
     const recording = new Recording().negotiate();
     recording.vring('SET_VRING_BASE', 0, 0x10000);
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('SET_VRING_ENABLE with a value other than 0 and 1', () => {
+  test('SET_VRING_ENABLE with a value other than 0 and 1', () => {
     const recording = new Recording().negotiate();
     recording.vring('SET_VRING_ENABLE', 0, 2);
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('a status of more than 8 bits', () => {
+  test('a status of more than 8 bits', () => {
     const recording = new Recording().negotiate();
     recording.tell('SET_STATUS', 0x100n);
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('a ring with logging, which is not offered', () => {
+  test('a ring with logging, which is not offered', () => {
     const recording = new Recording().negotiate();
     recording.address(0, ringAddresses(0), 1);
     expect(recording.refusal).toBe('MISSING_FEATURE');
   });
 
-  it('a feature that was not offered, and the sentence names it', () => {
+  test('a feature that was not offered, and the sentence names it', () => {
     const recording = new Recording();
     recording.negotiate(offeredFeatures | virtioFeatures.VIRTIO_F_RING_PACKED);
     expect(recording.refusal).toBe('MISSING_FEATURE');
@@ -82,7 +82,7 @@ describe('values a frontend may not send', () => {
     );
   });
 
-  it('a protocol feature that was not offered', () => {
+  test('a protocol feature that was not offered', () => {
     const recording = new Recording();
     recording.tell('SET_PROTOCOL_FEATURES', 1n << 1n);
     expect(recording.sentence).toContain('VHOST_USER_PROTOCOL_F_LOG_SHMFD was not offered');
@@ -92,7 +92,7 @@ describe('values a frontend may not send', () => {
 describe('memory', () => {
   const second = { ...region, guestAddress: 0x4000_0000n, userAddress: 0x7f10_0000_0000n };
 
-  it.each([
+  test.each([
     ['an empty region', { ...region, sizeBytes: 0n }],
     ['a guest address that wraps', { ...region, guestAddress: (1n << 64n) - 1n }],
     ['a user address that wraps', { ...region, userAddress: (1n << 64n) - 1n }],
@@ -108,7 +108,7 @@ describe('memory', () => {
     expectSettled(added);
   });
 
-  it('regions that overlap in guest addresses are refused', () => {
+  test('regions that overlap in guest addresses are refused', () => {
     const overlapping = { ...second, guestAddress: region.guestAddress + region.sizeBytes - 1n };
     const recording = new Recording().negotiate();
     recording.memory([region, overlapping]);
@@ -116,14 +116,14 @@ describe('memory', () => {
     expect(recording.backend.callsOf('setMemory')).toEqual([]);
   });
 
-  it('a table without any region means unshared memory, and the sentence names the option', () => {
+  test('a table without any region means unshared memory, and the sentence names the option', () => {
     const recording = new Recording().negotiate();
     recording.send('SET_MEM_TABLE', { payload: memoryTableLayout.encode([]) });
     expect(recording.refusal).toBe('MEMORY_NOT_SHARED');
     expect(recording.sentence).toContain('share=on');
   });
 
-  it('a ring without any memory means unshared memory: QEMU leaves such regions out', () => {
+  test('a ring without any memory means unshared memory: QEMU leaves such regions out', () => {
     const recording = new Recording().negotiate();
     recording.startRing(0);
     expect(recording.refusal).toBe('MEMORY_NOT_SHARED');
@@ -131,7 +131,7 @@ describe('memory', () => {
     expectSettled(recording);
   });
 
-  it('what the backend cannot map is the frontend’s mistake, with the option to mend it', () => {
+  test('what the backend cannot map is the frontend’s mistake, with the option to mend it', () => {
     const recording = new Recording().negotiate();
     const error = Object.assign(new Error('mmap: ENODEV'), { code: 'MEMORY_UNMAPPABLE' });
     recording.backend.failures.set('addMemoryRegion', error);
@@ -141,7 +141,7 @@ describe('memory', () => {
     expectSettled(recording);
   });
 
-  it('reports how much is shared after every change', () => {
+  test('reports how much is shared after every change', () => {
     const recording = new Recording().negotiate();
     recording.memory([region]);
     recording.addMemory(second);
@@ -153,7 +153,7 @@ describe('memory', () => {
     ]);
   });
 
-  it(`takes ${memorySlotsMax} slots and not one more`, () => {
+  test(`takes ${memorySlotsMax} slots and not one more`, () => {
     const recording = new Recording().negotiate();
     const slot = (i: number) => ({ ...region, guestAddress: BigInt(i) * region.sizeBytes });
     for (let i = 0; i < memorySlotsMax; i++) recording.addMemory(slot(i));
@@ -166,14 +166,14 @@ describe('memory', () => {
 });
 
 describe('order', () => {
-  it('a kick before SET_FEATURES is refused', () => {
+  test('a kick before SET_FEATURES is refused', () => {
     const recording = new Recording();
     recording.memory();
     recording.startRing(0);
     expect(recording.refusal).toBe('WRONG_ORDER');
   });
 
-  it.each([
+  test.each([
     ['SET_VRING_NUM', (recording: Recording) => recording.address(0)],
     ['SET_VRING_ADDR', (recording: Recording) => recording.vring('SET_VRING_NUM', 0, 256)],
   ] as const)('a kick without %s names what is missing', (missing, rest) => {
@@ -186,7 +186,7 @@ describe('order', () => {
     expectSettled(recording);
   });
 
-  it.each(['SET_VRING_NUM', 'SET_VRING_BASE'] as const)(
+  test.each(['SET_VRING_NUM', 'SET_VRING_BASE'] as const)(
     '%s stops a ring that runs, which then needs its addresses again',
     (name) => {
       const recording = running();
@@ -199,7 +199,7 @@ describe('order', () => {
     },
   );
 
-  it('a ring outside memory is refused, and so is moving one there', () => {
+  test('a ring outside memory is refused, and so is moving one there', () => {
     const outside = { ...ringAddresses(0), used: region.userAddress + region.sizeBytes - 4n };
     const started = new Recording().negotiate();
     started.memory();
@@ -215,7 +215,7 @@ describe('order', () => {
 });
 
 describe('failure', () => {
-  it('is acknowledged before the session closes', () => {
+  test('is acknowledged before the session closes', () => {
     const recording = new Recording().negotiate();
     const payload = vringStateLayout.encode({ index: 0, num: 3 });
     const reply = recording.send('SET_VRING_NUM', { payload, needReply: true });
@@ -223,7 +223,7 @@ describe('failure', () => {
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
-  it('of the backend closes the session with the error as its cause', () => {
+  test('of the backend closes the session with the error as its cause', () => {
     const recording = new Recording().negotiate();
     const error = new Error('no worker');
     recording.backend.failures.set('startQueue', error);
@@ -237,7 +237,7 @@ describe('failure', () => {
     expectSettled(recording);
   });
 
-  it('to send an answer closes the session', () => {
+  test('to send an answer closes the session', () => {
     const recording = running();
     recording.sendFailure = new Error('EPIPE');
     recording.send('GET_FEATURES');
@@ -246,7 +246,7 @@ describe('failure', () => {
     expectSettled(recording);
   });
 
-  it('while closing is reported, and the rest is given back all the same', () => {
+  test('while closing is reported, and the rest is given back all the same', () => {
     const recording = running();
     const error = new Error('stuck');
     recording.backend.failures.set('enableQueue', error);
@@ -258,7 +258,7 @@ describe('failure', () => {
 });
 
 describe('the end', () => {
-  it('gives back rings, eventfds and memory, once', () => {
+  test('gives back rings, eventfds and memory, once', () => {
     const recording = running();
     const before = recording.backend.calls.length;
     recording.session.close();
@@ -281,13 +281,13 @@ describe('the end', () => {
     expectSettled(recording);
   });
 
-  it('between two messages is the frontend leaving', () => {
+  test('between two messages is the frontend leaving', () => {
     const recording = running();
     recording.session.end();
     expect(recording.closeReason).toEqual({ kind: 'frontend-left' });
   });
 
-  it('within a message is an error, and its fds are closed', () => {
+  test('within a message is an error, and its fds are closed', () => {
     const recording = new Recording();
     recording.feed(encodeMessage(5, 1, new Uint8Array(40)).subarray(0, 20), recording.fds(2));
     recording.session.end();
@@ -295,7 +295,7 @@ describe('the end', () => {
     expectSettled(recording);
   });
 
-  it('leaves a session that wants nothing and closes what it is given', () => {
+  test('leaves a session that wants nothing and closes what it is given', () => {
     const recording = new Recording();
     recording.session.close();
     expect(recording.session.wants).toBe(0);
@@ -303,7 +303,7 @@ describe('the end', () => {
     expectSettled(recording);
   });
 
-  it('may be called for from within an event', () => {
+  test('may be called for from within an event', () => {
     const recording = new Recording().negotiate();
     recording.onEvent = (event) => {
       if (event.type === 'ring-started') recording.session.close();
@@ -317,14 +317,14 @@ describe('the end', () => {
 });
 
 describe('an offer', () => {
-  it('is what a frontend is told, whatever else could be served', () => {
+  test('is what a frontend is told, whatever else could be served', () => {
     const offered = { virtio: 1n << 32n, protocol: 1n << 3n };
     const recording = new Recording(1, offered);
     expect(recording.ask('GET_FEATURES')).toBe(offered.virtio);
     expect(recording.ask('GET_PROTOCOL_FEATURES')).toBe(offered.protocol);
   });
 
-  it('beyond what can be served is the owner’s mistake', () => {
+  test('beyond what can be served is the owner’s mistake', () => {
     const { virtio, protocol } = servable;
     const { VIRTIO_NET_F_RSS } = virtioFeatures;
     expect(() => new Recording(1, { virtio: virtio | VIRTIO_NET_F_RSS, protocol })).toThrow(

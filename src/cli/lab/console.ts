@@ -1,15 +1,16 @@
 /**
- * A machine's serial console in this terminal: bytes go both ways as they are, until Ctrl-] or the machine
- * ends.
+ * A machine's serial console in this terminal: bytes go both ways as they are, until Ctrl-] or the
+ * machine ends.
  *
  * The console is a unix socket of QEMU's that serves one visitor at a time and lets others wait in
- * silence, so whether somebody is there already is looked up first. Source: proc(5), /proc/net/unix.
+ * silence, so whether somebody is there already is looked up first. Source: proc(5),
+ * /proc/net/unix.
  */
 
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 /** Ctrl-], as in telnet and `virsh console`. */
 const escapeByte = 0x1d;
@@ -20,7 +21,8 @@ export async function attachConsole(name: string, path: string): Promise<void> {
   if (await hasVisitor(path)) {
     throw new TsvswitchError(
       'SOCKET_IN_USE',
-      `${name}: another terminal is on its console; leave that one with Ctrl-] first, or read along with \`tsvswitch lab logs -f ${name}\``,
+      `${name}: another terminal is on its console; leave that one with Ctrl-] first, or read ` +
+        `along with \`tsvswitch lab logs -f ${name}\``,
     );
   }
   const socket = connect(path);
@@ -29,7 +31,8 @@ export async function attachConsole(name: string, path: string): Promise<void> {
   } catch (cause) {
     throw new TsvswitchError(
       'MACHINE_FAILED',
-      `${name}: it has no console now (${(cause as Error).message}); \`tsvswitch lab up\` starts it`,
+      `${name}: it has no console now (${(cause as Error).message}); \`tsvswitch lab up\` starts ` +
+        'it',
       { cause },
     );
   }

@@ -3,12 +3,15 @@
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 const chunkBytes = 64 * 1024;
 const lookAgainMs = 200;
 
-/** With `follow` it returns when nobody reads standard output any more, and at Ctrl-C with the process. */
+/**
+ * With `follow` it returns when nobody reads standard output any more, and at Ctrl-C with the
+ * process.
+ */
 export async function printLog(name: string, path: string, follow: boolean): Promise<void> {
   const file = await open(path).catch((cause: Error) => {
     throw new TsvswitchError(

@@ -1,17 +1,18 @@
 /**
- * Runs ssh with this terminal and ends as it does: how `lab ssh` and `lab exec` reach into machines. User-mode
- * Linux has no ssh; a program in it is run over its console, with Ctrl-C for this process alone.
+ * Runs ssh with this terminal and ends as it does: how `lab ssh` and `lab exec` reach into
+ * machines. User-mode Linux has no ssh; a program in it is run over its console, with Ctrl-C for
+ * this process alone.
  *
- * Ctrl-C is for what runs there: ssh gets it from the terminal itself, and this process waits for what
- * comes of it.
+ * Ctrl-C is for what runs there: ssh gets it from the terminal itself, and this process waits for
+ * what comes of it.
  */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { TsvswitchError } from '../../errors.ts';
-import type { LabMachine } from '../../lab/lab-machine.ts';
-import { shellWord } from '../../lab/ssh.ts';
+import type { LabMachine } from '../../lab/machine.ts';
+import { shellWord } from '../../machine/ssh.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 /** `words` are for ssh, as if they stood behind its destination. Returns the exit status. */
 export async function shell(machine: LabMachine, words: readonly string[]): Promise<number> {
@@ -49,7 +50,8 @@ async function runSsh(args: readonly string[]): Promise<number> {
   } catch (cause) {
     throw new TsvswitchError(
       'PROGRAM_MISSING',
-      `ssh cannot be run (${(cause as Error).message}); run \`apt-get install openssh-client\` as root`,
+      `ssh cannot be run (${(cause as Error).message}); run \`apt-get install openssh-client\` ` +
+        'as root',
       { cause },
     );
   } finally {

@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecaError, execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 const keyName = 'id_ed25519';
 const makeLimitMs = 30_000;

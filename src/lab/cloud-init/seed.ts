@@ -1,9 +1,10 @@
 /**
  * The seed of a machine: a CD image labelled cidata that cloud-init finds and reads at boot.
  *
- * Three documents for the NoCloud data source: user-data (user-data.ts), meta-data with the hostname,
- * network-config with what each card gets, found by its MAC address. The instance-id is a hash of all
- * of them: cloud-init sets a machine up once and again only after something has changed.
+ * Three documents for the NoCloud data source: user-data (user-data.ts), meta-data with the
+ * hostname, network-config with what each card gets, found by its MAC address. The instance-id is a
+ * hash of all of them: cloud-init sets a machine up once and again only after something has
+ * changed.
  *
  * The image is made with whichever of genisoimage, xorriso and mkisofs is there, beside its final
  * path and renamed when complete; only its owner may read it.
@@ -15,7 +16,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecaError, execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import type { MachinePlan } from '../file/plan.ts';
 import { json, userData } from './user-data.ts';
 
@@ -111,6 +112,7 @@ async function makeImage(
   }
   throw new TsvswitchError(
     'PROGRAM_MISSING',
-    'no program that makes CD images is installed; run `apt-get install genisoimage` as root (xorriso or mkisofs serve as well)',
+    'no program that makes CD images is installed; run `apt-get install genisoimage` as root ' +
+      '(xorriso or mkisofs serve as well)',
   );
 }

@@ -2,22 +2,22 @@
  * The user-data of a machine: who may log in, and what the lab's file adds.
  *
  * The lab's own cloud-config makes one user with sudo, a password for the console and keys for ssh.
- * The file's is merged into it: objects key by key, lists behind ours, everything else replaces ours,
- * so that `{ packages: [tcpdump], ssh_pwauth: true }` says only what is wanted besides. User-data given
- * as text is passed on as it is.
+ * The file's is merged into it: objects key by key, lists behind ours, everything else replaces
+ * ours, so that `{ packages: [tcpdump], ssh_pwauth: true }` says only what is wanted besides.
+ * User-data given as text is passed on as it is.
  *
- * The lab's user is cloud-init's default user, in place of the image's. So whatever acts on that one
- * (`ssh_authorized_keys`, `password`, `ssh_import_id`, `ssh_redirect_user`, `default` among `users`)
- * acts on it, and `users` in any of its forms takes nothing away from it. Only a file whose `user` has
- * another name has a default user of its own, beside the lab's.
+ * The lab's user is cloud-init's default user, in place of the image's. So whatever acts on that
+ * one (`ssh_authorized_keys`, `password`, `ssh_import_id`, `ssh_redirect_user`, `default` among
+ * `users`) acts on it, and `users` in any of its forms takes nothing away from it. Only a file
+ * whose `user` has another name has a default user of its own, beside the lab's.
  *
- * It is written as JSON, which is YAML in which no text can be mistaken for a number or a truth value
- * by a reader of another YAML version, as cloud-init's is. Passwords leave here hashed only, but those
- * that the file has for cloud-init. Equal input gives equal text: the seed's instance-id (seed.ts) hangs
- * on it.
+ * It is written as JSON, which is YAML in which no text can be mistaken for a number or a truth
+ * value by a reader of another YAML version, as cloud-init's is. Passwords leave here hashed only,
+ * but those that the file has for cloud-init. Equal input gives equal text: the seed's instance-id
+ * (seed.ts) hangs on it.
  *
- * Source: cloud-init documentation, "User data formats" and "Module reference"; cloud-init ug_util.py,
- * cc_set_passwords.py; crypt(5).
+ * Source: cloud-init documentation, "User data formats" and "Module reference"; cloud-init
+ * ug_util.py, cc_set_passwords.py; crypt(5).
  */
 
 import { createHash } from 'node:crypto';
@@ -93,8 +93,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * JSON of printable characters only, since YAML takes no others, and with numbers that YAML 1.1 takes for
- * numbers: there 1e-7 is a text, and 1.0e-7 is not.
+ * JSON of printable characters only, since YAML takes no others, and with numbers that YAML 1.1
+ * takes for numbers: there 1e-7 is a text, and 1.0e-7 is not.
  */
 export function json(value: unknown): string {
   const text = JSON.stringify(value, undefined, 2)

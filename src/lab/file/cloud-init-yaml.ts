@@ -1,13 +1,15 @@
 /**
  * The plain words of a lab's file as cloud-init would read them, for what is handed on to it.
  *
- * A lab's file is YAML 1.2. cloud-init reads user-data with PyYAML, which is YAML 1.1: there `0644` is
- * octal, `no` a truth value and `12:30` the number 750. Below `userData` a word therefore has the
- * meaning it has in a file of user-data, as people copy them from there, with three exceptions: a date
- * and `=` stay the texts that cloud-init wants where it takes one, and keys stay as they are written.
+ * A lab's file is YAML 1.2. cloud-init reads user-data with PyYAML, which is YAML 1.1: there `0644`
+ * is octal, `no` a truth value and `12:30` the number 750. Below `userData` a word therefore has
+ * the meaning it has in a file of user-data, as people copy them from there, with three exceptions:
+ * a date and `=` stay the texts that cloud-init wants where it takes one, and keys stay as they are
+ * written.
  *
- * What the two readers take for different things without either being plainly meant (`12:30`), and what
- * JSON would change on the way (`1.0`, `.inf`), becomes a Misreadable, for its place to be told.
+ * What the two readers take for different things without either being plainly meant (`12:30`), and
+ * what JSON would change on the way (`1.0`, `.inf`), becomes a Misreadable, for its place to be
+ * told.
  *
  * Sources: PyYAML resolver.py and constructor.py; cloud-init safeyaml.py; https://yaml.org/type.
  */
@@ -52,7 +54,9 @@ export function cloudInitValue(word: string): unknown {
   }
   if (decimal.test(word)) return fraction(word);
   if (sixties.test(word)) {
-    const sentence = `cloud-init reads this as a number, ${inSixties(word)}, since YAML 1.1 counts ${word} by sixties; write "${word}" if it is a text, or the number`;
+    const sentence =
+      `cloud-init reads this as a number, ${inSixties(word)}, since YAML 1.1 counts ${word} by ` +
+      `sixties; write "${word}" if it is a text, or the number`;
     return new Misreadable(word, sentence);
   }
   if (notFinite.test(word)) {
@@ -74,7 +78,9 @@ function integer(word: string, sign: string, digits: string, radix: number): unk
 function fraction(word: string): unknown {
   const value = Number(word.replaceAll('_', ''));
   if (!Number.isInteger(value)) return value;
-  const sentence = `cloud-init would be given the whole number ${value}; write that, or "${word}" if it is a text`;
+  const sentence =
+    `cloud-init would be given the whole number ${value}; write that, or ` +
+    `"${word}" if it is a text`;
   return new Misreadable(word, sentence);
 }
 

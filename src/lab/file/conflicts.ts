@@ -1,6 +1,6 @@
 /**
- * What the schema allows and a lab does not: addresses that no card can have, two machines that want the
- * same one, settings that contradict each other.
+ * What the schema allows and a lab does not: addresses that no card can have, two machines that
+ * want the same one, settings that contradict each other.
  *
  * It looks at what the user wrote, before defaults, and passes over whatever has the wrong shape:
  * that is in the findings of the schema already, and all findings are to be told at once.
@@ -54,7 +54,9 @@ function switchConflicts(own: Record<string, unknown>): Finding[] {
   }
   const count = typeof workers === 'number' ? workers : 1;
   if (!Array.isArray(cpus) || cpus.length <= count) return [];
-  const sentence = `${cpus.length} CPUs for ${count === 1 ? 'one worker' : `${count} workers`}; give at most one each`;
+  const sentence =
+    `${cpus.length} CPUs for ${count === 1 ? 'one worker' : `${count} workers`}; give at most ` +
+    'one each';
   return [{ path: ['switch', 'cpus'], part: 'value', sentence }];
 }
 
@@ -67,7 +69,8 @@ function tinyConflicts(path: Path, machine: Record<string, unknown>): Finding[] 
       path: [...path, key],
       part: 'key',
       sentence:
-        'builtin:tiny has neither disk nor cloud-init; give the machine an image such as builtin:debian',
+        'builtin:tiny has neither disk nor cloud-init; give the machine an image such as ' +
+        'builtin:debian',
     }));
 }
 

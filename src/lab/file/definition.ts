@@ -5,12 +5,12 @@
  * shapes, ranges, defaults and the sentences for what does not fit come from there. The interfaces
  * below give it types; a test holds the two together.
  *
- * What it does not do: know where in a file something stands (lab-file.ts), look at what the schema cannot
- * express (conflicts.ts), or derive anything (plan.ts).
+ * What it does not do: know where in a file something stands (lab-file.ts), look at what the schema
+ * cannot express (conflicts.ts), or derive anything (plan.ts).
  */
 
 import type { ErrorObject } from 'ajv';
-import { nearest } from '../../wording.ts';
+import { nearest } from '../../model/wording.ts';
 import { schemaValidator } from './schema.ts';
 
 /** What a lab file holds; lab.schema.json explains each key. */
@@ -91,7 +91,10 @@ export type CompleteMachine = Defaulted<
 
 const shownCharactersMax = 60;
 
-/** What in `definition`, a tree of plain values, is not as the schema has it; or all of it, complete. */
+/**
+ * What in `definition`, a tree of plain values, is not as the schema has it; or all of it,
+ * complete.
+ */
 export function check(
   definition: unknown,
 ): { readonly findings: readonly Finding[] } | { readonly complete: CompleteDefinition } {

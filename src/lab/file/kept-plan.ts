@@ -1,10 +1,11 @@
 /**
  * The plan of a lab's file, kept in the cache until the file changes.
  *
- * Reading YAML and checking it against the schema takes longer than Node itself takes to start, and `status`,
- * `ssh` and `exec` are asked for often. A plan follows from the file's bytes and path alone, so what was made
- * of the same bytes by the same program is as good as made anew. Whatever is odd about what was kept, or
- * about the cache, means that the file is read again: complaints are always those of lab-file.ts.
+ * Reading YAML and checking it against the schema takes longer than Node itself takes to start, and
+ * `status`, `ssh` and `exec` are asked for often. A plan follows from the file's bytes and path
+ * alone, so what was made of the same bytes by the same program is as good as made anew. Whatever
+ * is odd about what was kept, or about the cache, means that the file is read again: complaints are
+ * always those of lab-file.ts.
  *
  * Sources, as they run in tests, keep nothing: another edit would find the plans of the last one.
  */
@@ -14,8 +15,8 @@ import { mkdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deserialize, serialize } from 'node:v8';
-import { version } from '../../version.ts';
-import { cacheFolder } from '../cache.ts';
+import { cacheFolder } from '../../machine/cache.ts';
+import { version } from '../../runtime/version.ts';
 import type { LabPlan } from './plan.ts';
 
 /** The file of a lab has a password in it. */

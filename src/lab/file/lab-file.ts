@@ -2,8 +2,8 @@
  * Reads a lab's file: YAML in, a plan out, and every complaint with file, line and column.
  *
  * The file is bounded in size and in what its aliases expand to, so that no file can take more than
- * a moment. YAML's own mistakes are told first, all of them; only what is whole YAML is looked at as
- * a lab. Merge keys (`<<: *other`) work, for what machines have in common.
+ * a moment. YAML's own mistakes are told first, all of them; only what is whole YAML is looked at
+ * as a lab. Merge keys (`<<: *other`) work, for what machines have in common.
  *
  * What stands below `userData` is read once more, as cloud-init would (cloud-init-yaml.ts).
  *
@@ -28,8 +28,8 @@ import {
   visit,
   type YAMLError,
 } from 'yaml';
-import { TsvswitchError } from '../../errors.ts';
-import { printable } from '../../wording.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { printable } from '../../model/wording.ts';
 import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
 import {
   type Finding,
@@ -40,7 +40,9 @@ import {
 } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
-/** YAML readers take time with the square of the keys in a mapping: of this size, a second or two. */
+/**
+ * YAML readers take time with the square of the keys in a mapping: of this size, a second or two.
+ */
 const fileBytesMax = 2 ** 16;
 const aliasCountMax = 1000;
 const mistakesShownMax = 20;
@@ -94,8 +96,8 @@ export function planOfText(text: string, { name, file }: { name: string; file: s
 }
 
 /**
- * The value of one key of a machine, written as in the file but for itself. Throws LAB_INVALID, or what
- * the yaml package throws if it is no YAML.
+ * The value of one key of a machine, written as in the file but for itself. Throws LAB_INVALID, or
+ * what the yaml package throws if it is no YAML.
  */
 export function settingOfText(key: string, text: string): unknown {
   if (key !== userDataKey) return parse(text);
@@ -183,7 +185,10 @@ async function bytesOf(path: string): Promise<Buffer> {
 function whyUnreadable(path: string, cause: unknown): string {
   switch ((cause as NodeJS.ErrnoException).code) {
     case 'ENOENT':
-      return `there is no ${basename(path)} in ${resolve(dirname(path))}; write one (${smallest}) or name another with -f`;
+      return (
+        `there is no ${basename(path)} in ${resolve(dirname(path))}; write one (${smallest}) or ` +
+        'name another with -f'
+      );
     case 'EISDIR':
       return `${path} is a folder; name the file in it`;
     case 'EACCES':
@@ -213,7 +218,10 @@ function yamlMistakes({ errors, warnings }: Document.Parsed): readonly YAMLError
 function mistakeOf({ code, pos, message }: YAMLError, text: string): string {
   switch (code) {
     case 'DUPLICATE_KEY':
-      return `the key ${/^[^\s:]+/.exec(text.slice(pos[0], pos[0] + 80))?.[0]} is there already; remove one of the two`;
+      return (
+        `the key ${/^[^\s:]+/.exec(text.slice(pos[0], pos[0] + 80))?.[0]} is there already; ` +
+        'remove one of the two'
+      );
     case 'MULTIPLE_DOCS':
       return 'a second document begins here; a file declares one lab';
     case 'RESOURCE_EXHAUSTION':

@@ -2,16 +2,16 @@
  * A lab as it is to be: every machine with everything decided, nothing left to defaults.
  *
  * Planning is pure: it touches neither files nor processes, so that an image which is missing or a
- * port which is taken is found by whoever comes to use it, and a lab can be taken down when they are
- * gone. The same definition at the same path always gives the same plan; what one machine gets does
- * not depend on the others unless they want the same (address.ts).
+ * port which is taken is found by whoever comes to use it, and a lab can be taken down when they
+ * are gone. The same definition at the same path always gives the same plan; what one machine gets
+ * does not depend on the others unless they want the same (address.ts).
  */
 
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
-import { TsvswitchError } from '../../errors.ts';
-import { printable } from '../../wording.ts';
-import type { ImageSource } from '../image/image.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { printable } from '../../model/wording.ts';
+import type { ImageSource } from '../image/source.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
 import { conflicts } from './conflicts.ts';
 import {
@@ -74,7 +74,9 @@ export interface MachinePlan {
 }
 
 export type UserDataPlan =
-  /** Cloud-config that is merged into what the lab gives the machine; see cloud-init/user-data.ts. */
+  /**
+   * Cloud-config that is merged into what the lab gives the machine; see cloud-init/user-data.ts.
+   */
   | { readonly mode: 'merge'; readonly content: Readonly<Record<string, unknown>> }
   /** All of the user-data, as it is. */
   | { readonly mode: 'replace'; readonly content: string };
@@ -99,8 +101,8 @@ const nameCharactersMax = 24;
 const memoryMiBDefault = { tiny: 256, other: 1024 } as const;
 
 /**
- * Throws LAB_INVALID with a line for everything in `definition` that cannot be. Nothing that is derived
- * is what one of `others`, machines besides those of the definition, has.
+ * Throws LAB_INVALID with a line for everything in `definition` that cannot be. Nothing that is
+ * derived is what one of `others`, machines besides those of the definition, has.
  */
 export function planOf(
   definition: LabDefinition,

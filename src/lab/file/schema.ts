@@ -1,9 +1,9 @@
 /**
  * lab.schema.json as a function that checks a definition and fills in what it leaves to defaults.
  *
- * Loading ajv and compiling the schema takes longer than all the rest of `tsvswitch lab status`, so the
- * build does it once (compile-schema.ts) and leaves the function as a module beside this one. Where that is
- * not there, as among the sources, the schema is compiled when it is first needed.
+ * Loading ajv and compiling the schema takes longer than all the rest of `tsvswitch lab status`, so
+ * the build does it once (compile-schema.ts) and leaves the function as a module beside this one.
+ * Where that is not there, as among the sources, the schema is compiled when it is first needed.
  */
 
 import { existsSync, readFileSync } from 'node:fs';

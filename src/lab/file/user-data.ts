@@ -1,6 +1,7 @@
 /**
- * What merged user-data may not say, since the lab could not log in to its machine any more: who the
- * default user is in a shape that cloud-init ignores, and that passwords expire which the lab's user has.
+ * What merged user-data may not say, since the lab could not log in to its machine any more: who
+ * the default user is in a shape that cloud-init ignores, and that passwords expire which the lab's
+ * user has.
  *
  * What else is in user-data is cloud-init's to judge.
  *
@@ -30,7 +31,9 @@ export function userDataFindings(path: Path, machine: Record<string, unknown>): 
     findings.push({ path: at('users'), part: 'value', sentence });
   }
   if (expires(userData, String(labUser), isOther)) {
-    const sentence = `nobody could log in as ${labUser} any more, neither could the lab; remove this, or have another user's password expire by \`runcmd: [[chage, -d, "0", NAME]]\``;
+    const sentence =
+      `nobody could log in as ${labUser} any more, neither could the lab; remove this, or have ` +
+      `another user's password expire by \`runcmd: [[chage, -d, "0", NAME]]\``;
     findings.push({ path: at('chpasswd', 'expire'), part: 'value', sentence });
   }
   return findings;

@@ -1,9 +1,10 @@
 /**
  * What `builtin:debian` is: the packages, and how it differs from what they install.
  *
- * It is Debian with cloud-init, an ssh server and iperf3, made to boot fast where every instruction is
- * emulated: no boot loader, an initrd that only finds the disk, one data source and the useful modules of
- * cloud-init, systemd-networkd alone for the network, no timers. Pure: debian.ts does the building.
+ * It is Debian with cloud-init, an ssh server and iperf3, made to boot fast where every instruction
+ * is emulated: no boot loader, an initrd that only finds the disk, one data source and the useful
+ * modules of cloud-init, systemd-networkd alone for the network, no timers. Pure: debian.ts does
+ * the building.
  */
 
 export const filesystemLabel = 'tsvswitch-root';
@@ -45,7 +46,7 @@ export const modules = [
   'ext4',
 ];
 
-/** no_timer_check: see tiny-guest.ts. */
+/** no_timer_check: see tiny/guest.ts. */
 export const kernelCommandLine = 'console=ttyS0 quiet no_timer_check';
 
 /** Housekeeping for machines that live long, and a console on a display that is not there. */
@@ -105,7 +106,8 @@ cloud_final_modules:
 - final-message
 - power-state-change
 `,
-  // The capability that ping is installed with gets lost on the way into the disk; it needs none so.
+  // The capability that ping is installed with gets lost on the way into the disk; it needs none
+  // so.
   '/etc/sysctl.d/ping.conf': 'net.ipv4.ping_group_range = 0 2147483647\n',
   // A card whose switch is not there yet must not hold up the boot.
   '/etc/systemd/system/systemd-networkd-wait-online.service.d/any.conf': `\

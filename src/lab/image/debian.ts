@@ -4,10 +4,11 @@
  *   mmdebstrap ──► root.tar ──► mke2fs -d ──► disk.raw ──► qemu-img convert ──► disk.qcow2
  *                      └──► vmlinuz, modules, busybox ──► initrd
  *
- * The disk is one file system without partitions or boot loader, so that neither loop devices nor mounts
- * are needed. It works as root and as an ordinary user: mmdebstrap then uses a user namespace, and
- * fakeroot remembers owners while the file system is filled. Packages come from where this host's apt
- * gets Debian's, or from the mirror mmdebstrap chooses on a host that is not Debian.
+ * The disk is one file system without partitions or boot loader, so that neither loop devices nor
+ * mounts are needed. It works as root and as an ordinary user: mmdebstrap then uses a user
+ * namespace, and fakeroot remembers owners while the file system is filled. Packages come from
+ * where this host's apt gets Debian's, or from the mirror mmdebstrap chooses on a host that is not
+ * Debian.
  *
  * What is in it is debian-recipe.ts's; it is kept in the cache folder under a hash of that.
  *
@@ -19,14 +20,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
-import { cachedFolder } from '../cache.ts';
-import { type CpioEntry, cpioArchive } from '../cpio.ts';
-import { modulesFolder, takeModules } from '../debian-kernel.ts';
-import type { DirectBoot } from '../qemu.ts';
+import { cachedFolder } from '../../machine/cache.ts';
+import type { DirectBoot } from '../../machine/qemu.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { type CpioEntry, cpioArchive } from '../../tiny/cpio.ts';
+import { modulesFolder, takeModules } from '../../tiny/kernel.ts';
 import * as recipe from './debian-recipe.ts';
-import type { ImageOptions } from './image.ts';
 import { type DiskImage, inspectImage, qemuImg } from './qemu-img.ts';
+import type { ImageOptions } from './source.ts';
 
 /** Where the host has no Debian to follow. */
 const defaultSuite = 'bookworm';
@@ -38,7 +39,10 @@ const archiveKeys = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const environment = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 const isRoot = process.getuid?.() === 0;
 
-/** How mmdebstrap's lines of progress begin, in our words, and which part of the whole is done by then. */
+/**
+ * How mmdebstrap's lines of progress begin, in our words, and which part of the whole is done by
+ * then.
+ */
 const phases = [
   ['I: running apt-get update', 'reading package lists', 0],
   ['I: downloading packages', 'downloading packages', 0.02],
@@ -83,8 +87,8 @@ async function debianSuite(): Promise<string> {
 }
 
 /**
- * Lines of sources.list: where this host's apt gets the packages of `suite` and their updates. None on a
- * host that is not Debian.
+ * Lines of sources.list: where this host's apt gets the packages of `suite` and their updates. None
+ * on a host that is not Debian.
  */
 async function aptSources(suite: string): Promise<string[]> {
   const only = ['Created-By: Packages', 'Origin: Debian', 'Component: main'];
@@ -177,7 +181,8 @@ async function bootstrap(
   const said = result.stderr?.split('\n').filter((line) => line.startsWith('E: ')) ?? [];
   const mending = isRoot
     ? 'is there a network, and does `apt-get update` work?'
-    : 'is there a network, and does this user have ranges in /etc/subuid and /etc/subgid (package uidmap)? It also works as root';
+    : 'is there a network, and does this user have ranges in /etc/subuid and /etc/subgid ' +
+      '(package uidmap)? It also works as root';
   throw failure('mmdebstrap', result, `${said.slice(0, 3).join('\n')}\n${mending}`);
 }
 
@@ -264,7 +269,9 @@ function failure(program: string, result: FailedRun, said: string | undefined): 
   if (result.stderr?.includes('No space left on device')) {
     return new TsvswitchError(
       'DISK_FULL',
-      'the Debian image cannot be built, since a file system is full: it takes 2 GiB in the cache folder (XDG_CACHE_HOME) and 1 GiB for temporary files (TMPDIR); make room, or set these to folders elsewhere',
+      'the Debian image cannot be built, since a file system is full: it takes 2 GiB in the ' +
+        'cache folder (XDG_CACHE_HOME) and 1 GiB for temporary files (TMPDIR); make room, or set ' +
+        'these to folders elsewhere',
     );
   }
   return new TsvswitchError(

@@ -1,10 +1,10 @@
 /**
  * Downloads an image into the cache folder, once, and only if its checksum is the one asked for.
  *
- * A download that breaks off is gone on with: a few times at once, and by the next command after that.
- * The server says whether the file is still the same (If-Range with its entity tag or date); one that
- * cannot tell or knows no ranges sends all of it again. The sum is taken of what lies on disk at the end,
- * whatever way it came there; if it is wrong, nothing is kept.
+ * A download that breaks off is gone on with: a few times at once, and by the next command after
+ * that. The server says whether the file is still the same (If-Range with its entity tag or date);
+ * one that cannot tell or knows no ranges sends all of it again. The sum is taken of what lies on
+ * disk at the end, whatever way it came there; if it is wrong, nothing is kept.
  *
  * Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
  *
@@ -17,9 +17,9 @@ import { open, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, EnvHttpProxyAgent, fetch, type Response } from 'undici';
-import { TsvswitchError } from '../../errors.ts';
-import { cachedFolder } from '../cache.ts';
-import type { Checksum, ImageOptions, ImageProgress } from './image.ts';
+import { cachedFolder } from '../../machine/cache.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import type { Checksum, ImageOptions, ImageProgress } from './source.ts';
 
 export interface DownloadOptions extends ImageOptions {
   /** Before the second attempt; doubles from attempt to attempt. */
@@ -93,7 +93,8 @@ async function download(
         if (wasResumed) throw new Interruption('what was there already does not fit the rest');
         throw new TsvswitchError(
           'IMAGE_CHECKSUM',
-          `image ${url}: its ${algorithm} is ${found}, not ${sum}; correct the sum if the image was meant to change, and do not use the image otherwise`,
+          `image ${url}: its ${algorithm} is ${found}, not ${sum}; correct the sum if the image ` +
+            'was meant to change, and do not use the image otherwise',
         );
       } catch (error) {
         signal?.throwIfAborted();
@@ -101,7 +102,9 @@ async function download(
         if (attempt === attemptsMax) {
           throw new TsvswitchError(
             'IMAGE_UNAVAILABLE',
-            `image ${url}: ${error.message}, ${attemptsMax} times in a row; try again when the server can be reached, the download then goes on where it stopped if the server allows it`,
+            `image ${url}: ${error.message}, ${attemptsMax} times in a row; try again when the ` +
+              'server can be reached, the download then goes on where it stopped if the server ' +
+              'allows it',
             { cause: error },
           );
         }
@@ -162,7 +165,9 @@ async function receive(job: Job): Promise<boolean> {
   return start > 0;
 }
 
-/** Sends the request and returns the answer if it is the whole file or the rest that was asked for. */
+/**
+ * Sends the request and returns the answer if it is the whole file or the rest that was asked for.
+ */
 async function request(
   job: Job,
   part: { readonly present: number; readonly validator: string } | null,
@@ -223,7 +228,8 @@ async function checkSpace({ url, file }: Job, neededBytes: number): Promise<void
   if (bavail * bsize < neededBytes) {
     throw new TsvswitchError(
       'DISK_FULL',
-      `image ${url}: ${mebibytes(neededBytes)} are to come, and ${mebibytes(bavail * bsize)} are free where ${file} would be; make room there, or set XDG_CACHE_HOME to a folder elsewhere`,
+      `image ${url}: ${mebibytes(neededBytes)} are to come, and ${mebibytes(bavail * bsize)} are ` +
+        `free where ${file} would be; make room there, or set XDG_CACHE_HOME to a folder elsewhere`,
     );
   }
 }

@@ -1,42 +1,21 @@
 /**
  * From what a lab file calls an image to something a machine boots from.
  *
- * An image is the user's own file, a download (download.ts), a Debian built here (debian.ts), or the tiny
- * guest, which has no disk. The last three live in the cache folder. A disk is looked at before it is
- * used (qemu-img.ts) and never written to: machines write into overlays (overlay.ts).
+ * An image is the user's own file, a download (download.ts), a Debian built here (debian.ts), or
+ * the tiny guest, which has no disk. The last three live in the cache folder. A disk is looked at
+ * before it is used (qemu-img.ts) and never written to: machines write into overlays (overlay.ts).
  */
 
-import type { DirectBoot } from '../qemu.ts';
+import type { DirectBoot } from '../../machine/qemu.ts';
 import { debianImage } from './debian.ts';
 import { downloadedImage } from './download.ts';
 import { type DiskImage, inspectImage } from './qemu-img.ts';
+import type { ImageOptions, ImageSource } from './source.ts';
 
-export type ImageSource =
-  | { readonly type: 'tiny' }
-  | { readonly type: 'debian' }
-  /** `path` is absolute. */
-  | { readonly type: 'file'; readonly path: string }
-  | { readonly type: 'url'; readonly url: string; readonly checksum: Checksum };
-
-export interface Checksum {
-  readonly algorithm: 'sha256' | 'sha512';
-  /** In hexadecimal, in lower case. */
-  readonly sum: string;
-}
-
-export interface ImageProgress {
-  /** In a few words, such as "downloading". */
-  readonly phase: string;
-  /** From 0 to 1, where it is known. */
-  readonly fraction?: number;
-}
-
-export interface ImageOptions {
-  readonly progress?: (progress: ImageProgress) => void;
-  readonly signal?: AbortSignal;
-}
-
-/** Without `boot` the disk has a boot loader; with it, it is the first virtio disk of a machine that QEMU boots so. */
+/**
+ * Without `boot` the disk has a boot loader; with it, it is the first virtio disk of a machine that
+ * QEMU boots so.
+ */
 export type BaseImage =
   | { readonly type: 'tiny' }
   | ({ readonly type: 'disk'; readonly boot?: DirectBoot } & DiskImage);

@@ -1,8 +1,8 @@
 /**
  * The disks of a machine: what differs from its base image, and empty ones.
  *
- * The base is only ever read. Its format is written into the overlay, so QEMU does not guess it. A disk
- * appears under its name when it is whole, and one that is there is not touched.
+ * The base is only ever read. Its format is written into the overlay, so QEMU does not guess it. A
+ * disk appears under its name when it is whole, and one that is there is not touched.
  *
  * What it does not do: decide where disks are, or remove them.
  */
@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { type DiskImage, qemuImg } from './qemu-img.ts';
 
 /** Makes the disk `path` on top of `base`, of `bytes`, or of the base's size if undefined. */
@@ -22,7 +22,8 @@ export async function makeOverlay(
   if (bytes !== undefined && bytes < base.virtualBytes) {
     throw new TsvswitchError(
       'BAD_OPTION',
-      `disk ${path}: ${sizeText(bytes)} are less than its image ${base.path} has, ${sizeText(base.virtualBytes)}; ask for that much or leave the size out`,
+      `disk ${path}: ${sizeText(bytes)} are less than its image ${base.path} has, ` +
+        `${sizeText(base.virtualBytes)}; ask for that much or leave the size out`,
     );
   }
   const backing = ['-F', base.format, '-b', base.path];

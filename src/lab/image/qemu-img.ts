@@ -1,9 +1,9 @@
 /**
  * What qemu-img says of a disk image, and which images a machine may be made from.
  *
- * The format is found out here, once, and told to QEMU ever after, so that nothing a guest writes into
- * its disk can make QEMU take it for something else. Taken are raw disks and qcow2 files that stand alone:
- * one that names a backing or data file could name any file of this host.
+ * The format is found out here, once, and told to QEMU ever after, so that nothing a guest writes
+ * into its disk can make QEMU take it for something else. Taken are raw disks and qcow2 files that
+ * stand alone: one that names a backing or data file could name any file of this host.
  *
  * What it does not do: change an image.
  *
@@ -12,7 +12,7 @@
 
 import { access, constants, open } from 'node:fs/promises';
 import { execa } from 'execa';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 export interface DiskImage {
   /** Absolute. */
@@ -22,7 +22,10 @@ export interface DiskImage {
   readonly virtualBytes: number;
 }
 
-/** Looking at an image takes milliseconds, making one likewise: only a dead file system takes longer. */
+/**
+ * Looking at an image takes milliseconds, making one likewise: only a dead file system takes
+ * longer.
+ */
 const limitMs = 60_000;
 
 /** Runs qemu-img and returns what it prints; `about` is what its failure is a failure of. */
@@ -46,13 +49,15 @@ export async function qemuImg(about: string, args: readonly string[]): Promise<s
   if (/unsupported .*feature/i.test(said)) {
     throw new TsvswitchError(
       'IMAGE_REFUSED',
-      `${about}: it was made for a newer QEMU than the one here (${said}); install a newer qemu-utils`,
+      `${about}: it was made for a newer QEMU than the one here (${said}); install a newer ` +
+        'qemu-utils',
     );
   }
   if (/Failed to get .* lock/.test(said)) {
     throw new TsvswitchError(
       'IMAGE_REFUSED',
-      `${about}: another process has it open for writing; stop that machine, or use a copy of the image`,
+      `${about}: another process has it open for writing; stop that machine, or use a copy of ` +
+        'the image',
     );
   }
   throw new TsvswitchError('IMAGE_REFUSED', `${about}: ${said}`);

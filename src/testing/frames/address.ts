@@ -4,7 +4,7 @@
  */
 
 import ipaddr from 'ipaddr.js';
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 
 export const broadcastMac = 'ff:ff:ff:ff:ff:ff';
 

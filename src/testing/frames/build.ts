@@ -1,14 +1,14 @@
 /**
  * From layers to the bytes of a frame. Whatever follows from the rest is computed unless given:
- * EtherTypes, protocol numbers, lengths, checksums; a given checksum is taken as it is, also a wrong
- * one. shorthands.ts needs to be told less.
+ * EtherTypes, protocol numbers, lengths, checksums; a given checksum is taken as it is, also a
+ * wrong one. shorthands.ts needs to be told less.
  *
  * Frames are not padded to Ethernet's 60 bytes, since between virtual machines nobody does.
  *
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { ip4Bytes, ip6Bytes, macBytes } from './address.ts';
 import { checksum, pseudoHeaderSum } from './checksum.ts';
 import {
@@ -65,8 +65,8 @@ export function build(fields: FrameFields): Uint8Array {
   if (network.length > 1 || transport.length > (isOverIp ? 1 : 0)) {
     throw new TsvswitchError(
       'BAD_FRAME',
-      'a frame has at most one of arp, ip4 and ip6, and on top of ip4 or ip6 at most one of icmp4, ' +
-        'icmp6, udp and tcp',
+      'a frame has at most one of arp, ip4 and ip6, and on top of ip4 or ip6 at most one of ' +
+        'icmp4, icmp6, udp and tcp',
     );
   }
   const payload = bytesOf(fields.payload ?? none);

@@ -1,9 +1,9 @@
 /**
- * Waiting for a frame that matches, and saying what came instead. It works with whatever can receive:
- * a TestGuest, or anything of the same shape.
+ * Waiting for a frame that matches, and saying what came instead. It works with whatever can
+ * receive: a TestGuest, or anything of the same shape.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { describe } from './describe.ts';
 import { checkMatcher, describeMatcher, differences, type FrameMatcher } from './match.ts';
 import { type ParsedFrame, parse } from './parse.ts';
@@ -24,9 +24,9 @@ export interface FrameSource {
 const shownMax = 5;
 
 /**
- * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what was
- * expected, what came instead and where it differs; with BAD_OPTION for what is no matcher; or as the
- * source does for any other reason.
+ * The next frame that matches, parsed; others are passed over. Rejects with TIMEOUT, saying what
+ * was expected, what came instead and where it differs; with BAD_OPTION for what is no matcher; or
+ * as the source does for any other reason.
  */
 export async function expectFrame(
   source: FrameSource,

@@ -1,6 +1,6 @@
 /**
- * What a frame consists of, layer by layer. parse.ts makes it from bytes, build.ts makes bytes from it,
- * match.ts compares by it and describe.ts says it in words, so a field has one name everywhere.
+ * What a frame consists of, layer by layer. parse.ts makes it from bytes, build.ts makes bytes from
+ * it, match.ts compares by it and describe.ts says it in words, so a field has one name everywhere.
  *
  * Addresses are text. What has a name in tcpdump has that name here where it is short.
  *
@@ -104,7 +104,9 @@ export interface TcpLayer {
   readonly targetPort: number;
   readonly sequence: number;
   readonly acknowledgment: number;
-  /** As tcpdump writes them, in this order: F, S, R, P, `.` for ACK, U, E, W. `S.` is SYN and ACK. */
+  /**
+   * As tcpdump writes them, in this order: F, S, R, P, `.` for ACK, U, E, W. `S.` is SYN and ACK.
+   */
   readonly flags: string;
   readonly window: number;
   readonly urgent: number;

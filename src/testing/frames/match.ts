@@ -2,11 +2,11 @@
  * What a test expects of a frame, and where a frame differs from it.
  *
  * A pattern has the shape of a parsed frame, with as much of it as matters: `{ arp: { targetIp:
- * '10.0.0.2' } }` is any ARP about that address, `{ udp: {} }` any UDP. A field is a value or a function
- * that says whether a value will do. Pure.
+ * '10.0.0.2' } }` is any ARP about that address, `{ udp: {} }` any UDP. A field is a value or a
+ * function that says whether a value will do. Pure.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { canonicalAddress } from './address.ts';
 import { describe, headline } from './describe.ts';
 import type { FrameLayers, LayerName, VlanLayer } from './layers.ts';
@@ -82,7 +82,8 @@ export function describeMatcher(matcher: FrameMatcher): string {
   if (payload !== undefined) unsaid.push(`payload ${valueText(payload)}`);
   if (vlans?.length === 0) unsaid.push('no VLAN tag');
   const isAny = Object.keys(layers).length === 0;
-  return `${tags}${isAny ? 'a frame' : line}${unsaid.length > 0 ? ` with ${unsaid.join(', ')}` : ''}`;
+  const besides = unsaid.length > 0 ? ` with ${unsaid.join(', ')}` : '';
+  return `${tags}${isAny ? 'a frame' : line}${besides}`;
 }
 
 function byteDifferences(frame: Uint8Array, expected: Uint8Array): string[] {

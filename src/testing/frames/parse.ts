@@ -1,12 +1,12 @@
 /**
- * From the bytes of a frame to its layers. It never reads outside the frame and never throws for what
- * is in it: a layer that is cut off or contradicts itself ends the parsing there, and `malformed` says
- * why. Fragments are not put together; what they carry is payload.
+ * From the bytes of a frame to its layers. It never reads outside the frame and never throws for
+ * what is in it: a layer that is cut off or contradicts itself ends the parsing there, and
+ * `malformed` says why. Fragments are not put together; what they carry is payload.
  *
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../errors.ts';
+import { TsvswitchError } from '../../model/errors.ts';
 import { ipText, macText } from './address.ts';
 import { onesSum, pseudoHeaderSum } from './checksum.ts';
 import {

@@ -38,8 +38,8 @@ export type IcmpFields = Packet & Partial<IcmpLayer>;
 export type Icmp6Fields = Packet & Partial<Icmp6Layer>;
 
 /**
- * An ARP request, broadcast, or with `operation: 'reply'` and a `targetMac` a reply, sent to that one;
- * from the sender unless told otherwise.
+ * An ARP request, broadcast, or with `operation: 'reply'` and a `targetMac` a reply, sent to that
+ * one; from the sender unless told otherwise.
  */
 export function arp(fields: ArpFields): Uint8Array {
   const { operation = 'request', senderMac, senderIp, targetIp, from = senderMac } = fields;
@@ -78,8 +78,8 @@ export function icmp4(fields: IcmpFields): Uint8Array {
 }
 
 /**
- * An ICMPv6 echo request, or a message of another `type`. Neighbour discovery gets a hop limit of 255, or
- * it is ignored (RFC 4861 §7.1).
+ * An ICMPv6 echo request, or a message of another `type`. Neighbour discovery gets a hop limit of
+ * 255, or it is ignored (RFC 4861 §7.1).
  */
 export function icmp6(fields: Icmp6Fields): Uint8Array {
   const icmp = { ...fields, type: fields.type ?? 128 };

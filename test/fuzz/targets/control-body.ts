@@ -1,14 +1,14 @@
 /**
  * The body of a request on the control socket, from its bytes to the port it asks for.
  *
- * Whatever it is, it is a port with one absolute, printable path and a mode of three octal digits, or it is
- * refused in one sentence.
+ * Whatever it is, it is a port with one absolute, printable path and a mode of three octal digits,
+ * or it is refused in one sentence.
  */
 
 import assert from 'node:assert/strict';
 import { isAbsolute } from 'node:path';
 import { newPortOf } from '../../../src/control/new-port.ts';
-import { TsvswitchError } from '../../../src/errors.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 
 export function fuzz(data: Uint8Array): void {
   let body: unknown;

@@ -1,14 +1,14 @@
 /**
  * The text of a lab's file, to its plan.
  *
- * Whatever it says, it is a plan in which every machine has what it needs to be started, or it is refused
- * with complaints that say where; and no key of it reaches the prototypes of this program.
+ * Whatever it says, it is a plan in which every machine has what it needs to be started, or it is
+ * refused with complaints that say where; and no key of it reaches the prototypes of this program.
  */
 
 import assert from 'node:assert/strict';
-import { TsvswitchError } from '../../../src/errors.ts';
 import { planOfText } from '../../../src/lab/file/lab-file.ts';
 import type { LabPlan } from '../../../src/lab/file/plan.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 
 const mac = /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/;
 

@@ -1,8 +1,9 @@
 /**
  * Framing and payloads: a stream cut into messages, and every payload decoded.
  *
- * However a stream arrives, in one piece or byte by byte, the same messages come out of it, with each
- * descriptor in the message it came with; and what a layout decodes, it encodes to the same again.
+ * However a stream arrives, in one piece or byte by byte, the same messages come out of it, with
+ * each descriptor in the message it came with; and what a layout decodes, it encodes to the same
+ * again.
  */
 
 import assert from 'node:assert/strict';

@@ -1,9 +1,9 @@
 /**
- * A session driven by an input: messages of all kinds, sensible and not, descriptors, the guest's own
- * mistakes, a backend that fails, and plain bytes.
+ * A session driven by an input: messages of all kinds, sensible and not, descriptors, the guest's
+ * own mistakes, a backend that fails, and plain bytes.
  *
- * Nothing may throw; every descriptor is handed over or closed once; when the stream ends no ring runs, no
- * channel is open, and the session has said so once.
+ * Nothing may throw; every descriptor is handed over or closed once; when the stream ends no ring
+ * runs, no channel is open, and the session has said so once.
  */
 
 import assert from 'node:assert/strict';

@@ -1,7 +1,7 @@
 /**
- * What an attack is: everything a hostile guest or frontend does, in one ring format, on the attacked port
- * of a stage, whosever backend it is. What this switch makes of it, to the word, is in the tests beside;
- * whether a backend survives it is judged by verdict.ts.
+ * What an attack is: everything a hostile guest or frontend does, in one ring format, on the
+ * attacked port of a stage, whosever backend it is. What this switch makes of it, to the word, is
+ * in the tests beside; whether a backend survives it is judged by verdict.ts.
  */
 
 import type { Format } from '../raw-queue.ts';
@@ -13,8 +13,9 @@ export interface Attack {
   readonly name: string;
   readonly format: Format;
   /**
-   * Returns when the attacker has done its worst and the backend has had its turn. Throws NotOffered, and
-   * NotForwarded if something legal was not served; a TsvswitchError is the attacker's own end.
+   * Returns when the attacker has done its worst and the backend has had its turn. Throws
+   * NotOffered, and NotForwarded if something legal was not served; a TsvswitchError is the
+   * attacker's own end.
    */
   readonly strike: (stage: Stage) => Promise<void>;
 }
@@ -50,9 +51,3 @@ export const classes: Readonly<Record<number, string>> = {
   27: 'reports about somebody who has left',
   28: 'control queues: chains that are no command, storms',
 };
-
-/** The backend does not offer what the attack needs. */
-export class NotOffered extends Error {}
-
-/** Something that breaks no rule did not arrive. */
-export class NotForwarded extends Error {}

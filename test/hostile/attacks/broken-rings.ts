@@ -1,6 +1,6 @@
 /**
- * Rings that break: classes 1, 2, 4 to 12, 18 and 19, in both ring formats and both directions. Each is what
- * a driver offers once, and the reason for which this switch gives up the queue.
+ * Rings that break: classes 1, 2, 4 to 12, 18 and 19, in both ring formats and both directions.
+ * Each is what a driver offers once, and the reason for which this switch gives up the queue.
  */
 
 import {
@@ -30,7 +30,7 @@ const nested = 'an indirect descriptor is nested or also has NEXT';
 const badTable = 'an indirect table is empty, of odd size or longer than the queue size';
 
 /** What a driver may offer; `flag` is what makes a descriptor right for the queue's direction. */
-export interface Crime {
+export interface Violation {
   readonly class: number;
   readonly name: string;
   readonly reason: string;
@@ -48,7 +48,7 @@ const lastByte = ({ guest: { memory } }: RawQueue) => memory.guestAddress(memory
 function indirect(
   entries: (ring: RawQueue, flag: number) => Link[],
   change: Partial<Link> = {},
-): Crime['commit'] {
+): Violation['commit'] {
   return (ring, flag) => {
     const table = entries(ring, flag);
     const address = ring.guest.memory.guestAddress(ring.table(table));
@@ -58,7 +58,7 @@ function indirect(
 
 const oneEntry = (ring: RawQueue, flag: number) => [ring.buffer(64, flag)];
 
-export const crimes: readonly Crime[] = [
+export const violations: readonly Violation[] = [
   {
     class: 1,
     name: 'an address outside all regions',
@@ -117,7 +117,7 @@ export const crimes: readonly Crime[] = [
     },
   },
   ...[0, 1].map(
-    (lengthBytes): Crime => ({
+    (lengthBytes): Violation => ({
       class: 8,
       name: `a chain around the whole ring, each of ${lengthBytes} bytes`,
       reason: tooLong,
@@ -129,7 +129,7 @@ export const crimes: readonly Crime[] = [
     }),
   ),
   ...[17, 0x8000, 0xffff].map(
-    (jump): Crime => ({
+    (jump): Violation => ({
       class: 9,
       name: `an avail index that jumps by ${jump}`,
       reason: 'the avail index moved by more than the queue size',
@@ -140,7 +140,7 @@ export const crimes: readonly Crime[] = [
     }),
   ),
   ...[16, 0xffff].map(
-    (head): Crime => ({
+    (head): Violation => ({
       class: 10,
       name: `an avail ring entry of ${head}`,
       reason: 'the avail ring names a descriptor beyond the queue size',
@@ -183,7 +183,7 @@ export const crimes: readonly Crime[] = [
     class: 11,
     name: 'an indirect table within an indirect table',
     reason: nested,
-    // Of a packed table only WRITE means anything, so there it is no crime but a plain buffer.
+    // Of a packed table only WRITE means anything, so there it is no violation but a plain buffer.
     only: 'split',
     commit: indirect((ring, flag) => [ring.buffer(64, flag | INDIRECT)]),
   },
@@ -280,8 +280,8 @@ export const crimes: readonly Crime[] = [
 ];
 
 /** Those that a queue of this format can commit. */
-export function crimesIn(format: Format, queue: number): Crime[] {
-  return crimes.filter(
+export function violationsIn(format: Format, queue: number): Violation[] {
+  return violations.filter(
     ({ only = format, queues = [receiveq, transmitq] }) =>
       only === format && queues.includes(queue),
   );
@@ -292,13 +292,14 @@ export async function commit(
   stage: Stage,
   format: Format,
   queue: number,
-  { without = 0n, commit }: Crime,
+  { without = 0n, commit }: Violation,
 ): Promise<void> {
   const guest = await stage.attacker(format, {
     features: featuresOf(format) & ~without,
     receiveBuffers: queue === receiveq ? 0 : 8,
   });
-  // Unicast reaches a receiveq whose guest has been heard; the queue itself is to be found as it is.
+  // Unicast reaches a receiveq whose guest has been heard; the queue itself is to be found as it
+  // is.
   await (queue === receiveq ? stage.hear(guest) : stage.reach(guest));
   const ring = new RawQueue(guest, queue);
   commit(ring, queue === receiveq ? WRITE : 0);
@@ -312,11 +313,11 @@ export async function commit(
 
 export const brokenRings: readonly Attack[] = formats.flatMap((format) =>
   [receiveq, transmitq].flatMap((queue) =>
-    crimesIn(format, queue).map((crime) => ({
-      class: crime.class,
+    violationsIn(format, queue).map((violation) => ({
+      class: violation.class,
       format,
-      name: `${crime.name}, in the ${queue === receiveq ? 'receiveq' : 'transmitq'}`,
-      strike: (stage: Stage) => commit(stage, format, queue, crime),
+      name: `${violation.name}, in the ${queue === receiveq ? 'receiveq' : 'transmitq'}`,
+      strike: (stage: Stage) => commit(stage, format, queue, violation),
     })),
   ),
 );

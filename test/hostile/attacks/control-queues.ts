@@ -1,6 +1,7 @@
 /**
- * Class 28: control queues, which only few frontends hand over. Chains that are no command, each of which costs
- * the guest its control queue, and commands that cost nothing: kicks without one, and one behind the other.
+ * Class 28: control queues, which only few frontends hand over. Chains that are no command, each of
+ * which costs the guest its control queue, and commands that cost nothing: kicks without one, and
+ * one behind the other.
  */
 
 import { controlCommands, type TestGuest } from '../../../src/testing/index.ts';
@@ -10,9 +11,10 @@ import {
   VIRTQ_DESC_F_WRITE as WRITE,
 } from '../../../src/testing/split-ring.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
+import { NotOffered } from '../outcome.ts';
 import { chained, type Format, featuresOf, formats, type Link, RawQueue } from '../raw-queue.ts';
 import type { Stage } from '../stage.ts';
-import { type Attack, NotOffered } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 const controlClass = 28;
 const outside = 1n << 40n;
@@ -97,7 +99,7 @@ const controlCrimes: readonly ControlCrime[] = [
 ];
 
 /** Those that a queue of this format can commit. */
-export function controlCrimesIn(format: Format): ControlCrime[] {
+export function controlViolationsIn(format: Format): ControlCrime[] {
   return controlCrimes.filter(({ only = format }) => only === format);
 }
 
@@ -148,8 +150,8 @@ const attack = (
 });
 
 export const hostileControls: readonly Attack[] = formats.flatMap((format) => [
-  ...controlCrimesIn(format).map((crime) =>
-    attack(format, crime.name, async (guest) => commitControl(guest, crime)),
+  ...controlViolationsIn(format).map((violation) =>
+    attack(format, violation.name, async (guest) => commitControl(guest, violation)),
   ),
   attack(format, 'kicks without a command', async (guest) => {
     for (let i = 0; i < stormCommands; i++) guest.raw.kick(guest.raw.controlQueue!);

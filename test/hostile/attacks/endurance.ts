@@ -1,13 +1,13 @@
 /**
- * Guests that wear the switch out: classes 20, 22, 23 and 24. They are slow, loud or many, and none of
- * it is forbidden.
+ * Guests that wear the switch out: classes 20, 22, 23 and 24. They are slow, loud or many, and none
+ * of it is forbidden.
  */
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { native } from '../../../src/native.ts';
+import { native } from '../../../src/native/addon.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
 import { VIRTQ_DESC_F_AVAIL } from '../../../src/testing/packed-ring.ts';
 import { writeDescriptorAt } from '../../../src/testing/split-ring.ts';
@@ -220,7 +220,8 @@ const fullPipe: Ordeal = {
   async strike(stage, format) {
     const path = join(tmpdir(), `hostile-${process.pid}.fifo`);
     execFileSync('mkfifo', [path]);
-    // Two descriptions of one pipe: this end may fill it without blocking, the other one would block.
+    // Two descriptions of one pipe: this end may fill it without blocking, the other one would
+    // block.
     const blocking = openSync(path, constants.O_RDWR);
     const filling = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     try {

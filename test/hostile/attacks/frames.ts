@@ -1,6 +1,7 @@
 /**
- * Frames and headers that lie: classes 5, 6, 13 to 16, 18 and 19, in both ring formats. What is asked for
- * cannot be done; whoever forwards none of it hands the buffer back and goes on with the next frame.
+ * Frames and headers that lie: classes 5, 6, 13 to 16, 18 and 19, in both ring formats. What is
+ * asked for cannot be done; whoever forwards none of it hands the buffer back and goes on with the
+ * next frame.
  */
 
 import {
@@ -155,7 +156,10 @@ export async function transmitter(stage: Stage, format: Format): Promise<RawQueu
   return new RawQueue(guest, transmitq);
 }
 
-/** More buffers for one frame than the ring has; 0 bytes of it may arrive. Leaves room for small frames. */
+/**
+ * More buffers for one frame than the ring has; 0 bytes of it may arrive. Leaves room for small
+ * frames.
+ */
 export async function offerCrumbs(stage: Stage, format: Format): Promise<RawQueue> {
   const features = featuresOf(format) | virtioFeatures.VIRTIO_NET_F_MRG_RXBUF;
   const guest = await stage.attacker(format, { features, receiveBuffers: 0 });
@@ -165,7 +169,10 @@ export async function offerCrumbs(stage: Stage, format: Format): Promise<RawQueu
   return ring;
 }
 
-/** Packed descriptors that belong to the device in another lap, one after the other; each stays as it is. */
+/**
+ * Packed descriptors that belong to the device in another lap, one after the other; each stays as
+ * it is.
+ */
 export async function showOtherLaps(
   stage: Stage,
   ring: RawQueue,

@@ -1,15 +1,15 @@
 /**
- * Frontends that lie: class 21, and of class 9 what a ring without an avail index has instead. Each is
- * something that is said to a backend whose queues run or which knows nothing yet, and what this switch
- * says of it to its operator when it ends the session.
+ * Frontends that lie: class 21, and of class 9 what a ring without an avail index has instead. Each
+ * is something that is said to a backend whose queues run or which knows nothing yet, and what this
+ * switch says of it to its operator when it ends the session.
  */
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, ftruncateSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TsvswitchError } from '../../../src/errors.ts';
-import { native } from '../../../src/native.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
+import { native } from '../../../src/native/addon.ts';
 import type { TestGuest, VhostUserFrontend } from '../../../src/testing/index.ts';
 import { protocolFeatures, virtioFeatures } from '../../../src/vhost-user/features.ts';
 import {
@@ -80,7 +80,10 @@ async function served(stage: Stage, format: Format, options?: AttackerOptions): 
   return guest;
 }
 
-/** Makes a backend look at both queues of an attacker, more than once: it may be busy with what was said. */
+/**
+ * Makes a backend look at both queues of an attacker, more than once: it may be busy with what was
+ * said.
+ */
 async function provoke(stage: Stage, guest: TestGuest): Promise<void> {
   for (let i = 0; i < provocations; i++) {
     guest.raw.kick(transmitq);

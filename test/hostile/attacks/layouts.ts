@@ -1,9 +1,10 @@
 /**
- * Rings that are odd but legal: classes 3, 5, 13 and 19, in both ring formats and both directions. A frame
- * has to arrive whole however its buffer lies in memory.
+ * Rings that are odd but legal: classes 3, 5, 13 and 19, in both ring formats and both directions.
+ * A frame has to arrive whole however its buffer lies in memory.
  */
 
 import { VIRTQ_DESC_F_WRITE as WRITE } from '../../../src/testing/split-ring.ts';
+import { NotForwarded } from '../outcome.ts';
 import {
   chained,
   type Format,
@@ -16,7 +17,7 @@ import {
   transmitq,
 } from '../raw-queue.ts';
 import { type AttackerOptions, fromAttacker, type Stage, toAttacker } from '../stage.ts';
-import { type Attack, NotForwarded } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 /** More than the longest chain here. */
 const queueSize = 64;
@@ -84,7 +85,9 @@ export function layoutsIn(format: Format): Layout[] {
   return layouts.filter(({ only = format }) => only === format);
 }
 
-/** Sends or receives one frame by a chain that lies so, and returns its ring; throws NotForwarded. */
+/**
+ * Sends or receives one frame by a chain that lies so, and returns its ring; throws NotForwarded.
+ */
 export async function move(
   stage: Stage,
   format: Format,

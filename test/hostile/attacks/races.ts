@@ -1,10 +1,10 @@
 /**
- * Class 17: a second thread of the guest (rewriter.mjs) rewrites descriptors, headers and indirect tables
- * while the backend reads them. It writes two values in turn to the same place; of each chain the backend
- * has to see one of them, once: what was checked is what is used.
+ * Class 17: a second thread of the guest (rewriter.mjs) rewrites descriptors, headers and indirect
+ * tables while the backend reads them. It writes two values in turn to the same place; of each
+ * chain the backend has to see one of them, once: what was checked is what is used.
  *
- * The chains of a queue are offered all at once, lap after lap, as they are in memory then. A lap is over
- * when the backend has handed all of it back, or has given the queue up.
+ * The chains of a queue are offered all at once, lap after lap, as they are in memory then. A lap
+ * is over when the backend has handed all of it back, or has given the queue up.
  */
 
 import { resolve } from 'node:path';
@@ -57,7 +57,9 @@ export interface Race {
   readonly queue: number;
   /** Both unless given. */
   readonly only?: Format;
-  /** Why the queue breaks once the wrong value was seen, or the reason that frames are dropped for. */
+  /**
+   * Why the queue breaks once the wrong value was seen, or the reason that frames are dropped for.
+   */
   readonly outcome: { readonly breaks: string } | { readonly drops: string };
   /** The descriptor of the last chain, if it is another one than those of the others. */
   readonly link?: (ring: RawQueue, buffer: Link) => Link;
@@ -206,7 +208,9 @@ async function rewrite(ring: RawQueue, rewrites: readonly Rewrite[]): Promise<()
   };
 }
 
-/** How far a race has come: whole laps, and bursts of the bystanders since the present one began. */
+/**
+ * How far a race has come: whole laps, and bursts of the bystanders since the present one began.
+ */
 export interface Progress {
   readonly laps: number;
   readonly waits: number;

@@ -1,14 +1,15 @@
 /**
- * Guests and frontends that make work, or memory, for the switch: classes 25 to 27. None of it breaks a rule.
- * Each frame or buffer costs as much as one can, on as many queues as there are; frontends ask for memory and
- * keep it; or they leave a report behind that their successor must not be blamed for.
+ * Guests and frontends that make work, or memory, for the switch: classes 25 to 27. None of it
+ * breaks a rule. Each frame or buffer costs as much as one can, on as many queues as there are;
+ * frontends ask for memory and keep it; or they leave a report behind that their successor must not
+ * be blamed for.
  *
  * How much work a turn may have is counted in native/test/turn_test.cc.
  */
 
 import { fstatSync, ftruncateSync } from 'node:fs';
-import { FdSocket } from '../../../src/fd-socket.ts';
-import { native } from '../../../src/native.ts';
+import { native } from '../../../src/native/addon.ts';
+import { FdSocket } from '../../../src/native/fd-socket.ts';
 import type { TestGuest } from '../../../src/testing/index.ts';
 import {
   VIRTQ_DESC_F_INDIRECT as INDIRECT,
@@ -24,6 +25,7 @@ import {
   requestNumbers,
   u64Layout,
 } from '../../../src/vhost-user/message.ts';
+import { NotOffered } from '../outcome.ts';
 import {
   type Format,
   featuresOf,
@@ -36,7 +38,7 @@ import {
   transmitq,
 } from '../raw-queue.ts';
 import { fromAttacker, type Stage, toAttacker } from '../stage.ts';
-import { type Attack, NotOffered } from './attack.ts';
+import type { Attack } from './attack.ts';
 
 export interface Labour {
   readonly class: number;
@@ -140,8 +142,8 @@ const costlyBuffers: Labour = {
 };
 
 /**
- * Files that the backend makes and the frontend keeps; returns how many of them have pages while it is
- * there, and when it has left.
+ * Files that the backend makes and the frontend keeps; returns how many of them have pages while it
+ * is there, and when it has left.
  */
 export async function keepRegions(
   stage: Stage,

@@ -1,6 +1,6 @@
 /**
- * What is on a machine's seed, read back from the image with another program. What cloud-init says of it is
- * in ../image/debian.test.ts, where there is one.
+ * What is on a machine's seed, read back from the image with another program. What cloud-init says
+ * of it is in ../image/debian.test.ts, where there is one.
  */
 
 import { mkdtemp, readdir, rm, stat, symlink } from 'node:fs/promises';

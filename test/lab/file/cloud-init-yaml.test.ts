@@ -1,4 +1,6 @@
-/** What words below userData come to: what they mean to cloud-init, or a complaint with their place. */
+/**
+ * What words below userData come to: what they mean to cloud-init, or a complaint with their place.
+ */
 
 import { execa } from 'execa';
 import fc from 'fast-check';

@@ -1,4 +1,6 @@
-/** The plan that is kept of a lab's file: the same as one made anew, and never that of another file. */
+/**
+ * The plan that is kept of a lab's file: the same as one made anew, and never that of another file.
+ */
 
 import {
   mkdtempSync,

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { TsvswitchError } from '../../../src/errors.ts';
 import { readLabFile } from '../../../src/lab/file/lab-file.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 
 let folder: string;
 

@@ -1,7 +1,7 @@
 /**
- * builtin:debian, built for real and kept in the cache of the user who runs the tests, where others that
- * need it find it. The boot here stops before cloud-init, which takes its time: a command of ours is run
- * in its place.
+ * builtin:debian, built for real and kept in the cache of the user who runs the tests, where others
+ * that need it find it. The boot here stops before cloud-init, which takes its time: a command of
+ * ours is run in its place.
  *
  * @module-tag long
  */
@@ -13,12 +13,12 @@ import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { cacheFolder } from '../../../src/lab/cache.ts';
 import { makeSeed } from '../../../src/lab/cloud-init/seed.ts';
 import { type MachinePlan, planOf } from '../../../src/lab/file/plan.ts';
 import { baseImage } from '../../../src/lab/image/image.ts';
 import { makeOverlay } from '../../../src/lab/image/overlay.ts';
-import { probeKvm } from '../../../src/lab/kvm.ts';
+import { cacheFolder } from '../../../src/machine/cache.ts';
+import { probeKvm } from '../../../src/machine/kvm.ts';
 
 const buildLimitMs = 600_000;
 const bootLimitMs = 180_000;
@@ -125,7 +125,8 @@ test('packages that cannot be had are an error with what apt says', {
 
 test('building that is broken off leaves nothing behind', { timeout: 60_000 }, async () => {
   vi.stubEnv('XDG_CACHE_HOME', join(folder, 'cache'));
-  // As an ordinary user's, this folder would be out of reach for the users in mmdebstrap's name space.
+  // As an ordinary user's, this folder would be out of reach for the users in mmdebstrap's name
+  // space.
   if (process.getuid?.() === 0) vi.stubEnv('TMPDIR', folder);
   const stop = new AbortController();
   const broken = baseImage(

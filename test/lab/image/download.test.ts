@@ -1,4 +1,6 @@
-/** download.ts against real servers on loopback that behave as servers on the way to an image do. */
+/**
+ * download.ts against real servers on loopback that behave as servers on the way to an image do.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -11,7 +13,7 @@ import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { downloadedImage } from '../../../src/lab/image/download.ts';
-import type { Checksum } from '../../../src/lab/image/image.ts';
+import type { Checksum } from '../../../src/lab/image/source.ts';
 import { needsRoot } from '../../support/needs.ts';
 
 const content = randomBytes(3 << 20);

@@ -1,6 +1,6 @@
 /**
- * Frames against what others make of them: checksums of frames whose bytes are published, and tcpdump,
- * which reads a capture of every kind of frame the builders make.
+ * Frames against what others make of them: checksums of frames whose bytes are published, and
+ * tcpdump, which reads a capture of every kind of frame the builders make.
  */
 
 import { execFileSync } from 'node:child_process';

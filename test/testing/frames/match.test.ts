@@ -1,7 +1,7 @@
 /** What a pattern accepts, and what a test reads when a frame is not the one it expected. */
 
 import { describe, expect, test } from 'vitest';
-import { TsvswitchError } from '../../../src/errors.ts';
+import { TsvswitchError } from '../../../src/model/errors.ts';
 import {
   arp,
   assertFrame,

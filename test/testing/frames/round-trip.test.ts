@@ -1,6 +1,6 @@
 /**
- * What is built is what is parsed, checksums are right and notice damage, and no bytes whatsoever make
- * the parser fail.
+ * What is built is what is parsed, checksums are right and notice damage, and no bytes whatsoever
+ * make the parser fail.
  */
 
 import fc from 'fast-check';

@@ -1,0 +1,79 @@
+/**
+ * The source addresses that a port is bound to: MAC addresses, IP addresses and networks.
+ * The data plane holds the guest to them (native/core/policy/source_rule.h says what that means for each
+ * protocol).
+ */
+
+import { TsvswitchError } from '../model/errors.ts';
+import { type IpNetwork, parseIpNetwork } from '../model/ip-network.ts';
+import { parseCardMac } from '../model/mac.ts';
+import { fields } from '../model/option-checks.ts';
+import type { SourceRule, SpoofedSource } from '../native/addon.ts';
+import type { PortEvent } from '../port/port.ts';
+
+/** What the guest of a port may send from; what it sends from others is dropped. */
+export interface SourceOptions {
+  /** Such as `52:54:00:00:00:01`; any unless given. At most 64. */
+  readonly macs?: readonly string[];
+  /**
+   * Such as `192.168.0.1`, `fd00::1` or `10.0.0.0/24`; any unless given. At most 64. The link-local
+   * address made from the MAC address need not be listed; one that the guest chose by itself
+   * (`fe80::/64` allows all) does.
+   */
+  readonly addresses?: readonly string[];
+}
+
+const entriesMax = 64;
+
+/** Throws BAD_OPTION. */
+export function sourceRule(source: SourceOptions | undefined): SourceRule | undefined {
+  if (source === undefined) return undefined;
+  const { macs, addresses } = fields('source', source, ['macs', 'addresses']);
+  const rule = {
+    macs: list('macs', macs).map(macNumber),
+    networks: list('addresses', addresses).map(network),
+  };
+  if (rule.macs.length + rule.networks.length > 0) return rule;
+  throw bad('neither macs nor addresses are listed; leave it out to allow all');
+}
+
+/** What the operator hears when a guest's frame was dropped for its source. */
+export function sourceSpoofed(
+  port: string,
+  { kind, source }: SpoofedSource,
+): Extract<PortEvent, { type: 'source-spoofed' }> {
+  const what =
+    kind === 'unknown'
+      ? `of EtherType ${source}, whose source cannot be checked`
+      : `from ${source}, which it is not bound to`;
+  const counter = kind === 'mac' ? 'spoofedMac' : 'spoofedAddress';
+  const sentence = `port ${port}: dropped a frame ${what}; all such are counted as ${counter}`;
+  return { type: 'source-spoofed', port, sentence };
+}
+
+function list(name: string, value: unknown): readonly unknown[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > entriesMax) {
+    throw bad(`${name} is not a list of at most ${entriesMax}`);
+  }
+  return value;
+}
+
+function macNumber(text: unknown): number {
+  const number = parseCardMac(text);
+  if (number !== undefined) return number;
+  throw bad(`${JSON.stringify(text)} is not the MAC address of a card, such as 52:54:00:00:00:01`);
+}
+
+function network(text: unknown): IpNetwork {
+  const parsed = parseIpNetwork(text);
+  if (parsed !== undefined) return parsed;
+  throw bad(
+    `${JSON.stringify(text)} is not an IP address or network, such as 10.0.0.1, fd00::1 or ` +
+      '10.0.0.0/24',
+  );
+}
+
+function bad(sentence: string): TsvswitchError {
+  return new TsvswitchError('BAD_OPTION', `source: ${sentence}`);
+}

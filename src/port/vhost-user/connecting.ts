@@ -1,0 +1,77 @@
+/**
+ * A port as the client: the frontend listens (QEMU's chardev with server=on, virtio-user with
+ * server=1) and the port connects, again and again until somebody is there, and anew when a
+ * connection has ended.
+ *
+ *     trying --connected--> connected --released--> trying
+ *        |  ^
+ *        +--+ every retryMs
+ *
+ * Two attempts are never closer than retryMs, however soon a connection ends, so a frontend that
+ * drops every connection costs no more than one that is not there. Why nobody answers is told once,
+ * and again only after a connection in between.
+ */
+
+import { FdSocket } from '../../native/fd-socket.ts';
+import type { FrontendSource, SourceEvent } from './frontend-source.ts';
+
+/** Well under a second, so that a machine that has just started does not wait for its network. */
+const retryMs = 200;
+
+export class ConnectingSource implements FrontendSource {
+  readonly path: string;
+  readonly listens = false;
+  readonly lost = false;
+  #onConnection: (socket: FdSocket) => void = () => {};
+  #onEvent: (event: SourceEvent) => void = () => {};
+  #next: NodeJS.Timeout | undefined;
+  #triedAtMs = Number.NEGATIVE_INFINITY;
+  #hasComplained = false;
+  #closed = false;
+
+  /** Throws SOCKET_PATH_TOO_LONG or BAD_OPTION. */
+  constructor(path: string) {
+    FdSocket.checkPath(path);
+    this.path = path;
+  }
+
+  /** The first attempt is made after the caller's turn, so that it can set itself up. */
+  start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void {
+    this.#onConnection = onConnection;
+    this.#onEvent = onEvent;
+    this.#schedule();
+  }
+
+  released(): void {
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#next);
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    const waitMs = Math.max(0, this.#triedAtMs + retryMs - performance.now());
+    this.#next = setTimeout(() => this.#try(), waitMs);
+  }
+
+  #try(): void {
+    this.#triedAtMs = performance.now();
+    let socket: FdSocket;
+    try {
+      socket = FdSocket.connect(this.path);
+    } catch (error) {
+      this.#schedule();
+      if (this.#hasComplained) return;
+      this.#hasComplained = true;
+      const sentence =
+        `waiting for a frontend to listen on ${this.path} ` + `(${(error as Error).message})`;
+      this.#onEvent({ type: 'waiting', sentence });
+      return;
+    }
+    this.#hasComplained = false;
+    this.#onConnection(socket);
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * Where a vhost-user port gets the connection to its frontend: by listening for one (listening.ts)
+ * or by connecting to one that listens (connecting.ts). The port serves what it is given and says
+ * when it is free again; everything about sockets, files and retries is behind this interface.
+ */
+
+import type { FdSocket } from '../../native/fd-socket.ts';
+
+/** What a source tells besides connections; sentences are without the port's name. */
+export type SourceEvent =
+  | { readonly type: 'listening' }
+  /** Nobody listens at the path; it is tried again until somebody does. */
+  | { readonly type: 'waiting'; readonly sentence: string }
+  | { readonly type: 'accept-failed'; readonly sentence: string };
+
+export interface FrontendSource {
+  readonly path: string;
+  readonly listens: boolean;
+  /** Frontends cannot find this source any more: it listens, but `path` does not lead to it. */
+  readonly lost: boolean;
+  /** Begins to deliver. A connection belongs to the receiver, who may refuse it by closing it. */
+  start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
+  /** The connection delivered last has ended, or was refused. */
+  released(): void;
+  /** Nothing is delivered afterwards. Idempotent. */
+  close(): void;
+}

@@ -1,0 +1,438 @@
+/**
+ * A vhost-user port: serves one frontend at a time and binds its session to a port of the data
+ * plane. Connections come from a source, which listens or connects (frontend-source.ts).
+ *
+ *     free --connection--> connected --frontend left, or its mistake--> free
+ *                              |
+ *     a second connection is refused while the first lives; a dead one makes room at once
+ *
+ * The port reads exactly what the session wants, so that fds stay with their message. When a
+ * session ends, its rings are stopped and its memory is unmapped before anybody else is served, and
+ * what was learned behind the port is forgotten, so that frames for it are flooded and find it
+ * elsewhere. What the data plane has still to report of a session is delivered before it ends;
+ * reports carry its number, so that none is taken for one of its successor.
+ *
+ * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs
+ * on the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
+ */
+
+import { resolve } from 'node:path';
+import { TsvswitchError } from '../../model/errors.ts';
+import { type Dataplane, native, type PeerCredentials } from '../../native/addon.ts';
+import { FdSocket } from '../../native/fd-socket.ts';
+import type { Backend, BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
+import type { ConfigFacts } from '../../vhost-user/config-space.ts';
+import { featureNames, type Offer, virtioFeatures } from '../../vhost-user/features.ts';
+import { Session, type SessionEvent } from '../../vhost-user/session.ts';
+import {
+  type BridgeId,
+  type Port,
+  type PortCounters,
+  type PortEvent,
+  readCounters,
+  readFrames,
+} from '../port.ts';
+import { AllowList } from './allow.ts';
+import { ConnectingSource } from './connecting.ts';
+import { ControlQueue } from './control-queue.ts';
+import type { FrontendSource, SourceEvent } from './frontend-source.ts';
+import { HugePages } from './huge-pages.ts';
+import { InBandQueues } from './in-band.ts';
+import { InflightFile } from './inflight-file.ts';
+import { ListeningSource } from './listening.ts';
+import { offerOfPort } from './offer.ts';
+import type { PortSocket } from './port-socket.ts';
+import { refuseForeign, refusePrivate } from './refused-memory.ts';
+import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
+
+export type VhostUserPortOptions = PortSocket & {
+  /** How the port is called in events; the socket's file name without `.sock` unless given. */
+  readonly name: string;
+  readonly bridge: BridgeId;
+  /**
+   * The addresses that the port is bound to; any if there are none. The first is the guest's own.
+   */
+  readonly macs: readonly number[];
+};
+
+type State =
+  | { readonly kind: 'free' }
+  | {
+      readonly kind: 'connected';
+      readonly socket: FdSocket;
+      readonly session: Session;
+      readonly pid: number;
+      readonly hugePages: HugePages;
+    }
+  | { readonly kind: 'closed' };
+
+/** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
+const penaltyMs = 2000;
+
+/** Reads before other ports get a turn; the socket stays readable if there is more. */
+const readsPerTurnMax = 128;
+
+type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
+
+/** A port of a machine: one socket, one frontend at a time. */
+export class VhostUserPort implements Port {
+  readonly kind = 'vhost-user';
+  readonly name: string;
+  /** Name of the bridge that the port is on. */
+  readonly bridge: string;
+  readonly path: string;
+  /** The port's number in the data plane. */
+  readonly number: number;
+  readonly #dataplane: Dataplane;
+  readonly #counters: BigUint64Array;
+  readonly #source: FrontendSource;
+  readonly #allow: AllowList | undefined;
+  readonly #offered: Offer;
+  /** Who was refused last by the list and reported: one that tries on is reported once. */
+  #refusedPid: number | undefined;
+  readonly #inBand = new InBandQueues();
+  readonly #control: ControlQueue;
+  readonly #config: ConfigFacts;
+  readonly #inflight = new InflightFile();
+  readonly #onEvent: (event: PortEvent) => void;
+  readonly #deliverReports: () => void;
+  /** The data plane's number for the present session, or the next one. */
+  #sessionNumber: number;
+  #state: State = { kind: 'free' };
+  #closedUntilMs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * `deliverReports` passes on everything that the data plane has to report, of this port too.
+   * Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS.
+   */
+  constructor(
+    dataplane: Dataplane,
+    options: VhostUserPortOptions,
+    onEvent: (event: PortEvent) => void,
+    deliverReports: () => void,
+  ) {
+    this.name = options.name;
+    this.bridge = options.bridge.name;
+    this.#dataplane = dataplane;
+    this.#onEvent = onEvent;
+    this.#deliverReports = deliverReports;
+    if (options.allow !== undefined) {
+      this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
+    }
+    this.#config = { macs: options.macs, mtuBytes: options.mtu };
+    this.#offered = offerOfPort({ ...options, hasAddress: options.macs.length > 0 });
+    this.#source =
+      options.connect === undefined
+        ? new ListeningSource(options.path, options)
+        : new ConnectingSource(options.connect);
+    this.path = this.#source.path;
+    try {
+      this.number = dataplane.addPort(native().queuePairsMax, options.bridge.number);
+    } catch (error) {
+      this.#source.close();
+      throw error;
+    }
+    this.#sessionNumber = dataplane.sessionOf(this.number);
+    this.#counters = dataplane.counters(this.number);
+    this.#control = new ControlQueue(dataplane, this.number);
+    this.#source.start(
+      (socket) => this.#accept(socket),
+      (event) => this.#onSourceEvent(event),
+    );
+  }
+
+  /** The process id of the connected frontend, or undefined. */
+  get frontendPid(): number | undefined {
+    return this.#state.kind === 'connected' ? this.#state.pid : undefined;
+  }
+
+  /** Throws CLOSED after close(). */
+  get counters(): PortCounters {
+    if (this.#state.kind === 'closed') {
+      throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
+    }
+    return readCounters(this.#counters);
+  }
+
+  /** How the port is right now. Throws CLOSED after close(). */
+  get status(): VhostUserPortStatus {
+    const { counters } = this;
+    return {
+      name: this.name,
+      kind: this.kind,
+      bridge: this.bridge,
+      path: resolve(this.path),
+      listener: this.#source.listens ? 'switch' : 'machine',
+      ...(this.#source.lost ? { socketLost: true } : {}),
+      ...(this.#state.kind === 'connected' ? { frontend: this.#frontendStatus(this.#state) } : {}),
+      counters,
+    };
+  }
+
+  /** The transmitqs that run, with the frames each has moved since the port was added. */
+  get transmitqs(): { readonly queue: number; readonly frames: number }[] {
+    if (this.#state.kind !== 'connected') return [];
+    return this.#state.session.startedRings
+      .filter((queue) => queue % 2 === 1)
+      .map((queue) => ({ queue, frames: readFrames(this.#counters, queue) }));
+  }
+
+  /** With a manual clock: answers what waits on the control queue. */
+  serveControl(): void {
+    this.#control.look();
+  }
+
+  /** The data plane gave up on a queue of this port, in the session of that number. */
+  queueBroken(session: number, queue: number, reason: string): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
+    this.#state.session.queueBroken(queue, reason);
+  }
+
+  /** The frontend truncated the file behind its memory: there is nothing left to serve. */
+  memoryLost(session: number): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
+    this.#emit({
+      type: 'memory-lost',
+      sentence:
+        `port ${this.name}: the file behind the guest's memory was truncated; ` +
+        'its session ends',
+    });
+    this.#state.session.close();
+  }
+
+  /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
+  eventfdBlocked(session: number): void {
+    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
+    this.#closedUntilMs = performance.now() + penaltyMs;
+    this.#state.session.mistake(
+      'BAD_EVENTFD',
+      'the frontend made an eventfd blocking and filled it, which held up the switch; nobody is ' +
+        `served here for ${penaltyMs / 1000} s`,
+    );
+  }
+
+  /** Ends the session, removes the socket and the port. Idempotent. */
+  close(): void {
+    if (this.#state.kind === 'closed') return;
+    if (this.#state.kind === 'connected') this.#state.session.close();
+    this.#source.close();
+    this.#dataplane.removePort(this.number);
+    this.#state = { kind: 'closed' };
+  }
+
+  /** A report of somebody who is gone is none of the present frontend. */
+  #isOver(session: number): boolean {
+    return session !== this.#sessionNumber;
+  }
+
+  #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
+    const { session, pid } = connected;
+    const { features, memory } = session;
+    const { pageBytes } = connected.hugePages;
+    return {
+      pid,
+      ...(features === undefined ? {} : { features: featureNames(features, virtioFeatures) }),
+      memory: {
+        regions: memory.regions,
+        bytes: Number(memory.bytes),
+        ...(pageBytes === undefined ? {} : { hugePageBytes: pageBytes }),
+      },
+      rings: session.startedRings.map((queue): RingStatus => {
+        const read = this.#dataplane.readQueue(this.number, queue);
+        const { base, offered, outOfStep, broken } = read;
+        const control = session.controlQueue === queue ? ({ control: true } as const) : {};
+        const ring = { queue, ...control, enabled: session.ringEnabled(queue), base };
+        return broken === undefined
+          ? { ...ring, state: 'started', offered, ...(outOfStep ? { outOfStep } : {}) }
+          : { ...ring, state: 'broken', reason: broken };
+      }),
+    };
+  }
+
+  #accept(socket: FdSocket): void {
+    const { peer } = socket;
+    if (this.#allow?.admits(peer) === false) {
+      this.#refuse(socket, peer);
+      return;
+    }
+    this.#refusedPid = undefined;
+    // What the present frontend left behind may say that it is gone.
+    if (this.#state.kind === 'connected') this.#read(this.#state.socket, this.#state.session);
+    const { pid } = peer;
+    if (this.#state.kind === 'connected') {
+      const present = this.#state.pid;
+      this.#emit({
+        type: 'frontend-refused',
+        sentence:
+          `port ${this.name}: refused process ${pid}: process ${present} is connected; ` +
+          'stop that one first, or give each machine a socket of its own',
+      });
+      socket.close();
+      return;
+    }
+    if (performance.now() < this.#closedUntilMs) {
+      socket.close();
+      this.#source.released();
+      return;
+    }
+    const hugePages = new HugePages();
+    const session: Session = new Session({
+      name: this.name,
+      queuePairs: native().queuePairsMax,
+      config: this.#config,
+      offered: this.#offered,
+      backend: this.#backend(pid, hugePages, () => session),
+      channel: socket,
+      onEvent: (event) => this.#onSessionEvent(event, socket),
+    });
+    this.#state = { kind: 'connected', socket, session, pid, hugePages };
+    this.#emit({ type: 'frontend-connected', pid });
+    socket.onReadable(() => this.#read(socket, session));
+  }
+
+  /** Whoever the list does not name. */
+  #refuse(socket: FdSocket, { pid, uid, gid }: PeerCredentials): void {
+    socket.close();
+    this.#source.released();
+    if (this.#refusedPid === pid) return;
+    this.#refusedPid = pid;
+    this.#emit({
+      type: 'frontend-refused',
+      sentence:
+        `port ${this.name}: refused process ${pid} (uid ${uid}, gid ${gid}): only ${this.#allow} ` +
+        'may connect; start the machine as one of them, or allow it too',
+    });
+  }
+
+  #onSourceEvent(event: SourceEvent): void {
+    if (event.type === 'listening') this.#emit({ ...event, path: this.path });
+    else this.#emit({ ...event, sentence: `port ${this.name}: ${event.sentence}` });
+  }
+
+  #read(socket: FdSocket, reader: ChannelReader): void {
+    for (let reads = 0; reads < readsPerTurnMax && reader.wants > 0; reads += 1) {
+      let received: ReturnType<FdSocket['receive']>;
+      try {
+        received = socket.receive(reader.wants);
+      } catch {
+        // A reset connection: the frontend was killed with our bytes unread.
+        received = 'end';
+      }
+      if (received === 'would-block') return;
+      if (received === 'end') {
+        reader.end();
+        return;
+      }
+      reader.receive(received.bytes, received.fds, received.fdsTruncated);
+    }
+  }
+
+  #onSessionEvent(event: SessionEvent, socket: FdSocket): void {
+    if (event.type !== 'closed') {
+      this.#emit(event);
+      return;
+    }
+    socket.close();
+    this.#deliverReports();
+    this.#sessionNumber = this.#dataplane.endSession(this.number);
+    this.#inflight.discard();
+    this.#state = { kind: 'free' };
+    this.#source.released();
+    this.#emit({ type: 'frontend-left', reason: event.reason });
+  }
+
+  #backend(pid: number, hugePages: HugePages, session: () => Session): Backend {
+    const dataplane = this.#dataplane;
+    const port = this.number;
+    const inBand = this.#inBand;
+    const control = this.#control;
+    const inflight = this.#inflight;
+    return {
+      setMemory(regions) {
+        refuseForeign(regions);
+        refusePrivate(pid, regions);
+        hugePages.clear();
+        for (const region of regions) hugePages.added(region);
+        dataplane.setMemory(port, regions);
+        control.look();
+      },
+      addMemoryRegion(region) {
+        refuseForeign([region]);
+        refusePrivate(pid, [region]);
+        hugePages.added(region);
+        dataplane.addMemoryRegion(port, region);
+        control.look();
+      },
+      removeMemoryRegion(region) {
+        hugePages.removed(region);
+        dataplane.removeMemoryRegion(port, region);
+      },
+      setFeatures: (features) => dataplane.setFeatures(port, features),
+      setMtu: (bytes) => dataplane.setMtu(port, bytes),
+      startQueue(queue, start) {
+        inBand.starting(queue, start.kickFd);
+        dataplane.startQueue(port, queue, start);
+        if (start.controlPairs === undefined) return;
+        control.started(queue, start.kickFd, (turn) => session().controlled(turn));
+      },
+      moveQueue(queue, rings) {
+        dataplane.moveQueue(port, queue, rings);
+        control.look();
+      },
+      stopQueue(queue) {
+        inBand.stopped(queue);
+        control.stopping(queue);
+        return dataplane.stopQueue(port, queue);
+      },
+      enableQueue: (queue, enabled) => dataplane.enableQueue(port, queue, enabled),
+      setCall(queue, fd) {
+        inBand.unwatchCalls(queue);
+        dataplane.setCall(port, queue, fd);
+      },
+      setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
+      setLog(log) {
+        if (log !== undefined) refuseForeign([log]);
+        dataplane.setLog(port, log);
+      },
+      setLogging: (enabled) => dataplane.setLogging(port, enabled),
+      announce: (mac) => dataplane.announce(port, mac),
+      createEventfd: () => inBand.createKickFd(),
+      kick: (queue) => inBand.kick(queue),
+      setCallInBand(queue) {
+        const fd = native().eventfdCreate();
+        dataplane.setCall(port, queue, fd);
+        inBand.watchCalls(queue, fd, () => session().queueCalled(queue));
+      },
+      openChannel: (fd, reader) => this.#openChannel(fd, reader),
+      createMemoryFile: (sizeBytes, contents) => inflight.make(sizeBytes, contents),
+    };
+  }
+
+  #openChannel(fd: number, reader: ChannelReader): BackendChannel {
+    const socket = new FdSocket(fd);
+    try {
+      requireSocket(socket);
+      socket.onReadable(() => this.#read(socket, reader));
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return socket;
+  }
+
+  #emit(event: Unnamed<PortEvent>): void {
+    this.#onEvent({ port: this.name, ...event } as PortEvent);
+  }
+}
+
+/**
+ * Throws BAD_SOCKET. Only a socket has a peer, and no file system is asked, which could take its
+ * time.
+ */
+function requireSocket(socket: FdSocket): void {
+  try {
+    void socket.peer;
+  } catch (cause) {
+    throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
+  }
+}

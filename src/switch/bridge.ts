@@ -1,0 +1,55 @@
+/**
+ * A bridge domain: what the ports that share it have taught it, and for how long. Frames never pass
+ * from one bridge of a switch to another.
+ *
+ * The table itself is the data plane's (native/core/bridge/fdb.h); this is its view with names. A bridge
+ * is transparent to VLAN tags: one table, whatever the tag.
+ */
+
+import { formatMac } from '../model/mac.ts';
+import type { Dataplane } from '../native/addon.ts';
+
+/** One learned address. */
+export interface FdbRecord {
+  /** Six bytes in hexadecimal, with colons. */
+  readonly mac: string;
+  /** Name of the port behind which it was seen. */
+  readonly port: string;
+  /** Seconds since it was last seen. */
+  readonly ageSeconds: number;
+}
+
+/** Ports that hear each other, and the addresses that were learned behind them. */
+export class Bridge {
+  readonly name: string;
+  /** The bridge's number in the data plane. */
+  readonly number: number;
+  readonly #dataplane: Dataplane;
+  readonly #portName: (number: number) => string | undefined;
+
+  /** Throws TOO_MANY_PORTS: a switch has no more bridges than ports. */
+  constructor(
+    dataplane: Dataplane,
+    name: string,
+    ageingSeconds: number,
+    portName: (number: number) => string | undefined,
+  ) {
+    this.name = name;
+    this.number = dataplane.addBridge(ageingSeconds);
+    this.#dataplane = dataplane;
+    this.#portName = portName;
+  }
+
+  /** All addresses that are known and not aged, in no particular order. */
+  get fdb(): FdbRecord[] {
+    return this.#dataplane.readFdb(this.number).flatMap(({ mac, port, ageSeconds }) => {
+      const name = this.#portName(port);
+      return name === undefined ? [] : [{ mac: formatMac(mac), port: name, ageSeconds }];
+    });
+  }
+
+  /** Forgets what was learned; frames are flooded until it is learned again. */
+  flush(): void {
+    this.#dataplane.flushFdb(this.number);
+  }
+}

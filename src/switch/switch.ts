@@ -1,0 +1,441 @@
+/**
+ * A switch: one data plane, its bridges and their ports, embedded in this process.
+ *
+ * Opening it starts the workers; adding a port opens its socket; closing it ends sessions, removes
+ * sockets and joins the workers. Everything that happens is an event: under its own type, for those
+ * who want all under `event`, and as a stream. No globals: a process and each of its worker threads
+ * may have several switches.
+ *
+ * With `clock: 'manual'` nothing runs by itself: step() moves frames, advance() moves time, and the
+ * same calls with the same seed have the same outcome, to the bit.
+ *
+ * Frames never come by here: the workers (native/core/worker/worker.h) move them.
+ */
+
+import '../runtime/dispose.ts';
+import { randomInt } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { basename, resolve } from 'node:path';
+import type { Capture, CaptureOptions } from '../capture/capture.ts';
+import { type CaptureTarget, Recordings, type ReplayOptions } from '../capture/recordings.ts';
+import type { Replay } from '../capture/replay.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import { formatMac } from '../model/mac.ts';
+import { name as checkedName, flag, integer, text } from '../model/option-checks.ts';
+import { type Dataplane, type DataplaneEvent, native } from '../native/addon.ts';
+import type { Impairment } from '../policy/impairment/impairment.ts';
+import { type Link, Links, type NetworkChange, type PortName } from '../policy/impairment/links.ts';
+import { Schedule, type ScheduleStep } from '../policy/impairment/schedule.ts';
+import { sourceRule, sourceSpoofed } from '../policy/sources.ts';
+import { DgramPort } from '../port/dgram/dgram-port.ts';
+import { ProcessPort } from '../port/process/process-port.ts';
+import { VhostUserPort } from '../port/vhost-user/vhost-user-port.ts';
+import { ManualClock, machineClock } from '../runtime/clock.ts';
+import { Bridge } from './bridge.ts';
+import {
+  type EventStreamOptions,
+  type EventsLost,
+  type SwitchEvent,
+  type SwitchEventMap,
+  streamEvents,
+} from './events.ts';
+import type {
+  DgramPortOptions,
+  HostPortOptions,
+  PlaceOptions,
+  PortOptions,
+  ProcessPortOptions,
+  SwitchOptions,
+} from './options.ts';
+import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
+
+/** A port of any kind; `kind` tells which. */
+export type SwitchPort = VhostUserPort | ProcessPort | DgramPort;
+
+type AnyPortOptions = PortOptions | ProcessPortOptions | HostPortOptions | DgramPortOptions;
+
+const idleUsDefault = 50;
+const ageingSecondsDefault = 300;
+const int32Max = 2 ** 31 - 1;
+/** Longer than any test, and exact as a number of nanoseconds. */
+const advanceMsMax = 2 ** 32;
+const mtuMin = 68;
+const mtuMax = 65535;
+const defaultBridge = 'default';
+/** As far as randomInt() goes. */
+const seedMax = 2 ** 48 - 1;
+
+/** An Ethernet switch in this process. Close it, or bind it with `await using`. */
+export class Switch extends EventEmitter<SwitchEventMap> {
+  /** The bridge of ports that name none. */
+  readonly bridge: Bridge;
+  readonly #dataplane: Dataplane;
+  readonly #workers: Workers;
+  /** With the same seed, the same frames meet the same fate on every link. */
+  readonly seed: number;
+  readonly #links: Links;
+  readonly #schedules = new Set<Schedule>();
+  readonly #recordings: Recordings;
+  readonly #bridges = new Map<string, Bridge>();
+  readonly #ports = new Map<number, SwitchPort>();
+  readonly #ageingSeconds: number;
+  readonly #clock: ManualClock | undefined;
+  #closed = false;
+
+  private constructor(options: SwitchOptions) {
+    super();
+    const cpus = cpusOf(options.workers ?? 1, options.cpus ?? []);
+    const idleUs = integer('idleUs', options.idleUs ?? idleUsDefault, 0, int32Max);
+    const ageingSeconds = options.ageingSeconds ?? ageingSecondsDefault;
+    this.#ageingSeconds = integer('ageingSeconds', ageingSeconds, 0, int32Max);
+    const clock: unknown = options.clock ?? 'machine';
+    if (clock !== 'machine' && clock !== 'manual') {
+      throw new TsvswitchError('BAD_OPTION', `clock: ${String(clock)} is not machine or manual`);
+    }
+    const manual = clock === 'manual';
+    const sandbox = options.sandbox === true;
+    if (manual && (cpus.length > 1 || cpus[0] !== undefined || sandbox)) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        'clock: a switch whose clock is manual has no threads; leave workers, cpus and sandbox out',
+      );
+    }
+    this.seed = integer('seed', options.seed ?? randomInt(seedMax), 0, Number.MAX_SAFE_INTEGER);
+    this.#clock = manual ? new ManualClock() : undefined;
+    this.#dataplane = native().openDataplane({
+      workers: cpus.length,
+      cpus: cpus.filter((cpu) => cpu !== undefined),
+      idleUs,
+      manual,
+      sandbox,
+      fragmentId: this.seed % 2 ** 32,
+      onEvent: (event) => this.#onDataplaneEvent(event),
+    });
+    this.#workers = new Workers(this.#dataplane, cpus, () => this.ports);
+    if (options.balance === true) this.#workers.balance();
+    this.bridge = this.#bridgeNamed(defaultBridge);
+    this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
+    this.#links = new Links(
+      this.#dataplane,
+      this.seed,
+      (name) => this.port(name),
+      (event) => this.#emitEvent(event),
+    );
+  }
+
+  /**
+   * Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE.
+   */
+  static open(options: SwitchOptions = {}): Switch {
+    return new Switch(options);
+  }
+
+  /** All workers, in the order in which they were started. */
+  get workers(): readonly WorkerStatus[] {
+    return this.#workers.status;
+  }
+
+  /**
+   * Starts a worker more, which takes over its share of the queues without a frame being lost or
+   * passing another one. It stays until the switch is closed. Throws BAD_OPTION, also for a CPU
+   * that has a worker, SYSTEM for one that is not there, TOO_MANY_WORKERS, CLOSED.
+   */
+  addWorker(options: WorkerOptions = {}): WorkerStatus {
+    this.#checkOpen();
+    if (this.#clock !== undefined) {
+      const why = 'a switch whose clock is manual has no threads, and can be given no workers';
+      throw new TsvswitchError('BAD_OPTION', why);
+    }
+    const worker = this.#workers.add(options);
+    this.#emitEvent({ type: 'worker-added', worker });
+    return worker;
+  }
+
+  /** All ports, in the order of their numbers' first use. */
+  get ports(): readonly SwitchPort[] {
+    return [...this.#ports.values()];
+  }
+
+  /** The port called `name`, if there is one. */
+  port(name: string): SwitchPort | undefined {
+    return this.ports.find((port) => port.name === name);
+  }
+
+  /**
+   * All bridges that a port has been on, and the default one. They stay until the switch is closed.
+   */
+  get bridges(): readonly Bridge[] {
+    return [...this.#bridges.values()];
+  }
+
+  /**
+   * Every event from now on, until the switch is closed. At most 16384 wait for their reader; what
+   * came when there were so many is one `events-lost` that counts it. Throws CLOSED.
+   */
+  events(options: EventStreamOptions = {}): AsyncIterableIterator<SwitchEvent | EventsLost> {
+    this.#checkOpen();
+    return streamEvents(this, options);
+  }
+
+  /**
+   * Adds a port: of a machine, over a vhost-user or dgram socket, or of this process. One that
+   * connects keeps trying until a frontend is there. Throws the SOCKET_* codes of model/errors.ts,
+   * BAD_OPTION for a name that is taken, TOO_MANY_PORTS, CLOSED.
+   */
+  addPort(options: PortOptions): VhostUserPort;
+  addPort(options: ProcessPortOptions): ProcessPort;
+  /** @deprecated Write `process` for `host`. */
+  addPort(options: HostPortOptions): ProcessPort;
+  addPort(options: DgramPortOptions): DgramPort;
+  addPort(options: AnyPortOptions): SwitchPort {
+    this.#checkOpen();
+    const rule = sourceRule(options?.source);
+    const port = this.#open(options, rule?.macs ?? []);
+    // In this turn, and so before any frame.
+    if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
+    this.#ports.set(port.number, port);
+    return port;
+  }
+
+  /**
+   * Makes a link as bad as said from now on, in place of what it was; `{}` makes it whole. What it
+   * holds back already still arrives when it is due. Throws BAD_OPTION, NO_SUCH_PORT, CLOSED.
+   */
+  impair(link: Link, impairment: Impairment): void {
+    this.change({ link, impairment });
+  }
+
+  /**
+   * Cuts ports on different sides off from each other, in place of an earlier partition; ports on
+   * no side hear all. Frames that are under way beyond their bridge still arrive. Throws as
+   * impair() does.
+   */
+  partition(...sides: readonly (readonly PortName[])[]): void {
+    this.change({ partition: sides });
+  }
+
+  /** Ends the partition. */
+  heal(): void {
+    this.change({ heal: true });
+  }
+
+  /** Makes one change, whichever it is. Throws as impair() does. */
+  change(change: NetworkChange): void {
+    this.#checkOpen();
+    this.#links.prepare(change)();
+  }
+
+  /**
+   * Begins to change links and partitions over time. All steps are checked before the first is
+   * made. Throws as impair() does. Ends with the switch.
+   */
+  schedule(steps: readonly ScheduleStep[]): Schedule {
+    this.#checkOpen();
+    const schedule = new Schedule(this.#links, this.#clock ?? machineClock, steps);
+    this.#schedules.add(schedule);
+    void schedule.done.then(() => this.#schedules.delete(schedule));
+    return schedule;
+  }
+
+  /**
+   * Begins to record a port or a bridge, until the capture or the switch is closed. Throws
+   * BAD_OPTION, NO_SUCH_PORT, CLOSED, and SYSTEM if the file cannot be made.
+   */
+  capture(options: CaptureTarget & CaptureOptions = {}): Capture {
+    this.#checkOpen();
+    return this.#recordings.capture(options);
+  }
+
+  /**
+   * Sends the frames of a capture from a port of this process. Throws BAD_CAPTURE, BAD_FRAME for a
+   * frame that was cut, BAD_OPTION, CLOSED. Ends with the switch.
+   */
+  replay(options: ReplayOptions): Replay {
+    this.#checkOpen();
+    return this.#recordings.replay(options);
+  }
+
+  /**
+   * Runs up to `rounds` rounds of a manual clock's switch, fewer if one moves nothing; returns
+   * frames.
+   */
+  step(rounds = 1): number {
+    this.#manualClock();
+    this.#serveControl();
+    const moved = this.#dataplane.step(integer('rounds', rounds, 1, int32Max));
+    this.#drainEvents();
+    return moved;
+  }
+
+  /**
+   * Moves a manual clock by `ms`, which may have fractions: everything that is due on the way
+   * happens, each thing at its time, and rounds are run before and after it until they move
+   * nothing.
+   */
+  advance(ms: number): void {
+    const clock = this.#manualClock();
+    if (typeof ms !== 'number' || !(ms >= 0 && ms <= advanceMsMax)) {
+      throw new TsvswitchError('BAD_OPTION', `ms: ${String(ms)} is not 0 to ${advanceMsMax}`);
+    }
+    clock.advance(ms, (ns) => {
+      this.#serveControl();
+      this.#dataplane.advance(ns);
+      this.#drainEvents();
+    });
+  }
+
+  /** Closes a port and forgets it; the others go on. */
+  removePort(port: SwitchPort): void {
+    this.#recordings.drain();
+    const isOurs = this.#ports.get(port.number) === port;
+    if (isOurs) this.#ports.delete(port.number);
+    port.close();
+    if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
+  }
+
+  /** Closes all ports and ends the workers. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#workers.close();
+    for (const schedule of this.#schedules) schedule.end();
+    this.#recordings.end();
+    for (const port of this.ports) this.removePort(port);
+    this.#dataplane.close();
+    this.emit('closed');
+  }
+
+  /** As close(). */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #open(options: AnyPortOptions, macs: readonly number[]): SwitchPort {
+    if (typeof options !== 'object' || options === null) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        `port: ${String(options)} is not an object of options`,
+      );
+    }
+    if ('process' in options || 'host' in options) {
+      const name = this.#newName('process' in options ? options.process : options.host);
+      return new ProcessPort(this.#dataplane, { name, bridge: this.#bridgeOf(options) });
+    }
+    if ('dgram' in options) {
+      const name = this.#nameOfSocket(options.dgram, options);
+      text('peer', options.peer);
+      const bridge = this.#bridgeOf(options);
+      return new DgramPort(this.#dataplane, { ...options, name, bridge });
+    }
+    const name = this.#nameOfSocket(options.connect ?? options.path, options);
+    if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
+    if (options.inBand !== undefined) flag('inBand', options.inBand);
+    if (options.mtu !== undefined) integer('mtu', options.mtu, mtuMin, mtuMax);
+    const bridge = this.#bridgeOf(options);
+    return new VhostUserPort(
+      this.#dataplane,
+      { ...options, name, bridge, macs },
+      (event) => this.#emitEvent(event),
+      () => this.#deliverReports(),
+    );
+  }
+
+  /** The name of a new port: if none is given the file's, or the whole path where that is taken. */
+  #nameOfSocket(path: string, options: PlaceOptions): string {
+    const absolute = resolve(text('path', path));
+    if (this.ports.some((port) => port.kind !== 'host' && resolve(port.path) === absolute)) {
+      throw new TsvswitchError(
+        'SOCKET_DUPLICATE',
+        `socket ${path} is given twice; every port needs a socket of its own`,
+      );
+    }
+    const short = basename(path, '.sock');
+    return this.#newName(options.name ?? (this.port(short) === undefined ? short : path));
+  }
+
+  #bridgeOf({ bridge }: PlaceOptions): Bridge {
+    return this.#bridgeNamed(bridge ?? defaultBridge);
+  }
+
+  #newName(name: string): string {
+    if (this.port(checkedName('name', name)) !== undefined) {
+      throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
+    }
+    return name;
+  }
+
+  #bridgeNamed(name: string): Bridge {
+    let bridge = this.#bridges.get(checkedName('bridge', name));
+    if (bridge === undefined) {
+      const portName = (number: number) => this.#ports.get(number)?.name;
+      bridge = new Bridge(this.#dataplane, name, this.#ageingSeconds, portName);
+      this.#bridges.set(name, bridge);
+    }
+    return bridge;
+  }
+
+  #manualClock(): ManualClock {
+    this.#checkOpen();
+    if (this.#clock !== undefined) return this.#clock;
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      "this switch runs by itself; open it with { clock: 'manual' } to run it step by step",
+    );
+  }
+
+  #drainEvents(): void {
+    this.#recordings.drain();
+    this.#deliverReports();
+  }
+
+  /** Now, not in a later turn of the event loop. */
+  #deliverReports(): void {
+    this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
+  }
+
+  /** What drivers have said on their control queues is in force before the next frame. */
+  #serveControl(): void {
+    for (const port of this.#ports.values()) if (port.kind === 'vhost-user') port.serveControl();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
+  }
+
+  #onDataplaneEvent(event: DataplaneEvent): void {
+    const port = this.#ports.get(event.port);
+    // It was on its way when the port was removed.
+    if (port === undefined) return;
+    switch (event.type) {
+      case 'mac-learned':
+        this.#emitEvent({ type: event.type, port: port.name, mac: formatMac(event.mac) });
+        break;
+      case 'mac-moved': {
+        const fromPort = this.#ports.get(event.fromPort)?.name ?? `${event.fromPort}`;
+        const mac = formatMac(event.mac);
+        this.#emitEvent({ type: event.type, port: port.name, fromPort, mac });
+        break;
+      }
+      case 'spoofed':
+        this.#emitEvent(sourceSpoofed(port.name, event));
+        break;
+      case 'queue-broken':
+        if (port.kind === 'vhost-user') port.queueBroken(event.session, event.queue, event.reason);
+        break;
+      case 'memory-lost':
+        if (port.kind === 'vhost-user') port.memoryLost(event.session);
+        break;
+      case 'made-wait':
+        if (port.kind === 'vhost-user') port.eventfdBlocked(event.session);
+        break;
+    }
+  }
+
+  #emitEvent(event: SwitchEvent): void {
+    // The map says that each type carries its own event; TypeScript cannot follow it through a
+    // union.
+    const emitter = this as unknown as EventEmitter;
+    emitter.emit(event.type, event);
+    emitter.emit('event', event);
+  }
+}
