@@ -36,7 +36,7 @@ const includeTable: Record<string, string[]> = {
   uml: [],
 };
 
-/** Classes whose sources still call each other in circles, with the files and what will part them. */
+/** Classes whose sources still call each other in circles: the files, and what will part them. */
 const knownCircles: Record<string, string[]> = {
   // Held frames go on in the middle of a round: gone when stages are a table that both can enter.
   Forwarder: [

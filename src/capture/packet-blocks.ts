@@ -27,8 +27,8 @@ const wordBytes = 4;
 /** Holds at least one of the longest records, and of the longest blocks. */
 const bufferBytes = 1 << 18;
 /**
- * Where struct Record of native/core/policy/capture.h has its fields, in words; records are whole in 8
- * bytes.
+ * Where struct Record of native/core/policy/capture.h has its fields, in words; records are whole
+ * in 8 bytes.
  */
 const record = {
   timeLow: 0,

@@ -130,8 +130,8 @@ export interface FdbEntry {
 }
 
 /**
- * How a link fares (native/core/policy/link.h). Probabilities are 0 to 1, all other numbers whole; zeros
- * everywhere pass every frame at once.
+ * How a link fares (native/core/policy/link.h). Probabilities are 0 to 1, all other numbers whole;
+ * zeros everywhere pass every frame at once.
  */
 export interface LinkSettings {
   readonly seed: bigint;
@@ -260,8 +260,8 @@ export interface Dataplane {
   capturePort(port: number, snapBytes: number, callFd: number): number;
   captureBridge(bridge: number, snapBytes: number, callFd: number): number;
   /**
-   * Moves records, as native/core/policy/capture.h lays them out, into `bytes`, as many as fit; returns
-   * how many bytes they take up.
+   * Moves records, as native/core/policy/capture.h lays them out, into `bytes`, as many as fit;
+   * returns how many bytes they take up.
    */
   captureRead(capture: number, bytes: Uint8Array): number;
   /** Signals the eventfd once there is a record. Read again after this call. */
@@ -352,7 +352,9 @@ export interface Native {
   watchReadable(fd: number, callback: () => void): void;
   unwatchReadable(fd: number): void;
 
-  /** Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM. */
+  /**
+   * Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM.
+   */
   confineProcess(): void;
   /** Moves all threads of this process off these CPUs (native/core/platform/cpus.h). */
   leaveCpus(cpus: readonly number[]): void;

@@ -1,8 +1,8 @@
 /**
  * Takes from this process what a switch never needs and an attacker in it would want: starting
  * programs, looking into other processes, network sockets, mounts, kernel modules; the list is in
- * native/core/platform/sandbox.cc. No core file is written of it either, since guests' frames would be in
- * it.
+ * native/core/platform/sandbox.cc. No core file is written of it either, since guests' frames would
+ * be in it.
  *
  * It holds for all threads and cannot be undone, so it is for a process that is a switch and
  * nothing else.

@@ -1,7 +1,7 @@
 /**
  * The source addresses that a port is bound to: MAC addresses, IP addresses and networks.
- * The data plane holds the guest to them (native/core/policy/source_rule.h says what that means for each
- * protocol).
+ * The data plane holds the guest to them (native/core/policy/source_rule.h says what that means for
+ * each protocol).
  */
 
 import { TsvswitchError } from '../model/errors.ts';

@@ -3,8 +3,8 @@
  * switch says so.
  *
  * Control uses it for what happens at a time of its choice (policy/impairment/schedule.ts); the
- * data plane's part, ageing and frames held back, has the same two kinds (native/core/platform/clock.h) and
- * is moved along.
+ * data plane's part, ageing and frames held back, has the same two kinds
+ * (native/core/platform/clock.h) and is moved along.
  */
 
 /** Ends what after() began; does nothing once it has run. */

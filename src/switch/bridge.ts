@@ -2,8 +2,8 @@
  * A bridge domain: what the ports that share it have taught it, and for how long. Frames never pass
  * from one bridge of a switch to another.
  *
- * The table itself is the data plane's (native/core/bridge/fdb.h); this is its view with names. A bridge
- * is transparent to VLAN tags: one table, whatever the tag.
+ * The table itself is the data plane's (native/core/bridge/fdb.h); this is its view with names. A
+ * bridge is transparent to VLAN tags: one table, whatever the tag.
  */
 
 import { formatMac } from '../model/mac.ts';

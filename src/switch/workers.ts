@@ -2,8 +2,8 @@
  * The workers of a switch: which there are, on which CPUs, and how evenly they are loaded.
  *
  * The data plane gives a transmitq to the worker that polls fewest
- * (native/core/control/dataplane_workers.cc); what each of them moves shows only later, and is evened out
- * here by what balance.ts decides.
+ * (native/core/control/dataplane_workers.cc); what each of them moves shows only later, and is
+ * evened out here by what balance.ts decides.
  */
 
 import { TsvswitchError } from '../model/errors.ts';

@@ -8,7 +8,7 @@
  */
 
 export interface CppFunction {
-  /** As it is defined: `Forwarder::Run`, or the text in front of its body where there is no name. */
+  /** As it is defined: `Forwarder::Run`, or the text in front of its body where it has no name. */
   readonly name: string;
   readonly line: number;
   readonly lines: number;
@@ -92,8 +92,8 @@ export interface MemberCall {
 }
 
 /**
- * Calls between the sources of one class, by class. A call counts where it names nothing in front of
- * the member, or `this`: one of another object is one between objects.
+ * Calls between the sources of one class, by class. A call counts where it names nothing in front
+ * of the member, or `this`: one of another object is one between objects.
  */
 export function callsBetweenSources(
   sources: readonly { file: string; text: string }[],

@@ -3,8 +3,8 @@
  * plane.
  *
  * Everything that was given is checked, also that nothing else was: a misspelt `los` would
- * otherwise make a test pass that should not. How each impairment works is in native/core/policy/link.h.
- * Pure.
+ * otherwise make a test pass that should not. How each impairment works is in
+ * native/core/policy/link.h. Pure.
  */
 
 import { bad, fields } from '../../model/option-checks.ts';
