@@ -5,7 +5,8 @@
 // Everything runs on the JavaScript thread of its environment unless a file says otherwise.
 //
 // Errors: node-addon-api's C++ exceptions are on in this folder only. A failure is thrown as the
-// TsvswitchError class that src/native.ts hands over at load, with a code of src/errors.ts.
+// TsvswitchError class that src/native/addon.ts hands over at load, with a code of
+// src/model/errors.ts.
 
 #pragma once
 
@@ -30,7 +31,7 @@ struct Instance {
 
   static Instance& Of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
 
-  // The TsvswitchError class of src/errors.ts; empty until setErrorConstructor was called.
+  // The TsvswitchError class of src/model/errors.ts; empty until setErrorConstructor was called.
   Napi::FunctionReference error_constructor;
   Napi::FunctionReference dataplane_class;
   std::unique_ptr<FdWatch> fd_watch;
@@ -38,7 +39,7 @@ struct Instance {
 
 // --- errors --------------------------------------------------------------------------------------
 
-// A TsvswitchError to throw. `code` is a key of errorCodes in src/errors.ts.
+// A TsvswitchError to throw. `code` is a key of errorCodes in src/model/errors.ts.
 Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message);
 
 // The code SYSTEM: "<action>: <text of error_number>", with a cause that carries `errno` (negative,

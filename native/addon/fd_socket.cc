@@ -4,7 +4,7 @@
 // may use a socket.
 //
 // What to do when a path is taken, who may connect, and when to retry is decided in
-// src/fd-socket.ts.
+// src/native/fd-socket.ts.
 //
 // Sources: unix(7), cmsg(3), recvmsg(2), getpwnam_r(3), getgrnam_r(3).
 

@@ -34,7 +34,7 @@ class Capture {
   enum class Direction : uint8_t { kFromGuest, kToGuest };
 
   // In front of each frame's bytes, which are followed by up to 7 that fill them up to a multiple
-  // of 8. TypeScript reads it (src/capture/recorder.ts).
+  // of 8. TypeScript reads it (src/capture/packet-blocks.ts).
   struct Record {
     uint64_t time_ns;  // since 1970, or of a manual clock
     uint32_t bytes;    // of the frame
