@@ -97,7 +97,8 @@ describe.each(formats)('with a %s ring', (format) => {
         code: 'REFUSED',
       });
       expect(await arena.warning()).toBe(
-        'port attacked: SET_VRING_CALL for queue 1: what was passed is no eventfd; session closed',
+        'port attacked: SET_VRING_CALL for queue 1: what was passed is no eventfd and no stream socket; ' +
+          'session closed',
       );
     }));
 

@@ -157,8 +157,10 @@ function fileFor(request: 'SET_VRING_CALL' | 'SET_VRING_ERR' | 'SET_VRING_KICK')
   });
 }
 
-const noEventfd = (request: RequestName, queue: number) =>
-  new RegExp(`^${request} for queue ${queue}: what was passed is no eventfd$`);
+const noEventfd = (request: RequestName, queue: number) => {
+  const expected = request === 'SET_VRING_CALL' ? 'no eventfd and no stream socket' : 'no eventfd';
+  return new RegExp(`^${request} for queue ${queue}: what was passed is ${expected}$`);
+};
 
 const header = (request: number, sizeBytes: number, flags: number = headerFlags.VERSION) =>
   new Uint8Array(new Uint32Array([request, flags, sizeBytes]).buffer);
