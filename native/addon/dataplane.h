@@ -52,6 +52,9 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void EnableQueue(const Napi::CallbackInfo& info);
   Napi::Value ReadQueue(const Napi::CallbackInfo& info);
   void AddWorker(const Napi::CallbackInfo& info);
+  void RemoveWorker(const Napi::CallbackInfo& info);
+  void PinWorker(const Napi::CallbackInfo& info);
+  void SetIdle(const Napi::CallbackInfo& info);
   Napi::Value WorkerOf(const Napi::CallbackInfo& info);
   void AssignWorker(const Napi::CallbackInfo& info);
   void SetCall(const Napi::CallbackInfo& info);
@@ -80,6 +83,10 @@ class DataplaneObject : public Napi::ObjectWrap<DataplaneObject> {
   void DrainEventsNow(const Napi::CallbackInfo& info);
   Napi::Value ReadFdb(const Napi::CallbackInfo& info);
   void FlushFdb(const Napi::CallbackInfo& info);
+  void SetAgeing(const Napi::CallbackInfo& info);
+  void RemoveBridge(const Napi::CallbackInfo& info);
+  void MovePort(const Napi::CallbackInfo& info);
+  void UnbindSources(const Napi::CallbackInfo& info);
   Napi::Value EndSession(const Napi::CallbackInfo& info);
   Napi::Value SessionOf(const Napi::CallbackInfo& info);
   // sources.cc

@@ -1,4 +1,4 @@
-// Workers that are added while others move frames: no flow loses, repeats or reorders one, and
+// Workers that are added, and that end, while others move frames: no flow loses, repeats or reorders one, and
 // every worker gets its share. Run with ThreadSanitizer, this is where the first worker begins to
 // take locks.
 
@@ -117,6 +117,55 @@ FACT("workers added under the traffic of several ports lose, repeat and reorder 
   }
 }
 
+FACT("workers that end under the traffic of several ports lose, repeat and reorder no frame") {
+  RunningBridge bridge(kWorkersInTheEnd, 0);
+  Mesh mesh(bridge);
+  while (bridge.plane().worker_count() > 1) {
+    mesh.Pass(200);
+    mesh.Fill();
+    bridge.plane().RemoveWorker();
+    bridge.plane().SetIdle(bridge.plane().worker_count());
+    mesh.Pass(200);
+  }
+  CHECK((mesh.Shares() == std::vector<uint32_t>{Mesh::kGuests}));
+  CHECK(bridge.plane().AddWorker(-1));
+  mesh.Pass(200);
+  mesh.Finish();
+}
+
+FACT("what links hold back for a worker that ends goes on in front of what comes later") {
+  RunningBridge bridge(2, 0);
+  auto left = bridge.Join(kModern);
+  auto right = bridge.Join(kModern);
+  Stream there(*left, *right);
+  there.Pass(1);
+  LinkSettings settings = {};
+  settings.delay_ns = kNsPerMs;
+  bridge.plane().SetLink(left->port, kNoPort, &settings);
+  bridge.plane().SetLink(left->port, right->port, &settings);
+  for (uint32_t i = 0; i < 10; ++i) {
+    bridge.plane().AssignWorker(left->port, 1, 1);
+    there.Pass(30);
+    there.Fill();
+    bridge.plane().RemoveWorker();
+    there.Pass(30);
+    CHECK(bridge.plane().AddWorker(-1));
+  }
+  there.Finish();
+}
+
+FACT("a worker is pinned to a CPU, taken off it, and stays where it is for one that is not there") {
+  RunningBridge bridge(1);
+  Mesh mesh(bridge);
+  CHECK(bridge.plane().PinWorker(0, 0));
+  mesh.Pass(20);
+  constexpr int kNoSuchCpu = 1023;
+  CHECK(!bridge.plane().PinWorker(0, kNoSuchCpu));
+  CHECK(bridge.plane().PinWorker(0, -1));
+  mesh.Pass(20);
+  mesh.Finish();
+}
+
 FACT("a worker that is added polls as many transmitqs as the others, give or take one") {
   RunningBridge bridge(1);
   Mesh mesh(bridge);
@@ -199,7 +248,7 @@ FACT("what a transmitq takes along to another worker is waited for there, howeve
   clock.AdvanceTo(clock.NowNs() + 20);
   CHECK(!goes_on(joined, other_link,
                  {.stage = Hop::Stage::kToGuest, .from = &other, .to = &other_port}));
-  CHECK_EQ(left.GiveTo(joined, moving), 0u);
+  CHECK_EQ(left.GiveTo(joined, &moving), 0u);
   settings.delay_ns = 0;
   link.Set(settings);
   CHECK(!goes_on(joined, link, hop));

@@ -255,7 +255,7 @@ FACT("frames of a port are forgotten, those of a transmitq handed over, others k
   }
   pool.held.Forget(leaving);
   CHECK_EQ(pool.held.count(), 10u);
-  CHECK_EQ(pool.held.GiveTo(other, pool.transmitq), 2u);
+  CHECK_EQ(pool.held.GiveTo(other, &pool.transmitq), 2u);
   for (const uint32_t i : {4u, 3u, 2u, 1u, 0u}) {
     HeldFrame frame;
     CHECK(pool.held.TakeDue(50, &frame));

@@ -206,6 +206,13 @@ export interface Dataplane {
   setMtu(port: number, mtuBytes: number): void;
   /** From now on the guest's frames may have no other sources. */
   bindSources(port: number, rule: SourceRule): void;
+  /** From now on they may have any. */
+  unbindSources(port: number): void;
+  /**
+   * Puts a port on another bridge between two rounds; its guest stays connected. What was learned
+   * behind it is forgotten, and so is what links hold back for it.
+   */
+  movePort(port: number, bridge: number): void;
   startQueue(port: number, queue: number, start: QueueStart): void;
   /** Moves the rings of a running queue (SET_VRING_ADDR on a started ring). */
   moveQueue(port: number, queue: number, rings: RingAddresses): void;
@@ -233,6 +240,12 @@ export interface Dataplane {
    * transmitqs. Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.
    */
   addWorker(cpu: number): void;
+  /** Ends the worker that was added last; the others take over. Throws BAD_OPTION for the only one. */
+  removeWorker(): void;
+  /** Pins a worker to a CPU, or with -1 lets it run anywhere. Throws SYSTEM. */
+  pinWorker(worker: number, cpu: number): void;
+  /** How long workers poll without work before they sleep. */
+  setIdle(idleUs: number): void;
   /** The worker, from 0, that polls a started transmitq. */
   workerOf(port: number, transmitq: number): number;
   /** Gives a started transmitq to another worker; no flow is reordered. */
@@ -271,6 +284,9 @@ export interface Dataplane {
   removeCapture(capture: number): void;
   readFdb(bridge: number): FdbEntry[];
   flushFdb(bridge: number): void;
+  setAgeing(bridge: number, ageingSeconds: number): void;
+  /** Throws BAD_OPTION for one that has ports; its number may be another bridge's afterwards. */
+  removeBridge(bridge: number): void;
   /** The number of a port's present session, which no other port has or had. */
   sessionOf(port: number): number;
   /**

@@ -33,7 +33,8 @@ std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
 
 }  // namespace
 
-Dataplane::Dataplane(const Options& options) : options_(options), clock_(options.manual) {
+Dataplane::Dataplane(const Options& options)
+    : options_(options), idle_us_(options.idle_us), clock_(options.manual) {
   assert(!options.manual || options.worker_cpus.size() == 1);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) workers_.push_back(MakeWorker(cpu, shared));
@@ -53,8 +54,6 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   auto port = std::make_unique<Port>(queue_pairs);
   port->number = number;
   port->session = ++sessions_;
-  port->bridge = bridges_[bridge].get();
-  port->captures = port->bridge->captures;
   for (uint16_t i = 0; i < 2 * queue_pairs; ++i) {
     port->queues[i].port = port.get();
     port->queues[i].index = i;
@@ -62,12 +61,27 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
   }
   if (number == ports_.size()) ports_.emplace_back();
   const PauseAll pause(*this);
-  std::vector<Port*>& members = port->bridge->members;
-  if (number >= members.size()) members.resize(number + size_t{1});
-  members[number] = port.get();
-  ++port->bridge->member_count;
+  Join(*port, *bridges_[bridge]);
   ports_[number] = std::move(port);
   return number;
+}
+
+void Dataplane::Join(Port& port, Bridge& bridge) {
+  port.bridge = &bridge;
+  port.captures.insert(port.captures.end(), bridge.captures.begin(), bridge.captures.end());
+  if (port.number >= bridge.members.size()) bridge.members.resize(port.number + size_t{1});
+  bridge.members[port.number] = &port;
+  ++bridge.member_count;
+}
+
+void Dataplane::Leave(Port& port) {
+  Bridge& bridge = *port.bridge;
+  bridge.members[port.number] = nullptr;
+  --bridge.member_count;
+  bridge.fdb.Flush(port.number);
+  for (auto& worker : workers_) {
+    if (worker->wire() != nullptr) worker->wire()->held().Forget(port);
+  }
 }
 
 void Dataplane::RemovePort(uint16_t port) {
@@ -76,12 +90,7 @@ void Dataplane::RemovePort(uint16_t port) {
   {
     const PauseAll pause(*this);
     removed = std::move(ports_[port]);
-    removed->bridge->members[port] = nullptr;
-    --removed->bridge->member_count;
-    removed->bridge->fdb.Flush(port);
-    for (auto& worker : workers_) {
-      if (worker->wire() != nullptr) worker->wire()->held().Forget(*removed);
-    }
+    Leave(*removed);
     // The number may soon be another port's.
     for (auto& other : ports_) {
       if (other != nullptr && other->impairment != nullptr)

@@ -64,6 +64,14 @@ class Dataplane {
   // errno says why. Not with a manual clock.
   bool AddWorker(int cpu);
 
+  // Ends the worker that was added last, whose transmitqs go to the others: every flow goes on in
+  // order. Not the only one.
+  void RemoveWorker();
+  // Pins a worker to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno says why.
+  bool PinWorker(uint32_t worker, int cpu) { return workers_[worker]->Pin(cpu); }
+  // Of all workers, also those that are added later.
+  void SetIdle(uint32_t idle_us);
+
   // With a manual clock: up to `rounds` rounds, fewer if one moves nothing; how many frames were
   // moved.
   uint64_t Step(uint32_t rounds);
@@ -72,9 +80,15 @@ class Dataplane {
   bool manual() const { return clock_.manual(); }
   uint64_t NowNs() const { return clock_.NowNs(); }
 
-  // The number of a new bridge, or kNoBridge if there are kBridgesMax. It stays.
+  // The number of a new bridge, or kNoBridge if there are kBridgesMax.
   uint32_t AddBridge(uint32_t ageing_s);
-  bool HasBridge(uint32_t bridge) const { return bridge < bridges_.size(); }
+  bool HasBridge(uint32_t bridge) const {
+    return bridge < bridges_.size() && bridges_[bridge] != nullptr;
+  }
+  void SetAgeing(uint32_t bridge, uint32_t ageing_s) { bridges_[bridge]->fdb.SetAgeing(ageing_s); }
+  uint32_t PortsOn(uint32_t bridge) const { return bridges_[bridge]->member_count; }
+  // One that no port is on. Captures of it record nothing more.
+  void RemoveBridge(uint32_t bridge);
   static constexpr uint32_t kBridgesMax = kPortsMax;
   static constexpr uint32_t kNoBridge = ~0u;
 
@@ -89,6 +103,9 @@ class Dataplane {
   // A port of this process (process_queue.h), whose one queue pair runs from the start.
   uint16_t AddProcessPort(uint32_t bridge);
   void RemovePort(uint16_t port);
+  // Puts a port on another bridge between two rounds: its guest stays connected and is heard there.
+  // What was learned behind it on the old one is forgotten, and what links still hold for it.
+  void MovePort(uint16_t port, uint32_t bridge);
   bool HasPort(uint16_t port) const { return port < ports_.size() && ports_[port] != nullptr; }
   bool IsProcessPort(uint16_t port) { return PortAt(port).is_process; }
 
@@ -122,6 +139,8 @@ class Dataplane {
   void SetMtu(uint16_t port, uint32_t bytes);
   // From now on the guest's frames may have no other sources.
   void BindSources(uint16_t port, SourceRule rule);
+  // From now on they may have any.
+  void UnbindSources(uint16_t port);
 
   RingResult StartQueue(uint16_t port, uint32_t queue, const QueueStart& start);
   RingResult MoveQueue(uint16_t port, uint32_t queue, const RingAddresses& rings);
@@ -201,6 +220,9 @@ class Dataplane {
     assert(HasPort(port));
     return *ports_[port];
   }
+  // Both under a PauseAll.
+  static void Join(Port& port, Bridge& bridge);
+  void Leave(Port& port);
   Queue& QueueAt(uint16_t port, uint32_t queue) {
     Port& at = PortAt(port);
     assert(queue < at.queues.size());
@@ -224,6 +246,7 @@ class Dataplane {
                                    Virtqueue::Rings* rings);
 
   const Options options_;
+  uint32_t idle_us_;
   Clock clock_;
   uint32_t sessions_ = 0;                           // how many there were, of all ports
   std::vector<std::unique_ptr<Capture>> captures_;  // by number

@@ -39,7 +39,9 @@ void Dataplane::RemoveCapture(uint32_t capture) {
   assert(HasCapture(capture));
   const std::unique_ptr<Capture> removed = std::move(captures_[capture]);
   const PauseAll pause(*this);
-  for (const auto& bridge : bridges_) std::erase(bridge->captures, removed.get());
+  for (const auto& bridge : bridges_) {
+    if (bridge != nullptr) std::erase(bridge->captures, removed.get());
+  }
   for (const auto& port : ports_) {
     if (port != nullptr) std::erase(port->captures, removed.get());
   }

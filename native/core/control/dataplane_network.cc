@@ -43,12 +43,38 @@ void Dataplane::Settle() {
 }
 
 uint32_t Dataplane::AddBridge(uint32_t ageing_s) {
-  if (bridges_.size() == kBridgesMax) return kNoBridge;
+  uint32_t number = 0;
+  while (HasBridge(number)) ++number;
+  if (number == kBridgesMax) return kNoBridge;
   auto bridge = std::make_unique<Bridge>();
   bridge->fdb.SetAgeing(ageing_s);
   const PauseAll pause(*this);
-  bridges_.push_back(std::move(bridge));
-  return static_cast<uint32_t>(bridges_.size() - 1);
+  if (number == bridges_.size()) bridges_.emplace_back();
+  bridges_[number] = std::move(bridge);
+  return number;
+}
+
+void Dataplane::RemoveBridge(uint32_t bridge) {
+  assert(HasBridge(bridge) && bridges_[bridge]->member_count == 0);
+  std::unique_ptr<Bridge> removed;  // goes after the pause
+  const PauseAll pause(*this);
+  removed.swap(bridges_[bridge]);
+}
+
+void Dataplane::MovePort(uint16_t port, uint32_t bridge) {
+  Port& moved = PortAt(port);
+  Bridge& to = *bridges_[bridge];
+  if (moved.bridge == &to) return;
+  const PauseAll pause(*this);
+  for (const Capture* capture : moved.bridge->captures) std::erase(moved.captures, capture);
+  Leave(moved);
+  for (Queue& queue : moved.queues) {
+    // Learned on the old bridge, or flooded to its members.
+    queue.known_source = 0;
+    queue.known_at = 0;
+    queue.flooded_to = 0;
+  }
+  Join(moved, to);
 }
 
 uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
@@ -69,6 +95,12 @@ uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
 
 void Dataplane::BindSources(uint16_t port, SourceRule rule) {
   PolicyState<Sources> sources(new Sources(std::move(rule)));
+  const PauseAll pause(*this);
+  PortAt(port).sources.swap(sources);
+}
+
+void Dataplane::UnbindSources(uint16_t port) {
+  PolicyState<Sources> sources;  // goes after the pause
   const PauseAll pause(*this);
   PortAt(port).sources.swap(sources);
 }

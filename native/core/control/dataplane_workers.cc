@@ -25,7 +25,7 @@ bool PollsFewer(const std::unique_ptr<Worker>& a, const std::unique_ptr<Worker>&
 // The next one. `shared`: there are others, or will be before it polls anything.
 std::unique_ptr<Worker> Dataplane::MakeWorker(int cpu, bool shared) const {
   const Worker::Options options = {.cpu = cpu,
-                                   .idle_us = options_.idle_us,
+                                   .idle_us = idle_us_,
                                    .shared = shared,
                                    .sweeps = workers_.empty(),
                                    .sandbox = options_.sandbox,
@@ -73,6 +73,31 @@ bool Dataplane::AddWorker(int cpu) {
   }
 }
 
+void Dataplane::RemoveWorker() {
+  assert(workers_.size() > 1);
+  Worker& leaving = *workers_.back();
+  while (leaving.polled_count() > 0) {
+    const auto idlest = std::min_element(workers_.begin(), workers_.end() - 1, PollsFewer);
+    const Queue& moved = leaving.last_polled();
+    AssignWorker(moved.port->number, moved.index, static_cast<uint32_t>(idlest - workers_.begin()));
+  }
+  if (leaving.wire() != nullptr) {
+    // What is under way beyond its bridge, of queues that are stopped meanwhile.
+    const PauseAll pause(*this);
+    leaving.wire()->GiveTo(*workers_.front()->wire(), nullptr);
+  }
+  const std::unique_ptr<Worker> removed = std::move(workers_.back());
+  workers_.pop_back();
+  // Its thread ends with it; what it had to report is reported by the first one.
+  const Worker::Pause pause(*workers_.front());
+  for (Event event; removed->events().Pop(&event);) workers_.front()->events().Push(event);
+}
+
+void Dataplane::SetIdle(uint32_t idle_us) {
+  idle_us_ = idle_us;
+  for (auto& worker : workers_) worker->SetIdle(idle_us);
+}
+
 Worker& Dataplane::LeastLoadedWorker() {
   return **std::min_element(workers_.begin(), workers_.end(), PollsFewer);
 }
@@ -80,7 +105,7 @@ Worker& Dataplane::LeastLoadedWorker() {
 void Dataplane::Assign(Queue& transmitq, Worker& worker) {
   for (auto& other : workers_) {
     if (other.get() == &worker || other->wire() == nullptr) continue;
-    const uint32_t lost = other->wire()->GiveTo(*worker.wire(), transmitq);
+    const uint32_t lost = other->wire()->GiveTo(*worker.wire(), &transmitq);
     transmitq.counters->Add(kDropsHeldOverflow, lost);
   }
   worker.Poll(transmitq);

@@ -43,6 +43,8 @@ void LeaveCpus(const std::vector<int>& cpus) {
   closedir(threads);
 }
 
+cpu_set_t AllowedCpuSet() { return CpusAtFirst(); }
+
 std::string AllowedCpus() {
   const cpu_set_t& cpus = CpusAtFirst();
   const auto allowed = [&](int cpu) {

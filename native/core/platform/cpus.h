@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <sched.h>
+
 #include <string>
 #include <vector>
 
@@ -20,5 +22,6 @@ void LeaveCpus(const std::vector<int>& cpus);
 
 // The CPUs that workers may be given, such as "0-3,8": those of this process before it left any.
 std::string AllowedCpus();
+cpu_set_t AllowedCpuSet();
 
 }  // namespace tsvswitch

@@ -139,11 +139,11 @@ void HeldFrames::Forget(const Port& port) {
   });
 }
 
-uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue& transmitq) {
+uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue* transmitq) {
   PieceStore pieces;
   uint32_t lost = 0;
   Remove([&](const HeldFrame& frame) {
-    if (frame.hop.from != &transmitq) return false;
+    if (transmitq != nullptr && frame.hop.from != transmitq) return false;
     pieces.Clear();
     Parcel parcel;
     PassFrame({}, Body(frame, pieces), &parcel);

@@ -82,7 +82,7 @@ class HeldFrames {
   // Forgets the frames that go to a port, and those of its guest that are not switched yet.
   void Forget(const Port& port);
   // Hands over the frames that came from a transmitq; returns how many `other` had no room for.
-  uint32_t GiveTo(HeldFrames& other, const Queue& transmitq);
+  uint32_t GiveTo(HeldFrames& other, const Queue* transmitq);
 
  private:
   struct Unmap {

@@ -115,7 +115,7 @@ uint32_t Wire::Hold(const Entry& entry, const Parcel& parcel, const Verdict& ver
   return counted;
 }
 
-uint32_t Wire::GiveTo(Wire& other, const Queue& transmitq) {
+uint32_t Wire::GiveTo(Wire& other, const Queue* transmitq) {
   const uint32_t lost = held_.GiveTo(other.held_, transmitq);
   // They may have been due for a while.
   other.drained_ns_ = std::min(other.drained_ns_, other.held_.next_due_ns() - 1);

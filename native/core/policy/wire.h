@@ -40,7 +40,7 @@ class Wire {
   void PutBack(const HeldFrame& frame);
   // Hands over what came from a transmitq that another worker polls from now on, so that what comes
   // behind it there does not pass it; returns how many frames `other` had no room for.
-  uint32_t GiveTo(Wire& other, const Queue& transmitq);
+  uint32_t GiveTo(Wire& other, const Queue* transmitq);
   HeldFrames& held() { return held_; }
   const HeldFrames& held() const { return held_; }
 

@@ -13,6 +13,7 @@
 #include <future>
 #include <utility>
 
+#include "core/platform/cpus.h"
 #include "core/platform/sandbox.h"
 #include "core/port/notify.h"
 
@@ -37,6 +38,7 @@ constexpr uint64_t kPatienceMax = 20;
 
 Worker::Worker(const Options& options, const Clock& clock, const Bridges& bridges)
     : options_(options),
+      idle_us_(options.idle_us),
       clock_(clock),
       bridges_(bridges),
       events_(options.notify, options.notify_context),
@@ -59,10 +61,15 @@ bool Worker::Start() {
   errno = error.get();
   if (errno != 0) return false;
   pthread_setname_np(thread_.native_handle(), "tsvswitch-work");
-  if (options_.cpu < 0) return true;
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  CPU_SET(static_cast<size_t>(options_.cpu), &cpus);
+  return options_.cpu < 0 || Pin(options_.cpu);
+}
+
+bool Worker::Pin(int cpu) {
+  cpu_set_t cpus = AllowedCpuSet();
+  if (cpu >= 0) {
+    CPU_ZERO(&cpus);
+    CPU_SET(static_cast<size_t>(cpu), &cpus);
+  }
   errno = pthread_setaffinity_np(thread_.native_handle(), sizeof(cpus), &cpus);
   return errno == 0;
 }
@@ -123,7 +130,6 @@ bool Worker::Polls(const Queue& transmitq) const {
 
 void Worker::Main() {
   std::unique_lock<std::mutex> round(round_);
-  const uint64_t idle_ns = uint64_t{options_.idle_us} * 1000;
   uint64_t idle_since_ns = 0;  // 0: the last round moved something
   uint32_t looks = 0;
   uint64_t moved_awake = 0;
@@ -139,6 +145,7 @@ void Worker::Main() {
     if (++looks % kLooksPerClock != 0) continue;
     const uint64_t now_ns = clock_.NowNs();
     if (idle_since_ns == 0) idle_since_ns = now_ns;
+    const uint64_t idle_ns = uint64_t{idle_us_.load(std::memory_order_relaxed)} * 1000;
     const uint64_t patience = std::min(1 + moved_awake / kFramesPerPatience, kPatienceMax);
     if (now_ns - idle_since_ns < patience * idle_ns) continue;
     Sleep(round);
@@ -187,7 +194,9 @@ uint32_t Worker::Round() {
     moved += forwarder_.Release(now_s);
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
-    for (const auto& bridge : bridges_) bridge->fdb.Sweep(kSweepBuckets, now_s);
+    for (const auto& bridge : bridges_) {
+      if (bridge != nullptr) bridge->fdb.Sweep(kSweepBuckets, now_s);
+    }
   }
   return moved;
 }

@@ -1,0 +1,61 @@
+/**
+ * Checks a document of settings and completes it: defaults in their places, bridges that only ports name,
+ * the kind of a port that says none. All that is wrong is told at once.
+ */
+
+import { conflicts } from './conflicts.ts';
+import { TsvswitchError } from './errors.ts';
+import { type Finding, findingsOf, isMapping, type Path } from './findings.ts';
+import { settingsValidator } from './schema.ts';
+import type { SwitchSettings } from './settings.ts';
+
+/** The bridge of ports that name none; it is always there. */
+export const defaultBridge = 'default';
+/** Where no bridge is named. */
+const kindDefault = 'vhost-user';
+
+/** A tree of plain values, such as JSON or YAML gives; it stays as it is. */
+export function checkSettings(
+  document: unknown,
+): { readonly findings: readonly Finding[] } | { readonly settings: SwitchSettings } {
+  const copy = withKinds(structuredClone(document));
+  const validate = settingsValidator();
+  if (!validate(copy)) return { findings: findingsOf(validate.errors ?? []) };
+  const settings = withBridges(copy as SwitchSettings);
+  const findings = conflicts(settings);
+  return findings.length > 0 ? { findings } : { settings };
+}
+
+/** The same for a program. Throws BAD_OPTION with a sentence for each thing that is wrong. */
+export function settingsOf(document: unknown): SwitchSettings {
+  const checked = checkSettings(document);
+  if ('settings' in checked) return checked.settings;
+  const sentences = checked.findings.map(({ path, sentence }) => `${pathText(path)}: ${sentence}`);
+  throw new TsvswitchError('BAD_OPTION', sentences.join('; '));
+}
+
+/** Such as `ports.web1.mtu`. */
+export function pathText(path: Path): string {
+  return path.length === 0 ? 'settings' : path.join('.');
+}
+
+function withKinds(document: unknown): unknown {
+  if (!isMapping(document) || !isMapping(document.ports)) return document;
+  for (const port of Object.values(document.ports)) {
+    if (isMapping(port)) port.kind ??= kindDefault;
+  }
+  return document;
+}
+
+function withBridges(settings: SwitchSettings): SwitchSettings {
+  const { ageingSeconds } = settings;
+  const names = [
+    defaultBridge,
+    ...Object.keys(settings.bridges),
+    ...Object.values(settings.ports).map(({ bridge }) => bridge),
+  ];
+  const bridges = Object.fromEntries(
+    names.map((bridge) => [bridge, { ageingSeconds, ...settings.bridges[bridge] }]),
+  );
+  return { ...settings, bridges };
+}
