@@ -30,8 +30,9 @@ const coreFolders: Record<string, string[]> = {
 const includeTable: Record<string, string[]> = {
   core: [],
   addon: ['core'],
-  test: ['core'],
-  fuzz: ['core', 'test'],
+  driver: ['core'],
+  test: ['core', 'driver'],
+  fuzz: ['core', 'driver'],
   bench: [],
   uml: [],
 };
@@ -155,6 +156,13 @@ describe('C++', () => {
   test('every included file of the project exists', () => {
     expect(includes).not.toHaveLength(0);
     expect(includes.filter(({ target }) => !native.includes(target))).toEqual([]);
+  });
+
+  test('a test lies in the folder of native/test that is named like that of what it tests', () => {
+    const folders = new Set(Object.keys(coreFolders).map((room) => join('native', 'test', room)));
+    const tests = cpp.filter((file) => file.endsWith('_test.cc'));
+    expect(tests.length).toBeGreaterThan(30);
+    expect(tests.filter((file) => !folders.has(dirname(file)))).toEqual([]);
   });
 
   test('every file of native/ that a text names exists', () => {

@@ -18,7 +18,7 @@
 
 #include "core/forward/forward.h"
 #include "packed_ring.h"
-#include "test/packet.h"
+#include "driver/packet.h"
 
 namespace tsvswitch {
 namespace {

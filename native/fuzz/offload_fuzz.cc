@@ -14,7 +14,7 @@
 #include "core/frame/flow_hash.h"
 #include "core/frame/segmenter.h"
 #include "input.h"
-#include "test/packet.h"
+#include "driver/packet.h"
 
 namespace tsvswitch {
 namespace {

@@ -12,7 +12,7 @@
 #include "core/frame/packet_headers.h"
 #include "core/policy/source_rule.h"
 #include "input.h"
-#include "test/packet.h"
+#include "driver/packet.h"
 
 namespace tsvswitch {
 namespace {

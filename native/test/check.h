@@ -69,6 +69,18 @@ void CheckEqual(const char* file, int line, const char* expression, const Left& 
   }
 }
 
+// Says which of many cases a fact ended in.
+class Case {
+ public:
+  explicit Case(uint32_t number) : number_(number) {}
+  ~Case() {
+    if (std::uncaught_exceptions() != 0) std::printf("  in case %u\n", number_);
+  }
+
+ private:
+  const uint32_t number_;
+};
+
 inline int HoldFacts() {
   int failed = 0;
   for (const Fact& fact : Facts()) {

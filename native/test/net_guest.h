@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "guest.h"
+#include "driver/guest.h"
 
 namespace tsvswitch {
 

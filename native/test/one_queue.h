@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/ring/split_queue.h"
-#include "guest.h"
+#include "driver/guest.h"
 
 namespace tsvswitch {
 

@@ -18,7 +18,7 @@
 
 #include "check.h"
 #include "core/ring/packed_queue.h"
-#include "guest.h"
+#include "driver/guest.h"
 #include "one_queue.h"
 
 namespace tsvswitch {

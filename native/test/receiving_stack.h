@@ -17,7 +17,7 @@
 
 #include "check.h"
 #include "core/ring/virtio_spec.h"
-#include "packet.h"
+#include "driver/packet.h"
 
 namespace tsvswitch {
 

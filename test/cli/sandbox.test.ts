@@ -1,7 +1,7 @@
 /**
  * The command with least privilege: what the kernel says of its threads while it works, for an
  * ordinary user, and that all it does after its start is still possible. What the filters deny is
- * in native/test/sandbox_test.cc.
+ * in native/test/platform/sandbox_test.cc.
  */
 
 import { chmodSync, ftruncateSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * Ports that are bound to sources: what an operator sees of a guest that sends from others, and
- * what can be asked for. Which frames pass is in native/test/source_rule_test.cc.
+ * what can be asked for. Which frames pass is in native/test/policy/source_rule_test.cc.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -4,7 +4,7 @@
  * frontends ask for memory and keep it; or they leave a report behind that their successor must not
  * be blamed for.
  *
- * How much work a turn may have is counted in native/test/turn_test.cc.
+ * How much work a turn may have is counted in native/test/forward/turn_test.cc.
  */
 
 import { fstatSync, ftruncateSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * Networks that are bad on purpose: what a program may ask for, that it gets that and the same
  * again, and what happens over time. The arithmetic of links is tested where it is
- * (native/test/link_test.cc).
+ * (native/test/policy/link_test.cc).
  */
 
 import { createHash } from 'node:crypto';

@@ -1,0 +1,114 @@
+// What is changed of ports and bridges while others move frames: those lose nothing, and from the
+// change on it holds.
+
+#include "test/running_bridge.h"
+
+namespace tsvswitch {
+namespace {
+
+constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
+constexpr uint32_t kFrameBytes = 60;
+
+// Two guests that talk to each other meanwhile, and one that changes.
+struct Changed {
+  explicit Changed(uint32_t workers = 1) : bridge(workers) {
+    there.Pass(10);
+    CHECK_EQ(bridge.plane().AddBridge(300), 1u);
+  }
+  Dataplane& plane() { return bridge.plane(); }
+  // How many frames it was given since the last look.
+  size_t Heard() {
+    const size_t frames = changing->guest.Receive().size();
+    changing->guest.Post();
+    return frames;
+  }
+  // Floods a frame from a member, and returns when its buffer is back: it is where it goes then.
+  static void Flood(RunningBridge::Member& from) {
+    const FrameBytes frame = MakeFrame(kBroadcast, MacOf(from.port), kFrameBytes);
+    CHECK(RunningBridge::Send(from, frame));
+    CHECK(ComesTrue([&] { return from.guest.Sending() == 0; }));
+  }
+
+  RunningBridge bridge;
+  std::unique_ptr<RunningBridge::Member> from = bridge.Join(kModern);
+  std::unique_ptr<RunningBridge::Member> to = bridge.Join(kModern);
+  std::unique_ptr<RunningBridge::Member> changing = bridge.Join(kModern);
+  Stream there{*from, *to};
+};
+
+FACT("a port that is moved is heard on its new bridge only, and the others lose nothing") {
+  for (const uint32_t workers : {1u, 2u}) {
+    Changed at(workers);
+    auto other = at.bridge.Join(kModern);
+    at.Flood(*at.changing);
+    at.Flood(*other);
+    CHECK(at.Heard() >= 1);
+    at.there.Fill();
+    at.plane().MovePort(at.changing->port, 1);
+    at.there.Pass(500);
+    CHECK_EQ(at.plane().ReadFdb(1).size(), 0u);
+    for (const FdbRecord& record : at.plane().ReadFdb(0)) CHECK(record.port != at.changing->port);
+    at.Heard();
+    at.Flood(*other);
+    CHECK_EQ(at.Heard(), 0u);
+    at.plane().MovePort(other->port, 1);
+    at.Flood(*other);
+    CHECK_EQ(at.Heard(), 1u);
+    // To an address that was learned where the port was before.
+    CHECK(RunningBridge::Send(
+        *at.changing, MakeFrame(MacOf(other->port), MacOf(at.changing->port), kFrameBytes)));
+    CHECK(ComesTrue([&] { return at.changing->guest.Sending() == 0; }));
+    CHECK_EQ(at.plane().ReadFdb(1).size(), 2u);
+    at.there.Pass(500);
+    at.there.Finish();
+  }
+}
+
+FACT("a port that is moved is recorded with its new bridge, and not with the old one any more") {
+  Changed at;
+  const int call_fd = eventfd(0, EFD_NONBLOCK);
+  const uint32_t old_capture = at.plane().CaptureBridge(0, 64, call_fd);
+  const uint32_t new_capture = at.plane().CaptureBridge(1, 64, call_fd);
+  const auto recorded = [&](uint32_t capture) {
+    uint8_t bytes[4096];
+    return at.plane().CaptureAt(capture).Read(bytes, sizeof(bytes));
+  };
+  at.plane().MovePort(at.changing->port, 1);
+  at.Flood(*at.changing);
+  CHECK(recorded(new_capture) > 0);
+  CHECK_EQ(recorded(old_capture), 0u);
+  at.plane().RemoveCapture(old_capture);
+  at.plane().RemoveCapture(new_capture);
+  close(call_fd);
+}
+
+FACT("the number of a bridge that was removed is given to the next one") {
+  Changed at;
+  at.plane().MovePort(at.changing->port, 1);
+  CHECK_EQ(at.plane().AddBridge(300), 2u);
+  at.plane().MovePort(at.changing->port, 2);
+  at.plane().RemoveBridge(1);
+  CHECK(!at.plane().HasBridge(1));
+  // Sweeps go past the gap.
+  at.there.Pass(5000);
+  CHECK_EQ(at.plane().AddBridge(300), 1u);
+  at.plane().MovePort(at.changing->port, 0);
+  at.there.Finish();
+}
+
+FACT("sources that a port is bound to no more are let through") {
+  Changed at;
+  at.plane().BindSources(at.changing->port, {.macs = {MacOf(99)}, .networks = {}});
+  at.Flood(*at.changing);
+  CHECK_EQ(at.bridge.Count(*at.changing, 1, kDropsSpoofedMac), 1u);
+  at.plane().UnbindSources(at.changing->port);
+  at.Flood(*at.changing);
+  CHECK_EQ(at.bridge.Count(*at.changing, 1, kDropsSpoofedMac), 1u);
+  at.there.Pass(10);
+  at.there.Finish();
+}
+
+}  // namespace
+}  // namespace tsvswitch
+
+int main() { return tsvswitch::HoldFacts(); }

@@ -1,0 +1,264 @@
+// Workers that are added, and that end, while others move frames: no flow loses, repeats or reorders
+// one, and every worker gets its share. Run with ThreadSanitizer, this is where the first worker
+// begins to take locks.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/policy/wire.h"
+#include "test/running_bridge.h"
+
+namespace tsvswitch {
+namespace {
+
+constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
+constexpr uint32_t kWorkersInTheEnd = 4;
+
+// Guests that all send numbered frames to each other, so that every receiveq is filled from every
+// transmitq. At most kOnTheWayMax of a flow are under way, for which there are buffers.
+class Mesh {
+ public:
+  explicit Mesh(RunningBridge& bridge) : bridge_(bridge) {
+    for (uint32_t i = 0; i < kGuests; ++i) {
+      guests_.push_back(bridge.Join(kModern));
+      CHECK_EQ(guests_[i]->port, i);
+    }
+    // Once every address is known, nothing is flooded.
+    for (auto& guest : guests_) {
+      CHECK(RunningBridge::Send(*guest, MakeFrame(kBroadcast, MacOf(guest->port), 60)));
+    }
+    CHECK(ComesTrue([&] {
+      for (auto& guest : guests_) Receive(*guest);
+      return bridge.plane().ReadFdb(0).size() == kGuests && greetings_ == kGuests * (kGuests - 1);
+    }));
+  }
+
+  // As many as may be on the way.
+  void Fill() {
+    for (uint32_t from = 0; from < kGuests; ++from) {
+      for (uint32_t to = 0; to < kGuests; ++to) {
+        while (to != from && sent_[from][to] - received_[from][to] < kOnTheWayMax &&
+               RunningBridge::Send(*guests_[from], Frame(from, to, sent_[from][to]))) {
+          ++sent_[from][to];
+        }
+      }
+    }
+  }
+  // Until `count` more frames of every flow have arrived.
+  void Pass(uint32_t count) {
+    wanted_ += count;
+    CHECK(ComesTrue([&] {
+      Fill();
+      for (auto& guest : guests_) Receive(*guest);
+      return EveryFlow([&](uint32_t, uint32_t received) { return received >= wanted_; });
+    }));
+  }
+  void Finish() {
+    CHECK(ComesTrue([&] {
+      for (auto& guest : guests_) Receive(*guest);
+      return EveryFlow([](uint32_t sent, uint32_t received) { return received == sent; });
+    }));
+  }
+  // How many transmitqs each worker polls.
+  std::vector<uint32_t> Shares() {
+    std::vector<uint32_t> shares(bridge_.plane().worker_count(), 0);
+    for (auto& guest : guests_) ++shares[bridge_.plane().WorkerOf(guest->port, 1)];
+    return shares;
+  }
+  static constexpr uint32_t kGuests = 5;
+
+ private:
+  static constexpr uint32_t kOnTheWayMax = 15;
+
+  static FrameBytes Frame(uint32_t from, uint32_t to, uint32_t number) {
+    return MakeFrame(MacOf(to), MacOf(from), 60 + number % 1000, number);
+  }
+  void Receive(RunningBridge::Member& to) {
+    for (const FrameBytes& frame : to.guest.Receive()) {
+      const uint32_t from = frame[11];
+      if (frame[0] == 0xff) {
+        ++greetings_;
+        continue;
+      }
+      CHECK(frame == Frame(from, to.port, received_[from][to.port]));
+      ++received_[from][to.port];
+    }
+    to.guest.Post();
+  }
+  template <class Fits>
+  bool EveryFlow(Fits fits) const {
+    for (uint32_t from = 0; from < kGuests; ++from) {
+      for (uint32_t to = 0; to < kGuests; ++to) {
+        if (to != from && !fits(sent_[from][to], received_[from][to])) return false;
+      }
+    }
+    return true;
+  }
+
+  RunningBridge& bridge_;
+  std::vector<std::unique_ptr<RunningBridge::Member>> guests_;
+  uint32_t sent_[kGuests][kGuests] = {};
+  uint32_t received_[kGuests][kGuests] = {};
+  uint32_t wanted_ = 0;
+  uint32_t greetings_ = 0;
+};
+
+FACT("workers added under the traffic of several ports lose, repeat and reorder no frame") {
+  for (const uint32_t idle_us : {0u, 50u}) {
+    RunningBridge bridge(1, idle_us);
+    Mesh mesh(bridge);
+    mesh.Pass(100);
+    while (bridge.plane().worker_count() < kWorkersInTheEnd) {
+      mesh.Fill();
+      CHECK(bridge.plane().AddWorker(-1));
+      mesh.Pass(200);
+    }
+    mesh.Finish();
+  }
+}
+
+FACT("workers that end under the traffic of several ports lose, repeat and reorder no frame") {
+  RunningBridge bridge(kWorkersInTheEnd, 0);
+  Mesh mesh(bridge);
+  while (bridge.plane().worker_count() > 1) {
+    mesh.Pass(200);
+    mesh.Fill();
+    bridge.plane().RemoveWorker();
+    bridge.plane().SetIdle(bridge.plane().worker_count());
+    mesh.Pass(200);
+  }
+  CHECK((mesh.Shares() == std::vector<uint32_t>{Mesh::kGuests}));
+  CHECK(bridge.plane().AddWorker(-1));
+  mesh.Pass(200);
+  mesh.Finish();
+}
+
+FACT("what links hold back for a worker that ends goes on in front of what comes later") {
+  RunningBridge bridge(2, 0);
+  auto left = bridge.Join(kModern);
+  auto right = bridge.Join(kModern);
+  Stream there(*left, *right);
+  there.Pass(1);
+  LinkSettings settings = {};
+  settings.delay_ns = kNsPerMs;
+  bridge.plane().SetLink(left->port, kNoPort, &settings);
+  bridge.plane().SetLink(left->port, right->port, &settings);
+  for (uint32_t i = 0; i < 10; ++i) {
+    bridge.plane().AssignWorker(left->port, 1, 1);
+    there.Pass(30);
+    there.Fill();
+    bridge.plane().RemoveWorker();
+    there.Pass(30);
+    CHECK(bridge.plane().AddWorker(-1));
+  }
+  there.Finish();
+}
+
+FACT("a worker is pinned to a CPU, taken off it, and stays where it is for one that is not there") {
+  RunningBridge bridge(1);
+  Mesh mesh(bridge);
+  CHECK(bridge.plane().PinWorker(0, 0));
+  mesh.Pass(20);
+  constexpr int kNoSuchCpu = 1023;
+  CHECK(!bridge.plane().PinWorker(0, kNoSuchCpu));
+  CHECK(bridge.plane().PinWorker(0, -1));
+  mesh.Pass(20);
+  mesh.Finish();
+}
+
+FACT("a worker that is added polls as many transmitqs as the others, give or take one") {
+  RunningBridge bridge(1);
+  Mesh mesh(bridge);
+  CHECK((mesh.Shares() == std::vector<uint32_t>{Mesh::kGuests}));
+  while (bridge.plane().worker_count() < kWorkersInTheEnd) {
+    CHECK(bridge.plane().AddWorker(-1));
+    const std::vector<uint32_t> shares = mesh.Shares();
+    const auto [fewest, most] = std::minmax_element(shares.begin(), shares.end());
+    CHECK(*most - *fewest <= 1);
+  }
+}
+
+FACT("a worker that cannot run on its CPU leaves everything as it was") {
+  RunningBridge bridge(1);
+  Mesh mesh(bridge);
+  const size_t fds = OpenFdCount();
+  constexpr int kNoSuchCpu = 1023;
+  CHECK(!bridge.plane().AddWorker(kNoSuchCpu));
+  CHECK_EQ(errno, EINVAL);
+  CHECK_EQ(bridge.plane().worker_count(), 1u);
+  CHECK_EQ(OpenFdCount(), fds);
+  mesh.Pass(20);
+  mesh.Finish();
+}
+
+FACT("frames that links hold back stay in front of those that a worker added later takes") {
+  RunningBridge bridge(1, 0);
+  auto left = bridge.Join(kModern);
+  auto right = bridge.Join(kModern);
+  Stream there(*left, *right);
+  Stream back(*right, *left);
+  there.Pass(1);
+  back.Pass(1);
+  LinkSettings settings = {};
+  settings.delay_ns = kNsPerMs;
+  settings.jitter_ns = kNsPerMs / 2;
+  bridge.plane().SetLink(left->port, kNoPort, &settings);
+  bridge.plane().SetLink(left->port, right->port, &settings);
+  bridge.plane().SetLink(kNoPort, left->port, &settings);
+  for (uint32_t i = 0; i < 30; ++i) {
+    there.Pass(30);
+    back.Pass(30);
+    there.Fill();
+    back.Fill();
+    if (i % 10 == 0) {
+      CHECK(bridge.plane().AddWorker(-1));
+      continue;
+    }
+    const uint32_t worker = i % bridge.plane().worker_count();
+    bridge.plane().AssignWorker(left->port, 1, worker);
+    bridge.plane().AssignWorker(right->port, 1, worker);
+  }
+  there.Finish();
+  back.Finish();
+}
+
+FACT("what a transmitq takes along to another worker is waited for there, however late it is") {
+  Clock clock(true);
+  Wire left(clock, 0), joined(clock, 0);
+  Port port(1), other_port(1);
+  Queue moving, other;
+  LinkSettings settings = {};
+  settings.delay_ns = 10;
+  Link link(settings), other_link(settings);
+  uint8_t bytes[60] = {};
+  const Piece piece = {bytes, sizeof(bytes)};
+  const Frame frame = {.destination = 0,
+                       .source = 0,
+                       .body = {&piece, 0, sizeof(bytes)},
+                       .offload = {},
+                       .verdict = 0};
+  const auto goes_on = [&](Wire& wire, Link& over, const Hop& hop) {
+    QueueCounters counters = {};
+    FrameList list = {.count = 1, .frame = {0}};
+    wire.Enter(over, &frame, &list, hop, counters);
+    return list.count == 1;
+  };
+  const Hop hop = {.stage = Hop::Stage::kToGuest, .from = &moving, .to = &port};
+  CHECK(!goes_on(left, link, hop));
+  clock.AdvanceTo(clock.NowNs() + 20);
+  CHECK(!goes_on(joined, other_link,
+                 {.stage = Hop::Stage::kToGuest, .from = &other, .to = &other_port}));
+  CHECK_EQ(left.GiveTo(joined, &moving), 0u);
+  settings.delay_ns = 0;
+  link.Set(settings);
+  CHECK(!goes_on(joined, link, hop));
+  HeldFrame batch[kBatchFramesMax];
+  CHECK_EQ(joined.TakeDue(batch), 2u);
+  CHECK(batch[0].hop == hop && batch[0].due_ns < batch[1].due_ns);
+  CHECK(goes_on(joined, link, hop));
+}
+
+}  // namespace
+}  // namespace tsvswitch
+
+int main() { return tsvswitch::HoldFacts(); }
