@@ -1,12 +1,12 @@
 /**
- * Checks a document of settings and completes it: defaults in their places, bridges that only ports name,
- * the kind of a port that says none. All that is wrong is told at once.
+ * Checks a document of settings and completes it: defaults in their places, bridges that only ports
+ * name, the kind of a port that says none. All that is wrong is told at once.
  */
 
 import { conflicts } from './conflicts.ts';
 import { TsvswitchError } from './errors.ts';
 import { type Finding, findingsOf, isMapping, type Path } from './findings.ts';
-import { settingsValidator } from './schema.ts';
+import { settingsSchema, validatorOf } from './schema.ts';
 import type { SwitchSettings } from './settings.ts';
 
 /** The bridge of ports that name none; it is always there. */
@@ -19,7 +19,7 @@ export function checkSettings(
   document: unknown,
 ): { readonly findings: readonly Finding[] } | { readonly settings: SwitchSettings } {
   const copy = withKinds(structuredClone(document));
-  const validate = settingsValidator();
+  const validate = validatorOf(settingsSchema);
   if (!validate(copy)) return { findings: findingsOf(validate.errors ?? []) };
   const settings = withBridges(copy as SwitchSettings);
   const findings = conflicts(settings);

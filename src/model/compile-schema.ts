@@ -1,9 +1,17 @@
-/** A step of the build: writes what settings.ts compiles to beside schema.ts. */
+/**
+ * A step of the build: prints the schema of settings, and writes what schemas compile to beside
+ * whoever needs it.
+ */
 
 import { writeFileSync } from 'node:fs';
 import standalone from 'ajv/dist/standalone/index.js';
-import { compile, compiledFile } from './schema.ts';
-import { switchSettings } from './settings.ts';
+import { compile, type SchemaFiles, settingsSchema } from './schema.ts';
+import { switchSettings } from './settings-schema.ts';
 
-const { ajv, validate } = compile(switchSettings);
-writeFileSync(compiledFile, standalone.default(ajv, validate));
+export function writeCompiled(files: SchemaFiles): void {
+  const { ajv, validate } = compile(files);
+  writeFileSync(files.compiled, standalone.default(ajv, validate));
+}
+
+writeFileSync(settingsSchema.schema, `${JSON.stringify(switchSettings, undefined, 2)}\n`);
+writeCompiled(settingsSchema);

@@ -1,6 +1,6 @@
 /**
- * Whether settings that have the right shape fit together: a port that has no socket or two, two ports with
- * one socket, links of ports that are not there. Pure.
+ * Whether settings that have the right shape fit together: a port that has no socket or two, two
+ * ports with one socket, links of ports that are not there. Pure.
  */
 
 import type { Finding } from './findings.ts';

@@ -4,7 +4,8 @@
  *
  *     ports go, bridges come, ports change, ports come, bridges go, links, partition, workers
  *
- * A port goes before another one may take its socket, and a bridge comes before a port is on it. Pure.
+ * A port goes before another one may take its socket, and a bridge comes before a port is on it.
+ * Pure.
  */
 
 import { isDeepStrictEqual } from 'node:util';

@@ -1,5 +1,6 @@
 /**
- * What a schema says of a document that does not fit it, in sentences for whoever wrote the document.
+ * What a schema says of a document that does not fit it, in sentences for whoever wrote the
+ * document.
  */
 
 import type { ErrorObject } from 'ajv';

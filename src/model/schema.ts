@@ -1,34 +1,48 @@
 /**
- * The schema of settings as a function that checks a document and fills in what it leaves to defaults.
+ * A JSON schema as a function that checks a document and fills in what it leaves to defaults.
  *
- * Loading ajv and typebox and compiling takes longer than starting a switch, so the build does it once
- * (compile-schema.ts) and leaves the function as a module beside this one. Where it is not
- * there, as among the sources, the schema is compiled when it is first needed.
+ * Loading ajv and compiling a schema takes longer than starting a switch, so the build does it once
+ * (compile-schema.ts) and leaves the function as a module beside whoever needs it. Where that is
+ * not there, as among the sources, the schema is compiled when it is first needed.
  */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Ajv, AnySchema, ValidateFunction } from 'ajv';
 
-/** What the build leaves; CommonJS, since what ajv writes calls require(). */
-export const compiledFile = fileURLToPath(new URL('./compiled-settings.cjs', import.meta.url));
+/** A schema at the root of the package, and what the build leaves of it. */
+export interface SchemaFiles {
+  readonly schema: URL;
+  /** CommonJS, since what ajv writes calls require(). */
+  readonly compiled: URL;
+  /** Formats that others check: what is wrong with such a text takes more than a word. */
+  readonly formats?: readonly string[];
+}
+
+/** Of a switch. From src/model as well as from dist/model. */
+export const settingsSchema: SchemaFiles = {
+  schema: new URL('../../settings.schema.json', import.meta.url),
+  compiled: new URL('./compiled-settings.cjs', import.meta.url),
+};
 
 const require = createRequire(import.meta.url);
-/** Among the sources alone. */
-const sources = existsSync(compiledFile) ? undefined : await import('./settings.ts');
-let validator: ValidateFunction<unknown> | undefined;
+const validators = new Map<SchemaFiles, ValidateFunction<unknown>>();
 
-export function settingsValidator(): ValidateFunction<unknown> {
-  validator ??=
-    sources === undefined
-      ? (require(compiledFile) as ValidateFunction<unknown>)
-      : compile(sources.switchSettings).validate;
+export function validatorOf(files: SchemaFiles): ValidateFunction<unknown> {
+  let validator = validators.get(files);
+  if (validator === undefined) {
+    const compiled = fileURLToPath(files.compiled);
+    validator = existsSync(compiled)
+      ? (require(compiled) as ValidateFunction<unknown>)
+      : compile(files).validate;
+    validators.set(files, validator);
+  }
   return validator;
 }
 
 /** `ajv` is what the function was made with, and can write it down. */
-export function compile(schema: AnySchema): {
+export function compile({ schema, formats = [] }: SchemaFiles): {
   readonly ajv: Ajv;
   readonly validate: ValidateFunction<unknown>;
 } {
@@ -41,9 +55,10 @@ export function compile(schema: AnySchema): {
     discriminator: true,
     // A test does.
     validateSchema: false,
+    formats: Object.fromEntries(formats.map((name) => [name, true])),
     code: { source: true },
   });
   // Editors show it, too.
   ajv.addKeyword({ keyword: 'patternErrorMessage', schemaType: 'string' });
-  return { ajv, validate: ajv.compile(schema) };
+  return { ajv, validate: ajv.compile(JSON.parse(readFileSync(schema, 'utf8')) as AnySchema) };
 }

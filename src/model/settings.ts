@@ -1,290 +1,122 @@
 /**
- * What is wanted of a switch, whole: one document that can be saved, compared and applied.
+ * What is wanted of a switch, whole: one document that can be saved, compared and applied. Types
+ * only, complete, with every default in its place.
  *
- * The schemas below are plain JSON Schema: what a file, the API, editors and the reference know of
- * a setting comes from here, the TypeScript types too. At run time only the build and the tests load this
- * module: a switch has the check that was made of it (schema.ts), and its types.
+ * settings-schema.ts describes the same to files, the API and editors, and a test holds the two
+ * together. Plain types, so that a program that embeds a switch needs no package of schemas.
  *
  * Not here: whether settings fit together (conflicts.ts), what differs between two documents
- * (difference.ts), and how a difference is made (switch/apply.ts). Imports nothing else, does nothing.
+ * (difference.ts), and how a difference is made (switch/apply.ts).
  */
 
-import Type, { type Static, type TSchema } from 'typebox';
-
-/** Keys that our checks and sentences know beside those of JSON Schema. */
-declare module 'typebox' {
-  interface TSchemaOptions {
-    /** Follows "does not fit: ". */
-    patternErrorMessage?: string;
-  }
+/** All that an operator can say of a running switch. */
+export interface SwitchSettings {
+  /** Polling threads, 1 to 64. */
+  workers: number;
+  /** CPUs that the workers are pinned to, at most one each. */
+  cpus: number[];
+  /** How long a worker polls without work before it sleeps, in microseconds. */
+  idleUs: number;
+  /** Moves transmitqs between workers while their load is uneven. */
+  balance: boolean;
+  /** How long a silent address is remembered, in seconds; 0 for ever. Of bridges that say none. */
+  ageingSeconds: number;
+  /** By name. One that a port names is there. */
+  bridges: Record<string, BridgeSettings>;
+  /** By name. */
+  ports: Record<string, PortSettings>;
+  /** Links that are impaired. */
+  links: LinkSettings[];
+  /** Ports on different sides do not hear each other; ports on no side hear all. */
+  partition: string[][];
 }
 
-const strict = { additionalProperties: false } as const;
-const int32Max = 2 ** 31 - 1;
+/** What holds for the ports that share a bridge. */
+export interface BridgeSettings {
+  ageingSeconds?: number;
+}
 
-const name = (noun: string) =>
-  Type.String({
-    pattern:
-      '^(?! )(?!.*(?: $|: ))(?:[^\\p{C}\\p{Z}\\p{Default_Ignorable_Code_Point}\\u2800]| ){1,128}$',
-    patternErrorMessage: `the name of a ${noun} is 1 to 128 visible characters, with plain spaces only between them and none behind a colon`,
-  });
+/** Of a port of any kind; `kind` tells which. */
+export type PortSettings = VhostUserSettings | ProcessSettings | DgramSettings;
 
-/** A mapping whose keys are names. */
-const byName = <Schema extends TSchema>(noun: string, schema: Schema, description: string) =>
-  Type.Unsafe<Record<string, Static<Schema>>>({
-    description,
-    type: 'object',
-    propertyNames: name(noun),
-    additionalProperties: schema,
-    default: {},
-  });
-
-const path = (description: string) =>
-  Type.String({
-    description,
-    pattern: '^/[^\\u0000]*$',
-    patternErrorMessage: 'a path begins with /',
-  });
-
-const probability = (description: string) => Type.Number({ description, minimum: 0, maximum: 1 });
-
-const delay = (description: string) =>
-  Type.Number({ description, minimum: 0, maximum: 86_400_000 });
-
-/** One schema, not a union: what does not fit then has one sentence. */
-const nameOrNumber = (description: string) =>
-  Type.Unsafe<string | number>({
-    description,
-    type: ['string', 'integer'],
-    minLength: 1,
-    minimum: 0,
-    maximum: 2 ** 32 - 2,
-  });
-
-const socketMode = Type.String({
-  description: 'Permissions of the socket file, three octal digits.',
-  pattern: '^[0-7]{3}$',
-  patternErrorMessage: 'permissions are three octal digits, such as 660',
-  default: '660',
-});
-
-export const sourceSettings = Type.Object(
-  {
-    macs: Type.Array(
-      Type.String({
-        pattern: '^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$',
-        patternErrorMessage: 'a MAC address is six bytes, such as 52:54:00:00:00:01',
-      }),
-      { description: 'MAC addresses; any unless given.', maxItems: 64, default: [] },
-    ),
-    addresses: Type.Array(
-      Type.String({
-        pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$',
-        patternErrorMessage: 'an IP address or network is such as 10.0.0.1, fd00::1 or 10.0.0.0/24',
-      }),
-      { description: 'IP addresses and networks; any unless given.', maxItems: 64, default: [] },
-    ),
-  },
-  { description: 'What the guest may send from; what it sends from others is dropped.', ...strict },
-);
-
-const place = {
-  bridge: Type.String({
-    ...name('bridge'),
-    description: 'The bridge that the port is on.',
-    default: 'default',
-  }),
-  source: Type.Optional(sourceSettings),
-};
-
-export const vhostUserSettings = Type.Object(
-  {
-    kind: Type.Literal('vhost-user'),
-    ...place,
-    path: Type.Optional(path('The unix socket that the switch listens on for the machine.')),
-    connect: Type.Optional(path('The unix socket of a machine that listens.')),
-    mode: socketMode,
-    group: Type.Optional(nameOrNumber('Group of the socket file.')),
-    allow: Type.Optional(
-      Type.Array(nameOrNumber('A user, or a group as `:kvm`.'), {
-        description: 'Whose processes may connect; all unless given.',
-        minItems: 1,
-      }),
-    ),
-    ringReset: Type.Boolean({
-      description: 'Offers VIRTIO_F_RING_RESET; not for QEMU, which tells nobody of a reset.',
-      default: false,
-    }),
-    inBand: Type.Boolean({
-      description: 'Offers in-band notifications, for frontends that have no eventfds.',
-      default: false,
-    }),
-    mtu: Type.Integer({
-      description: 'The MTU of a guest whose frontend reads it from the switch.',
-      minimum: 68,
-      maximum: 65_535,
-      default: 1500,
-    }),
-  },
-  { description: 'A machine, over a vhost-user socket.', ...strict },
-);
-
-export const processSettings = Type.Object(
-  { kind: Type.Literal('process'), ...place },
-  { description: 'The process itself, which sends and receives frames.', ...strict },
-);
-
-export const dgramSettings = Type.Object(
-  {
-    kind: Type.Literal('dgram'),
-    ...place,
-    path: path('The unix datagram socket on which the port takes frames.'),
-    peer: path('The unix datagram socket on which the machine takes frames.'),
-    mode: socketMode,
-  },
-  { description: 'A machine or program, one frame a datagram.', ...strict },
-);
-
-/** The kinds of port; `kind` tells which. */
-export const portSchemas = {
-  'vhost-user': vhostUserSettings,
-  process: processSettings,
-  dgram: dgramSettings,
-} as const satisfies Record<string, TSchema>;
-
-const schemasOfPorts = Object.values(portSchemas);
-
-/** Of a kind that is named, since what does not fit is told of that kind alone. */
-const portSettings = Type.Unsafe<Static<(typeof schemasOfPorts)[number]>>({
-  type: 'object',
-  required: ['kind'],
-  discriminator: { propertyName: 'kind' },
-  oneOf: schemasOfPorts,
-});
-
-const ageingSeconds = {
-  description: 'How long a silent address is remembered, in seconds; 0 for ever.',
-  minimum: 0,
-  maximum: int32Max,
-};
-
-export const bridgeSettings = Type.Object(
-  { ageingSeconds: Type.Optional(Type.Integer(ageingSeconds)) },
-  strict,
-);
-
-const burstSettings = Type.Object(
-  {
-    turnsBad: probability('That a good wire turns bad, with each frame.'),
-    turnsGood: probability('That a bad wire turns good, with each frame.'),
-    lossWhenBad: Type.Optional(probability('Of a loss while it is bad; 1 unless given.')),
-    lossWhenGood: Type.Optional(probability('Of a loss while it is good; 0 unless given.')),
-  },
-  strict,
-);
-
-const lossSettings = Type.Unsafe<number | Static<typeof burstSettings>>({
-  ...burstSettings,
-  description: 'The probability that a frame is lost, or losses in bursts (Gilbert and Elliott).',
-  type: ['number', 'object'],
-  minimum: 0,
-  maximum: 1,
-});
-
-export const impairmentSettings = Type.Object(
-  {
-    blackhole: Type.Boolean({ description: 'Nothing passes.', default: false }),
-    mtuBytes: Type.Optional(
-      Type.Integer({
-        description: 'The longest packet, without Ethernet header and VLAN tag.',
-        minimum: 68,
-        maximum: 65_536,
-      }),
-    ),
-    rate: Type.Optional(
-      Type.Object(
-        {
-          bitsPerSecond: Type.Integer({ minimum: 300, maximum: 10 ** 12 }),
-          queueBytes: Type.Integer({
-            description: 'What may wait for its turn; more is dropped.',
-            minimum: 0,
-            maximum: 2 ** 31,
-            default: 65_536,
-          }),
-        },
-        { description: 'How much passes.', ...strict },
-      ),
-    ),
-    loss: Type.Optional(lossSettings),
-    delayMs: Type.Optional(delay('How long each frame takes.')),
-    jitterMs: Type.Optional(delay('The delay varies by up to this much, up and down.')),
-    duplicate: Type.Optional(probability('That a frame arrives twice.')),
-    corrupt: Type.Optional(probability('That one bit of a frame arrives inverted.')),
-    reorder: Type.Optional(
-      Type.Object(
-        {
-          probability: probability('That a frame is late, so that those behind it pass.'),
-          lateByMs: delay('By how much.'),
-        },
-        strict,
-      ),
-    ),
-  },
-  strict,
-);
-
-export const linkSettings = Type.Object(
-  {
-    from: Type.Optional(Type.String({ description: 'The port that frames come from.' })),
-    to: Type.Optional(Type.String({ description: 'The port that frames go to.' })),
-    impairment: impairmentSettings,
-  },
-  {
-    description:
-      'One direction of a link: from a port to another; without `to` between a machine and its port, without `from` between a port and its machine.',
-    ...strict,
-  },
-);
-
-export const switchSettings = Type.Object(
-  {
-    workers: Type.Integer({
-      description: 'Polling threads.',
-      minimum: 1,
-      maximum: 64,
-      default: 1,
-    }),
-    cpus: Type.Array(Type.Integer({ minimum: 0, maximum: 1023 }), {
-      description: 'CPUs that the workers are pinned to, in turn, at most one each.',
-      uniqueItems: true,
-      default: [],
-    }),
-    idleUs: Type.Integer({
-      description: 'How long a worker polls without work before it sleeps, in microseconds.',
-      minimum: 0,
-      maximum: int32Max,
-      default: 50,
-    }),
-    balance: Type.Boolean({
-      description: 'Moves transmitqs between workers while their load is uneven.',
-      default: false,
-    }),
-    ageingSeconds: Type.Integer({ ...ageingSeconds, default: 300 }),
-    bridges: byName('bridge', bridgeSettings, 'Bridges by name. One that a port names is there.'),
-    ports: byName('port', portSettings, 'Ports by name.'),
-    links: Type.Array(linkSettings, { description: 'Links that are impaired.', default: [] }),
-    partition: Type.Array(Type.Array(Type.String()), {
-      description: 'Ports on different sides do not hear each other; ports on no side hear all.',
-      default: [],
-    }),
-  },
-  { title: 'tsvswitch', description: 'What is wanted of a switch.', ...strict },
-);
-
-/** With every default in its place. */
-export type SwitchSettings = Static<typeof switchSettings>;
-export type BridgeSettings = Static<typeof bridgeSettings>;
-export type PortSettings = SwitchSettings['ports'][string];
-export type LinkSettings = Static<typeof linkSettings>;
-export type ImpairmentSettings = Static<typeof impairmentSettings>;
+/** What a port is made of. */
 export type PortKindName = PortSettings['kind'];
+
+/** The settings of the ports of one kind. */
+export type SettingsOf<Kind extends PortKindName> = Extract<PortSettings, { kind: Kind }>;
+
+interface Place {
+  /** The bridge that the port is on. */
+  bridge: string;
+  source?: SourceSettings;
+}
+
+/** What the guest may send from; what it sends from others is dropped. */
+export interface SourceSettings {
+  /** MAC addresses; any if there are none. */
+  macs: string[];
+  /** IP addresses and networks; any if there are none. */
+  addresses: string[];
+}
+
+/** A machine, over a vhost-user socket; it has `path` or `connect`. */
+export interface VhostUserSettings extends Place {
+  kind: 'vhost-user';
+  /** The unix socket that the switch listens on for the machine. */
+  path?: string;
+  /** The unix socket of a machine that listens. */
+  connect?: string;
+  /** Permissions of the socket file, three octal digits. */
+  mode: string;
+  /** Group of the socket file. */
+  group?: string | number;
+  /** Users, and groups as `:kvm`, whose processes may connect; all unless given. */
+  allow?: (string | number)[];
+  /** Offers VIRTIO_F_RING_RESET. */
+  ringReset: boolean;
+  /** Offers in-band notifications. */
+  inBand: boolean;
+  /** The MTU of a guest whose frontend reads it from the switch. */
+  mtu: number;
+}
+
+/** The process itself, which sends and receives frames. */
+export interface ProcessSettings extends Place {
+  kind: 'process';
+}
+
+/** A machine or program, one frame a datagram. */
+export interface DgramSettings extends Place {
+  kind: 'dgram';
+  /** The unix datagram socket on which the port takes frames. */
+  path: string;
+  /** The unix datagram socket on which the machine takes frames. */
+  peer: string;
+  /** Permissions of the socket file, three octal digits. */
+  mode: string;
+}
+
+/**
+ * One direction of a link: from a port to another; without `to` between a machine and its port,
+ * without `from` between a port and its machine.
+ */
+export interface LinkSettings {
+  from?: string;
+  to?: string;
+  impairment: ImpairmentSettings;
+}
+
+/** What is wrong with a link (policy/impairment/impairment.ts). */
+export interface ImpairmentSettings {
+  blackhole: boolean;
+  mtuBytes?: number;
+  rate?: { bitsPerSecond: number; queueBytes: number };
+  loss?:
+    | number
+    | { turnsBad: number; turnsGood: number; lossWhenBad?: number; lossWhenGood?: number };
+  delayMs?: number;
+  jitterMs?: number;
+  duplicate?: number;
+  corrupt?: number;
+  reorder?: { probability: number; lateByMs: number };
+}

@@ -240,7 +240,9 @@ export interface Dataplane {
    * transmitqs. Throws TOO_MANY_WORKERS, and SYSTEM if it cannot run.
    */
   addWorker(cpu: number): void;
-  /** Ends the worker that was added last; the others take over. Throws BAD_OPTION for the only one. */
+  /**
+   * Ends the worker that was added last; the others take over. Throws BAD_OPTION for the only one.
+   */
   removeWorker(): void;
   /** Pins a worker to a CPU, or with -1 lets it run anywhere. Throws SYSTEM. */
   pinWorker(worker: number, cpu: number): void;

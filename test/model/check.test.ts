@@ -2,11 +2,14 @@
  * Documents of settings: what is completed, and the sentence for everything that is wrong with one.
  */
 
+import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
-import { describe, expect, test } from 'vitest';
+import type { Static } from 'typebox';
+import { describe, expect, expectTypeOf, test } from 'vitest';
 import { checkSettings, pathText, settingsOf } from '../../src/model/check.ts';
 import { reopeningKeys } from '../../src/model/difference.ts';
-import { portSchemas, switchSettings } from '../../src/model/settings.ts';
+import type { SwitchSettings } from '../../src/model/settings.ts';
+import { portSchemas, switchSettings } from '../../src/model/settings-schema.ts';
 
 const port = { path: '/run/vsw/a.sock' };
 
@@ -169,6 +172,13 @@ describe('is refused in one sentence:', () => {
       'ports.a: peer is missing',
     ]);
   });
+});
+
+test('the schema is printed for editors, and agrees with the types', () => {
+  expect(JSON.parse(readFileSync('settings.schema.json', 'utf8'))).toEqual(
+    JSON.parse(JSON.stringify(switchSettings)),
+  );
+  expectTypeOf<Static<typeof switchSettings>>().branded.toEqualTypeOf<SwitchSettings>();
 });
 
 test('the schema is one of JSON Schema, and every object in it is closed', () => {

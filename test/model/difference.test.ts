@@ -1,6 +1,6 @@
 /**
- * What differs between two documents of settings: nothing that is the same is touched, and whoever makes
- * the changes in their order arrives at what was wanted.
+ * What differs between two documents of settings: nothing that is the same is touched, and whoever
+ * makes the changes in their order arrives at what was wanted.
  */
 
 import fc from 'fast-check';

@@ -1,8 +1,6 @@
 /** The last step of the build: writes what lab.schema.json compiles to beside schema.ts. */
 
-import { writeFileSync } from 'node:fs';
-import standalone from 'ajv/dist/standalone/index.js';
-import { compiledFile, compileSchema } from './schema.ts';
+import { writeCompiled } from '../../model/compile-schema.ts';
+import { labSchema } from './schema.ts';
 
-const { ajv, validate } = compileSchema();
-writeFileSync(compiledFile, standalone.default(ajv, validate));
+writeCompiled(labSchema);

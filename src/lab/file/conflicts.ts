@@ -6,8 +6,8 @@
  * that is in the findings of the schema already, and all findings are to be told at once.
  */
 
+import { type Finding, isMapping, type Path, shown } from '../../model/findings.ts';
 import { addressProblem, canonicalAddress } from './address.ts';
-import { type Finding, isMapping, type Path, shown } from './definition.ts';
 import { userDataFindings } from './user-data.ts';
 
 /** What the tiny guest could make no use of. */

@@ -29,15 +29,10 @@ import {
   type YAMLError,
 } from 'yaml';
 import { TsvswitchError } from '../../model/errors.ts';
+import { type Finding, isMapping, type Path } from '../../model/findings.ts';
 import { printable } from '../../model/wording.ts';
 import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
-import {
-  type Finding,
-  isMapping,
-  type LabDefinition,
-  type Path,
-  userDataKey,
-} from './definition.ts';
+import { type LabDefinition, userDataKey } from './definition.ts';
 import { type LabPlan, planOf } from './plan.ts';
 
 /**

@@ -10,17 +10,12 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
 import { TsvswitchError } from '../../model/errors.ts';
+import type { Finding, Path } from '../../model/findings.ts';
 import { printable } from '../../model/wording.ts';
 import type { ImageSource } from '../image/source.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
 import { conflicts } from './conflicts.ts';
-import {
-  type CompleteMachine,
-  check,
-  type Finding,
-  type LabDefinition,
-  type Path,
-} from './definition.ts';
+import { type CompleteMachine, check, type LabDefinition } from './definition.ts';
 
 /** What a definition comes to, with everything that it left open decided. */
 export interface LabPlan {

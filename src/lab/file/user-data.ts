@@ -8,7 +8,8 @@
  * Source: cloud-init ug_util.py, cc_set_passwords.py.
  */
 
-import { type Finding, isMapping, type Path, userDataKey } from './definition.ts';
+import { type Finding, isMapping, type Path } from '../../model/findings.ts';
+import { userDataKey } from './definition.ts';
 
 /** As in the schema. */
 const userDefault = 'test';
