@@ -97,7 +97,7 @@ class FdbRun {
 
   void Lookup(uint64_t key) const {
     const Seen* seen = Live(key);
-    MUST(fdb_.Lookup(key, now_s_) == (seen != nullptr ? seen->port : kNoPort));
+    MUST(fdb_.Lookup(key, now_s_).port == (seen != nullptr ? seen->port : kNoPort));
   }
 
   void Learn(uint64_t key, uint16_t port) {

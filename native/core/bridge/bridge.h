@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/bridge/destination.h"
 #include "core/bridge/fdb.h"
 
 namespace tsvswitch {
@@ -21,6 +22,20 @@ struct Bridge {
   std::vector<Port*> members;
   uint32_t member_count = 0;
   std::vector<Capture*> captures;  // those of the whole bridge, for ports that join it
+
+  // Where a frame to `mac` goes that came in from port `from`.
+  Destination Find(uint64_t mac, uint16_t vlan, uint16_t from, uint32_t now_s) const {
+    constexpr uint64_t kGroup = uint64_t{1} << 40;
+    constexpr uint64_t kBroadcast = 0xffff'ffff'ffff;
+    if ((mac & kGroup) != 0) {
+      return {.kind = mac == kBroadcast ? Destination::Kind::kBroadcast
+                                        : Destination::Kind::kMulticast};
+    }
+    Destination found = fdb.Lookup(Fdb::Key(mac, vlan), now_s);
+    if (found.port == from) [[unlikely]]
+      found.kind = Destination::Kind::kSelf;
+    return found;
+  }
 };
 using Bridges = std::vector<std::unique_ptr<Bridge>>;
 

@@ -38,13 +38,13 @@ Fdb::Entry* Fdb::Find(uint64_t key) const {
   return nullptr;
 }
 
-uint16_t Fdb::Lookup(uint64_t key, uint32_t now_s) const {
+Destination Fdb::Lookup(uint64_t key, uint32_t now_s) const {
   const Entry* entry = Find(key);
-  if (entry == nullptr) return kNoPort;
+  if (entry == nullptr) return {};
   const uint64_t value = entry->value.load(std::memory_order_acquire);
   // The slot may have gone to another key in between; then the value is not ours.
-  if (entry->key.load(std::memory_order_relaxed) != key || Aged(value, now_s)) return kNoPort;
-  return PortOf(value);
+  if (entry->key.load(std::memory_order_relaxed) != key || Aged(value, now_s)) return {};
+  return {.kind = Destination::Kind::kPort, .port = PortOf(value)};
 }
 
 LearnResult Fdb::Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* from) {

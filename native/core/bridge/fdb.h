@@ -23,12 +23,11 @@
 #include <memory>
 #include <vector>
 
+#include "core/bridge/destination.h"
 #include "core/platform/spinlock.h"
 
 namespace tsvswitch {
 
-inline constexpr uint32_t kPortsMax = 1024;
-inline constexpr uint16_t kNoPort = 0xffff;
 inline constexpr uint32_t kFdbEntriesPerPortMax = 4096;
 
 struct FdbRecord {
@@ -53,8 +52,8 @@ class Fdb {
     return uint64_t{1} << 63 | uint64_t{vlan} << 48 | mac;
   }
 
-  // The port, or kNoPort.
-  uint16_t Lookup(uint64_t key, uint32_t now_s) const;
+  // kPort, or kUnknown.
+  Destination Lookup(uint64_t key, uint32_t now_s) const;
   // Notes that `key` was seen on `port`; *from is the port it moved from.
   LearnResult Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* from);
   // Removes what has aged in the next `buckets` buckets.

@@ -206,7 +206,7 @@ void Forwarder::Drop(Queue& from, uint32_t frame, Counter reason) {
 void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
   const Bridge& bridge = *from.port->bridge;
   uint64_t last_destination = 0;
-  uint16_t last_port = kNoPort;
+  Destination to;
   const uint64_t now = uint64_t{now_s} << 32 | bridge.fdb.revision();
   for (uint32_t i = 0; i < frames; ++i) {
     const Frame& frame = frames_[i];
@@ -219,14 +219,12 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
     }
     if (frame.destination != last_destination) {
       last_destination = frame.destination;
-      last_port = (frame.destination & kGroupBit) != 0
-                      ? kNoPort
-                      : bridge.fdb.Lookup(Fdb::Key(frame.destination, 0), now_s);
+      to = bridge.Find(frame.destination, 0, from.port->number, now_s);
     }
-    if (last_port == from.port->number) [[unlikely]] {
+    if (to.kind == Destination::Kind::kPort) [[likely]] {
+      Post(to.port, i);
+    } else if (to.kind == Destination::Kind::kSelf) {
       Drop(from, i, kDropsHairpin);
-    } else if (last_port != kNoPort) [[likely]] {
-      Post(last_port, i);
     } else {
       Flood(from, i);
     }

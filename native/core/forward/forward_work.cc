@@ -47,8 +47,7 @@ uint32_t Forwarder::CutFlood(const Queue& from, uint32_t frames, uint32_t now_s)
     const Frame& frame = frames_[i];
     if (frame.destination != last_destination) {
       last_destination = frame.destination;
-      floods = (frame.destination & kGroupBit) != 0 ||
-               bridge.fdb.Lookup(Fdb::Key(frame.destination, 0), now_s) == kNoPort;
+      floods = bridge.Find(frame.destination, 0, from.port->number, now_s).floods();
     }
     if (!floods) continue;
     const uint64_t each =
