@@ -21,6 +21,7 @@ export type {
 export type { Schedule, ScheduleStep } from './policy/impairment/schedule.ts';
 export type { SourceOptions } from './policy/sources.ts';
 export type { DgramPort, DgramSocket } from './port/dgram/dgram-port.ts';
+export type { SwitchPort } from './port/kinds.ts';
 export type { DirectionCounters, Port, PortCounters, PortEvent } from './port/port.ts';
 export type {
   /** @deprecated The older name of PortWaitOptions. */
@@ -53,7 +54,7 @@ export type {
   ProcessPortOptions,
   SwitchOptions,
 } from './switch/options.ts';
-export { Switch, type SwitchPort } from './switch/switch.ts';
+export { Switch } from './switch/switch.ts';
 export type { WorkerOptions, WorkerStatus } from './switch/workers.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';

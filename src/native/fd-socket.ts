@@ -59,15 +59,7 @@ export class FdListener {
    */
   static listen(path: string, options: ListenOptions = {}): FdListener {
     const { socketBind, socketListen } = native();
-    checkPath(path);
-    const mode = options.mode ?? 0o660;
-    if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `socket ${path}: mode ${mode} is not one of 0 to 0o777`,
-      );
-    }
-    const gid = options.group === undefined ? undefined : groupNumber(path, options.group);
+    const { mode, gid } = checkedAccess(path, options);
     removeStale(path);
     let fd: number;
     try {
@@ -86,6 +78,34 @@ export class FdListener {
       throw cause;
     }
     return listener;
+  }
+
+  /** Throws what listen() throws for a path and access that cannot be, and SOCKET_GROUP_UNKNOWN. */
+  static checkAccess(path: string, options: ListenOptions): void {
+    checkedAccess(path, options);
+  }
+
+  /**
+   * Who may connect from now on. Throws SOCKET_GROUP_UNKNOWN, SOCKET_NO_PERMISSION, and SYSTEM if
+   * the file is not there any more; nothing is changed then.
+   */
+  setAccess(options: ListenOptions): void {
+    const { mode, gid = process.getegid!() } = checkedAccess(this.path, options);
+    if (!this.inPlace) {
+      throw new TsvswitchError(
+        'SYSTEM',
+        `socket ${this.path}: its file is gone, or another one is in its place; open the port anew`,
+      );
+    }
+    // Before its permissions: the old group never gets the rights of the new one.
+    if (lstatSync(this.path).gid !== gid) setGroup(this.path, gid, options.group ?? gid);
+    chmodSync(this.path, mode);
+  }
+
+  /** Delivers nothing more until onConnection() is called again; who connects meanwhile waits. */
+  rest(): void {
+    clearTimeout(this.#retry);
+    if (this.#fd !== undefined) native().unwatchReadable(this.#fd);
   }
 
   /**
@@ -128,7 +148,7 @@ export class FdListener {
     if (this.#fd === undefined) return;
     clearTimeout(this.#retry);
     // Before the close, so that nobody finds a file that refuses connections.
-    if (this.inPlace) unlinkSync(this.path);
+    removeFile(this);
     native().closeFd(this.#fd);
     this.#fd = undefined;
   }
@@ -261,6 +281,25 @@ function checkPath(path: string): void {
       `socket ${path}: the path has ${bytes} bytes, but a unix socket path holds at most ` +
         `${pathBytesMax}; choose a shorter one, for example under /run`,
     );
+  }
+}
+
+function checkedAccess(path: string, options: ListenOptions): { mode: number; gid?: number } {
+  checkPath(path);
+  const mode = options.mode ?? 0o660;
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
+    throw new TsvswitchError('BAD_OPTION', `socket ${path}: mode ${mode} is not one of 0 to 0o777`);
+  }
+  return options.group === undefined ? { mode } : { mode, gid: groupNumber(path, options.group) };
+}
+
+/** Unless somebody else has put theirs there. One that may not be removed is stale from then on. */
+function removeFile(listener: FdListener): void {
+  if (!listener.inPlace) return;
+  try {
+    unlinkSync(listener.path);
+  } catch {
+    // Its folder is another user's now. Nothing that this program holds depends on the file.
   }
 }
 

@@ -3,6 +3,7 @@
  * them.
  */
 
+import type { PortKindName } from '../model/settings.ts';
 import { native } from '../native/addon.ts';
 import type { DeviceEvent } from '../vhost-user/device.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
@@ -32,7 +33,8 @@ export interface BridgeId {
 
 /** A place on a bridge. `kind` tells the classes that implement it apart. */
 export interface Port {
-  readonly kind: 'vhost-user' | 'host' | 'dgram';
+  /** That of its settings, but for an older word: a port of this process is a `host`. */
+  readonly kind: Exclude<PortKindName, 'process'> | 'host';
   /** Unique on the switch. */
   readonly name: string;
   /** The port's number in the data plane. */

@@ -26,6 +26,7 @@ export class Bridge {
   readonly number: number;
   readonly #dataplane: Dataplane;
   readonly #portName: (number: number) => string | undefined;
+  #removed = false;
 
   /** Throws TOO_MANY_PORTS: a switch has no more bridges than ports. */
   constructor(
@@ -40,8 +41,12 @@ export class Bridge {
     this.#portName = portName;
   }
 
-  /** All addresses that are known and not aged, in no particular order. */
+  /**
+   * All addresses that are known and not aged, in no particular order; none once the bridge was
+   * removed.
+   */
   get fdb(): FdbRecord[] {
+    if (this.#removed) return [];
     return this.#dataplane.readFdb(this.number).flatMap(({ mac, port, ageSeconds }) => {
       const name = this.#portName(port);
       return name === undefined ? [] : [{ mac: formatMac(mac), port: name, ageSeconds }];
@@ -50,6 +55,12 @@ export class Bridge {
 
   /** Forgets what was learned; frames are flooded until it is learned again. */
   flush(): void {
-    this.#dataplane.flushFdb(this.number);
+    if (!this.#removed) this.#dataplane.flushFdb(this.number);
+  }
+
+  /** For the switch, when no port is on it any more. Its number may be another's from then on. */
+  remove(): void {
+    this.#dataplane.removeBridge(this.number);
+    this.#removed = true;
   }
 }

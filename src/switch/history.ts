@@ -7,10 +7,11 @@
  * a bound.
  */
 
+import type { SwitchPort } from '../port/kinds.ts';
 import type { PortCounters } from '../port/port.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
 import type { SwitchEvent } from './events.ts';
-import type { Switch, SwitchPort } from './switch.ts';
+import type { Switch } from './switch.ts';
 
 /** What has happened at a port, as far as it explains how it is now. Times are ISO 8601. */
 export interface PortHistory {

@@ -47,12 +47,14 @@ export interface PlaceOptions {
  * given, or connects to the one that listens on the unix socket `connect`. A path has at most 107
  * bytes. Its name is the socket's file name without `.sock` unless given.
  */
-export type PortOptions = PortSocket & PlaceOptions;
+export type PortOptions = PortSocket & PlaceOptions & { readonly kind?: 'vhost-user' };
 
 /** A port of this process, by its name. */
-export interface ProcessPortOptions extends Omit<PlaceOptions, 'name'> {
-  readonly process: string;
-}
+export type ProcessPortOptions = Omit<PlaceOptions, 'name'> &
+  (
+    | { readonly kind: 'process'; readonly name: string; readonly process?: undefined }
+    | { readonly process: string; readonly kind?: undefined }
+  );
 
 /**
  * The same as ProcessPortOptions, in the older spelling.
@@ -60,8 +62,19 @@ export interface ProcessPortOptions extends Omit<PlaceOptions, 'name'> {
  * @deprecated Write `process` for `host`.
  */
 export interface HostPortOptions extends Omit<PlaceOptions, 'name'> {
+  readonly kind?: undefined;
   readonly host: string;
 }
 
-/** A port of a machine that shares no memory: QEMU's `-netdev dgram`, or any program. */
-export type DgramPortOptions = DgramSocket & PlaceOptions;
+/**
+ * A port of a machine that shares no memory: QEMU's `-netdev dgram`, or any program. With `kind`,
+ * the port's own socket is `path`; without it is `dgram`.
+ */
+export type DgramPortOptions = PlaceOptions &
+  (
+    | (Omit<DgramSocket, 'dgram'> & { readonly kind: 'dgram'; readonly path: string })
+    | (DgramSocket & { readonly kind?: undefined })
+  );
+
+/** A port of any kind. */
+export type AnyPortOptions = PortOptions | ProcessPortOptions | HostPortOptions | DgramPortOptions;

@@ -15,23 +15,24 @@
 import '../runtime/dispose.ts';
 import { randomInt } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { basename, resolve } from 'node:path';
 import type { Capture, CaptureOptions } from '../capture/capture.ts';
 import { type CaptureTarget, Recordings, type ReplayOptions } from '../capture/recordings.ts';
 import type { Replay } from '../capture/replay.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { formatMac } from '../model/mac.ts';
-import { name as checkedName, flag, integer, text } from '../model/option-checks.ts';
+import { integer } from '../model/option-checks.ts';
 import { type Dataplane, type DataplaneEvent, native } from '../native/addon.ts';
 import type { Impairment } from '../policy/impairment/impairment.ts';
 import { type Link, Links, type NetworkChange, type PortName } from '../policy/impairment/links.ts';
 import { Schedule, type ScheduleStep } from '../policy/impairment/schedule.ts';
-import { sourceRule, sourceSpoofed } from '../policy/sources.ts';
-import { DgramPort } from '../port/dgram/dgram-port.ts';
-import { ProcessPort } from '../port/process/process-port.ts';
-import { VhostUserPort } from '../port/vhost-user/vhost-user-port.ts';
+import { sourceSpoofed } from '../policy/sources.ts';
+import type { DgramPort } from '../port/dgram/dgram-port.ts';
+import type { SwitchPort } from '../port/kinds.ts';
+import type { ProcessPort } from '../port/process/process-port.ts';
+import type { VhostUserPort } from '../port/vhost-user/vhost-user-port.ts';
 import { ManualClock, machineClock } from '../runtime/clock.ts';
-import { Bridge } from './bridge.ts';
+import type { Bridge } from './bridge.ts';
+import { Bridges } from './bridges.ts';
 import {
   type EventStreamOptions,
   type EventsLost,
@@ -40,28 +41,22 @@ import {
   streamEvents,
 } from './events.ts';
 import type {
+  AnyPortOptions,
   DgramPortOptions,
   HostPortOptions,
-  PlaceOptions,
   PortOptions,
   ProcessPortOptions,
   SwitchOptions,
 } from './options.ts';
+import { wantedPort } from './port-options.ts';
+import { Ports } from './ports.ts';
 import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
-
-/** A port of any kind; `kind` tells which. */
-export type SwitchPort = VhostUserPort | ProcessPort | DgramPort;
-
-type AnyPortOptions = PortOptions | ProcessPortOptions | HostPortOptions | DgramPortOptions;
 
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
 const int32Max = 2 ** 31 - 1;
 /** Longer than any test, and exact as a number of nanoseconds. */
 const advanceMsMax = 2 ** 32;
-const mtuMin = 68;
-const mtuMax = 65535;
-const defaultBridge = 'default';
 /** As far as randomInt() goes. */
 const seedMax = 2 ** 48 - 1;
 
@@ -76,9 +71,8 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   readonly #links: Links;
   readonly #schedules = new Set<Schedule>();
   readonly #recordings: Recordings;
-  readonly #bridges = new Map<string, Bridge>();
-  readonly #ports = new Map<number, SwitchPort>();
-  readonly #ageingSeconds: number;
+  readonly #bridges: Bridges;
+  readonly #ports: Ports;
   readonly #clock: ManualClock | undefined;
   #closed = false;
 
@@ -86,8 +80,8 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     super();
     const cpus = cpusOf(options.workers ?? 1, options.cpus ?? []);
     const idleUs = integer('idleUs', options.idleUs ?? idleUsDefault, 0, int32Max);
-    const ageingSeconds = options.ageingSeconds ?? ageingSecondsDefault;
-    this.#ageingSeconds = integer('ageingSeconds', ageingSeconds, 0, int32Max);
+    const ageing = options.ageingSeconds ?? ageingSecondsDefault;
+    const ageingSeconds = integer('ageingSeconds', ageing, 0, int32Max);
     const clock: unknown = options.clock ?? 'machine';
     if (clock !== 'machine' && clock !== 'manual') {
       throw new TsvswitchError('BAD_OPTION', `clock: ${String(clock)} is not machine or manual`);
@@ -113,7 +107,20 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     });
     this.#workers = new Workers(this.#dataplane, cpus, () => this.ports);
     if (options.balance === true) this.#workers.balance();
-    this.bridge = this.#bridgeNamed(defaultBridge);
+    this.#bridges = new Bridges(
+      this.#dataplane,
+      ageingSeconds,
+      (number) => this.#ports.numbered(number)?.name,
+    );
+    this.bridge = this.#bridges.byDefault;
+    this.#ports = new Ports(
+      {
+        dataplane: this.#dataplane,
+        onEvent: (event) => this.#emitEvent(event),
+        deliverReports: () => this.#deliverReports(),
+      },
+      this.#bridges,
+    );
     this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
     this.#links = new Links(
       this.#dataplane,
@@ -153,19 +160,19 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   /** All ports, in the order of their numbers' first use. */
   get ports(): readonly SwitchPort[] {
-    return [...this.#ports.values()];
+    return this.#ports.all;
   }
 
   /** The port called `name`, if there is one. */
   port(name: string): SwitchPort | undefined {
-    return this.ports.find((port) => port.name === name);
+    return this.#ports.named(name);
   }
 
   /**
    * All bridges that a port has been on, and the default one. They stay until the switch is closed.
    */
   get bridges(): readonly Bridge[] {
-    return [...this.#bridges.values()];
+    return this.#bridges.all;
   }
 
   /**
@@ -189,12 +196,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   addPort(options: DgramPortOptions): DgramPort;
   addPort(options: AnyPortOptions): SwitchPort {
     this.#checkOpen();
-    const rule = sourceRule(options?.source);
-    const port = this.#open(options, rule?.macs ?? []);
-    // In this turn, and so before any frame.
-    if (rule !== undefined) this.#dataplane.bindSources(port.number, rule);
-    this.#ports.set(port.number, port);
-    return port;
+    return this.#ports.add(wantedPort(options));
   }
 
   /**
@@ -287,9 +289,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** Closes a port and forgets it; the others go on. */
   removePort(port: SwitchPort): void {
     this.#recordings.drain();
-    const isOurs = this.#ports.get(port.number) === port;
-    if (isOurs) this.#ports.delete(port.number);
-    port.close();
+    const isOurs = this.#ports.has(port);
+    if (isOurs) this.#ports.remove(port);
+    else port.close();
     if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
   }
 
@@ -308,70 +310,6 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   /** As close(). */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
-  }
-
-  #open(options: AnyPortOptions, macs: readonly number[]): SwitchPort {
-    if (typeof options !== 'object' || options === null) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `port: ${String(options)} is not an object of options`,
-      );
-    }
-    if ('process' in options || 'host' in options) {
-      const name = this.#newName('process' in options ? options.process : options.host);
-      return new ProcessPort(this.#dataplane, { name, bridge: this.#bridgeOf(options) });
-    }
-    if ('dgram' in options) {
-      const name = this.#nameOfSocket(options.dgram, options);
-      text('peer', options.peer);
-      const bridge = this.#bridgeOf(options);
-      return new DgramPort(this.#dataplane, { ...options, name, bridge });
-    }
-    const name = this.#nameOfSocket(options.connect ?? options.path, options);
-    if (options.ringReset !== undefined) flag('ringReset', options.ringReset);
-    if (options.inBand !== undefined) flag('inBand', options.inBand);
-    if (options.mtu !== undefined) integer('mtu', options.mtu, mtuMin, mtuMax);
-    const bridge = this.#bridgeOf(options);
-    return new VhostUserPort(
-      this.#dataplane,
-      { ...options, name, bridge, macs },
-      (event) => this.#emitEvent(event),
-      () => this.#deliverReports(),
-    );
-  }
-
-  /** The name of a new port: if none is given the file's, or the whole path where that is taken. */
-  #nameOfSocket(path: string, options: PlaceOptions): string {
-    const absolute = resolve(text('path', path));
-    if (this.ports.some((port) => port.kind !== 'host' && resolve(port.path) === absolute)) {
-      throw new TsvswitchError(
-        'SOCKET_DUPLICATE',
-        `socket ${path} is given twice; every port needs a socket of its own`,
-      );
-    }
-    const short = basename(path, '.sock');
-    return this.#newName(options.name ?? (this.port(short) === undefined ? short : path));
-  }
-
-  #bridgeOf({ bridge }: PlaceOptions): Bridge {
-    return this.#bridgeNamed(bridge ?? defaultBridge);
-  }
-
-  #newName(name: string): string {
-    if (this.port(checkedName('name', name)) !== undefined) {
-      throw new TsvswitchError('BAD_OPTION', `a port named ${name} exists; names are unique`);
-    }
-    return name;
-  }
-
-  #bridgeNamed(name: string): Bridge {
-    let bridge = this.#bridges.get(checkedName('bridge', name));
-    if (bridge === undefined) {
-      const portName = (number: number) => this.#ports.get(number)?.name;
-      bridge = new Bridge(this.#dataplane, name, this.#ageingSeconds, portName);
-      this.#bridges.set(name, bridge);
-    }
-    return bridge;
   }
 
   #manualClock(): ManualClock {
@@ -395,7 +333,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   /** What drivers have said on their control queues is in force before the next frame. */
   #serveControl(): void {
-    for (const port of this.#ports.values()) if (port.kind === 'vhost-user') port.serveControl();
+    for (const port of this.ports) if (port.kind === 'vhost-user') port.serveControl();
   }
 
   #checkOpen(): void {
@@ -403,7 +341,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #onDataplaneEvent(event: DataplaneEvent): void {
-    const port = this.#ports.get(event.port);
+    const port = this.#ports.numbered(event.port);
     // It was on its way when the port was removed.
     if (port === undefined) return;
     switch (event.type) {
@@ -411,7 +349,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
         this.#emitEvent({ type: event.type, port: port.name, mac: formatMac(event.mac) });
         break;
       case 'mac-moved': {
-        const fromPort = this.#ports.get(event.fromPort)?.name ?? `${event.fromPort}`;
+        const fromPort = this.#ports.numbered(event.fromPort)?.name ?? `${event.fromPort}`;
         const mac = formatMac(event.mac);
         this.#emitEvent({ type: event.type, port: port.name, fromPort, mac });
         break;

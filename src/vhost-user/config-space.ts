@@ -50,7 +50,7 @@ const queuePairsMax = 8;
 export class ConfigSpace {
   /** max_virtqueue_pairs. */
   readonly queuePairs: number;
-  readonly #facts: ConfigFacts;
+  #facts: ConfigFacts;
   /** Something has changed that the driver does not know. */
   readonly #onChange: () => void;
   /**
@@ -82,6 +82,15 @@ export class ConfigSpace {
     this.#mtuBytes = Number(bytes);
     if (before !== this.#mtuBytes) this.#onChange();
     return this.#mtuBytes;
+  }
+
+  /** Whether a driver that reads it is told another MTU than before. */
+  configureMtu(bytes: number): boolean {
+    const before = this.mtuBytes;
+    this.#facts = { ...this.#facts, mtuBytes: bytes };
+    if (before === this.mtuBytes) return false;
+    this.#onChange();
+    return true;
   }
 
   askToAnnounce(): void {

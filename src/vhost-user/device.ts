@@ -194,7 +194,7 @@ export class Device {
     }
     this.#backend.setFeatures(features);
     this.#features = features;
-    this.#holdToMtu();
+    this.holdToMtu();
     const isPacked = (features & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n;
     for (const ring of this.#rings) ring.setFormat(isPacked ? packedRing : splitRing);
     this.#followEnableRule(before, features);
@@ -311,12 +311,12 @@ export class Device {
 
   setMtu(bytes: bigint): void {
     this.#mtuBytes = this.config.setMtu(bytes);
-    this.#holdToMtu();
+    this.holdToMtu();
     this.#emit({ type: 'mtu', bytes: this.#mtuBytes });
   }
 
   /** Only a guest that was told of its MTU is kept from longer frames (virtio 1.2 §5.1.4.1). */
-  #holdToMtu(): void {
+  holdToMtu(): void {
     const mtuBytes = this.#readsConfig ? this.config.mtuBytes : this.#mtuBytes;
     if (this.#agreed(mtuBit) && mtuBytes !== undefined) this.#backend.setMtu(mtuBytes);
   }

@@ -209,6 +209,11 @@ export class Session {
     if (this.#open) this.#device.ringCalled(queue);
   }
 
+  /** The operator has another MTU for the device. */
+  mtuConfigured(bytes: number): void {
+    if (this.#open && this.#device.config.configureMtu(bytes)) this.#device.holdToMtu();
+  }
+
   /** The data plane has answered commands of the control queue. */
   controlled(turn: ControlTurn): void {
     if (this.#open) this.#device.config.controlled(turn);

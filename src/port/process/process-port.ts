@@ -14,13 +14,9 @@
 
 import { TsvswitchError } from '../../model/errors.ts';
 import type { Dataplane } from '../../native/addon.ts';
-import { type BridgeId, type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
+import type { PortPlace } from '../kind.ts';
+import { type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
 import { Doorbell } from './doorbell.ts';
-
-export interface ProcessPortOptions {
-  readonly name: string;
-  readonly bridge: BridgeId;
-}
 
 /** How long something may take. */
 export interface PortWaitOptions {
@@ -41,8 +37,8 @@ const transmitq = 1;
 export class ProcessPort implements Port {
   readonly kind = 'host';
   readonly name: string;
-  readonly bridge: string;
   readonly number: number;
+  readonly #place: PortPlace;
   readonly #dataplane: Dataplane;
   readonly #counters: BigUint64Array;
   readonly #arrived: Doorbell;
@@ -52,14 +48,19 @@ export class ProcessPort implements Port {
   #closed = false;
 
   /** Throws TOO_MANY_PORTS. */
-  constructor(dataplane: Dataplane, { name, bridge }: ProcessPortOptions) {
+  constructor(place: PortPlace) {
+    const { dataplane, name, bridge } = place;
     this.name = name;
-    this.bridge = bridge.name;
+    this.#place = place;
     this.#dataplane = dataplane;
     this.number = dataplane.addHostPort(bridge.number);
     this.#counters = dataplane.counters(this.number);
     this.#arrived = new Doorbell(dataplane, this.number, receiveq);
     this.#drained = new Doorbell(dataplane, this.number, transmitq);
+  }
+
+  get bridge(): string {
+    return this.#place.bridge.name;
   }
 
   get counters(): PortCounters {

@@ -46,6 +46,14 @@ export class ConnectingSource implements FrontendSource {
     this.#schedule();
   }
 
+  setAccess(): void {
+    // The file is the machine's.
+  }
+
+  release(): undefined {
+    this.close();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#next);

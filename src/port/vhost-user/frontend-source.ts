@@ -4,7 +4,8 @@
  * when it is free again; everything about sockets, files and retries is behind this interface.
  */
 
-import type { FdSocket } from '../../native/fd-socket.ts';
+import type { FdSocket, ListenOptions } from '../../native/fd-socket.ts';
+import type { KeptSocket } from '../kind.ts';
 
 /** What a source tells besides connections; sentences are without the port's name. */
 export type SourceEvent =
@@ -22,6 +23,10 @@ export interface FrontendSource {
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
   /** The connection delivered last has ended, or was refused. */
   released(): void;
+  /** Who may connect from now on. Throws what FdListener.setAccess throws. */
+  setAccess(options: ListenOptions): void;
+  /** As close(), but for what can be started again for another port. */
+  release(): KeptSocket | undefined;
   /** Nothing is delivered afterwards. Idempotent. */
   close(): void;
 }

@@ -1,17 +1,23 @@
 /** A port as the server: frontends connect to its socket. See frontend-source.ts. */
 
 import { FdListener, type FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
+import type { KeptSocket } from '../kind.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 
-export class ListeningSource implements FrontendSource {
+export class ListeningSource implements FrontendSource, KeptSocket {
+  readonly kind = 'vhost-user';
   readonly path: string;
   readonly listens = true;
   readonly #listener: FdListener;
 
+  private constructor(listener: FdListener) {
+    this.path = listener.path;
+    this.#listener = listener;
+  }
+
   /** Listens at once, but delivers only after start(). Throws what FdListener.listen throws. */
-  constructor(path: string, options: ListenOptions) {
-    this.path = path;
-    this.#listener = FdListener.listen(path, options);
+  static listen(path: string, options: ListenOptions): ListeningSource {
+    return new ListeningSource(FdListener.listen(path, options));
   }
 
   get lost(): boolean {
@@ -27,6 +33,16 @@ export class ListeningSource implements FrontendSource {
 
   released(): void {
     // The listener has never stopped.
+  }
+
+  /** Throws what FdListener.setAccess throws. */
+  setAccess(options: ListenOptions): void {
+    this.#listener.setAccess(options);
+  }
+
+  release(): KeptSocket {
+    this.#listener.rest();
+    return this;
   }
 
   close(): void {

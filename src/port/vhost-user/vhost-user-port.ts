@@ -19,41 +19,21 @@
 import { resolve } from 'node:path';
 import { TsvswitchError } from '../../model/errors.ts';
 import { type Dataplane, native, type PeerCredentials } from '../../native/addon.ts';
-import { FdSocket } from '../../native/fd-socket.ts';
+import { FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
 import type { Backend, BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
-import type { ConfigFacts } from '../../vhost-user/config-space.ts';
-import { featureNames, type Offer, virtioFeatures } from '../../vhost-user/features.ts';
+import { featureNames, virtioFeatures } from '../../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../../vhost-user/session.ts';
-import {
-  type BridgeId,
-  type Port,
-  type PortCounters,
-  type PortEvent,
-  readCounters,
-  readFrames,
-} from '../port.ts';
-import { AllowList } from './allow.ts';
-import { ConnectingSource } from './connecting.ts';
+import type { KeptSocket, PortPlace } from '../kind.ts';
+import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from '../port.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
-import { ListeningSource } from './listening.ts';
 import { offerOfPort } from './offer.ts';
-import type { PortSocket } from './port-socket.ts';
 import { refuseForeign, refusePrivate } from './refused-memory.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
-
-export type VhostUserPortOptions = PortSocket & {
-  /** How the port is called in events; the socket's file name without `.sock` unless given. */
-  readonly name: string;
-  readonly bridge: BridgeId;
-  /**
-   * The addresses that the port is bound to; any if there are none. The first is the guest's own.
-   */
-  readonly macs: readonly number[];
-};
+import type { PortTerms, VhostUserPortOptions } from './terms.ts';
 
 type State =
   | { readonly kind: 'free' }
@@ -78,67 +58,53 @@ type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
 export class VhostUserPort implements Port {
   readonly kind = 'vhost-user';
   readonly name: string;
-  /** Name of the bridge that the port is on. */
-  readonly bridge: string;
   readonly path: string;
   /** The port's number in the data plane. */
   readonly number: number;
+  readonly #place: PortPlace;
   readonly #dataplane: Dataplane;
   readonly #counters: BigUint64Array;
   readonly #source: FrontendSource;
-  readonly #allow: AllowList | undefined;
-  readonly #offered: Offer;
+  readonly #options: VhostUserPortOptions;
+  #terms: PortTerms;
   /** Who was refused last by the list and reported: one that tries on is reported once. */
   #refusedPid: number | undefined;
   readonly #inBand = new InBandQueues();
   readonly #control: ControlQueue;
-  readonly #config: ConfigFacts;
   readonly #inflight = new InflightFile();
-  readonly #onEvent: (event: PortEvent) => void;
-  readonly #deliverReports: () => void;
   /** The data plane's number for the present session, or the next one. */
   #sessionNumber: number;
   #state: State = { kind: 'free' };
   #closedUntilMs = Number.NEGATIVE_INFINITY;
 
-  /**
-   * `deliverReports` passes on everything that the data plane has to report, of this port too.
-   * Throws what FdListener.listen and AllowList throw, SOCKET_PATH_TOO_LONG, and TOO_MANY_PORTS.
-   */
-  constructor(
-    dataplane: Dataplane,
-    options: VhostUserPortOptions,
-    onEvent: (event: PortEvent) => void,
-    deliverReports: () => void,
-  ) {
-    this.name = options.name;
-    this.bridge = options.bridge.name;
+  /** The source is the port's from now on. Throws TOO_MANY_PORTS. */
+  constructor(place: PortPlace, source: FrontendSource, options: VhostUserPortOptions) {
+    const { dataplane } = place;
+    this.name = place.name;
+    this.#place = place;
     this.#dataplane = dataplane;
-    this.#onEvent = onEvent;
-    this.#deliverReports = deliverReports;
-    if (options.allow !== undefined) {
-      this.#allow = new AllowList(`socket ${options.connect ?? options.path}`, options.allow);
-    }
-    this.#config = { macs: options.macs, mtuBytes: options.mtu };
-    this.#offered = offerOfPort({ ...options, hasAddress: options.macs.length > 0 });
-    this.#source =
-      options.connect === undefined
-        ? new ListeningSource(options.path, options)
-        : new ConnectingSource(options.connect);
-    this.path = this.#source.path;
+    this.#options = options;
+    this.#terms = options;
+    this.#source = source;
+    this.path = source.path;
     try {
-      this.number = dataplane.addPort(native().queuePairsMax, options.bridge.number);
+      this.number = dataplane.addPort(native().queuePairsMax, place.bridge.number);
     } catch (error) {
-      this.#source.close();
+      source.close();
       throw error;
     }
     this.#sessionNumber = dataplane.sessionOf(this.number);
     this.#counters = dataplane.counters(this.number);
     this.#control = new ControlQueue(dataplane, this.number);
-    this.#source.start(
+    source.start(
       (socket) => this.#accept(socket),
       (event) => this.#onSourceEvent(event),
     );
+  }
+
+  /** Name of the bridge that the port is on. */
+  get bridge(): string {
+    return this.#place.bridge.name;
   }
 
   /** The process id of the connected frontend, or undefined. */
@@ -211,13 +177,41 @@ export class VhostUserPort implements Port {
     );
   }
 
+  /** Who may connect from now on. Throws what FdListener.setAccess throws. */
+  setAccess(options: ListenOptions): void {
+    this.#source.setAccess(options);
+  }
+
+  /**
+   * Holds from now on: a frontend that is not admitted any more is sent away, and the driver of one
+   * that reads its MTU here is told of another. What else is new the next session learns.
+   */
+  setTerms(terms: PortTerms): void {
+    this.#terms = terms;
+    if (this.#state.kind !== 'connected') return;
+    const { socket, session } = this.#state;
+    const { peer } = socket;
+    if (terms.allow?.admits(peer) === false) {
+      this.#refusedPid = peer.pid;
+      this.#emit({ type: 'frontend-refused', sentence: this.#notAllowed(peer) });
+      session.close();
+    } else {
+      session.mtuConfigured(terms.mtu);
+    }
+  }
+
   /** Ends the session, removes the socket and the port. Idempotent. */
   close(): void {
-    if (this.#state.kind === 'closed') return;
+    if (this.#state.kind !== 'closed') this.release()?.close();
+  }
+
+  /** As close(), but for the socket that the port listens on. */
+  release(): KeptSocket | undefined {
     if (this.#state.kind === 'connected') this.#state.session.close();
-    this.#source.close();
+    const kept = this.#source.release();
     this.#dataplane.removePort(this.number);
     this.#state = { kind: 'closed' };
+    return kept;
   }
 
   /** A report of somebody who is gone is none of the present frontend. */
@@ -251,7 +245,7 @@ export class VhostUserPort implements Port {
 
   #accept(socket: FdSocket): void {
     const { peer } = socket;
-    if (this.#allow?.admits(peer) === false) {
+    if (this.#terms.allow?.admits(peer) === false) {
       this.#refuse(socket, peer);
       return;
     }
@@ -276,11 +270,12 @@ export class VhostUserPort implements Port {
       return;
     }
     const hugePages = new HugePages();
+    const { macs, mtu } = this.#terms;
     const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
-      config: this.#config,
-      offered: this.#offered,
+      config: { macs, mtuBytes: mtu },
+      offered: offerOfPort({ ...this.#options, hasAddress: macs.length > 0 }),
       backend: this.#backend(pid, hugePages, () => session),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
@@ -291,17 +286,19 @@ export class VhostUserPort implements Port {
   }
 
   /** Whoever the list does not name. */
-  #refuse(socket: FdSocket, { pid, uid, gid }: PeerCredentials): void {
+  #refuse(socket: FdSocket, peer: PeerCredentials): void {
     socket.close();
     this.#source.released();
-    if (this.#refusedPid === pid) return;
-    this.#refusedPid = pid;
-    this.#emit({
-      type: 'frontend-refused',
-      sentence:
-        `port ${this.name}: refused process ${pid} (uid ${uid}, gid ${gid}): only ${this.#allow} ` +
-        'may connect; start the machine as one of them, or allow it too',
-    });
+    if (this.#refusedPid === peer.pid) return;
+    this.#refusedPid = peer.pid;
+    this.#emit({ type: 'frontend-refused', sentence: this.#notAllowed(peer) });
+  }
+
+  #notAllowed({ pid, uid, gid }: PeerCredentials): string {
+    return (
+      `port ${this.name}: refused process ${pid} (uid ${uid}, gid ${gid}): only ` +
+      `${this.#terms.allow} may connect; start the machine as one of them, or allow it too`
+    );
   }
 
   #onSourceEvent(event: SourceEvent): void {
@@ -333,7 +330,7 @@ export class VhostUserPort implements Port {
       return;
     }
     socket.close();
-    this.#deliverReports();
+    this.#place.deliverReports();
     this.#sessionNumber = this.#dataplane.endSession(this.number);
     this.#inflight.discard();
     this.#state = { kind: 'free' };
@@ -421,7 +418,7 @@ export class VhostUserPort implements Port {
   }
 
   #emit(event: Unnamed<PortEvent>): void {
-    this.#onEvent({ port: this.name, ...event } as PortEvent);
+    this.#place.onEvent({ port: this.name, ...event } as PortEvent);
   }
 }
 

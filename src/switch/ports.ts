@@ -1,0 +1,152 @@
+/**
+ * The ports of a switch, by name and by number, with the settings each was opened with or changed
+ * to. What every kind has is done here, its bridge and its sources; the rest is the kind's
+ * (port/kind.ts).
+ */
+
+import { basename } from 'node:path';
+import { TsvswitchError } from '../model/errors.ts';
+import { name as checkedName } from '../model/option-checks.ts';
+import type { PortSettings } from '../model/settings.ts';
+import type { Dataplane } from '../native/addon.ts';
+import { sourceRule } from '../policy/sources.ts';
+import type { KeptSocket, PortPlace, PreparedPort } from '../port/kind.ts';
+import { kindOf, type SwitchPort } from '../port/kinds.ts';
+import type { PortEvent } from '../port/port.ts';
+import type { Bridge } from './bridge.ts';
+import type { Bridges } from './bridges.ts';
+import type { WantedPort } from './port-options.ts';
+
+class Place implements PortPlace {
+  readonly dataplane: Dataplane;
+  readonly name: string;
+  bridge: Bridge;
+  readonly onEvent: (event: PortEvent) => void;
+  readonly deliverReports: () => void;
+
+  constructor(owner: PortsOwner, name: string, bridge: Bridge) {
+    this.dataplane = owner.dataplane;
+    this.name = name;
+    this.bridge = bridge;
+    this.onEvent = owner.onEvent;
+    this.deliverReports = owner.deliverReports;
+  }
+}
+
+interface Entry {
+  readonly port: SwitchPort;
+  readonly place: Place;
+  settings: PortSettings;
+}
+
+export interface PortsOwner {
+  readonly dataplane: Dataplane;
+  readonly onEvent: (event: PortEvent) => void;
+  readonly deliverReports: () => void;
+}
+
+export class Ports {
+  readonly #owner: PortsOwner;
+  readonly #bridges: Bridges;
+  readonly #byName = new Map<string, Entry>();
+  readonly #byNumber = new Map<number, SwitchPort>();
+
+  constructor(owner: PortsOwner, bridges: Bridges) {
+    this.#owner = owner;
+    this.#bridges = bridges;
+  }
+
+  get all(): SwitchPort[] {
+    return Array.from(this.#byName.values(), ({ port }) => port);
+  }
+
+  get settings(): Record<string, PortSettings> {
+    return Object.fromEntries(Array.from(this.#byName, ([name, { settings }]) => [name, settings]));
+  }
+
+  named(name: string): SwitchPort | undefined {
+    return this.#byName.get(name)?.port;
+  }
+
+  numbered(number: number): SwitchPort | undefined {
+    return this.#byNumber.get(number);
+  }
+
+  /** Whether it is one of these, and not an earlier one of its name. */
+  has(port: SwitchPort): boolean {
+    return this.#byName.get(port.name)?.port === port;
+  }
+
+  /** Throws what preparing and opening a port throws, SOCKET_DUPLICATE and BAD_OPTION. */
+  add(wanted: WantedPort): SwitchPort {
+    const { settings } = wanted;
+    const name = this.#nameOf(wanted);
+    return this.open(name, settings, kindOf(settings).prepare(settings, 'now'));
+  }
+
+  /** Opens what was prepared, in the place of `kept` if that is given. Throws as that does. */
+  open(
+    name: string,
+    settings: PortSettings,
+    prepared: PreparedPort<SwitchPort>,
+    kept?: KeptSocket,
+  ): SwitchPort {
+    let place: Place;
+    try {
+      place = new Place(this.#owner, name, this.#bridges.named(settings.bridge));
+    } catch (error) {
+      prepared.discard();
+      throw error;
+    }
+    const port = prepared.open(place, kept);
+    this.#byName.set(name, { port, place, settings });
+    this.#byNumber.set(port.number, port);
+    // In this turn, and so before any frame.
+    this.#bind(port, settings);
+    return port;
+  }
+
+  /** Closes a port and forgets it. */
+  remove(port: SwitchPort): void {
+    this.#forget(port);
+    port.close();
+  }
+
+  #forget(port: SwitchPort): void {
+    this.#byName.delete(port.name);
+    this.#byNumber.delete(port.number);
+  }
+
+  #bind(port: SwitchPort, { source }: PortSettings): void {
+    const rule = sourceRule(source);
+    if (rule !== undefined) this.#owner.dataplane.bindSources(port.number, rule);
+  }
+
+  /** If none is given the file's, or the whole path where that is taken. */
+  #nameOf({ name, socket, settings }: WantedPort): string {
+    if (socket !== undefined && this.#ownerOf(settings) !== undefined) {
+      throw new TsvswitchError(
+        'SOCKET_DUPLICATE',
+        `socket ${socket} is given twice; every port needs a socket of its own`,
+      );
+    }
+    const short = basename(socket ?? '', '.sock');
+    const chosen = checkedName('name', name ?? (this.#byName.has(short) ? socket : short));
+    if (!this.#byName.has(chosen)) return chosen;
+    throw new TsvswitchError('BAD_OPTION', `a port named ${chosen} exists; names are unique`);
+  }
+
+  #ownerOf(wanted: PortSettings): SwitchPort | undefined {
+    const path = socketOf(wanted);
+    for (const { port, settings } of this.#byName.values()) {
+      if (socketOf(settings) === path) return port;
+    }
+    return undefined;
+  }
+}
+
+/** Which no two ports share, whoever makes it. */
+function socketOf(settings: PortSettings): string | undefined {
+  if (settings.kind === 'process') return undefined;
+  return settings.kind === 'vhost-user' ? (settings.connect ?? settings.path) : settings.path;
+}
