@@ -33,7 +33,10 @@ struct Instance {
 
   // The TsvswitchError class of src/model/errors.ts; empty until setErrorConstructor was called.
   Napi::FunctionReference error_constructor;
-  Napi::FunctionReference dataplane_class;
+  // The classes of handles (handle.h), and the state of the one that is being made; null: of none.
+  Napi::FunctionReference dataplane_class, bridge_class, ring_port_class, process_port_class,
+      ring_queue_class, process_queue_class, capture_class;
+  void* making = nullptr;
   std::unique_ptr<FdWatch> fd_watch;
 };
 
@@ -47,6 +50,10 @@ Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& 
 Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
                         int error_number);
 
+// BAD_OPTION: the call and its argument, and what that has to be.
+Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
+                          const std::string& expected);
+
 // --- arguments: each throws BAD_OPTION, naming call and argument, if the value does not fit ---
 
 // An open file descriptor; `or_none` also lets -1 through.
@@ -55,6 +62,8 @@ int FdArgument(const Napi::CallbackInfo& info, size_t index, bool or_none = fals
 // An integer within [min, max]; both at most 2^53 - 1 in magnitude.
 int64_t IntegerArgument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t min,
                         int64_t max);
+
+bool BooleanArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
 
 // A string without NUL.
 std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name);

@@ -9,14 +9,6 @@ namespace tsvswitch {
 
 namespace {
 
-Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
-                          const std::string& expected) {
-  const char* const function = static_cast<const char*>(info.Data());
-  return CodedError(
-      info.Env(), "BAD_OPTION",
-      std::string(function != nullptr ? function : "addon") + ": " + name + " must be " + expected);
-}
-
 bool IsInteger(const Napi::Value& value, int64_t min, int64_t max) {
   if (!value.IsNumber()) return false;
   const double number = value.As<Napi::Number>().DoubleValue();
@@ -25,6 +17,14 @@ bool IsInteger(const Napi::Value& value, int64_t min, int64_t max) {
 }
 
 }  // namespace
+
+Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
+                          const std::string& expected) {
+  const char* const function = static_cast<const char*>(info.Data());
+  return CodedError(
+      info.Env(), "BAD_OPTION",
+      std::string(function != nullptr ? function : "addon") + ": " + name + " must be " + expected);
+}
 
 Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message) {
   const Instance& instance = Instance::Of(env);
@@ -64,6 +64,11 @@ int64_t IntegerArgument(const Napi::CallbackInfo& info, size_t index, const char
                         "an integer from " + std::to_string(min) + " to " + std::to_string(max));
   }
   return info[index].As<Napi::Number>().Int64Value();
+}
+
+bool BooleanArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsBoolean()) throw WrongArgument(info, name, "true or false");
+  return info[index].As<Napi::Boolean>();
 }
 
 std::string StringArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {

@@ -1,56 +1,77 @@
-// Captures of a data plane: begun, read and ended.
+// A capture as JavaScript has it: begun at a port or a bridge, read, and ended.
+//
+// Thread: the JavaScript thread of the environment.
 
-#include <string>
+#include "core/policy/capture.h"
 
-#include "addon/addon.h"
-#include "addon/dataplane.h"
+#include "addon/handle.h"
 
 namespace tsvswitch {
 
-uint32_t DataplaneObject::SnapArgument(const Napi::CallbackInfo& info) {
-  return static_cast<uint32_t>(IntegerArgument(info, 1, "snapBytes", 0, kFrameBytesMax));
+namespace {
+
+using CaptureHandle = HandleObject<CaptureState>;
+
+// `begin` tells core to begin it, given the data plane, the bytes to keep and the eventfd.
+template <class Begin>
+Napi::Object Open(const State& of, const Napi::CallbackInfo& info, Begin begin) {
+  const Napi::Env env = info.Env();
+  const auto snap_bytes =
+      static_cast<uint32_t>(IntegerArgument(info, 0, "snapBytes", 0, kFrameBytesMax));
+  const int call_fd = FdArgument(info, 1);
+  Dataplane& core = of.Core(env);
+  const uint32_t number = begin(core, snap_bytes, call_fd);
+  const auto capture =
+      std::make_shared<CaptureState>(of.plane, "the capture of " + of.what, number);
+  return OpenHandle(env, Instance::Of(env).capture_class, of.plane->captures, capture,
+                    [&] { core.RemoveCapture(number); });
 }
 
-Capture& DataplaneObject::CaptureArgument(const Napi::CallbackInfo& info) {
-  Dataplane& dataplane = Open(info.Env());
-  const auto capture = static_cast<uint32_t>(IntegerArgument(info, 0, "capture", 0, UINT32_MAX));
-  if (!dataplane.HasCapture(capture)) {
-    throw CodedError(info.Env(), "BAD_OPTION", "there is no capture " + std::to_string(capture));
-  }
-  return dataplane.CaptureAt(capture);
+Napi::Value Read(CaptureState& capture, const Napi::CallbackInfo& info) {
+  const Bytes to = BytesArgument(info, 0, "bytes");
+  const size_t bytes = capture.Core(info.Env()).CaptureAt(capture.number).Read(to.data, to.size);
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
-Napi::Value DataplaneObject::CapturePort(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  const uint32_t snap_bytes = SnapArgument(info);
-  return Napi::Number::New(info.Env(),
-                           dataplane_->CapturePort(port, snap_bytes, FdArgument(info, 2)));
+void RequestCall(CaptureState& capture, const Napi::CallbackInfo& info) {
+  capture.Core(info.Env()).CaptureAt(capture.number).RequestCall();
 }
 
-Napi::Value DataplaneObject::CaptureBridge(const Napi::CallbackInfo& info) {
-  const uint32_t bridge = BridgeArgument(info, 0);
-  const uint32_t snap_bytes = SnapArgument(info);
-  return Napi::Number::New(info.Env(),
-                           dataplane_->CaptureBridge(bridge, snap_bytes, FdArgument(info, 2)));
+Napi::Value Lost(CaptureState& capture, const Napi::CallbackInfo& info) {
+  const uint64_t lost = capture.Core(info.Env()).CaptureAt(capture.number).lost();
+  return Napi::Number::New(info.Env(), static_cast<double>(lost));
 }
 
-Napi::Value DataplaneObject::CaptureRead(const Napi::CallbackInfo& info) {
-  Capture& capture = CaptureArgument(info);
-  const Bytes to = BytesArgument(info, 1, "bytes");
-  return Napi::Number::New(info.Env(), static_cast<double>(capture.Read(to.data, to.size)));
+void Close(CaptureState& capture, const Napi::CallbackInfo& info) {
+  if (!capture.is_open) return;
+  capture.Core(info.Env()).RemoveCapture(capture.number);
+  capture.plane->captures[capture.number].reset();
+  capture.Close();
 }
 
-void DataplaneObject::CaptureRequestCall(const Napi::CallbackInfo& info) {
-  CaptureArgument(info).RequestCall();
+}  // namespace
+
+Napi::Object CaptureOfBridge(BridgeState& bridge, const Napi::CallbackInfo& info) {
+  return Open(bridge, info, [&](Dataplane& core, uint32_t snap_bytes, int call_fd) {
+    return core.CaptureBridge(bridge.number, snap_bytes, call_fd);
+  });
 }
 
-Napi::Value DataplaneObject::CaptureLost(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(CaptureArgument(info).lost()));
+Napi::Object CaptureOfPort(PortState& port, const Napi::CallbackInfo& info) {
+  return Open(port, info, [&](Dataplane& core, uint32_t snap_bytes, int call_fd) {
+    return core.CapturePort(port.port(), snap_bytes, call_fd);
+  });
 }
 
-void DataplaneObject::RemoveCapture(const Napi::CallbackInfo& info) {
-  CaptureArgument(info);
-  dataplane_->RemoveCapture(info[0].As<Napi::Number>().Uint32Value());
+void DefineCapture(Napi::Env env) {
+  using Handle = CaptureHandle;
+  Instance::Of(env).capture_class = Handle::Class(env, "Capture",
+                                                  {
+                                                      Handle::Calls<&Read, 1>("read"),
+                                                      Handle::Calls<&RequestCall, 0>("requestCall"),
+                                                      Handle::Calls<&Lost, 0>("lost"),
+                                                      Handle::Calls<&Close, 0>("close"),
+                                                  });
 }
 
 }  // namespace tsvswitch

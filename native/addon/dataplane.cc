@@ -1,24 +1,23 @@
-// As dataplane.h declares it: checks arguments, adopts fds, turns results into errors.
+// A data plane as JavaScript has it: its life, its workers, its clock, and who hears whom.
 //
-// The frontend's words were checked in TypeScript; what is checked here again is what would make
-// core assert: types, ranges, an open port. Events come from the workers through a thread-safe
-// function that is only told that there is something; the JavaScript thread then empties the
-// workers' rings.
+// Events come from the workers through a thread-safe function that is only told that there is
+// something; the JavaScript thread then empties the workers' rings (events.cc). The data plane ends
+// with close() or with its environment, whichever comes first, and not with its handle: its ports
+// go on while anybody is connected.
 //
-// An fd in the arguments is closed here unless core took it, also when an argument is wrong.
+// Thread: the JavaScript thread of the environment, except Notify (any worker).
 
-#include "addon/dataplane.h"
+#include <sched.h>
 
-#include <unistd.h>
-
-#include <cstring>
+#include <cerrno>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "addon/addon.h"
 #include "addon/fields.h"
+#include "addon/handle.h"
 #include "addon/results.h"
 
 namespace tsvswitch {
@@ -27,310 +26,226 @@ namespace {
 
 constexpr uint32_t kWorkersMax = 64;
 
-}  // namespace
+using DataplaneHandle = HandleObject<Plane>;
 
-DataplaneObject::DataplaneObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<DataplaneObject>(info) {
+void Notify(void* context) { static_cast<Plane*>(context)->wake.NonBlockingCall(); }
+
+std::vector<int> CpusField(const Napi::Object& options, uint32_t workers) {
+  std::vector<int> cpus(workers, -1);
+  const Napi::Value value = options.Get("cpus");
+  if (!value.IsArray()) throw BadField(options.Env(), "cpus", "an array of CPU numbers");
+  const Napi::Array list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length() && i < workers; ++i) {
+    const Napi::Value cpu = list[i];
+    const double number = cpu.IsNumber() ? cpu.As<Napi::Number>().DoubleValue() : -1;
+    if (!(number >= 0 && number < CPU_SETSIZE)) {
+      throw BadField(options.Env(), "cpus", "an array of CPU numbers");
+    }
+    cpus[i] = static_cast<int>(number);
+  }
+  return cpus;
+}
+
+void OnTeardown(void* context) {
+  // Kept until this returns: closing lets go of the one that `context` is.
+  const std::shared_ptr<Plane> plane = *static_cast<std::shared_ptr<Plane>*>(context);
+  plane->Close();
+}
+
+Napi::Value OpenDataplane(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object options = ObjectArgument(info, 0, "options");
   const uint32_t workers = IntegerField(options, "workers", 1, kWorkersMax);
-  std::vector<int> cpus(workers, -1);
-  const Napi::Value cpu_list = options.Get("cpus");
-  if (!cpu_list.IsArray()) throw BadField(env, "cpus", "an array of CPU numbers");
-  const Napi::Array cpu_array = cpu_list.As<Napi::Array>();
-  for (uint32_t i = 0; i < cpu_array.Length() && i < workers; ++i) {
-    const Napi::Value cpu = cpu_array[i];
-    if (!cpu.IsNumber()) throw BadField(env, "cpus", "an array of CPU numbers");
-    cpus[i] = cpu.As<Napi::Number>().Int32Value();
-    if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) throw BadField(env, "cpus", "CPU numbers");
-  }
-  const Napi::Value on_event = options.Get("onEvent");
-  if (!on_event.IsFunction()) throw BadField(env, "onEvent", "a function");
-  const uint32_t idle_us = IntegerField(options, "idleUs", 0, UINT32_MAX);
-
-  // Workers first: if they cannot run, nothing refers to this object yet. They have nothing to
-  // notify of before there is a port.
-  dataplane_ = std::make_unique<Dataplane>(
+  const std::vector<int> cpus = CpusField(options, workers);
+  const auto plane = std::make_shared<Plane>(env);
+  plane->core = std::make_unique<Dataplane>(
       Dataplane::Options{.worker_cpus = cpus,
-                         .idle_us = idle_us,
+                         .idle_us = IntegerField(options, "idleUs", 0, UINT32_MAX),
                          .manual = options.Get("manual").ToBoolean(),
                          .sandbox = options.Get("sandbox").ToBoolean(),
                          .fragment_id = IntegerField(options, "fragmentId", 0, UINT32_MAX),
                          .notify = Notify,
-                         .notify_context = this});
-  if (!dataplane_->Start()) {
+                         .notify_context = plane.get()});
+  const Napi::Object object = DataplaneHandle::Make(env, Instance::Of(env).dataplane_class, plane);
+  // They have nothing to notify of before there is a port.
+  if (!plane->core->Start()) {
     const int error_number = errno;
-    dataplane_.reset();
+    plane->core.reset();
     throw SystemError(env, "pthread_create", WorkersCannotRun(cpus), error_number);
   }
-  // Until the last queued call has run, the object must not be collected: Notify passes `this`.
-  Ref();
-  on_event_ = Napi::ThreadSafeFunction::New(
-      env, on_event.As<Napi::Function>(), "tsvswitch", 0, 1, this,
-      [](Napi::Env, void*, DataplaneObject* self) { self->Unref(); }, static_cast<void*>(nullptr));
+  plane->context = new std::shared_ptr<Plane>(plane);
+  plane->wake = decltype(plane->wake)::New(
+      env, "tsvswitch", 0, 1, plane->context,
+      [](Napi::Env, void*, std::shared_ptr<Plane>* ended) { delete ended; },
+      static_cast<void*>(nullptr));
   // Events alone keep no process alive; ports do, through their sockets.
-  on_event_.Unref(env);
-  napi_add_env_cleanup_hook(env, OnTeardown, this);
+  plane->wake.Unref(env);
+  napi_add_env_cleanup_hook(env, OnTeardown, plane->context);
+  return object;
 }
 
-void DataplaneObject::Shutdown() {
-  if (dataplane_ == nullptr) return;
-  dataplane_.reset();  // joins the workers: no Notify after this
-  napi_remove_env_cleanup_hook(Env(), OnTeardown, this);
-  on_event_.Release();
-}
-
-void DataplaneObject::Notify(void* context) {
-  auto* self = static_cast<DataplaneObject*>(context);
-  self->on_event_.NonBlockingCall([self](Napi::Env env, Napi::Function on_event) {
-    if (env == nullptr) return;
-    try {
-      self->DrainEvents(env, on_event);
-    } catch (const Napi::Error& error) {
-      // As uncaught as in any callback; empty if the environment is ending and runs no JavaScript.
-      if (!error.IsEmpty()) napi_fatal_exception(env, error.Value());
-    }
-  });
-}
-
-void DataplaneObject::DrainEvents(Napi::Env env, Napi::Function on_event) {
-  Event event;
-  // The handler may close the data plane, so it is looked at again each time.
-  while (dataplane_ != nullptr && dataplane_->PopEvent(&event)) {
-    if (Outdated(event)) continue;
-    const Napi::HandleScope scope(env);
-    const Napi::Object object = Napi::Object::New(env);
-    object.Set("port", event.port);
-    object.Set("session", event.session);
-    switch (event.type) {
-      case Event::Type::kMacMoved: object.Set("fromPort", event.from_port); [[fallthrough]];
-      case Event::Type::kMacLearned:
-        object.Set("type", event.type == Event::Type::kMacMoved ? "mac-moved" : "mac-learned");
-        object.Set("mac", static_cast<double>(event.mac));
-        object.Set("vlan", event.vlan);
-        break;
-      case Event::Type::kSpoofed:
-        object.Set("type", "spoofed");
-        SetSpoofed(object, event.spoofed);
-        break;
-      case Event::Type::kQueueBroken:
-        object.Set("type", "queue-broken");
-        object.Set("queue", event.queue);
-        object.Set("reason", BreakReasonText(event.reason));
-        break;
-      case Event::Type::kMemoryLost: object.Set("type", "memory-lost"); break;
-      case Event::Type::kEventfdBlocked: object.Set("type", "made-wait"); break;
-    }
-    on_event.Call({object});
-  }
-}
-
-// A queue that was started again since the worker said so.
-bool DataplaneObject::Outdated(const Event& event) {
-  return event.type == Event::Type::kQueueBroken &&
-         !dataplane_->QueueBroken(event.port, event.queue);
-}
-
-Napi::Value DataplaneObject::AddPort(const Napi::CallbackInfo& info) {
-  const uint32_t bridge = BridgeArgument(info, 1);
-  const auto queue_pairs =
-      static_cast<uint32_t>(IntegerArgument(info, 0, "queuePairs", 1, kQueuePairsMax));
-  return PortNumber(info.Env(), dataplane_->AddPort(queue_pairs, bridge));
-}
-
-void DataplaneObject::RemovePort(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  dataplane_->RemovePort(port);
-}
-
-Napi::Value DataplaneObject::Counters(const Napi::CallbackInfo& info) {
-  using Kept = std::shared_ptr<QueueCounters[]>;
-  const uint16_t port = PortArgument(info);
-  auto* kept = new Kept(dataplane_->Counters(port));
-  const size_t bytes = dataplane_->QueueCount(port) * sizeof(QueueCounters);
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      info.Env(), kept->get(), bytes, [](Napi::Env, void*, Kept* k) { delete k; }, kept);
-  return Napi::BigUint64Array::New(info.Env(), bytes / sizeof(uint64_t), buffer, 0);
-}
-
-void DataplaneObject::SetMemory(const Napi::CallbackInfo& info) {
-  AdoptedFds fds;
-  const bool is_array = info[1].IsArray();
-  const Napi::Array list = is_array ? info[1].As<Napi::Array>() : Napi::Array::New(info.Env());
-  for (uint32_t i = 0; i < list.Length(); ++i) fds.Adopt(list[i], "fd");
-  if (!is_array) throw BadField(info.Env(), "regions", "an array");
-  const uint16_t port = PortArgument(info);
-  std::vector<RegionWithFile> regions;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const Napi::Value region = list[i];
-    if (!region.IsObject()) throw BadField(info.Env(), "regions", "an array of objects");
-    regions.push_back({ToRegion(region.As<Napi::Object>()), fds.Get(i)});
-  }
-  for (uint32_t i = 0; i < list.Length(); ++i) fds.Release(i);
-  ThrowUnlessMapped(info.Env(), dataplane_->SetMemory(port, regions));
-}
-
-void DataplaneObject::AddMemoryRegion(const Napi::CallbackInfo& info) {
-  AdoptedFds fds;
-  fds.Adopt(info[1], "fd");
-  const uint16_t port = PortArgument(info);
-  const RegionDescription region = ToRegion(ObjectArgument(info, 1, "region"));
-  ThrowUnlessMapped(info.Env(), dataplane_->AddMemoryRegion(port, {region, fds.Release(0)}));
-}
-
-void DataplaneObject::RemoveMemoryRegion(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  const RegionDescription region = ToRegion(ObjectArgument(info, 1, "region"));
-  ThrowUnlessMapped(info.Env(), dataplane_->RemoveMemoryRegion(port, region));
-}
-
-void DataplaneObject::SetFeatures(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  bool lossless = false;
-  const uint64_t features =
-      info[1].IsBigInt() ? info[1].As<Napi::BigInt>().Uint64Value(&lossless) : 0;
-  if (!lossless) throw BadField(info.Env(), "features", "a bigint of 64 bits without sign");
-  if (dataplane_->AnyQueueStarted(port)) {
-    throw CodedError(info.Env(), "BAD_OPTION", "features cannot change while a queue runs");
-  }
-  dataplane_->SetFeatures(port, features);
-}
-
-void DataplaneObject::SetMtu(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  dataplane_->SetMtu(
-      port, static_cast<uint32_t>(IntegerArgument(info, 1, "mtuBytes", 0, kFrameBytesMax)));
-}
-
-uint32_t DataplaneObject::StartedTransmitqArgument(const Napi::CallbackInfo& info, uint16_t port) {
-  const uint32_t queue = QueueArgument(info, port);
-  if (queue % 2 == 0 || !dataplane_->QueueStarted(port, queue)) {
-    throw CodedError(info.Env(), "BAD_OPTION", "the queue is not a started transmitq");
-  }
-  return queue;
-}
-
-void DataplaneObject::AddWorker(const Napi::CallbackInfo& info) {
+Napi::Value AddBridge(Plane& plane, const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Dataplane& dataplane = Open(env);
-  const auto cpu = static_cast<int>(IntegerArgument(info, 0, "cpu", -1, CPU_SETSIZE - 1));
-  if (dataplane.manual()) {
-    throw CodedError(env, "BAD_OPTION", "a data plane whose clock is manual has no worker threads");
+  const std::string name = StringArgument(info, 0, "name");
+  const auto ageing_s =
+      static_cast<uint32_t>(IntegerArgument(info, 1, "ageingSeconds", 0, INT32_MAX));
+  Dataplane& core = plane.Core(env);
+  const uint32_t number = core.AddBridge(ageing_s);
+  if (number == Dataplane::kNoBridge) {
+    throw CodedError(env, "TOO_MANY_PORTS",
+                     "a switch has at most " + std::to_string(Dataplane::kBridgesMax) + " bridges");
   }
-  if (dataplane.worker_count() == kWorkersMax) {
+  const auto bridge =
+      std::make_shared<BridgeState>(plane.shared_from_this(), "bridge " + name, number);
+  return OpenHandle(env, Instance::Of(env).bridge_class, plane.bridges, bridge,
+                    [&] { core.RemoveBridge(number); });
+}
+
+void SetPartition(Plane& plane, const Napi::CallbackInfo& info) {
+  const char* const kExpected = "an array of arrays of ports";
+  if (!info[0].IsArray()) throw WrongArgument(info, "sides", kExpected);
+  const Napi::Array list = info[0].As<Napi::Array>();
+  // All values first: reading the elements of an array may run JavaScript.
+  std::vector<std::vector<Napi::Value>> values;
+  for (uint32_t i = 0; i < list.Length() && i < kPortsMax; ++i) {
+    const Napi::Value side = list[i];
+    if (!side.IsArray()) throw WrongArgument(info, "sides", kExpected);
+    const Napi::Array members = side.As<Napi::Array>();
+    values.emplace_back();
+    for (uint32_t k = 0; k < members.Length() && k < kPortsMax; ++k) {
+      values.back().push_back(members[k]);
+    }
+  }
+  std::vector<std::vector<uint16_t>> sides;
+  for (const auto& side : values) {
+    sides.emplace_back();
+    for (const Napi::Value& value : side) {
+      sides.back().push_back(HandleArgument<PortState>(plane, info, value, "a port")->port());
+    }
+  }
+  plane.Core(info.Env()).SetPartition(sides);
+}
+
+Dataplane& Threaded(const Plane& plane, Napi::Env env) {
+  Dataplane& core = plane.Core(env);
+  if (!core.manual()) return core;
+  throw CodedError(env, "BAD_OPTION", "a data plane whose clock is manual has no worker threads");
+}
+
+void AddWorker(Plane& plane, const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto cpu = static_cast<int>(IntegerArgument(info, 0, "cpu", -1, CPU_SETSIZE - 1));
+  Dataplane& core = Threaded(plane, env);
+  if (core.worker_count() == kWorkersMax) {
     throw CodedError(env, "TOO_MANY_WORKERS",
                      "a switch has at most " + std::to_string(kWorkersMax) + " workers");
   }
-  if (!dataplane.AddWorker(cpu)) {
+  if (!core.AddWorker(cpu)) {
     throw SystemError(env, "pthread_create", AddedWorkerCannotRun(cpu), errno);
   }
 }
 
-Napi::Value DataplaneObject::WorkerOf(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  const uint32_t queue = StartedTransmitqArgument(info, port);
-  return Napi::Number::New(info.Env(), dataplane_->WorkerOf(port, queue));
-}
-
-void DataplaneObject::AssignWorker(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  const uint32_t queue = StartedTransmitqArgument(info, port);
-  const int64_t workers = dataplane_->worker_count();
-  const int64_t worker = IntegerArgument(info, 2, "worker", 0, workers - 1);
-  dataplane_->AssignWorker(port, queue, static_cast<uint32_t>(worker));
-}
-
-void DataplaneObject::SetLog(const Napi::CallbackInfo& info) {
-  AdoptedFds fds;
-  fds.Adopt(info[1], "fd");
-  const uint16_t port = PortArgument(info);
-  if (info[1].IsUndefined()) {
-    dataplane_->SetLog(port, -1, 0, 0);
-    return;
+void RemoveWorker(Plane& plane, const Napi::CallbackInfo& info) {
+  Dataplane& core = plane.Core(info.Env());
+  if (core.worker_count() == 1) {
+    throw CodedError(info.Env(), "BAD_OPTION", "a switch has at least one worker");
   }
-  const Napi::Object log = ObjectArgument(info, 1, "log");
-  const uint64_t bytes = AddressField(log, "sizeBytes");
-  const uint64_t offset = AddressField(log, "offsetBytes");
-  ThrowUnlessMapped(info.Env(), dataplane_->SetLog(port, fds.Release(0), bytes, offset));
+  core.RemoveWorker();
 }
 
-void DataplaneObject::SetLogging(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  dataplane_->SetLogging(port, info[1].ToBoolean());
+void PinWorker(Plane& plane, const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Dataplane& core = Threaded(plane, env);
+  const int64_t worker = IntegerArgument(info, 0, "worker", 0, core.worker_count() - 1);
+  const auto cpu = static_cast<int>(IntegerArgument(info, 1, "cpu", -1, CPU_SETSIZE - 1));
+  if (!core.PinWorker(static_cast<uint32_t>(worker), cpu)) {
+    throw SystemError(env, "pthread_setaffinity_np", AddedWorkerCannotRun(cpu), errno);
+  }
 }
 
-void DataplaneObject::Announce(const Napi::CallbackInfo& info) {
-  const uint16_t port = PortArgument(info);
-  const int64_t mac = IntegerArgument(info, 1, "mac", 0, (int64_t{1} << 48) - 1);
-  dataplane_->Announce(port, static_cast<uint64_t>(mac));
+void SetIdle(Plane& plane, const Napi::CallbackInfo& info) {
+  const int64_t idle_us = IntegerArgument(info, 0, "idleUs", 0, INT32_MAX);
+  plane.Core(info.Env()).SetIdle(static_cast<uint32_t>(idle_us));
 }
 
-Napi::Function DataplaneObject::Class(Napi::Env env) {
-  return DefineClass(env, "Dataplane",
-                     {InstanceMethod<&DataplaneObject::AddPort>("addPort"),
-                      InstanceMethod<&DataplaneObject::RemovePort>("removePort"),
-                      InstanceMethod<&DataplaneObject::Counters>("counters"),
-                      InstanceMethod<&DataplaneObject::SetMemory>("setMemory"),
-                      InstanceMethod<&DataplaneObject::AddMemoryRegion>("addMemoryRegion"),
-                      InstanceMethod<&DataplaneObject::RemoveMemoryRegion>("removeMemoryRegion"),
-                      InstanceMethod<&DataplaneObject::SetFeatures>("setFeatures"),
-                      InstanceMethod<&DataplaneObject::SetMtu>("setMtu"),
-                      InstanceMethod<&DataplaneObject::StartQueue>("startQueue"),
-                      InstanceMethod<&DataplaneObject::MoveQueue>("moveQueue"),
-                      InstanceMethod<&DataplaneObject::ServeControl>("serveControl"),
-                      InstanceMethod<&DataplaneObject::StopQueue>("stopQueue"),
-                      InstanceMethod<&DataplaneObject::EnableQueue>("enableQueue"),
-                      InstanceMethod<&DataplaneObject::ReadQueue>("readQueue"),
-                      InstanceMethod<&DataplaneObject::AddWorker>("addWorker"),
-                      InstanceMethod<&DataplaneObject::RemoveWorker>("removeWorker"),
-                      InstanceMethod<&DataplaneObject::PinWorker>("pinWorker"),
-                      InstanceMethod<&DataplaneObject::SetIdle>("setIdle"),
-                      InstanceMethod<&DataplaneObject::WorkerOf>("workerOf"),
-                      InstanceMethod<&DataplaneObject::AssignWorker>("assignWorker"),
-                      InstanceMethod<&DataplaneObject::SetCall>("setCall"),
-                      InstanceMethod<&DataplaneObject::SetErr>("setErr"),
-                      InstanceMethod<&DataplaneObject::SetLog>("setLog"),
-                      InstanceMethod<&DataplaneObject::SetLogging>("setLogging"),
-                      InstanceMethod<&DataplaneObject::Announce>("announce"),
-                      InstanceMethod<&DataplaneObject::AddBridge>("addBridge"),
-                      InstanceMethod<&DataplaneObject::AddProcessPort>("addHostPort"),
-                      InstanceMethod<&DataplaneObject::ProcessSend>("hostSend"),
-                      InstanceMethod<&DataplaneObject::ProcessReceive>("hostReceive"),
-                      InstanceMethod<&DataplaneObject::ProcessDrained>("hostDrained"),
-                      InstanceMethod<&DataplaneObject::ProcessRequestCall>("hostRequestCall"),
-                      InstanceMethod<&DataplaneObject::SetLink>("setLink"),
-                      InstanceMethod<&DataplaneObject::SetPartition>("setPartition"),
-                      InstanceMethod<&DataplaneObject::BindSources>("bindSources"),
-                      InstanceMethod<&DataplaneObject::Step>("step"),
-                      InstanceMethod<&DataplaneObject::Advance>("advance"),
-                      InstanceMethod<&DataplaneObject::DrainEventsNow>("drainEvents"),
-                      InstanceMethod<&DataplaneObject::ReadFdb>("readFdb"),
-                      InstanceMethod<&DataplaneObject::FlushFdb>("flushFdb"),
-                      InstanceMethod<&DataplaneObject::SetAgeing>("setAgeing"),
-                      InstanceMethod<&DataplaneObject::RemoveBridge>("removeBridge"),
-                      InstanceMethod<&DataplaneObject::MovePort>("movePort"),
-                      InstanceMethod<&DataplaneObject::UnbindSources>("unbindSources"),
-                      InstanceMethod<&DataplaneObject::EndSession>("endSession"),
-                      InstanceMethod<&DataplaneObject::SessionOf>("sessionOf"),
-                      InstanceMethod<&DataplaneObject::CapturePort>("capturePort"),
-                      InstanceMethod<&DataplaneObject::CaptureBridge>("captureBridge"),
-                      InstanceMethod<&DataplaneObject::CaptureRead>("captureRead"),
-                      InstanceMethod<&DataplaneObject::CaptureRequestCall>("captureRequestCall"),
-                      InstanceMethod<&DataplaneObject::CaptureLost>("captureLost"),
-                      InstanceMethod<&DataplaneObject::RemoveCapture>("removeCapture"),
-                      InstanceMethod<&DataplaneObject::Close>("close")});
+Dataplane& Manual(const Plane& plane, Napi::Env env) {
+  Dataplane& core = plane.Core(env);
+  if (core.manual()) return core;
+  throw CodedError(env, "BAD_OPTION", "a switch whose clock is the machine's runs by itself");
 }
 
-namespace {
-
-Napi::Value OpenDataplane(const Napi::CallbackInfo& info) {
-  return Instance::Of(info.Env()).dataplane_class.New({info[0]});
+Napi::Value Step(Plane& plane, const Napi::CallbackInfo& info) {
+  const auto rounds = static_cast<uint32_t>(IntegerArgument(info, 0, "rounds", 1, INT32_MAX));
+  return Napi::Number::New(info.Env(), static_cast<double>(Manual(plane, info.Env()).Step(rounds)));
 }
+
+void Advance(Plane& plane, const Napi::CallbackInfo& info) {
+  const int64_t ns = IntegerArgument(info, 0, "ns", 0, int64_t{1} << 53);
+  Manual(plane, info.Env()).Advance(static_cast<uint64_t>(ns));
+}
+
+// The first thing that a listener throws is thrown once all of them have heard.
+void DrainEvents(Plane& plane, const Napi::CallbackInfo& info) {
+  std::optional<Napi::Error> first;
+  DeliverEvents(info.Env(), plane, [&](const Napi::Error& error) {
+    if (!first.has_value()) first = error;
+  });
+  if (first.has_value()) throw *first;
+}
+
+void Close(Plane& plane, const Napi::CallbackInfo&) { plane.Close(); }
 
 }  // namespace
 
+void OnWoken(Napi::Env env, Napi::Function, std::shared_ptr<Plane>* plane, void*) {
+  if (env == nullptr) return;
+  // A copy: a listener may close the data plane.
+  const std::shared_ptr<Plane> kept = *plane;
+  // As uncaught as in any callback.
+  DeliverEvents(env, *kept,
+                [&](const Napi::Error& error) { napi_fatal_exception(env, error.Value()); });
+}
+
+void Plane::Close() {
+  if (core == nullptr) return;
+  core.reset();  // joins the workers: nobody is woken after this
+  for (const auto& port : std::exchange(ports, {})) {
+    if (port != nullptr) port->Close();
+  }
+  for (auto* const table : {&bridges, &captures}) {
+    for (const auto& handle : std::exchange(*table, {})) {
+      if (handle != nullptr) handle->Close();
+    }
+  }
+  napi_remove_env_cleanup_hook(env, OnTeardown, context);
+  wake.Release();
+}
+
+void DefineDataplane(Napi::Env env) {
+  using Handle = DataplaneHandle;
+  Instance::Of(env).dataplane_class =
+      Handle::Class(env, "Dataplane",
+                    {
+                        Handle::Calls<&AddBridge, 2>("addBridge"),
+                        Handle::Calls<&SetPartition, 1>("setPartition"),
+                        Handle::Calls<&AddWorker, 1>("addWorker"),
+                        Handle::Calls<&RemoveWorker, 0>("removeWorker"),
+                        Handle::Calls<&PinWorker, 2>("pinWorker"),
+                        Handle::Calls<&SetIdle, 1>("setIdle"),
+                        Handle::Calls<&Step, 1>("step"),
+                        Handle::Calls<&Advance, 1>("advance"),
+                        Handle::Calls<&DrainEvents, 0>("drainEvents"),
+                        Handle::Calls<&Close, 0>("close"),
+                    });
+}
+
 void ExportDataplane(Napi::Env env, Napi::Object exports) {
-  Instance::Of(env).dataplane_class = Napi::Persistent(DataplaneObject::Class(env));
+  DefineDataplane(env);
+  DefineBridge(env);
+  DefineRingPort(env);
+  DefineProcessPort(env);
+  DefineQueues(env);
+  DefineCapture(env);
   ExportFunction(env, exports, "openDataplane", OpenDataplane);
   Napi::Array names = Napi::Array::New(env);
 #define X(name, text) names.Set(uint32_t{name}, Napi::String::New(env, text));

@@ -11,8 +11,8 @@
 
 namespace tsvswitch {
 
-Napi::Error BadField(Napi::Env env, const char* name, const std::string& expected) {
-  return CodedError(env, "BAD_OPTION", std::string(name) + " must be " + expected);
+Napi::Error BadField(Napi::Env env, const std::string& name, const std::string& expected) {
+  return CodedError(env, "BAD_OPTION", name + " must be " + expected);
 }
 
 uint32_t IntegerField(const Napi::Object& object, const char* name, int64_t min, int64_t max) {

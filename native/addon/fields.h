@@ -14,7 +14,7 @@
 
 namespace tsvswitch {
 
-Napi::Error BadField(Napi::Env env, const char* name, const std::string& expected);
+Napi::Error BadField(Napi::Env env, const std::string& name, const std::string& expected);
 Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
 uint32_t IntegerField(const Napi::Object& object, const char* name, int64_t min, int64_t max);
 // A bigint of 64 bits without sign.
@@ -40,6 +40,7 @@ class AdoptedFds {
   void Adopt(const Napi::Value& object, const char* name);
   int Release(size_t index);
   int Get(size_t index) const { return fds_[index]; }
+  size_t count() const { return fds_.size(); }
 
  private:
   std::vector<int> fds_;

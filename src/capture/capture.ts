@@ -18,7 +18,7 @@
 import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
 import { TsvswitchError } from '../model/errors.ts';
-import { type Dataplane, native } from '../native/addon.ts';
+import { type NativeCapture, native } from '../native/addon.ts';
 import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import { PacketBlocks } from './packet-blocks.ts';
 import {
@@ -41,8 +41,8 @@ export interface CaptureOptions {
 
 /** What the switch lends to its captures. */
 export interface CaptureSource {
-  readonly dataplane: Dataplane;
-  readonly target: { readonly port: number } | { readonly bridge: number };
+  /** The handle of the port or bridge that is recorded. */
+  readonly target: { capture(snapBytes: number, callFd: number): NativeCapture };
   /** Name of a port by its number in the data plane. */
   readonly portName: (number: number) => string;
   /** Those that can be in it by now, and a word for it if there are none. */
@@ -58,7 +58,7 @@ export class Capture {
   readonly #sink: CaptureSink;
   readonly #snapBytes: number;
   readonly #fd: number;
-  readonly #number: number;
+  readonly #handle: NativeCapture;
   readonly #blocks = new PacketBlocks(
     (port) => this.#interfaceOf(this.#source.portName(port)),
     (blocks, packets) => {
@@ -93,11 +93,7 @@ export class Capture {
       throw error;
     }
     this.#fd = native().eventfdCreate();
-    const { dataplane, target } = source;
-    this.#number =
-      'port' in target
-        ? dataplane.capturePort(target.port, snapBytes, this.#fd)
-        : dataplane.captureBridge(target.bridge, snapBytes, this.#fd);
+    this.#handle = source.target.capture(snapBytes, this.#fd);
     native().watchReadable(this.#fd, () => {
       native().eventfdDrain(this.#fd);
       this.drain();
@@ -107,7 +103,7 @@ export class Capture {
 
   /** Frames that were not recorded: because nobody fetched them in time, or for want of memory. */
   get dropped(): number {
-    if (!this.#closed) this.#lost = this.#source.dataplane.captureLost(this.#number);
+    if (!this.#closed) this.#lost = this.#handle.lost();
     return this.#lost + this.#refused;
   }
 
@@ -133,7 +129,7 @@ export class Capture {
     try {
       while (this.#readRecords());
       if (this.#sink.isBehind) return;
-      this.#source.dataplane.captureRequestCall(this.#number);
+      this.#handle.requestCall();
       while (this.#readRecords());
     } catch (error) {
       this.#failure = error;
@@ -156,9 +152,9 @@ export class Capture {
   /** As close(), but keeps a failure to itself; the switch ends its captures so. */
   end(): void {
     if (this.#closed) return;
-    this.#lost = this.#source.dataplane.captureLost(this.#number);
+    this.#lost = this.#handle.lost();
     this.#closed = true;
-    this.#source.dataplane.removeCapture(this.#number);
+    this.#handle.close();
     native().unwatchReadable(this.#fd);
     native().closeFd(this.#fd);
     this.#sink.close();
@@ -180,7 +176,7 @@ export class Capture {
   /** False if there were none, or none are wanted now. */
   #readRecords(): boolean {
     if (this.#sink.isBehind) return false;
-    const bytes = this.#source.dataplane.captureRead(this.#number, this.#blocks.records);
+    const bytes = this.#handle.read(this.#blocks.records);
     if (bytes === 0) return false;
     this.#blocks.encode(bytes);
     return true;

@@ -4,7 +4,6 @@
  */
 
 import { TsvswitchError } from '../model/errors.ts';
-import type { Dataplane } from '../native/addon.ts';
 import type { BridgeId, Port } from '../port/port.ts';
 import type { ProcessPort } from '../port/process/process-port.ts';
 import { type Clock, machineClock } from '../runtime/clock.ts';
@@ -34,22 +33,19 @@ export interface RecordedSwitch {
 
 export class Recordings {
   readonly #switch: RecordedSwitch;
-  readonly #dataplane: Dataplane;
   readonly #clock: Clock;
   readonly #captures = new Set<Capture>();
   readonly #replays = new Set<Replay>();
 
-  constructor(recorded: RecordedSwitch, dataplane: Dataplane, clock: Clock = machineClock) {
+  constructor(recorded: RecordedSwitch, clock: Clock = machineClock) {
     this.#switch = recorded;
-    this.#dataplane = dataplane;
     this.#clock = clock;
   }
 
   capture(options: CaptureTarget & CaptureOptions): Capture {
     const target = this.#targetOf(options);
     const source = {
-      dataplane: this.#dataplane,
-      target,
+      target: target.handle,
       interfaces: this.#interfacesOf(target),
       portName: (number: number) => this.#nameOf(number),
       onClosed: (closed: Capture) => this.#captures.delete(closed),
@@ -85,26 +81,26 @@ export class Recordings {
   }
 
   /** A bridge without ports has one all the same, named after itself. */
-  #interfacesOf(target: { port: number } | { bridge: number }): string[] {
-    if ('port' in target) return [this.#nameOf(target.port)];
-    const { name } = this.#switch.bridges.find(({ number }) => number === target.bridge)!;
+  #interfacesOf(target: Port | BridgeId): string[] {
+    if ('kind' in target) return [target.name];
+    const { name } = target;
     const ports = this.#switch.ports.filter(({ bridge }) => bridge === name);
     return ports.length === 0 ? [name] : ports.map((port) => port.name);
   }
 
-  #targetOf({ port, bridge }: CaptureTarget): { port: number } | { bridge: number } {
+  #targetOf({ port, bridge }: CaptureTarget): Port | BridgeId {
     if (port !== undefined && bridge !== undefined) {
       throw new TsvswitchError('BAD_OPTION', 'a capture is of a port or of a bridge, not of both');
     }
     if (port !== undefined) {
       const name = typeof port === 'string' ? port : port?.name;
       const found = this.#switch.ports.find((other) => other.name === name);
-      if (found !== undefined) return { port: found.number };
+      if (found !== undefined) return found;
       throw new TsvswitchError('NO_SUCH_PORT', `the switch has no port named ${String(name)}`);
     }
     const name = bridge ?? 'default';
     const found = this.#switch.bridges.find((other) => other.name === name);
-    if (found !== undefined) return { bridge: found.number };
+    if (found !== undefined) return found;
     throw new TsvswitchError('BAD_OPTION', `bridge: no port has been on ${String(name)}`);
   }
 }

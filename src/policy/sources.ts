@@ -8,8 +8,7 @@ import { TsvswitchError } from '../model/errors.ts';
 import { type IpNetwork, parseIpNetwork } from '../model/ip-network.ts';
 import { parseCardMac } from '../model/mac.ts';
 import { fields } from '../model/option-checks.ts';
-import type { SourceRule, SpoofedSource } from '../native/addon.ts';
-import type { PortEvent } from '../port/port.ts';
+import type { SourceRule } from '../native/addon.ts';
 
 /** What the guest of a port may send from; what it sends from others is dropped. */
 export interface SourceOptions {
@@ -35,20 +34,6 @@ export function sourceRule(source: SourceOptions | undefined): SourceRule | unde
   };
   if (rule.macs.length + rule.networks.length > 0) return rule;
   throw bad('neither macs nor addresses are listed; leave it out to allow all');
-}
-
-/** What the operator hears when a guest's frame was dropped for its source. */
-export function sourceSpoofed(
-  port: string,
-  { kind, source }: SpoofedSource,
-): Extract<PortEvent, { type: 'source-spoofed' }> {
-  const what =
-    kind === 'unknown'
-      ? `of EtherType ${source}, whose source cannot be checked`
-      : `from ${source}, which it is not bound to`;
-  const counter = kind === 'mac' ? 'spoofedMac' : 'spoofedAddress';
-  const sentence = `port ${port}: dropped a frame ${what}; all such are counted as ${counter}`;
-  return { type: 'source-spoofed', port, sentence };
 }
 
 function list(name: string, value: unknown): readonly unknown[] {

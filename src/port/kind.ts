@@ -13,12 +13,10 @@
  */
 
 import type { PortKindName, SettingsOf } from '../model/settings.ts';
-import type { Dataplane } from '../native/addon.ts';
 import type { BridgeId, Port, PortEvent } from './port.ts';
 
 /** Where a port is: made by the switch, which keeps it true while the port is open. */
 export interface PortPlace {
-  readonly dataplane: Dataplane;
   readonly name: string;
   /** The one that the port is on now. */
   readonly bridge: BridgeId;

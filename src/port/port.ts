@@ -3,8 +3,15 @@
  * them.
  */
 
+import { formatMac } from '../model/mac.ts';
 import type { PortKindName } from '../model/settings.ts';
-import { native } from '../native/addon.ts';
+import {
+  type NativeBridge,
+  type NativePort,
+  native,
+  type PortReport,
+  type SpoofedSource,
+} from '../native/addon.ts';
 import type { DeviceEvent } from '../vhost-user/device.ts';
 import type { CloseReason } from '../vhost-user/session.ts';
 
@@ -22,13 +29,15 @@ export type PortEvent = { readonly port: string } & (
   | { readonly type: 'accept-failed'; readonly sentence: string }
   | { readonly type: 'memory-lost'; readonly sentence: string }
   | { readonly type: 'source-spoofed'; readonly sentence: string }
+  | { readonly type: 'mac-learned'; readonly mac: string }
+  | { readonly type: 'mac-moved'; readonly fromPort: string; readonly mac: string }
   | DeviceEvent
 );
 
 /** The bridge a port is on, as the data plane and people call it. */
 export interface BridgeId {
   readonly name: string;
-  readonly number: number;
+  readonly handle: NativeBridge;
 }
 
 /** A place on a bridge. `kind` tells the classes that implement it apart. */
@@ -39,6 +48,8 @@ export interface Port {
   readonly name: string;
   /** The port's number in the data plane. */
   readonly number: number;
+  /** @internal */
+  readonly handle: NativePort;
   /** Name of the bridge that the port is on. */
   readonly bridge: string;
   /** Throws CLOSED after close(). */
@@ -47,6 +58,31 @@ export interface Port {
   readonly transmitqs: readonly { readonly queue: number; readonly frames: number }[];
   /** Frees the port in the data plane. Idempotent; Switch.removePort() calls it. */
   close(): void;
+}
+
+/** What ports of every kind are told of addresses, as an event of the port called `port`. */
+export function addressEvent(
+  port: string,
+  report: Extract<PortReport, { type: 'mac-learned' | 'mac-moved' | 'spoofed' }>,
+): PortEvent {
+  switch (report.type) {
+    case 'mac-learned':
+      return { type: report.type, port, mac: formatMac(report.mac) };
+    case 'mac-moved':
+      return { type: report.type, port, fromPort: report.from, mac: formatMac(report.mac) };
+    case 'spoofed':
+      return { type: 'source-spoofed', port, sentence: spoofedSentence(port, report) };
+  }
+}
+
+/** What the operator hears when a guest's frame was dropped for its source. */
+function spoofedSentence(port: string, { kind, source }: SpoofedSource): string {
+  const what =
+    kind === 'unknown'
+      ? `of EtherType ${source}, whose source cannot be checked`
+      : `from ${source}, which it is not bound to`;
+  const counter = kind === 'mac' ? 'spoofedMac' : 'spoofedAddress';
+  return `port ${port}: dropped a frame ${what}; all such are counted as ${counter}`;
 }
 
 /** Frames of one direction, seen from the guest; all since the port was added. */

@@ -7,7 +7,7 @@
  */
 
 import { formatMac } from '../model/mac.ts';
-import type { Dataplane } from '../native/addon.ts';
+import type { Dataplane, NativeBridge } from '../native/addon.ts';
 
 /** One learned address. */
 export interface FdbRecord {
@@ -24,21 +24,15 @@ export class Bridge {
   readonly name: string;
   /** The bridge's number in the data plane. */
   readonly number: number;
-  readonly #dataplane: Dataplane;
-  readonly #portName: (number: number) => string | undefined;
+  /** @internal */
+  readonly handle: NativeBridge;
   #removed = false;
 
   /** Throws TOO_MANY_PORTS: a switch has no more bridges than ports. */
-  constructor(
-    dataplane: Dataplane,
-    name: string,
-    ageingSeconds: number,
-    portName: (number: number) => string | undefined,
-  ) {
+  constructor(dataplane: Dataplane, name: string, ageingSeconds: number) {
     this.name = name;
-    this.number = dataplane.addBridge(ageingSeconds);
-    this.#dataplane = dataplane;
-    this.#portName = portName;
+    this.handle = dataplane.addBridge(name, ageingSeconds);
+    this.number = this.handle.number;
   }
 
   /**
@@ -47,20 +41,21 @@ export class Bridge {
    */
   get fdb(): FdbRecord[] {
     if (this.#removed) return [];
-    return this.#dataplane.readFdb(this.number).flatMap(({ mac, port, ageSeconds }) => {
-      const name = this.#portName(port);
-      return name === undefined ? [] : [{ mac: formatMac(mac), port: name, ageSeconds }];
-    });
+    return this.handle.readFdb().map(({ mac, port, ageSeconds }) => ({
+      mac: formatMac(mac),
+      port: port.name,
+      ageSeconds,
+    }));
   }
 
   /** Forgets what was learned; frames are flooded until it is learned again. */
   flush(): void {
-    if (!this.#removed) this.#dataplane.flushFdb(this.number);
+    if (!this.#removed) this.handle.flushFdb();
   }
 
-  /** For the switch, when no port is on it any more. Its number may be another's from then on. */
+  /** For the switch, when no port is on it any more. */
   remove(): void {
-    this.#dataplane.removeBridge(this.number);
+    this.handle.close();
     this.#removed = true;
   }
 }

@@ -19,16 +19,10 @@ export class Bridges {
   /** The bridge of ports that name none. */
   readonly byDefault: Bridge;
   readonly #dataplane: Dataplane;
-  readonly #portName: (number: number) => string | undefined;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(
-    dataplane: Dataplane,
-    ageingSeconds: number,
-    portName: (number: number) => string | undefined,
-  ) {
+  constructor(dataplane: Dataplane, ageingSeconds: number) {
     this.#dataplane = dataplane;
-    this.#portName = portName;
     this.ageingSeconds = ageingSeconds;
     this.byDefault = this.named(defaultBridge);
   }
@@ -47,7 +41,7 @@ export class Bridges {
   named(name: string, { ageingSeconds = this.ageingSeconds }: BridgeSettings = {}): Bridge {
     const present = this.#entries.get(name);
     if (present !== undefined) return present.bridge;
-    const bridge = new Bridge(this.#dataplane, name, ageingSeconds, this.#portName);
+    const bridge = new Bridge(this.#dataplane, name, ageingSeconds);
     this.#entries.set(name, { bridge, ageingSeconds });
     return bridge;
   }
@@ -55,7 +49,7 @@ export class Bridges {
   /** Of one that is there. */
   change(name: string, { ageingSeconds = this.ageingSeconds }: BridgeSettings): void {
     const entry = this.#entries.get(name)!;
-    this.#dataplane.setAgeing(entry.bridge.number, ageingSeconds);
+    entry.bridge.handle.setAgeing(ageingSeconds);
     entry.ageingSeconds = ageingSeconds;
   }
 

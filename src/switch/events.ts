@@ -11,17 +11,8 @@ import type { NetworkEvent } from '../policy/impairment/links.ts';
 import type { PortEvent } from '../port/port.ts';
 import type { WorkerStatus } from './workers.ts';
 
-/** An event of a switch: of one of its ports, of a learned address, or of its operator. */
-export type SwitchEvent =
-  | PortEvent
-  | OperatorEvent
-  | { readonly type: 'mac-learned'; readonly port: string; readonly mac: string }
-  | {
-      readonly type: 'mac-moved';
-      readonly port: string;
-      readonly fromPort: string;
-      readonly mac: string;
-    };
+/** An event of a switch: of one of its ports, or of its operator. */
+export type SwitchEvent = PortEvent | OperatorEvent;
 
 /** What whoever runs the switch has done, once it has taken effect; mostly not to one port. */
 export type OperatorEvent =

@@ -1,14 +1,12 @@
 /**
- * The ports of a switch, by name and by number, with the settings each was opened with or changed
- * to. What every kind has is done here, its bridge and its sources; the rest is the kind's
- * (port/kind.ts).
+ * The ports of a switch, by name, with the settings each was opened with or changed to. What every
+ * kind has is done here, its bridge and its sources; the rest is the kind's (port/kind.ts).
  */
 
 import { basename } from 'node:path';
 import { TsvswitchError } from '../model/errors.ts';
 import { name as checkedName } from '../model/option-checks.ts';
 import type { PortSettings } from '../model/settings.ts';
-import type { Dataplane } from '../native/addon.ts';
 import { sourceRule } from '../policy/sources.ts';
 import type { KeptSocket, PortPlace, PreparedPort } from '../port/kind.ts';
 import { kindOf, type SwitchPort } from '../port/kinds.ts';
@@ -18,14 +16,12 @@ import type { Bridges } from './bridges.ts';
 import type { WantedPort } from './port-options.ts';
 
 class Place implements PortPlace {
-  readonly dataplane: Dataplane;
   readonly name: string;
   bridge: Bridge;
   readonly onEvent: (event: PortEvent) => void;
   readonly deliverReports: () => void;
 
   constructor(owner: PortsOwner, name: string, bridge: Bridge) {
-    this.dataplane = owner.dataplane;
     this.name = name;
     this.bridge = bridge;
     this.onEvent = owner.onEvent;
@@ -40,7 +36,6 @@ interface Entry {
 }
 
 export interface PortsOwner {
-  readonly dataplane: Dataplane;
   readonly onEvent: (event: PortEvent) => void;
   readonly deliverReports: () => void;
 }
@@ -49,7 +44,6 @@ export class Ports {
   readonly #owner: PortsOwner;
   readonly #bridges: Bridges;
   readonly #byName = new Map<string, Entry>();
-  readonly #byNumber = new Map<number, SwitchPort>();
 
   constructor(owner: PortsOwner, bridges: Bridges) {
     this.#owner = owner;
@@ -66,10 +60,6 @@ export class Ports {
 
   named(name: string): SwitchPort | undefined {
     return this.#byName.get(name)?.port;
-  }
-
-  numbered(number: number): SwitchPort | undefined {
-    return this.#byNumber.get(number);
   }
 
   /** Whether it is one of these, and not an earlier one of its name. */
@@ -100,7 +90,6 @@ export class Ports {
     }
     const port = prepared.open(place, kept);
     this.#byName.set(name, { port, place, settings });
-    this.#byNumber.set(port.number, port);
     // In this turn, and so before any frame.
     this.#bind(port, settings);
     return port;
@@ -114,12 +103,11 @@ export class Ports {
 
   #forget(port: SwitchPort): void {
     this.#byName.delete(port.name);
-    this.#byNumber.delete(port.number);
   }
 
   #bind(port: SwitchPort, { source }: PortSettings): void {
     const rule = sourceRule(source);
-    if (rule !== undefined) this.#owner.dataplane.bindSources(port.number, rule);
+    if (rule !== undefined) port.handle.set('sources', rule);
   }
 
   /** If none is given the file's, or the whole path where that is taken. */

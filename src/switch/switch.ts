@@ -19,13 +19,11 @@ import type { Capture, CaptureOptions } from '../capture/capture.ts';
 import { type CaptureTarget, Recordings, type ReplayOptions } from '../capture/recordings.ts';
 import type { Replay } from '../capture/replay.ts';
 import { TsvswitchError } from '../model/errors.ts';
-import { formatMac } from '../model/mac.ts';
 import { integer } from '../model/option-checks.ts';
-import { type Dataplane, type DataplaneEvent, native } from '../native/addon.ts';
+import { type Dataplane, native } from '../native/addon.ts';
 import type { Impairment } from '../policy/impairment/impairment.ts';
 import { type Link, Links, type NetworkChange, type PortName } from '../policy/impairment/links.ts';
 import { Schedule, type ScheduleStep } from '../policy/impairment/schedule.ts';
-import { sourceSpoofed } from '../policy/sources.ts';
 import type { DgramPort } from '../port/dgram/dgram-port.ts';
 import type { SwitchPort } from '../port/kinds.ts';
 import type { ProcessPort } from '../port/process/process-port.ts';
@@ -103,25 +101,19 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       manual,
       sandbox,
       fragmentId: this.seed % 2 ** 32,
-      onEvent: (event) => this.#onDataplaneEvent(event),
     });
     this.#workers = new Workers(this.#dataplane, cpus, () => this.ports);
     if (options.balance === true) this.#workers.balance();
-    this.#bridges = new Bridges(
-      this.#dataplane,
-      ageingSeconds,
-      (number) => this.#ports.numbered(number)?.name,
-    );
+    this.#bridges = new Bridges(this.#dataplane, ageingSeconds);
     this.bridge = this.#bridges.byDefault;
     this.#ports = new Ports(
       {
-        dataplane: this.#dataplane,
         onEvent: (event) => this.#emitEvent(event),
-        deliverReports: () => this.#deliverReports(),
+        deliverReports: () => this.#dataplane.drainEvents(),
       },
       this.#bridges,
     );
-    this.#recordings = new Recordings(this, this.#dataplane, this.#clock);
+    this.#recordings = new Recordings(this, this.#clock);
     this.#links = new Links(
       this.#dataplane,
       this.seed,
@@ -323,12 +315,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   #drainEvents(): void {
     this.#recordings.drain();
-    this.#deliverReports();
-  }
-
-  /** Now, not in a later turn of the event loop. */
-  #deliverReports(): void {
-    this.#dataplane.drainEvents((event) => this.#onDataplaneEvent(event));
+    this.#dataplane.drainEvents();
   }
 
   /** What drivers have said on their control queues is in force before the next frame. */
@@ -338,35 +325,6 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   #checkOpen(): void {
     if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
-  }
-
-  #onDataplaneEvent(event: DataplaneEvent): void {
-    const port = this.#ports.numbered(event.port);
-    // It was on its way when the port was removed.
-    if (port === undefined) return;
-    switch (event.type) {
-      case 'mac-learned':
-        this.#emitEvent({ type: event.type, port: port.name, mac: formatMac(event.mac) });
-        break;
-      case 'mac-moved': {
-        const fromPort = this.#ports.numbered(event.fromPort)?.name ?? `${event.fromPort}`;
-        const mac = formatMac(event.mac);
-        this.#emitEvent({ type: event.type, port: port.name, fromPort, mac });
-        break;
-      }
-      case 'spoofed':
-        this.#emitEvent(sourceSpoofed(port.name, event));
-        break;
-      case 'queue-broken':
-        if (port.kind === 'vhost-user') port.queueBroken(event.session, event.queue, event.reason);
-        break;
-      case 'memory-lost':
-        if (port.kind === 'vhost-user') port.memoryLost(event.session);
-        break;
-      case 'made-wait':
-        if (port.kind === 'vhost-user') port.eventfdBlocked(event.session);
-        break;
-    }
   }
 
   #emitEvent(event: SwitchEvent): void {

@@ -114,14 +114,16 @@ export class Workers {
       return { ...transmitq, frames: Math.max(0, frames - before) };
     });
     const move = chooseMove(loads, this.#cpus.length);
-    if (move !== undefined) this.#dataplane.assignWorker(move.port, move.queue, move.worker);
+    if (move === undefined) return;
+    const port = this.#ports().find(({ number }) => number === move.port);
+    port?.handle.queue(move.queue).assign(move.worker);
   }
 
   /** Those that run, with the frames that each has moved since its port was added. */
   #transmitqs(): TransmitqLoad[] {
-    return this.#ports().flatMap(({ number: port, transmitqs }) =>
+    return this.#ports().flatMap(({ number: port, handle, transmitqs }) =>
       transmitqs.map(({ queue, frames }) => {
-        const worker = this.#dataplane.workerOf(port, queue);
+        const worker = handle.queue(queue).worker();
         return { port, queue, worker, frames };
       }),
     );

@@ -14,7 +14,7 @@
 import { createHash } from 'node:crypto';
 import { TsvswitchError } from '../../model/errors.ts';
 import { bad, fields } from '../../model/option-checks.ts';
-import type { Dataplane } from '../../native/addon.ts';
+import type { Dataplane, LinkSettings } from '../../native/addon.ts';
 import type { Port } from '../../port/port.ts';
 import { type Impairment, linkSettings } from './impairment.ts';
 
@@ -56,8 +56,6 @@ interface Hop {
   readonly to?: string;
 }
 
-/** The data plane's number for the end of a link that is no port. */
-const anyPort = -1;
 const seedBytes = 8;
 
 /** The links of one switch. */
@@ -110,13 +108,8 @@ export class Links {
     const isUnimpaired = settings[0]![1] === undefined;
     return () => {
       let made = 0;
-      for (const [{ from, to }, linkSettings] of settings) {
-        const ends = [from, to].map((name) =>
-          name === undefined ? anyPort : this.#portOf(name)?.number,
-        );
-        if (ends.includes(undefined)) continue;
-        this.#dataplane.setLink(ends[0]!, ends[1]!, linkSettings);
-        made++;
+      for (const [hop, linkSettings] of settings) {
+        if (this.#setLink(hop, linkSettings)) made++;
       }
       if (made === 0) return;
       this.#onChange(
@@ -125,6 +118,19 @@ export class Links {
           : { type: 'link-impaired', link: named, impairment },
       );
     };
+  }
+
+  /** False if a port of it has gone. */
+  #setLink({ from, to }: Hop, settings: LinkSettings | undefined): boolean {
+    const [sender, receiver] = [from, to].map((name) =>
+      name === undefined ? undefined : this.#portOf(name)?.handle,
+    );
+    if (from === undefined) receiver?.set('linkToGuest', settings);
+    else if (to === undefined) sender?.set('linkFromGuest', settings);
+    else if (sender !== undefined) receiver?.set('linkFromPort', settings, sender);
+    return (
+      (from === undefined || sender !== undefined) && (to === undefined || receiver !== undefined)
+    );
   }
 
   /** Of a link that was checked. */
@@ -188,7 +194,7 @@ export class Links {
         names.map((side) =>
           side.flatMap((name) => {
             const port = this.#portOf(name);
-            return port === undefined ? [] : [port.number];
+            return port === undefined ? [] : [port.handle];
           }),
         ),
       );

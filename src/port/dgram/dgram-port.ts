@@ -14,7 +14,7 @@
 
 import { constants } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
-import { native } from '../../native/addon.ts';
+import { type NativePort, native } from '../../native/addon.ts';
 import type { PortPlace } from '../kind.ts';
 import type { Port, PortCounters } from '../port.ts';
 import { frameBytesMax, frameBytesMin, ProcessPort } from '../process/process-port.ts';
@@ -41,6 +41,8 @@ export class DgramPort implements Port {
   readonly kind = 'dgram';
   readonly name: string;
   readonly number: number;
+  /** @internal */
+  readonly handle: NativePort;
   readonly path: string;
   readonly peer: string;
   readonly #process: ProcessPort;
@@ -61,6 +63,7 @@ export class DgramPort implements Port {
       throw error;
     }
     this.number = this.#process.number;
+    this.handle = this.#process.handle;
     native().watchReadable(file.fd, () => this.#takeSome());
     void this.#deliver();
   }

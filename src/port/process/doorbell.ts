@@ -9,7 +9,7 @@
  */
 
 import { TsvswitchError } from '../../model/errors.ts';
-import { type Dataplane, native } from '../../native/addon.ts';
+import { type NativeProcessQueue, native } from '../../native/addon.ts';
 
 /** What a Node timer can wait; whoever waits longer waits for ever. */
 const timerMsMax = 2 ** 31 - 1;
@@ -20,18 +20,14 @@ interface Waiter {
 }
 
 export class Doorbell {
-  readonly #dataplane: Dataplane;
-  readonly #port: number;
-  readonly #queue: number;
+  readonly #queue: NativeProcessQueue;
   readonly #fd = native().eventfdCreate();
   readonly #waiters = new Set<Waiter>();
   #closed: Error | undefined;
 
-  constructor(dataplane: Dataplane, port: number, queue: number) {
-    this.#dataplane = dataplane;
-    this.#port = port;
+  constructor(queue: NativeProcessQueue) {
     this.#queue = queue;
-    dataplane.setCall(port, queue, this.#fd);
+    queue.setCall(this.#fd);
     native().watchReadable(this.#fd, () => {
       native().eventfdDrain(this.#fd);
       for (const { resolve } of [...this.#waiters]) resolve();
@@ -67,7 +63,7 @@ export class Doorbell {
       };
       this.#waiters.add(waiter);
     });
-    this.#dataplane.hostRequestCall(this.#port, this.#queue);
+    this.#queue.requestCall();
     return { rung, cancel: end };
   }
 

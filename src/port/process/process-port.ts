@@ -2,20 +2,20 @@
  * A process port: this process itself is on the bridge, and sends and receives frames as bytes.
  *
  * Frames cross into the data plane in batches, each batch packed into one buffer with a list of
- * lengths (hostSend, hostReceive of native/addon.ts): so a call costs the same for one frame and
+ * lengths (NativeProcessPort of native/addon.ts): so a call costs the same for one frame and
  * for a thousand. The rings hold 1 MiB each way; what finds no room there on its way to this port
  * is dropped and counted (`noBuffer`), what finds none on its way from it stays with the caller.
  *
  * A process port has no offloads: a guest's checksums arrive complete and its large packets cut. An
  * open one keeps the process alive, as a socket does.
  *
- * Its `kind`, and the native methods behind it, have an older word for it: `host`.
+ * Its `kind` has an older word for it: `host`.
  */
 
 import { TsvswitchError } from '../../model/errors.ts';
-import type { Dataplane } from '../../native/addon.ts';
+import type { NativeProcessPort, PortReport } from '../../native/addon.ts';
 import type { PortPlace } from '../kind.ts';
-import { type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
+import { addressEvent, type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
 import { Doorbell } from './doorbell.ts';
 
 /** How long something may take. */
@@ -38,8 +38,9 @@ export class ProcessPort implements Port {
   readonly kind = 'host';
   readonly name: string;
   readonly number: number;
+  /** @internal */
+  readonly handle: NativeProcessPort;
   readonly #place: PortPlace;
-  readonly #dataplane: Dataplane;
   readonly #counters: BigUint64Array;
   readonly #arrived: Doorbell;
   readonly #drained: Doorbell;
@@ -49,14 +50,14 @@ export class ProcessPort implements Port {
 
   /** Throws TOO_MANY_PORTS. */
   constructor(place: PortPlace) {
-    const { dataplane, name, bridge } = place;
+    const { name, bridge } = place;
     this.name = name;
     this.#place = place;
-    this.#dataplane = dataplane;
-    this.number = dataplane.addHostPort(bridge.number);
-    this.#counters = dataplane.counters(this.number);
-    this.#arrived = new Doorbell(dataplane, this.number, receiveq);
-    this.#drained = new Doorbell(dataplane, this.number, transmitq);
+    this.handle = bridge.handle.addProcessPort(name, (report) => this.#onReport(report));
+    this.number = this.handle.number;
+    this.#counters = this.handle.counters();
+    this.#arrived = new Doorbell(this.handle.queue(receiveq));
+    this.#drained = new Doorbell(this.handle.queue(transmitq));
   }
 
   get bridge(): string {
@@ -85,7 +86,7 @@ export class ProcessPort implements Port {
     let sent = 0;
     while (sent < list.length) {
       const count = this.#pack(list as readonly Uint8Array[], sent);
-      const taken = this.#dataplane.hostSend(this.number, this.#bytes, this.#lengths, count);
+      const taken = this.handle.send(this.#bytes, this.#lengths, count);
       sent += taken;
       if (taken < count) break;
     }
@@ -95,7 +96,7 @@ export class ProcessPort implements Port {
   /** The frames that have arrived, at most 1024 of them; none is waited for. */
   take(): Buffer[] {
     this.#checkOpen();
-    const count = this.#dataplane.hostReceive(this.number, this.#bytes, this.#lengths);
+    const count = this.handle.receive(this.#bytes, this.#lengths);
     if (count === 0) return [];
     let bytes = 0;
     for (let i = 0; i < count; i++) bytes += this.#lengths[i]!;
@@ -145,7 +146,7 @@ export class ProcessPort implements Port {
         deadlineMs,
         `port ${this.name}: its frames to be forwarded`,
       );
-      if (!this.#closed && this.#dataplane.hostDrained(this.number)) {
+      if (!this.#closed && this.handle.isDrained()) {
         ringing.cancel();
         return;
       }
@@ -158,7 +159,22 @@ export class ProcessPort implements Port {
     this.#closed = true;
     const error = this.#closedError();
     for (const doorbell of [this.#arrived, this.#drained]) doorbell.close(error);
-    this.#dataplane.removePort(this.number);
+    this.handle.close();
+  }
+
+  #onReport(report: PortReport): void {
+    switch (report.type) {
+      case 'mac-learned':
+      case 'mac-moved':
+      case 'spoofed':
+        this.#place.onEvent(addressEvent(this.name, report));
+        break;
+      case 'queue-broken':
+      case 'memory-lost':
+      case 'made-wait':
+        // Of frontends; this process is none.
+        break;
+    }
   }
 
   /** Puts frames from `first` on into the batch; returns how many. */

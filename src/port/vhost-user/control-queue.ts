@@ -2,10 +2,10 @@
  * When the control queue of a port is looked at: after a kick, and as often as that is good for the
  * others.
  *
- * The data plane answers commands when it is asked to (Dataplane.serveControl), on this thread. A
- * driver waits for each command before it says the next one, so a few turns are all that a machine
- * ever needs at a time; one that goes on and on gets a turn a millisecond, and costs the event
- * loop, and where its commands change something the workers, no more than that.
+ * The data plane answers commands when it is asked to (NativeRingQueue.serveControl), on this
+ * thread. A driver waits for each command before it says the next one, so a few turns are all that
+ * a machine ever needs at a time; one that goes on and on gets a turn a millisecond, and costs the
+ * event loop, and where its commands change something the workers, no more than that.
  *
  * The kick eventfd is the frontend's. It is read without waiting for it, belongs to the data plane,
  * and is watched here until the queue is stopped. Without one, or where the kernel watches no more
@@ -14,7 +14,7 @@
  * Runs on the event loop's thread. Source: virtio 1.2 §5.1.6.5.
  */
 
-import { type ControlTurn, type Dataplane, native } from '../../native/addon.ts';
+import { type ControlTurn, type NativeRingPort, native } from '../../native/addon.ts';
 
 /** How many turns may follow each other at once, and how long one is saved up for. */
 const turnsMax = 64;
@@ -35,15 +35,13 @@ type State =
     };
 
 export class ControlQueue {
-  readonly #dataplane: Dataplane;
-  readonly #port: number;
+  readonly #port: NativeRingPort;
   #onTurn: (turn: ControlTurn) => void = () => {};
   #state: State = { kind: 'none' };
   #turns = turnsMax;
   #turnsAtMs = 0;
 
-  constructor(dataplane: Dataplane, port: number) {
-    this.#dataplane = dataplane;
+  constructor(port: NativeRingPort) {
     this.#port = port;
   }
 
@@ -71,7 +69,7 @@ export class ControlQueue {
       this.#rest(state);
       return;
     }
-    const turn = this.#dataplane.serveControl(this.#port, state.queue, commandsPerTurn);
+    const turn = this.#port.queue(state.queue).serveControl(commandsPerTurn);
     if (turn.commands > 0) this.#onTurn(turn);
     if (turn.more && this.#state === state)
       setImmediate(() => this.#state === state && this.look());

@@ -9,8 +9,8 @@
  * The port reads exactly what the session wants, so that fds stay with their message. When a
  * session ends, its rings are stopped and its memory is unmapped before anybody else is served, and
  * what was learned behind the port is forgotten, so that frames for it are flooded and find it
- * elsewhere. What the data plane has still to report of a session is delivered before it ends;
- * reports carry its number, so that none is taken for one of its successor.
+ * elsewhere. What the data plane has still to report of a session is delivered before it ends, and
+ * never after it.
  *
  * Not here: the protocol (vhost-user/), and the guest's rings, which only the data plane sees. Runs
  * on the event loop's thread. Sources: vhost-user "Starting and stopping rings", "Communication".
@@ -18,20 +18,32 @@
 
 import { resolve } from 'node:path';
 import { TsvswitchError } from '../../model/errors.ts';
-import { type Dataplane, native, type PeerCredentials } from '../../native/addon.ts';
+import {
+  type NativeRingPort,
+  native,
+  type PeerCredentials,
+  type PortReport,
+} from '../../native/addon.ts';
 import { FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
-import type { Backend, BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
+import type { BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
 import { featureNames, virtioFeatures } from '../../vhost-user/features.ts';
 import { Session, type SessionEvent } from '../../vhost-user/session.ts';
 import type { KeptSocket, PortPlace } from '../kind.ts';
-import { type Port, type PortCounters, type PortEvent, readCounters, readFrames } from '../port.ts';
+import {
+  addressEvent,
+  type Port,
+  type PortCounters,
+  type PortEvent,
+  readCounters,
+  readFrames,
+} from '../port.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
 import { offerOfPort } from './offer.ts';
-import { refuseForeign, refusePrivate } from './refused-memory.ts';
+import { sessionBackend } from './session-backend.ts';
 import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
 import type { PortTerms, VhostUserPortOptions } from './terms.ts';
 
@@ -61,8 +73,9 @@ export class VhostUserPort implements Port {
   readonly path: string;
   /** The port's number in the data plane. */
   readonly number: number;
+  /** @internal */
+  readonly handle: NativeRingPort;
   readonly #place: PortPlace;
-  readonly #dataplane: Dataplane;
   readonly #counters: BigUint64Array;
   readonly #source: FrontendSource;
   readonly #options: VhostUserPortOptions;
@@ -72,30 +85,28 @@ export class VhostUserPort implements Port {
   readonly #inBand = new InBandQueues();
   readonly #control: ControlQueue;
   readonly #inflight = new InflightFile();
-  /** The data plane's number for the present session, or the next one. */
-  #sessionNumber: number;
   #state: State = { kind: 'free' };
   #closedUntilMs = Number.NEGATIVE_INFINITY;
 
   /** The source is the port's from now on. Throws TOO_MANY_PORTS. */
   constructor(place: PortPlace, source: FrontendSource, options: VhostUserPortOptions) {
-    const { dataplane } = place;
     this.name = place.name;
     this.#place = place;
-    this.#dataplane = dataplane;
     this.#options = options;
     this.#terms = options;
     this.#source = source;
     this.path = source.path;
     try {
-      this.number = dataplane.addPort(native().queuePairsMax, place.bridge.number);
+      this.handle = place.bridge.handle.addRingPort(this.name, native().queuePairsMax, (report) =>
+        this.#onReport(report),
+      );
     } catch (error) {
       source.close();
       throw error;
     }
-    this.#sessionNumber = dataplane.sessionOf(this.number);
-    this.#counters = dataplane.counters(this.number);
-    this.#control = new ControlQueue(dataplane, this.number);
+    this.number = this.handle.number;
+    this.#counters = this.handle.counters();
+    this.#control = new ControlQueue(this.handle);
     source.start(
       (socket) => this.#accept(socket),
       (event) => this.#onSourceEvent(event),
@@ -148,35 +159,6 @@ export class VhostUserPort implements Port {
     this.#control.look();
   }
 
-  /** The data plane gave up on a queue of this port, in the session of that number. */
-  queueBroken(session: number, queue: number, reason: string): void {
-    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
-    this.#state.session.queueBroken(queue, reason);
-  }
-
-  /** The frontend truncated the file behind its memory: there is nothing left to serve. */
-  memoryLost(session: number): void {
-    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
-    this.#emit({
-      type: 'memory-lost',
-      sentence:
-        `port ${this.name}: the file behind the guest's memory was truncated; ` +
-        'its session ends',
-    });
-    this.#state.session.close();
-  }
-
-  /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
-  eventfdBlocked(session: number): void {
-    if (this.#isOver(session) || this.#state.kind !== 'connected') return;
-    this.#closedUntilMs = performance.now() + penaltyMs;
-    this.#state.session.mistake(
-      'BAD_EVENTFD',
-      'the frontend made an eventfd blocking and filled it, which held up the switch; nobody is ' +
-        `served here for ${penaltyMs / 1000} s`,
-    );
-  }
-
   /** Who may connect from now on. Throws what FdListener.setAccess throws. */
   setAccess(options: ListenOptions): void {
     this.#source.setAccess(options);
@@ -209,14 +191,53 @@ export class VhostUserPort implements Port {
   release(): KeptSocket | undefined {
     if (this.#state.kind === 'connected') this.#state.session.close();
     const kept = this.#source.release();
-    this.#dataplane.removePort(this.number);
+    this.handle.close();
     this.#state = { kind: 'closed' };
     return kept;
   }
 
-  /** A report of somebody who is gone is none of the present frontend. */
-  #isOver(session: number): boolean {
-    return session !== this.#sessionNumber;
+  /** What the data plane has seen of the present session; it drops what it has of others. */
+  #onReport(report: PortReport): void {
+    switch (report.type) {
+      case 'mac-learned':
+      case 'mac-moved':
+      case 'spoofed':
+        this.#place.onEvent(addressEvent(this.name, report));
+        break;
+      case 'queue-broken':
+        if (this.#state.kind !== 'connected') return;
+        this.#state.session.queueBroken(report.queue, report.reason);
+        break;
+      case 'memory-lost':
+        this.#memoryLost();
+        break;
+      case 'made-wait':
+        this.#eventfdBlocked();
+        break;
+    }
+  }
+
+  /** The frontend truncated the file behind its memory: there is nothing left to serve. */
+  #memoryLost(): void {
+    if (this.#state.kind !== 'connected') return;
+    this.#emit({
+      type: 'memory-lost',
+      sentence:
+        `port ${this.name}: the file behind the guest's memory was truncated; ` +
+        'its session ends',
+    });
+    this.#state.session.close();
+  }
+
+  /** The frontend made an eventfd blocking and filled it. It could come back and do it again. */
+  #eventfdBlocked(): void {
+    if (this.#state.kind !== 'connected') return;
+    this.#closedUntilMs = performance.now() + penaltyMs;
+    this.#state.session.mistake(
+      'BAD_EVENTFD',
+      'the frontend made an eventfd blocking and filled it, which held up the switch; nobody is ' +
+        `served here for ${penaltyMs / 1000} s`,
+    );
   }
 
   #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
@@ -232,7 +253,7 @@ export class VhostUserPort implements Port {
         ...(pageBytes === undefined ? {} : { hugePageBytes: pageBytes }),
       },
       rings: session.startedRings.map((queue): RingStatus => {
-        const read = this.#dataplane.readQueue(this.number, queue);
+        const read = this.handle.queue(queue).read();
         const { base, offered, outOfStep, broken } = read;
         const control = session.controlQueue === queue ? ({ control: true } as const) : {};
         const ring = { queue, ...control, enabled: session.ringEnabled(queue), base };
@@ -276,7 +297,16 @@ export class VhostUserPort implements Port {
       queuePairs: native().queuePairsMax,
       config: { macs, mtuBytes: mtu },
       offered: offerOfPort({ ...this.#options, hasAddress: macs.length > 0 }),
-      backend: this.#backend(pid, hugePages, () => session),
+      backend: sessionBackend({
+        port: this.handle,
+        control: this.#control,
+        inBand: this.#inBand,
+        inflight: this.#inflight,
+        hugePages,
+        pid,
+        session: () => session,
+        openChannel: (fd, reader) => this.#openChannel(fd, reader),
+      }),
       channel: socket,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
@@ -331,78 +361,11 @@ export class VhostUserPort implements Port {
     }
     socket.close();
     this.#place.deliverReports();
-    this.#sessionNumber = this.#dataplane.endSession(this.number);
+    this.handle.endSession();
     this.#inflight.discard();
     this.#state = { kind: 'free' };
     this.#source.released();
     this.#emit({ type: 'frontend-left', reason: event.reason });
-  }
-
-  #backend(pid: number, hugePages: HugePages, session: () => Session): Backend {
-    const dataplane = this.#dataplane;
-    const port = this.number;
-    const inBand = this.#inBand;
-    const control = this.#control;
-    const inflight = this.#inflight;
-    return {
-      setMemory(regions) {
-        refuseForeign(regions);
-        refusePrivate(pid, regions);
-        hugePages.clear();
-        for (const region of regions) hugePages.added(region);
-        dataplane.setMemory(port, regions);
-        control.look();
-      },
-      addMemoryRegion(region) {
-        refuseForeign([region]);
-        refusePrivate(pid, [region]);
-        hugePages.added(region);
-        dataplane.addMemoryRegion(port, region);
-        control.look();
-      },
-      removeMemoryRegion(region) {
-        hugePages.removed(region);
-        dataplane.removeMemoryRegion(port, region);
-      },
-      setFeatures: (features) => dataplane.setFeatures(port, features),
-      setMtu: (bytes) => dataplane.setMtu(port, bytes),
-      startQueue(queue, start) {
-        inBand.starting(queue, start.kickFd);
-        dataplane.startQueue(port, queue, start);
-        if (start.controlPairs === undefined) return;
-        control.started(queue, start.kickFd, (turn) => session().controlled(turn));
-      },
-      moveQueue(queue, rings) {
-        dataplane.moveQueue(port, queue, rings);
-        control.look();
-      },
-      stopQueue(queue) {
-        inBand.stopped(queue);
-        control.stopping(queue);
-        return dataplane.stopQueue(port, queue);
-      },
-      enableQueue: (queue, enabled) => dataplane.enableQueue(port, queue, enabled),
-      setCall(queue, fd) {
-        inBand.unwatchCalls(queue);
-        dataplane.setCall(port, queue, fd);
-      },
-      setErr: (queue, fd) => dataplane.setErr(port, queue, fd),
-      setLog(log) {
-        if (log !== undefined) refuseForeign([log]);
-        dataplane.setLog(port, log);
-      },
-      setLogging: (enabled) => dataplane.setLogging(port, enabled),
-      announce: (mac) => dataplane.announce(port, mac),
-      createEventfd: () => inBand.createKickFd(),
-      kick: (queue) => inBand.kick(queue),
-      setCallInBand(queue) {
-        const fd = native().eventfdCreate();
-        dataplane.setCall(port, queue, fd);
-        inBand.watchCalls(queue, fd, () => session().queueCalled(queue));
-      },
-      openChannel: (fd, reader) => this.#openChannel(fd, reader),
-      createMemoryFile: (sizeBytes, contents) => inflight.make(sizeBytes, contents),
-    };
   }
 
   #openChannel(fd: number, reader: ChannelReader): BackendChannel {
