@@ -67,7 +67,8 @@ class Dataplane {
   // Ends the worker that was added last, whose transmitqs go to the others: every flow goes on in
   // order. Not the only one.
   void RemoveWorker();
-  // Pins a worker to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno says why.
+  // Pins a worker to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno says
+  // why.
   bool PinWorker(uint32_t worker, int cpu) { return workers_[worker]->Pin(cpu); }
   // Of all workers, also those that are added later.
   void SetIdle(uint32_t idle_us);

@@ -55,8 +55,8 @@ class Worker {
   // why.
   bool Start();
 
-  // Pins its thread to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno says
-  // why. Not with a manual clock.
+  // Pins its thread to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno
+  // says why. Not with a manual clock.
   bool Pin(int cpu);
   // From the next time on that it has nothing to do. Any thread.
   void SetIdle(uint32_t idle_us) { idle_us_.store(idle_us, std::memory_order_relaxed); }

@@ -1,6 +1,6 @@
-// Workers that are added, and that end, while others move frames: no flow loses, repeats or reorders
-// one, and every worker gets its share. Run with ThreadSanitizer, this is where the first worker
-// begins to take locks.
+// Workers that are added, and that end, while others move frames: no flow loses, repeats or
+// reorders one, and every worker gets its share. Run with ThreadSanitizer, this is where the first
+// worker begins to take locks.
 
 #include <algorithm>
 #include <cerrno>
