@@ -10,9 +10,12 @@ Instance::Instance(Napi::Env env) : fd_watch(std::make_unique<FdWatch>(env)) {}
 
 Instance::~Instance() = default;
 
-void ExportFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback) {
+void AddFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback,
+                 uint32_t count) {
   // The name travels as the function's data so that argument errors can say which call was wrong.
-  exports.Set(name, Napi::Function::New(env, callback, name, const_cast<char*>(name)));
+  const Napi::Function function = Napi::Function::New(env, callback, name, const_cast<char*>(name));
+  SetLength(function, count);
+  exports.Set(name, function);
 }
 
 namespace {
@@ -25,7 +28,7 @@ Napi::Value SetErrorConstructor(const Napi::CallbackInfo& info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Instance(env));
-  ExportFunction(env, exports, "setErrorConstructor", SetErrorConstructor);
+  ExportFunction<SetErrorConstructor, 1>(env, exports, "setErrorConstructor");
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);

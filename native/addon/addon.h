@@ -54,6 +54,11 @@ Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::stri
 Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
                           const std::string& expected);
 
+// Throws BAD_OPTION, naming the call, unless that many arguments were given.
+void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max);
+// Gives a function the length that one of JavaScript would have.
+void SetLength(const Napi::Object& function, uint32_t length);
+
 // --- arguments: each throws BAD_OPTION, naming call and argument, if the value does not fit ---
 
 // An open file descriptor; `or_none` also lets -1 through.
@@ -90,7 +95,17 @@ void ExportSandbox(Napi::Env env, Napi::Object exports);
 
 using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
 
-// Exports `callback` under `name`, which argument errors then use.
-void ExportFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback);
+void AddFunction(Napi::Env env, Napi::Object exports, const char* name, Callback callback,
+                 uint32_t count);
+
+// Exports a function of so many arguments under `name`, which argument errors then use.
+template <Callback kFunction, uint32_t kCount>
+void ExportFunction(Napi::Env env, Napi::Object exports, const char* name) {
+  const Callback counted = [](const Napi::CallbackInfo& info) {
+    RequireCount(info, kCount, kCount);
+    return kFunction(info);
+  };
+  AddFunction(env, exports, name, counted, kCount);
+}
 
 }  // namespace tsvswitch

@@ -50,6 +50,21 @@ Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::stri
   return error;
 }
 
+void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max) {
+  if (info.Length() >= min && info.Length() <= max) return;
+  const std::string least = std::to_string(min);
+  throw CodedError(info.Env(), "BAD_OPTION",
+                   std::string(static_cast<const char*>(info.Data())) + ": takes " +
+                       (min == max ? least : least + " to " + std::to_string(max)) +
+                       " arguments, not " + std::to_string(info.Length()));
+}
+
+void SetLength(const Napi::Object& function, uint32_t length) {
+  Napi::Object counted = function;
+  counted.DefineProperty(Napi::PropertyDescriptor::Value(
+      "length", Napi::Number::New(function.Env(), length), napi_configurable));
+}
+
 int FdArgument(const Napi::CallbackInfo& info, size_t index, bool or_none) {
   if (!IsInteger(info[index], or_none ? -1 : 0, INT32_MAX)) {
     throw WrongArgument(info, "fd", or_none ? "a file descriptor or -1" : "a file descriptor");

@@ -14,10 +14,6 @@ namespace {
 
 using BridgeHandle = HandleObject<BridgeState>;
 
-Napi::Value Number(BridgeState& bridge, const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), bridge.number);
-}
-
 Napi::Value ReadFdb(BridgeState& bridge, const Napi::CallbackInfo& info) {
   const Dataplane& core = bridge.Core(info.Env());
   const std::vector<FdbRecord> records = core.ReadFdb(bridge.number);
@@ -65,7 +61,6 @@ void DefineBridge(Napi::Env env) {
   Instance::Of(env).bridge_class =
       Handle::Class(env, "Bridge",
                     {
-                        Handle::Reads<&Number>("number"),
                         Handle::Calls<&OpenRingPort, 3>("addRingPort"),
                         Handle::Calls<&OpenProcessPort, 2>("addProcessPort"),
                         Handle::Calls<&CaptureOfBridge, 2>("capture"),

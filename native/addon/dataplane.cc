@@ -97,8 +97,10 @@ Napi::Value AddBridge(Plane& plane, const Napi::CallbackInfo& info) {
   }
   const auto bridge =
       std::make_shared<BridgeState>(plane.shared_from_this(), "bridge " + name, number);
-  return OpenHandle(env, Instance::Of(env).bridge_class, plane.bridges, bridge,
-                    [&] { core.RemoveBridge(number); });
+  const Napi::Object handle = OpenHandle(env, Instance::Of(env).bridge_class, plane.bridges, bridge,
+                                         [&] { core.RemoveBridge(number); });
+  SetFixed(handle, "number", Napi::Number::New(env, number));
+  return handle;
 }
 
 void SetPartition(Plane& plane, const Napi::CallbackInfo& info) {
@@ -246,7 +248,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   DefineProcessPort(env);
   DefineQueues(env);
   DefineCapture(env);
-  ExportFunction(env, exports, "openDataplane", OpenDataplane);
+  ExportFunction<OpenDataplane, 1>(env, exports, "openDataplane");
   Napi::Array names = Napi::Array::New(env);
 #define X(name, text) names.Set(uint32_t{name}, Napi::String::New(env, text));
   TSVSWITCH_COUNTERS(X)
@@ -256,6 +258,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   exports.Set("queuePairsMax", kQueuePairsMax);
   exports.Set("portsMax", kPortsMax);
   exports.Set("memorySlotsMax", kMemorySlotsMax);
+  exports.Set("policyNames", PolicyNames(env));
 }
 
 }  // namespace tsvswitch

@@ -59,7 +59,7 @@ Napi::Object ToObject(Napi::Env env, const Plane& plane, const Event& event) {
       object.Set("reason", BreakReasonText(event.reason));
       break;
     case Event::Type::kMemoryLost: object.Set("type", "memory-lost"); break;
-    case Event::Type::kEventfdBlocked: object.Set("type", "made-wait"); break;
+    case Event::Type::kEventfdBlocked: object.Set("type", "eventfd-blocked"); break;
   }
   return object;
 }

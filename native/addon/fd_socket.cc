@@ -272,19 +272,19 @@ Napi::Value GroupId(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportFdSocket(Napi::Env env, Napi::Object exports) {
-  ExportFunction(env, exports, "socketBind", SocketBind);
-  ExportFunction(env, exports, "socketListen", SocketListen);
-  ExportFunction(env, exports, "socketConnect", SocketConnect);
-  ExportFunction(env, exports, "socketAccept", SocketAccept);
-  ExportFunction(env, exports, "socketReceive", SocketReceive);
-  ExportFunction(env, exports, "socketSend", SocketSend);
-  ExportFunction(env, exports, "socketPeer", SocketPeer);
-  ExportFunction(env, exports, "datagramBind", DatagramBind);
-  ExportFunction(env, exports, "datagramConnect", DatagramConnect);
-  ExportFunction(env, exports, "datagramReceive", DatagramReceive);
-  ExportFunction(env, exports, "datagramSend", DatagramSend);
-  ExportFunction(env, exports, "userId", UserId);
-  ExportFunction(env, exports, "groupId", GroupId);
+  ExportFunction<SocketBind, 1>(env, exports, "socketBind");
+  ExportFunction<SocketListen, 2>(env, exports, "socketListen");
+  ExportFunction<SocketConnect, 1>(env, exports, "socketConnect");
+  ExportFunction<SocketAccept, 1>(env, exports, "socketAccept");
+  ExportFunction<SocketReceive, 2>(env, exports, "socketReceive");
+  ExportFunction<SocketSend, 3>(env, exports, "socketSend");
+  ExportFunction<SocketPeer, 1>(env, exports, "socketPeer");
+  ExportFunction<DatagramBind, 1>(env, exports, "datagramBind");
+  ExportFunction<DatagramConnect, 1>(env, exports, "datagramConnect");
+  ExportFunction<DatagramReceive, 2>(env, exports, "datagramReceive");
+  ExportFunction<DatagramSend, 3>(env, exports, "datagramSend");
+  ExportFunction<UserId, 1>(env, exports, "userId");
+  ExportFunction<GroupId, 1>(env, exports, "groupId");
 }
 
 }  // namespace tsvswitch

@@ -190,8 +190,8 @@ Napi::Value UnwatchReadable(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportFdWatch(Napi::Env env, Napi::Object exports) {
-  ExportFunction(env, exports, "watchReadable", WatchReadable);
-  ExportFunction(env, exports, "unwatchReadable", UnwatchReadable);
+  ExportFunction<WatchReadable, 2>(env, exports, "watchReadable");
+  ExportFunction<UnwatchReadable, 1>(env, exports, "unwatchReadable");
 }
 
 }  // namespace tsvswitch

@@ -150,16 +150,16 @@ Napi::Value CloseFd(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportGuestFiles(Napi::Env env, Napi::Object exports) {
-  ExportFunction(env, exports, "memfdCreate", MemfdCreate);
-  ExportFunction(env, exports, "mapFile", MapFile);
-  ExportFunction(env, exports, "unmapFile", UnmapFile);
-  ExportFunction(env, exports, "isMemoryFile", IsMemoryFile);
-  ExportFunction(env, exports, "dupFd", DupFd);
-  ExportFunction(env, exports, "discardPages", DiscardPages);
-  ExportFunction(env, exports, "eventfdCreate", EventfdCreate);
-  ExportFunction(env, exports, "eventfdSignal", EventfdSignal);
-  ExportFunction(env, exports, "eventfdDrain", EventfdDrain);
-  ExportFunction(env, exports, "closeFd", CloseFd);
+  ExportFunction<MemfdCreate, 2>(env, exports, "memfdCreate");
+  ExportFunction<MapFile, 2>(env, exports, "mapFile");
+  ExportFunction<UnmapFile, 1>(env, exports, "unmapFile");
+  ExportFunction<IsMemoryFile, 1>(env, exports, "isMemoryFile");
+  ExportFunction<DupFd, 1>(env, exports, "dupFd");
+  ExportFunction<DiscardPages, 1>(env, exports, "discardPages");
+  ExportFunction<EventfdCreate, 0>(env, exports, "eventfdCreate");
+  ExportFunction<EventfdSignal, 1>(env, exports, "eventfdSignal");
+  ExportFunction<EventfdDrain, 1>(env, exports, "eventfdDrain");
+  ExportFunction<CloseFd, 1>(env, exports, "closeFd");
 }
 
 }  // namespace tsvswitch

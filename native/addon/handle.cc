@@ -25,25 +25,8 @@ Dataplane& Plane::Core(Napi::Env env) const {
   return *core;
 }
 
-void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max) {
-  if (info.Length() >= min && info.Length() <= max) return;
-  const std::string least = std::to_string(min);
-  throw CodedError(info.Env(), "BAD_OPTION",
-                   std::string(static_cast<const char*>(info.Data())) + ": takes " +
-                       (min == max ? least : least + " to " + std::to_string(max)) +
-                       " arguments, not " + std::to_string(info.Length()));
-}
-
 void ThrowNotMade(Napi::Env env) {
   throw CodedError(env, "BAD_OPTION", "a handle is made by the one that it is of");
-}
-
-void SetLength(const Napi::Function& constructor, const char* method, uint32_t length) {
-  const Napi::Env env = constructor.Env();
-  const Napi::Object function =
-      constructor.Get("prototype").As<Napi::Object>().Get(method).As<Napi::Object>();
-  function.DefineProperty(
-      Napi::PropertyDescriptor::Value("length", Napi::Number::New(env, length), napi_configurable));
 }
 
 }  // namespace tsvswitch

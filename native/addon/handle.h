@@ -12,7 +12,8 @@
 // an object may run JavaScript, and that may close anything.
 //
 // The class of a handle cannot be made use of otherwise: its constructor throws, and its methods
-// are bound to its objects by V8 (napi_define_class gives each a signature).
+// are bound to its objects by V8 (napi_define_class gives each a signature). It gives none to
+// accessors, so there are none: what can be read of a handle is a property of its own.
 //
 // Thread: the JavaScript thread of the environment.
 
@@ -108,11 +109,7 @@ struct Plane : std::enable_shared_from_this<Plane> {
 
 // --- classes -------------------------------------------------------------------------------------
 
-// Throws BAD_OPTION, naming the method, unless that many arguments were given.
-void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max);
 [[noreturn]] void ThrowNotMade(Napi::Env env);
-// Gives the method of a class the length that a function of JavaScript would have.
-void SetLength(const Napi::Function& constructor, const char* method, uint32_t length);
 
 template <class S>
 class HandleObject : public Napi::ObjectWrap<HandleObject<S>> {
@@ -128,7 +125,7 @@ class HandleObject : public Napi::ObjectWrap<HandleObject<S>> {
 
   struct Method {
     const char* name;
-    int32_t length;  // -1: it is no method but a value that can be read
+    uint32_t length;
     Napi::ClassPropertyDescriptor<HandleObject<S>> property;
   };
 
@@ -141,21 +138,14 @@ class HandleObject : public Napi::ObjectWrap<HandleObject<S>> {
                 name, napi_default, const_cast<char*>(name))};
   }
 
-  template <auto kFunction>
-  static Method Reads(const char* name) {
-    return {name, -1,
-            Wrap::template InstanceAccessor<&HandleObject::template Call<kFunction, 0, 0>>(
-                name, napi_default, const_cast<char*>(name))};
-  }
-
   static Napi::FunctionReference Class(Napi::Env env, const char* name,
                                        const std::vector<Method>& methods) {
     std::vector<Napi::ClassPropertyDescriptor<HandleObject<S>>> properties;
     for (const Method& method : methods) properties.push_back(method.property);
     const Napi::Function constructor = Wrap::DefineClass(env, name, properties);
+    const Napi::Object prototype = constructor.Get("prototype").As<Napi::Object>();
     for (const Method& method : methods) {
-      if (method.length >= 0)
-        SetLength(constructor, method.name, static_cast<uint32_t>(method.length));
+      SetLength(prototype.Get(method.name).template As<Napi::Object>(), method.length);
     }
     return Napi::Persistent(constructor);
   }
@@ -225,6 +215,11 @@ Napi::Object OpenHandle(Napi::Env env, const Napi::FunctionReference& constructo
   }
 }
 
+// A property of a handle that never changes.
+inline void SetFixed(Napi::Object handle, const char* name, const Napi::Value& value) {
+  handle.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
+}
+
 // --- what the files of the classes have for each other -------------------------------------------
 
 // Each makes its classes, which the environment's Instance keeps.
@@ -245,6 +240,7 @@ Napi::Object CaptureOfBridge(BridgeState& bridge, const Napi::CallbackInfo& info
 Napi::Object CaptureOfPort(PortState& port, const Napi::CallbackInfo& info);
 // Arguments are the policy, its words and, of some, another port.
 void SetPolicy(PortState& port, const Napi::CallbackInfo& info);
+Napi::Array PolicyNames(Napi::Env env);
 // Gives every event to the port that it is about, also if a listener throws: what it threw goes to
 // `on_error`.
 void DeliverEvents(Napi::Env env, Plane& plane,

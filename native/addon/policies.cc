@@ -165,6 +165,13 @@ constexpr Policy kPolicies[] = {
 
 }  // namespace
 
+Napi::Array PolicyNames(Napi::Env env) {
+  Napi::Array names = Napi::Array::New(env);
+  uint32_t at = 0;
+  for (const Policy& policy : kPolicies) names.Set(at++, policy.name);
+  return names;
+}
+
 void SetPolicy(PortState& port, const Napi::CallbackInfo& info) {
   const std::string name = StringArgument(info, 0, "policy");
   for (const Policy& policy : kPolicies) {

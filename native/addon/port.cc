@@ -92,14 +92,6 @@ void EndSession(PortState& port, const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-Napi::Value PortName(PortState& port, const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), port.name);
-}
-
-Napi::Value PortNumber(PortState& port, const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), port.number);
-}
-
 Napi::Value PortCounters(PortState& port, const Napi::CallbackInfo& info) {
   using Kept = std::shared_ptr<QueueCounters[]>;
   Dataplane& core = port.Core(info.Env());
@@ -131,8 +123,11 @@ Napi::Object OpenPort(BridgeState& bridge, const Napi::CallbackInfo& info,
                      "a switch has at most " + std::to_string(kPortsMax) + " ports");
   }
   const auto port = std::make_shared<PortState>(bridge.plane, name, number, listener);
-  return OpenHandle(env, constructor, bridge.plane->ports, port,
-                    [&] { bridge.plane->core->RemovePort(number); });
+  const Napi::Object handle = OpenHandle(env, constructor, bridge.plane->ports, port,
+                                         [&] { bridge.plane->core->RemovePort(number); });
+  SetFixed(handle, "name", Napi::String::New(env, name));
+  SetFixed(handle, "number", Napi::Number::New(env, number));
+  return handle;
 }
 
 Napi::Object OpenRingPort(BridgeState& bridge, const Napi::CallbackInfo& info) {

@@ -13,16 +13,12 @@ namespace tsvswitch {
 
 using PortHandle = HandleObject<PortState>;
 
-Napi::Value PortName(PortState& port, const Napi::CallbackInfo& info);
-Napi::Value PortNumber(PortState& port, const Napi::CallbackInfo& info);
 Napi::Value PortCounters(PortState& port, const Napi::CallbackInfo& info);
 void MovePort(PortState& port, const Napi::CallbackInfo& info);
 void ClosePort(PortState& port, const Napi::CallbackInfo& info);
 
 inline std::vector<PortHandle::Method> MethodsOfPorts() {
   return {
-      PortHandle::Reads<&PortName>("name"),
-      PortHandle::Reads<&PortNumber>("number"),
       PortHandle::Calls<&SetPolicy, 2, 1>("set"),
       PortHandle::Calls<&MovePort, 1>("move"),
       PortHandle::Calls<&OpenQueue, 1>("queue"),

@@ -22,10 +22,13 @@ Napi::Value ConfineProcessHere(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LeaveCpusHere(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArray()) throw WrongArgument(info, "cpus", "an array of CPU numbers");
   const auto list = info[0].As<Napi::Array>();
   std::vector<int> cpus;
   for (uint32_t i = 0; i < list.Length(); ++i) {
-    cpus.push_back(list.Get(i).ToNumber().Int32Value());
+    const Napi::Value cpu = list[i];
+    if (!cpu.IsNumber()) throw WrongArgument(info, "cpus", "an array of CPU numbers");
+    cpus.push_back(cpu.As<Napi::Number>().Int32Value());
   }
   LeaveCpus(cpus);
   return info.Env().Undefined();
@@ -34,8 +37,8 @@ Napi::Value LeaveCpusHere(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportSandbox(Napi::Env env, Napi::Object exports) {
-  ExportFunction(env, exports, "confineProcess", ConfineProcessHere);
-  ExportFunction(env, exports, "leaveCpus", LeaveCpusHere);
+  ExportFunction<ConfineProcessHere, 0>(env, exports, "confineProcess");
+  ExportFunction<LeaveCpusHere, 1>(env, exports, "leaveCpus");
 }
 
 }  // namespace tsvswitch

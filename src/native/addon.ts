@@ -9,7 +9,7 @@
 import { TsvswitchError } from '../model/errors.ts';
 import { checkNodeVersion } from '../runtime/node-version.ts';
 import { loadAddon } from './addon-file.ts';
-import type { Dataplane, DataplaneOptions } from './handles.ts';
+import type { Dataplane, DataplaneOptions, PolicyWords } from './handles.ts';
 
 export type * from './handles.ts';
 
@@ -34,6 +34,7 @@ export interface Native {
   readonly queuePairsMax: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;
+  readonly policyNames: readonly (keyof PolicyWords)[];
 
   /** The class of every error the addon throws from now on. */
   setErrorConstructor(errorClass: typeof TsvswitchError): void;

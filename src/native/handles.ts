@@ -104,7 +104,7 @@ export type PortReport =
   | { readonly type: 'queue-broken'; readonly queue: number; readonly reason: string }
   | { readonly type: 'memory-lost' }
   /** Somebody had to wait for an eventfd of the port's frontend. */
-  | { readonly type: 'made-wait' };
+  | { readonly type: 'eventfd-blocked' };
 
 /** What a frame said it comes from; the EtherType of one that does not show it. */
 export interface SpoofedSource {

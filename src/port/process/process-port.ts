@@ -171,7 +171,7 @@ export class ProcessPort implements Port {
         break;
       case 'queue-broken':
       case 'memory-lost':
-      case 'made-wait':
+      case 'eventfd-blocked':
         // Of frontends; this process is none.
         break;
     }

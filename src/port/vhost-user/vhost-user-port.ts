@@ -211,7 +211,7 @@ export class VhostUserPort implements Port {
       case 'memory-lost':
         this.#memoryLost();
         break;
-      case 'made-wait':
+      case 'eventfd-blocked':
         this.#eventfdBlocked();
         break;
     }
