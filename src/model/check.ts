@@ -30,8 +30,18 @@ export function checkSettings(
 export function settingsOf(document: unknown): SwitchSettings {
   const checked = checkSettings(document);
   if ('settings' in checked) return checked.settings;
-  const sentences = checked.findings.map(({ path, sentence }) => `${pathText(path)}: ${sentence}`);
-  throw new TsvswitchError('BAD_OPTION', sentences.join('; '));
+  throw new SettingsError(checked.findings);
+}
+
+/** What is wrong with a document, in one sentence for each thing, and as data. */
+export class SettingsError extends TsvswitchError {
+  readonly findings: readonly Finding[];
+
+  constructor(findings: readonly Finding[]) {
+    const sentences = findings.map(({ path, sentence }) => `${pathText(path)}: ${sentence}`);
+    super('BAD_OPTION', sentences.join('; '));
+    this.findings = findings;
+  }
 }
 
 /** Such as `ports.web1.mtu`. */

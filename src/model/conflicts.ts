@@ -3,15 +3,24 @@
  * ports with one socket, links of ports that are not there. Pure.
  */
 
-import type { Finding } from './findings.ts';
-import type { ImpairmentSettings, PortSettings, SwitchSettings } from './settings.ts';
+import { resolve } from 'node:path';
+import { type Finding, shown } from './findings.ts';
+import { parseIpNetwork } from './ip-network.ts';
+import { parseCardMac } from './mac.ts';
+import type {
+  ImpairmentSettings,
+  PortSettings,
+  SourceSettings,
+  SwitchSettings,
+  VhostUserSettings,
+} from './settings.ts';
 
 export function conflicts(settings: SwitchSettings): Finding[] {
   return [
     ...workerConflicts(settings),
     ...Object.entries(settings.ports).flatMap(([name, port]) =>
-      portConflicts(port).map(({ key, sentence }) => ({
-        path: ['ports', name, ...(key === undefined ? [] : [key])],
+      portConflicts(port).map(({ at, sentence }) => ({
+        path: ['ports', name, ...at],
         part: 'value' as const,
         sentence,
       })),
@@ -29,24 +38,55 @@ function workerConflicts({ workers, cpus }: SwitchSettings): Finding[] {
   return [{ path: ['cpus'], part: 'value', sentence }];
 }
 
-function portConflicts(port: PortSettings): { key?: string; sentence: string }[] {
-  const found: { key?: string; sentence: string }[] = [];
-  if (port.kind === 'vhost-user') {
-    if (port.path === undefined && port.connect === undefined) {
-      found.push({ sentence: 'has neither path nor connect; it needs one of them' });
-    }
-    if (port.path !== undefined && port.connect !== undefined) {
-      found.push({ key: 'connect', sentence: 'path is given as well; a port has one of them' });
-    }
-    if (port.connect !== undefined && port.group !== undefined) {
-      found.push({ key: 'group', sentence: 'belongs to a port that listens; this one connects' });
-    }
+interface PortFinding {
+  readonly at: readonly string[];
+  readonly sentence: string;
+}
+
+function portConflicts(port: PortSettings): PortFinding[] {
+  return [
+    ...(port.kind === 'vhost-user' ? vhostUserConflicts(port) : []),
+    ...(port.source === undefined ? [] : sourceConflicts(port.source)),
+  ];
+}
+
+function vhostUserConflicts({ path, connect, group }: VhostUserSettings): PortFinding[] {
+  const found: PortFinding[] = [];
+  if (path === undefined && connect === undefined) {
+    found.push({ at: [], sentence: 'has neither path nor connect; it needs one of them' });
   }
-  const { source } = port;
-  if (source !== undefined && source.macs.length + source.addresses.length === 0) {
-    found.push({ key: 'source', sentence: 'lists nothing; leave it out to allow all' });
+  if (path !== undefined && connect !== undefined) {
+    found.push({ at: ['connect'], sentence: 'path is given as well; a port has one of them' });
+  }
+  if (connect !== undefined && group !== undefined) {
+    found.push({ at: ['group'], sentence: 'belongs to a port that listens; this one connects' });
   }
   return found;
+}
+
+function sourceConflicts({ macs, addresses }: SourceSettings): PortFinding[] {
+  if (macs.length + addresses.length === 0) {
+    return [{ at: ['source'], sentence: 'lists nothing; leave it out to allow all' }];
+  }
+  const wrong = (
+    key: 'macs' | 'addresses',
+    texts: readonly string[],
+    parse: (text: string) => unknown,
+    what: string,
+  ) =>
+    texts.flatMap((text, index): PortFinding[] => {
+      if (parse(text) !== undefined) return [];
+      return [{ at: ['source', key, String(index)], sentence: `${shown(text)} is not ${what}` }];
+    });
+  return [
+    ...wrong('macs', macs, parseCardMac, 'the MAC address of a card, such as 52:54:00:00:00:01'),
+    ...wrong(
+      'addresses',
+      addresses,
+      parseIpNetwork,
+      'an IP address or network, such as 10.0.0.1, fd00::1 or 10.0.0.0/24',
+    ),
+  ];
 }
 
 /** Every socket of a switch is one port's. */
@@ -59,8 +99,8 @@ function sharedSockets({ ports }: SwitchSettings): Finding[] {
         ? (['connect', port.connect] as const)
         : (['path', port.path] as const);
     if (socket === undefined) return [];
-    const owner = owners.get(socket);
-    owners.set(socket, owner ?? name);
+    const owner = owners.get(resolve(socket));
+    owners.set(resolve(socket), owner ?? name);
     if (owner === undefined) return [];
     const sentence = `port ${owner} has this socket; every port needs one of its own`;
     return [{ path: ['ports', name, key], part: 'value', sentence }];
@@ -98,9 +138,14 @@ function linkConflicts({ links, ports }: SwitchSettings): Finding[] {
   });
 }
 
-function impairmentConflicts({ delayMs = 0, jitterMs = 0 }: ImpairmentSettings): string[] {
-  if (jitterMs <= delayMs) return [];
-  return [`jitterMs is ${jitterMs}, more than delayMs, which is ${delayMs}`];
+function impairmentConflicts(impairment: ImpairmentSettings): string[] {
+  const { delayMs = 0, jitterMs = 0, reorder } = impairment;
+  return [
+    ...(jitterMs > delayMs
+      ? [`jitterMs is ${jitterMs}, more than delayMs, which is ${delayMs}`]
+      : []),
+    ...(reorder?.lateByMs === 0 ? ['reorder.lateByMs is 0; late is more than that'] : []),
+  ];
 }
 
 function partitionConflicts({ partition, ports }: SwitchSettings): Finding[] {

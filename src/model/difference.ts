@@ -14,20 +14,32 @@ import type {
   LinkSettings,
   PortKindName,
   PortSettings,
+  SettingsOf,
   SwitchSettings,
 } from './settings.ts';
 
 /** What cannot be changed while the machine stays connected: its port is opened anew. */
-export const reopeningKeys: Readonly<Record<PortKindName, readonly string[]>> = {
+export const reopeningKeys: {
+  readonly [Kind in PortKindName]: readonly (keyof SettingsOf<Kind>)[];
+} = {
   'vhost-user': ['path', 'connect', 'ringReset', 'inBand'],
   process: [],
   dgram: ['path', 'peer'],
 };
 
+/**
+ * Whom a change disturbs, beyond what it is for: `nobody`; the machine on its `port`, which loses
+ * its connection; or that machine only if it is `unlisted`, as `allow` names its process no more.
+ */
+export type Disturbance = 'nobody' | 'port' | 'unlisted';
+
+/** What of a switch is about its workers. */
 export type WorkerSettings = Pick<SwitchSettings, 'workers' | 'cpus' | 'idleUs' | 'balance'>;
 
 /** One thing to do. `keys` are the settings that differ. */
-export type Change =
+export type Change = { readonly disturbs: Disturbance } & Deed;
+
+type Deed =
   | { readonly type: 'port-removed'; readonly port: string }
   | { readonly type: 'bridge-added'; readonly bridge: string; readonly to: BridgeSettings }
   | {
@@ -71,9 +83,9 @@ export type Change =
 export function difference(from: SwitchSettings, to: SwitchSettings): Change[] {
   const ports = portChanges(from.ports, to.ports);
   const bridges = bridgeChanges(from.bridges, to.bridges);
-  const ofType = (...types: Change['type'][]) =>
+  const ofType = (...types: Deed['type'][]) =>
     [...ports, ...bridges].filter(({ type }) => types.includes(type));
-  return [
+  const deeds = [
     ...ofType('port-removed'),
     ...ofType('bridge-added', 'bridge-changed'),
     ...ofType('port-changed', 'port-reopened'),
@@ -83,18 +95,31 @@ export function difference(from: SwitchSettings, to: SwitchSettings): Change[] {
     ...partitionChange(from, to, ports),
     ...workerChange(from, to),
   ];
+  return deeds.map((deed) => ({ disturbs: disturbance(deed), ...deed }));
 }
 
-function portChanges(from: SwitchSettings['ports'], to: SwitchSettings['ports']): Change[] {
+function disturbance(deed: Deed): Disturbance {
+  switch (deed.type) {
+    case 'port-removed':
+    case 'port-reopened':
+      return 'port';
+    case 'port-changed':
+      return deed.keys.includes('allow') ? 'unlisted' : 'nobody';
+    default:
+      return 'nobody';
+  }
+}
+
+function portChanges(from: SwitchSettings['ports'], to: SwitchSettings['ports']): Deed[] {
   const removed = Object.keys(from).filter((port) => !Object.hasOwn(to, port));
   return [
-    ...removed.map((port): Change => ({ type: 'port-removed', port })),
-    ...Object.entries(to).flatMap(([port, wanted]): Change[] => {
+    ...removed.map((port): Deed => ({ type: 'port-removed', port })),
+    ...Object.entries(to).flatMap(([port, wanted]): Deed[] => {
       const present = Object.hasOwn(from, port) ? from[port] : undefined;
       if (present === undefined) return [{ type: 'port-added', port, to: wanted }];
       const keys = differingKeys(present, wanted);
       if (keys.length === 0) return [];
-      const reopening = ['kind', ...reopeningKeys[wanted.kind]];
+      const reopening: readonly string[] = ['kind', ...reopeningKeys[wanted.kind]];
       if (keys.some((key) => reopening.includes(key))) {
         return [{ type: 'port-reopened', port, keys, to: wanted }];
       }
@@ -103,22 +128,22 @@ function portChanges(from: SwitchSettings['ports'], to: SwitchSettings['ports'])
   ];
 }
 
-function bridgeChanges(from: SwitchSettings['bridges'], to: SwitchSettings['bridges']): Change[] {
+function bridgeChanges(from: SwitchSettings['bridges'], to: SwitchSettings['bridges']): Deed[] {
   const removed = Object.keys(from).filter((bridge) => !Object.hasOwn(to, bridge));
   return [
-    ...Object.entries(to).flatMap(([bridge, wanted]): Change[] => {
+    ...Object.entries(to).flatMap(([bridge, wanted]): Deed[] => {
       const present = Object.hasOwn(from, bridge) ? from[bridge] : undefined;
       if (present === undefined) return [{ type: 'bridge-added', bridge, to: wanted }];
       const keys = differingKeys(present, wanted);
       if (keys.length === 0) return [];
       return [{ type: 'bridge-changed', bridge, keys, from: present, to: wanted }];
     }),
-    ...removed.map((bridge): Change => ({ type: 'bridge-removed', bridge })),
+    ...removed.map((bridge): Deed => ({ type: 'bridge-removed', bridge })),
   ];
 }
 
 /** A port that goes, or is opened anew, takes its links with it. */
-function linkChanges(from: SwitchSettings, to: SwitchSettings, ports: readonly Change[]): Change[] {
+function linkChanges(from: SwitchSettings, to: SwitchSettings, ports: readonly Deed[]): Deed[] {
   const gone = newPorts(ports);
   const key = ({ from, to }: Pick<LinkSettings, 'from' | 'to'>) => JSON.stringify([from, to]);
   const survives = ({ from, to }: LinkSettings) => ![from, to].some((port) => gone.has(port ?? ''));
@@ -131,24 +156,20 @@ function linkChanges(from: SwitchSettings, to: SwitchSettings, ports: readonly C
   return [
     ...[...present]
       .filter(([at]) => !wanted.has(at))
-      .map(([, link]): Change => ({ type: 'link-changed', link: ends(link) })),
+      .map(([, link]): Deed => ({ type: 'link-changed', link: ends(link) })),
     ...[...wanted]
       .filter(([at, { impairment }]) => !isDeepStrictEqual(present.get(at)?.impairment, impairment))
-      .map(([, link]): Change => ({ type: 'link-changed', link: ends(link), to: link.impairment })),
+      .map(([, link]): Deed => ({ type: 'link-changed', link: ends(link), to: link.impairment })),
   ];
 }
 
-function partitionChange(
-  from: SwitchSettings,
-  to: SwitchSettings,
-  ports: readonly Change[],
-): Change[] {
+function partitionChange(from: SwitchSettings, to: SwitchSettings, ports: readonly Deed[]): Deed[] {
   const isOfNew = to.partition.flat().some((port) => newPorts(ports).has(port));
   if (isDeepStrictEqual(from.partition, to.partition) && !isOfNew) return [];
   return [{ type: 'partition-changed', to: to.partition }];
 }
 
-function workerChange(from: SwitchSettings, to: SwitchSettings): Change[] {
+function workerChange(from: SwitchSettings, to: SwitchSettings): Deed[] {
   const settingsOf = ({ workers, cpus, idleUs, balance }: SwitchSettings): WorkerSettings => ({
     workers,
     cpus,
@@ -161,7 +182,7 @@ function workerChange(from: SwitchSettings, to: SwitchSettings): Change[] {
 }
 
 /** Ports that the data plane knows nothing of any more, or not yet. */
-function newPorts(changes: readonly Change[]): Set<string> {
+function newPorts(changes: readonly Deed[]): Set<string> {
   return new Set(
     changes.flatMap((change) =>
       change.type === 'port-removed' ||

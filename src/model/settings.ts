@@ -31,6 +31,16 @@ export interface SwitchSettings {
   partition: string[][];
 }
 
+/** The same as it may be written: what is left out has its default. */
+export type WrittenSettings = Written<SwitchSettings>;
+
+/** The same as it may be written, at every depth. */
+export type Written<Value> = Value extends readonly (infer Item)[]
+  ? readonly Written<Item>[]
+  : Value extends object
+    ? { readonly [Key in keyof Value]?: Written<Value[Key]> }
+    : Value;
+
 /** What holds for the ports that share a bridge. */
 export interface BridgeSettings {
   ageingSeconds?: number;

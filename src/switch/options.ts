@@ -2,12 +2,13 @@
  * The options of Switch.open() and Switch.addPort(). Types only; switch.ts checks them.
  */
 
+import type { WrittenSettings } from '../model/settings.ts';
 import type { SourceOptions } from '../policy/sources.ts';
 import type { DgramSocket } from '../port/dgram/dgram-port.ts';
 import type { PortSocket } from '../port/vhost-user/port-socket.ts';
 
-/** How a switch is opened. */
-export interface SwitchOptions {
+/** How a switch is opened: its settings, and what cannot be changed any more. */
+export interface SwitchOptions extends WrittenSettings {
   /** Polling threads to begin with; 1 unless given. */
   readonly workers?: number;
   /** CPU of each worker in turn; fewer than workers leaves the rest to the scheduler. */

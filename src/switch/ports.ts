@@ -4,6 +4,7 @@
  */
 
 import { basename } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { TsvswitchError } from '../model/errors.ts';
 import { name as checkedName } from '../model/option-checks.ts';
 import type { PortSettings } from '../model/settings.ts';
@@ -58,6 +59,11 @@ export class Ports {
     return Object.fromEntries(Array.from(this.#byName, ([name, { settings }]) => [name, settings]));
   }
 
+  /** Of a port that is there; not to be changed. */
+  settingsOf(name: string): PortSettings {
+    return this.#byName.get(name)!.settings;
+  }
+
   named(name: string): SwitchPort | undefined {
     return this.#byName.get(name)?.port;
   }
@@ -86,28 +92,51 @@ export class Ports {
       place = new Place(this.#owner, name, this.#bridges.named(settings.bridge));
     } catch (error) {
       prepared.discard();
+      kept?.close();
       throw error;
     }
     const port = prepared.open(place, kept);
     this.#byName.set(name, { port, place, settings });
     // In this turn, and so before any frame.
-    this.#bind(port, settings);
+    if (settings.source !== undefined) this.#bind(port, settings);
     return port;
   }
 
   /** Closes a port and forgets it. */
   remove(port: SwitchPort): void {
-    this.#forget(port);
-    port.close();
+    this.release(port.name)?.close();
   }
 
-  #forget(port: SwitchPort): void {
-    this.#byName.delete(port.name);
+  /** As remove(), but for the socket that the port listens on. */
+  release(name: string): KeptSocket | undefined {
+    const { port, settings } = this.#byName.get(name)!;
+    this.#byName.delete(name);
+    return kindOf(settings).release(port);
+  }
+
+  /**
+   * What makes a port as in `to`, none of which needs another port. Throws what the kind's change()
+   * throws, having changed nothing; what it returns may throw too, and settings then say how far it
+   * came.
+   */
+  prepareChange(name: string, to: PortSettings): () => void {
+    const entry = this.#byName.get(name)!;
+    const { port, place, settings: from } = entry;
+    const changeOwn = kindOf(from).change(port, from, to);
+    return () => {
+      changeOwn();
+      entry.settings = { ...to, bridge: from.bridge };
+      const bridge = this.#bridges.named(to.bridge);
+      if (bridge !== place.bridge) port.handle.move(bridge.handle);
+      place.bridge = bridge;
+      if (!isDeepStrictEqual(from.source, to.source)) this.#bind(port, to);
+      entry.settings = to;
+    };
   }
 
   #bind(port: SwitchPort, { source }: PortSettings): void {
     const rule = sourceRule(source);
-    if (rule !== undefined) port.handle.set('sources', rule);
+    port.handle.set('sources', rule);
   }
 
   /** If none is given the file's, or the whole path where that is taken. */

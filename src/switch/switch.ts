@@ -18,8 +18,11 @@ import { EventEmitter } from 'node:events';
 import type { Capture, CaptureOptions } from '../capture/capture.ts';
 import { type CaptureTarget, Recordings, type ReplayOptions } from '../capture/recordings.ts';
 import type { Replay } from '../capture/replay.ts';
+import { settingsOf } from '../model/check.ts';
+import { type Change, difference } from '../model/difference.ts';
 import { TsvswitchError } from '../model/errors.ts';
-import { integer } from '../model/option-checks.ts';
+import { flag, integer } from '../model/option-checks.ts';
+import type { SwitchSettings, WrittenSettings } from '../model/settings.ts';
 import { type Dataplane, native } from '../native/addon.ts';
 import type { Impairment } from '../policy/impairment/impairment.ts';
 import { type Link, Links, type NetworkChange, type PortName } from '../policy/impairment/links.ts';
@@ -29,6 +32,7 @@ import type { SwitchPort } from '../port/kinds.ts';
 import type { ProcessPort } from '../port/process/process-port.ts';
 import type { VhostUserPort } from '../port/vhost-user/vhost-user-port.ts';
 import { ManualClock, machineClock } from '../runtime/clock.ts';
+import { apply, type Parts, settingsInForce } from './apply.ts';
 import type { Bridge } from './bridge.ts';
 import { Bridges } from './bridges.ts';
 import {
@@ -71,6 +75,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   readonly #recordings: Recordings;
   readonly #bridges: Bridges;
   readonly #ports: Ports;
+  readonly #parts: Parts;
+  /** What has happened since a change of settings began; undefined while none is being made. */
+  #withheld: SwitchEvent[] | undefined;
   readonly #clock: ManualClock | undefined;
   #closed = false;
 
@@ -102,8 +109,12 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       sandbox,
       fragmentId: this.seed % 2 ** 32,
     });
-    this.#workers = new Workers(this.#dataplane, cpus, () => this.ports);
-    if (options.balance === true) this.#workers.balance();
+    const balance = flag('balance', options.balance ?? false);
+    this.#workers = new Workers(
+      this.#dataplane,
+      { cpus, idleUs, balance, manual },
+      () => this.ports,
+    );
     this.#bridges = new Bridges(this.#dataplane, ageingSeconds);
     this.bridge = this.#bridges.byDefault;
     this.#ports = new Ports(
@@ -120,13 +131,69 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       (name) => this.port(name),
       (event) => this.#emitEvent(event),
     );
+    this.#parts = {
+      bridges: this.#bridges,
+      ports: this.#ports,
+      links: this.#links,
+      workers: this.#workers,
+      drain: () => this.#recordings.drain(),
+      onRemoved: (port) => this.#emitEvent({ type: 'port-removed', port }),
+    };
   }
 
   /**
-   * Starts the workers. Throws BAD_OPTION, SYSTEM (a CPU that is not there) or NATIVE_UNAVAILABLE.
+   * Starts the workers, and opens what the settings name. Throws BAD_OPTION, SYSTEM (a CPU that is
+   * not there), NATIVE_UNAVAILABLE, and what apply() throws.
    */
   static open(options: SwitchOptions = {}): Switch {
-    return new Switch(options);
+    const vswitch = new Switch(options);
+    const { bridges, ports, links, partition } = options;
+    const given = Object.entries({ bridges, ports, links, partition }).filter(
+      ([, value]) => value !== undefined,
+    );
+    if (given.length === 0) return vswitch;
+    try {
+      vswitch.apply({ ...vswitch.settings, ...Object.fromEntries(given) });
+    } catch (error) {
+      vswitch.close();
+      throw error;
+    }
+    return vswitch;
+  }
+
+  /**
+   * All that is set and can be changed, as one document of the caller's own: it can be saved,
+   * changed and applied.
+   */
+  get settings(): SwitchSettings {
+    return structuredClone(settingsInForce(this.#parts));
+  }
+
+  /**
+   * Makes the switch as a document says, while frames go on, and returns what was changed; what did
+   * not change is not touched. What the document leaves out has its default. Everything is checked
+   * before the first change is made, and what fails all the same is taken back. Throws BAD_OPTION
+   * (a SettingsError, with the path to everything that is wrong), the SOCKET_* codes of
+   * model/errors.ts, TOO_MANY_PORTS, SYSTEM, CLOSED.
+   */
+  apply(wanted: WrittenSettings): readonly Change[] {
+    this.#checkOpen();
+    const checked = settingsOf(wanted);
+    const withheld: SwitchEvent[] = [];
+    // Who hears of a change may make the next one: not in the midst of this.
+    this.#withheld = withheld;
+    try {
+      return apply(this.#parts, checked);
+    } finally {
+      this.#withheld = undefined;
+      for (const event of withheld) this.#emitEvent(event);
+    }
+  }
+
+  /** What apply() would do. Looks at the document alone. Throws BAD_OPTION, CLOSED. */
+  plan(wanted: WrittenSettings): readonly Change[] {
+    this.#checkOpen();
+    return structuredClone(difference(settingsInForce(this.#parts), settingsOf(wanted)));
   }
 
   /** All workers, in the order in which they were started. */
@@ -284,6 +351,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     const isOurs = this.#ports.has(port);
     if (isOurs) this.#ports.remove(port);
     else port.close();
+    if (isOurs) this.#links.forget(port.name);
     if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
   }
 
@@ -328,6 +396,10 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #emitEvent(event: SwitchEvent): void {
+    if (this.#withheld !== undefined) {
+      this.#withheld.push(event);
+      return;
+    }
     // The map says that each type carries its own event; TypeScript cannot follow it through a
     // union.
     const emitter = this as unknown as EventEmitter;

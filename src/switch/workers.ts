@@ -3,9 +3,11 @@
  *
  * The data plane gives a transmitq to the worker that polls fewest
  * (native/core/control/dataplane_workers.cc); what each of them moves shows only later, and is
- * evened out here by what balance.ts decides.
+ * evened out here by what balance.ts decides. What can be set of them is kept here as settings.
  */
 
+import { readFileSync } from 'node:fs';
+import type { WorkerSettings } from '../model/difference.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { fields, integer } from '../model/option-checks.ts';
 import type { Dataplane } from '../native/addon.ts';
@@ -62,18 +64,47 @@ function freeCpu(option: string, value: unknown, taken: readonly Cpu[]): number 
   );
 }
 
+/** What a switch is opened with; the CPUs are those of its first workers. */
+export interface WorkersOptions {
+  readonly cpus: readonly Cpu[];
+  readonly idleUs: number;
+  readonly balance: boolean;
+  /** There are no threads. */
+  readonly manual: boolean;
+}
+
 export class Workers {
   readonly #dataplane: Dataplane;
+  readonly #manual: boolean;
   readonly #cpus: Cpu[];
+  /** The CPUs in the order in which they were asked for. */
+  #listed: readonly number[];
+  #idleUs: number;
   readonly #ports: () => readonly Port[];
   /** Frames that each transmitq had moved at the last look, by port and queue. */
   readonly #framesSeen = new Map<string, number>();
   #balancing: NodeJS.Timeout | undefined;
 
-  constructor(dataplane: Dataplane, cpus: readonly Cpu[], ports: () => readonly Port[]) {
+  constructor(dataplane: Dataplane, options: WorkersOptions, ports: () => readonly Port[]) {
     this.#dataplane = dataplane;
-    this.#cpus = [...cpus];
+    this.#manual = options.manual;
+    this.#cpus = [...options.cpus];
+    this.#listed = options.cpus.filter((cpu) => cpu !== undefined);
+    this.#idleUs = options.idleUs;
     this.#ports = ports;
+    if (options.balance) this.#balance();
+  }
+
+  get settings(): WorkerSettings {
+    const pinned = this.#cpus.filter((cpu) => cpu !== undefined);
+    const isAsListed =
+      pinned.length === this.#listed.length && pinned.every((cpu) => this.#listed.includes(cpu));
+    return {
+      workers: this.#cpus.length,
+      cpus: isAsListed ? [...this.#listed] : pinned,
+      idleUs: this.#idleUs,
+      balance: this.#balancing !== undefined,
+    };
   }
 
   get status(): WorkerStatus[] {
@@ -91,18 +122,71 @@ export class Workers {
     // To the last field: whoever asks over the control socket may have typed anything.
     const { cpu } = fields('worker', options, ['cpu']);
     const checked = cpu === undefined ? undefined : freeCpu('cpu', cpu, this.#cpus);
-    this.#dataplane.addWorker(checked ?? anyCpu);
-    this.#cpus.push(checked);
+    const { cpus } = this.settings;
+    this.#add(checked);
+    this.#listed = checked === undefined ? cpus : [...cpus, checked];
     return this.status.at(-1)!;
   }
 
-  /** From now on; before there is a second worker, there is nothing to even out. */
-  balance(): void {
-    this.#balancing = setInterval(() => this.#evenOut(), balanceIntervalMs).unref();
+  /** Throws BAD_OPTION for what this switch cannot have, and SYSTEM for a CPU that is not there. */
+  check({ workers, cpus }: WorkerSettings): void {
+    if (this.#manual && (workers !== 1 || cpus.length > 0)) {
+      throw new TsvswitchError(
+        'BAD_OPTION',
+        'workers: a switch whose clock is manual has no threads, and can be given no workers',
+      );
+    }
+    const online = onlineCpus();
+    const missing = cpus.find((cpu) => online?.has(cpu) === false);
+    if (missing === undefined) return;
+    throw new TsvswitchError('SYSTEM', `cpus: this machine has no CPU ${missing} that is online`);
   }
 
+  /**
+   * As was checked: a worker keeps its CPU where that is still listed. No frame is lost and none
+   * passes another one. Throws SYSTEM for a CPU that may not be used, and settings then say how far
+   * it came.
+   */
+  change({ workers, cpus, idleUs, balance }: WorkerSettings): void {
+    if (idleUs !== this.#idleUs) this.#dataplane.setIdle(idleUs);
+    this.#idleUs = idleUs;
+    while (this.#cpus.length > workers) {
+      this.#dataplane.removeWorker();
+      this.#cpus.pop();
+    }
+    const wanted = pinsOf(this.#cpus, workers, cpus);
+    // Before somebody else gets the CPU.
+    this.#pin(wanted, (cpu) => cpu === undefined);
+    this.#pin(wanted, (cpu) => cpu !== undefined);
+    for (const cpu of wanted.slice(this.#cpus.length)) this.#add(cpu);
+    this.#listed = cpus;
+    if (balance) this.#balance();
+    else this.close();
+  }
+
+  #pin(wanted: readonly Cpu[], isMeant: (cpu: Cpu) => boolean): void {
+    for (const [worker, present] of this.#cpus.entries()) {
+      const cpu = wanted[worker];
+      if (cpu === present || !isMeant(cpu)) continue;
+      this.#dataplane.pinWorker(worker, cpu ?? anyCpu);
+      this.#cpus[worker] = cpu;
+    }
+  }
+
+  #add(cpu: Cpu): void {
+    this.#dataplane.addWorker(cpu ?? anyCpu);
+    this.#cpus.push(cpu);
+  }
+
+  /** From now on; before there is a second worker, there is nothing to even out. */
+  #balance(): void {
+    this.#balancing ??= setInterval(() => this.#evenOut(), balanceIntervalMs).unref();
+  }
+
+  /** Evens nothing out any more. */
   close(): void {
     clearInterval(this.#balancing);
+    this.#balancing = undefined;
   }
 
   #evenOut(): void {
@@ -128,4 +212,33 @@ export class Workers {
       }),
     );
   }
+}
+
+/** Of each of `workers` workers: the CPU it has if that is wanted, else the next that is. */
+function pinsOf(present: readonly Cpu[], workers: number, wanted: readonly number[]): Cpu[] {
+  const kept = Array.from({ length: workers }, (_, worker) => {
+    const cpu = present[worker];
+    return cpu !== undefined && wanted.includes(cpu) ? cpu : undefined;
+  });
+  const free = wanted.filter((cpu) => !kept.includes(cpu));
+  return kept.map((cpu) => cpu ?? free.shift());
+}
+
+/** Undefined where the kernel does not say. Source: Linux ABI/stable/sysfs-devices-system-cpu. */
+function onlineCpus(): Set<number> | undefined {
+  let list: string;
+  try {
+    list = readFileSync('/sys/devices/system/cpu/online', 'utf8');
+  } catch {
+    return undefined;
+  }
+  const ranges = list
+    .trim()
+    .split(',')
+    .map((range) => range.split('-').map(Number));
+  return new Set(
+    ranges.flatMap(([first = 0, last = first]) =>
+      Array.from({ length: last - first + 1 }, (_, index) => first + index),
+    ),
+  );
 }

@@ -8,6 +8,7 @@
  */
 
 import { bad, fields } from '../../model/option-checks.ts';
+import type { ImpairmentSettings } from '../../model/settings.ts';
 import type { LinkSettings } from '../../native/addon.ts';
 import { nanoseconds } from '../../runtime/clock.ts';
 
@@ -104,6 +105,20 @@ export function linkSettings(impairment: Impairment, seed: bigint): LinkSettings
     corrupt: probability('corrupt', given.corrupt ?? 0),
     ...reorderSettings(given.reorder),
   };
+}
+
+/** The same, which was checked, as settings: with every default in its place. */
+export function completed(impairment: Impairment): ImpairmentSettings {
+  const { blackhole = false, rate } = impairment;
+  const whole = {
+    ...impairment,
+    blackhole,
+    ...(rate === undefined
+      ? {}
+      : { rate: { ...rate, queueBytes: rate.queueBytes ?? queueBytesDefault } }),
+  };
+  // What is undefined is left out, at every depth.
+  return JSON.parse(JSON.stringify(whole)) as ImpairmentSettings;
 }
 
 function rateSettings(rate: unknown) {

@@ -6,6 +6,8 @@
  * called: at once, or when a schedule (schedule.ts) comes to it. A port that has gone by then has
  * no links, so the change does nothing for it.
  *
+ * What has taken effect is kept as settings, for the document of the switch.
+ *
  * Every link has a seed of its own, made from the switch's seed and the names of its ports: what
  * happens on it does not depend on other links, on the order in which ports were added, or on the
  * time.
@@ -14,9 +16,10 @@
 import { createHash } from 'node:crypto';
 import { TsvswitchError } from '../../model/errors.ts';
 import { bad, fields } from '../../model/option-checks.ts';
-import type { Dataplane, LinkSettings } from '../../native/addon.ts';
+import type { ImpairmentSettings, LinkSettings } from '../../model/settings.ts';
+import type { Dataplane, LinkSettings as LinkWords } from '../../native/addon.ts';
 import type { Port } from '../../port/port.ts';
-import { type Impairment, linkSettings } from './impairment.ts';
+import { completed, type Impairment, linkSettings } from './impairment.ts';
 
 /** A port, or its name. */
 export type PortName = string | Port;
@@ -51,7 +54,7 @@ export type NetworkEvent =
   | { readonly type: 'healed' };
 
 /** One direction of a link; undefined is the guest's end of it. */
-interface Hop {
+export interface Hop {
   readonly from?: string;
   readonly to?: string;
 }
@@ -64,6 +67,8 @@ export class Links {
   readonly #seed: number;
   readonly #portOf: (name: string) => Port | undefined;
   readonly #onChange: (event: NetworkEvent) => void;
+  readonly #impaired = new Map<string, LinkSettings>();
+  #partition: readonly (readonly string[])[] = [];
 
   constructor(
     dataplane: Dataplane,
@@ -75,6 +80,39 @@ export class Links {
     this.#seed = seed;
     this.#portOf = portOf;
     this.#onChange = onChange;
+  }
+
+  get settings(): { readonly links: LinkSettings[]; readonly partition: string[][] } {
+    return {
+      links: [...this.#impaired.values()],
+      partition: this.#partition.map((side) => [...side]),
+    };
+  }
+
+  /** A port goes, and its links and its side of a partition with it. */
+  forget(port: string): void {
+    for (const [key, { from, to }] of this.#impaired) {
+      if (from === port || to === port) this.#impaired.delete(key);
+    }
+    if (!this.#partition.some((side) => side.includes(port))) return;
+    this.#partition = this.#partition.map((side) => side.filter((name) => name !== port));
+  }
+
+  /** Of settings, whose ports may still have to come; none is a link as good as new. */
+  prepareHop(hop: Hop, impairment: ImpairmentSettings | undefined): () => void {
+    const { from, to } = hop;
+    const named: NamedLink =
+      from !== undefined && to !== undefined
+        ? { from, to }
+        : from !== undefined
+          ? { port: from, direction: 'fromGuest' }
+          : { port: to!, direction: 'toGuest' };
+    return this.#prepareHops([hop], named, impairment ?? {});
+  }
+
+  /** Of settings, as prepareHop(); no sides are no partition. */
+  prepareSides(sides: readonly (readonly string[])[]): () => void {
+    return () => this.#cutOff(sides);
   }
 
   /** Checks a change and returns what makes it. Throws BAD_OPTION and NO_SUCH_PORT. */
@@ -90,10 +128,7 @@ export class Links {
         return this.#preparePartition(partition as readonly (readonly PortName[])[]);
       }
       if ('heal' in change && fields('change', change, ['heal']).heal === true) {
-        return () => {
-          this.#dataplane.setPartition([]);
-          this.#onChange({ type: 'healed' });
-        };
+        return this.prepareSides([]);
       }
       fields('change', change, ['link', 'impairment', 'partition', 'heal']);
     }
@@ -101,15 +136,20 @@ export class Links {
   }
 
   #prepareLink(link: Link, impairment: Impairment): () => void {
-    const settings = this.#hopsOf(link).map(
-      (hop) => [hop, linkSettings(impairment, this.#seedOf(hop))] as const,
-    );
-    const named = this.#named(link);
+    return this.#prepareHops(this.#hopsOf(link), this.#named(link), impairment);
+  }
+
+  #prepareHops(hops: readonly Hop[], named: NamedLink, impairment: Impairment): () => void {
+    const settings = hops.map((hop) => [hop, linkSettings(impairment, this.#seedOf(hop))] as const);
     const isUnimpaired = settings[0]![1] === undefined;
     return () => {
       let made = 0;
       for (const [hop, linkSettings] of settings) {
-        if (this.#setLink(hop, linkSettings)) made++;
+        if (!this.#setLink(hop, linkSettings)) continue;
+        const key = JSON.stringify([hop.from, hop.to]);
+        if (isUnimpaired) this.#impaired.delete(key);
+        else this.#impaired.set(key, { ...hop, impairment: completed(impairment) });
+        made++;
       }
       if (made === 0) return;
       this.#onChange(
@@ -121,7 +161,7 @@ export class Links {
   }
 
   /** False if a port of it has gone. */
-  #setLink({ from, to }: Hop, settings: LinkSettings | undefined): boolean {
+  #setLink({ from, to }: Hop, settings: LinkWords | undefined): boolean {
     const [sender, receiver] = [from, to].map((name) =>
       name === undefined ? undefined : this.#portOf(name)?.handle,
     );
@@ -131,6 +171,18 @@ export class Links {
     return (
       (from === undefined || sender !== undefined) && (to === undefined || receiver !== undefined)
     );
+  }
+
+  #cutOff(sides: readonly (readonly string[])[]): void {
+    const present = sides.map((side) =>
+      side.flatMap((name) => {
+        const port = this.#portOf(name);
+        return port === undefined ? [] : [port];
+      }),
+    );
+    this.#dataplane.setPartition(present.map((side) => side.map(({ handle }) => handle)));
+    this.#partition = present.map((side) => side.map(({ name }) => name));
+    this.#onChange(sides.length === 0 ? { type: 'healed' } : { type: 'partitioned', sides });
   }
 
   /** Of a link that was checked. */
@@ -189,17 +241,7 @@ export class Links {
     const all = names.flat();
     const twice = all.find((name, i) => all.indexOf(name) !== i);
     if (twice !== undefined) throw bad('partition', twice, 'on one side only');
-    return () => {
-      this.#dataplane.setPartition(
-        names.map((side) =>
-          side.flatMap((name) => {
-            const port = this.#portOf(name);
-            return port === undefined ? [] : [port.handle];
-          }),
-        ),
-      );
-      this.#onChange({ type: 'partitioned', sides: names });
-    };
+    return this.prepareSides(names);
   }
 
   #nameOf(port: unknown): string {

@@ -90,12 +90,12 @@ export class DgramPort implements Port {
 
   /** Removes the socket, unless somebody else has put theirs there, and the port. Idempotent. */
   close(): void {
-    if (this.#closed) return;
-    this.release().close();
+    this.release()?.close();
   }
 
   /** As close(), but for the socket. */
-  release(): DatagramFile {
+  release(): DatagramFile | undefined {
+    if (this.#closed) return undefined;
     this.#closed = true;
     native().unwatchReadable(this.#file.fd);
     this.#process.close();

@@ -184,11 +184,12 @@ export class VhostUserPort implements Port {
 
   /** Ends the session, removes the socket and the port. Idempotent. */
   close(): void {
-    if (this.#state.kind !== 'closed') this.release()?.close();
+    this.release()?.close();
   }
 
   /** As close(), but for the socket that the port listens on. */
   release(): KeptSocket | undefined {
+    if (this.#state.kind === 'closed') return undefined;
     if (this.#state.kind === 'connected') this.#state.session.close();
     const kept = this.#source.release();
     this.handle.close();
