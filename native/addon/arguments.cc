@@ -56,7 +56,8 @@ void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max) {
   throw CodedError(info.Env(), "BAD_OPTION",
                    std::string(static_cast<const char*>(info.Data())) + ": takes " +
                        (min == max ? least : least + " to " + std::to_string(max)) +
-                       " arguments, not " + std::to_string(info.Length()));
+                       (max == 1 ? " argument, not " : " arguments, not ") +
+                       std::to_string(info.Length()));
 }
 
 void SetLength(const Napi::Object& function, uint32_t length) {

@@ -93,6 +93,22 @@ test.each(['', 'process.exit(0);', 'process.exitCode = 0; gc();'])(
   },
 );
 
+test('a listener that throws in a later turn is uncaught, and one may close the data plane', async () => {
+  const output = await run(`
+    const caught = [];
+    process.on('uncaughtException', (error) => caught.push(error.message));
+    const { dataplane, bridge, port, heard } = openAll(false);
+    const failing = ['x', 'y'].map((name) =>
+      bridge.addProcessPort(name, () => { throw new Error(name); }));
+    const closing = bridge.addProcessPort('z', () => dataplane.close());
+    for (const of of [...failing, port]) { send(of); while (!of.isDrained()); bytes[7]++; }
+    while (caught.length < 2 || heard.length < 1) await setImmediate();
+    send(closing);
+    try { for (;;) { closing.isDrained(); await setImmediate(); } }
+    catch (error) { console.log(caught.sort().join(), heard.join(), error.code); }`);
+  expect(output).toBe('x,y mac-learned CLOSED');
+});
+
 test('so does a thread, by itself and by force, and others go on', async () => {
   const output = await run(`
     const { Worker } = require('node:worker_threads');

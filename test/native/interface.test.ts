@@ -83,7 +83,7 @@ function takes(target: object, name: string, tooMany: number): { min: number; ma
     call.apply(target, new Array(tooMany).fill(undefined));
   } catch (error) {
     expect(error).toMatchObject({ code: 'BAD_OPTION' });
-    const [, min, max] = /takes (\d+)(?: to (\d+))? arguments/.exec((error as Error).message)!;
+    const [, min, max] = /takes (\d+)(?: to (\d+))? arguments?/.exec((error as Error).message)!;
     return { min: Number(min), max: Number(max ?? min) };
   }
   throw new Error(`${name} takes ${tooMany} arguments`);
