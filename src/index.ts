@@ -8,7 +8,6 @@ export type { Capture, CaptureOptions } from './capture/capture.ts';
 export { type CaptureDirection, type CapturedPacket, decodeCapture } from './capture/pcapng.ts';
 export type { CaptureTarget, ReplayOptions } from './capture/recordings.ts';
 export type { Replay, ReplayTiming } from './capture/replay.ts';
-export { SettingsError } from './model/check.ts';
 export type { Change, Disturbance, WorkerSettings } from './model/difference.ts';
 export { type ErrorCode, errorCodes, TsvswitchError } from './model/errors.ts';
 export type { Finding } from './model/findings.ts';
@@ -26,6 +25,7 @@ export type {
   Written,
   WrittenSettings,
 } from './model/settings.ts';
+export { SettingsError } from './model/settings-error.ts';
 export type { ListenOptions } from './native/fd-socket.ts';
 export type { BurstLoss, Impairment, Rate, Reorder } from './policy/impairment/impairment.ts';
 export type {

@@ -21,7 +21,10 @@ import { sources, stem, textFiles } from './support/tree.js';
  */
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: {
-    values: ['lab', 'tiny', 'machine', 'host', 'control', 'index', 'native', 'runtime', 'model'],
+    values: [
+      ...['lab', 'tiny', 'machine', 'host', 'control', 'index', 'switch', 'native', 'runtime'],
+      'model',
+    ],
   },
   testing: {
     values: ['lab', 'machine', 'control', 'index', 'vhost-user', 'native', 'runtime', 'model'],

@@ -4,17 +4,15 @@
  */
 
 import { mkdirSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
 import { confineProcess, leaveCpus } from '../native/sandbox.ts';
+import { portsOf } from '../switch/port-options.ts';
 import { LogOutput } from './log-output.ts';
 import type { SwitchOptions } from './switch-options.ts';
 import { EventLog } from './words/event-log.ts';
-
-/** Of struct sockaddr_un, without the byte that ends it. */
-const socketPathBytesMax = 107;
 
 /** The default place of the control socket, with its folder. */
 function defaultPath(): string {
@@ -25,15 +23,6 @@ function defaultPath(): string {
     // Listening fails for the same reason, and has a sentence for it.
   }
   return path;
-}
-
-/**
- * QEMU runs in another folder: it, the log and the doctor need the whole path. A relative one is
- * kept where the whole one is too long for a socket.
- */
-function fullPath(path: string): string {
-  const full = resolve(path);
-  return Buffer.byteLength(full) <= socketPathBytesMax ? full : path;
 }
 
 function describeCounters(counters: PortCounters): string {
@@ -100,12 +89,12 @@ export function run(options: SwitchOptions): void {
     ...(options.socketGroup === undefined ? {} : { group: options.socketGroup }),
   };
   try {
-    for (const { path, rest } of options.socket) {
-      vswitch.addPort({ ...portSockets, ...rest, path: fullPath(path) });
-    }
-    for (const { path, rest } of options.connect) {
-      vswitch.addPort({ ...rest, connect: fullPath(path) });
-    }
+    const ports = portsOf([
+      ...options.socket.map(({ path, rest }) => ({ ...portSockets, ...rest, path })),
+      ...options.connect.map(({ path, rest }) => ({ ...rest, connect: path })),
+    ]);
+    // Checked option by option, in the words of the command line.
+    vswitch.applyComplete({ ...vswitch.settings, ports });
     if (options.control !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = options.control === true ? defaultPath() : options.control;

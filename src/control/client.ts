@@ -13,13 +13,17 @@ import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type {
+  Change,
   EventsLost,
   NetworkChange,
   SwitchEvent,
+  SwitchSettings,
   WorkerOptions,
   WorkerStatus,
+  WrittenSettings,
 } from '../index.ts';
 import { TsvswitchError } from '../model/errors.ts';
+import { SettingsError } from '../model/settings-error.ts';
 import type {
   LearnedAddress,
   MachinePortStatus,
@@ -69,6 +73,20 @@ export class ControlClient {
   /** Every address that is known and not aged. */
   fdb(): Promise<LearnedAddress[]> {
     return this.#ask('GET', '/v1/fdb') as Promise<LearnedAddress[]>;
+  }
+
+  /** All that is set, as one document that can be changed and applied. */
+  settings(): Promise<SwitchSettings> {
+    return this.#ask('GET', '/v1/settings') as Promise<SwitchSettings>;
+  }
+
+  /**
+   * Returns what was changed once the switch is as the document says, or with `dryRun` what would
+   * be. Throws what Switch.apply throws; of a document that does not fit, a SettingsError.
+   */
+  apply(settings: WrittenSettings, { dryRun = false } = {}): Promise<Change[]> {
+    const path = dryRun ? '/v1/settings?dry-run' : '/v1/settings';
+    return this.#ask('PUT', path, settings) as Promise<Change[]>;
   }
 
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
@@ -139,7 +157,9 @@ export class ControlClient {
   async #send(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
     const response = await this.#exchange(method, path, body, agent);
     if (response.statusCode! < firstRefusal) return response;
-    const { code, error } = { ...((await this.#bodyOf(response)) as Partial<Refused>) };
+    const refused = (await this.#bodyOf(response)) as Partial<Refused> | undefined;
+    const { code, error, findings } = { ...refused };
+    if (findings !== undefined) throw new SettingsError(findings);
     if (code !== undefined && error !== undefined) throw new TsvswitchError(code, error);
     throw this.#unreachable(new Error(`what is there answers ${response.statusCode} to ${path}`));
   }

@@ -16,10 +16,11 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import { type ErrorCode, TsvswitchError } from '../index.ts';
+import { type ErrorCode, SettingsError, TsvswitchError } from '../index.ts';
 import { printable } from '../model/wording.ts';
 import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { toJson } from './json.ts';
+import type { Refused } from './protocol.ts';
 
 export const connectionsMax = 256;
 /** Requests of a connection that wait while another is served. */
@@ -192,7 +193,9 @@ export class Connections {
     if (response.headersSent) response.destroy();
     else {
       if (code === 'CONTROL_TOO_MANY_REQUESTS') response.setHeader('connection', 'close');
-      sendJson(response, refusalStatus[code] ?? 400, { code, error: printable(message) });
+      const findings = refusal instanceof SettingsError ? { findings: refusal.findings } : {};
+      const body: Refused = { code, error: printable(message), ...findings };
+      sendJson(response, refusalStatus[code] ?? 400, body);
     }
   }
 

@@ -7,6 +7,8 @@
  *     GET    /v1/events       SwitchEvent or EventsLost, one a line, as they happen
  *     GET    /v1/capture      a pcapng file of bridge `default`, until the client closes its side
  *     GET    /v1/capture/NAME the same of one port
+ *     GET    /v1/settings     SwitchSettings
+ *     PUT    /v1/settings     WrittenSettings, answered with Change[]; with ?dry-run only that
  *     POST   /v1/ports        NewPort, answered with its PortStatus
  *     DELETE /v1/ports/NAME
  *     POST   /v1/network      NetworkChange
@@ -18,6 +20,7 @@
 import type {
   ErrorCode,
   FdbRecord,
+  Finding,
   Port,
   PortCounters,
   PortOptions,
@@ -88,4 +91,6 @@ export interface Refused {
   readonly code: ErrorCode;
   /** One sentence: what is wrong and how to mend it. */
   readonly error: string;
+  /** Of settings: everything that is wrong, with the path to it. */
+  readonly findings?: readonly Finding[];
 }

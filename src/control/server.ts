@@ -20,7 +20,9 @@ import {
   type SwitchPort,
   TsvswitchError,
   type WorkerOptions,
+  type WrittenSettings,
 } from '../index.ts';
+import { printable } from '../model/wording.ts';
 import { FdListener } from '../native/fd-socket.ts';
 import { version } from '../runtime/version.ts';
 import { History } from '../switch/history.ts';
@@ -50,6 +52,8 @@ interface Answer {
 const socketMode = 0o600;
 /** A port to add takes some hundred. */
 const bodyBytesMax = 65_536;
+/** A thousand ports take some hundred thousand. */
+const settingsBytesMax = 4 * 2 ** 20;
 /** More than anybody looks at; each has the workers copy every frame once more. */
 const capturesMax = 16;
 const milliseconds = 1000;
@@ -115,6 +119,13 @@ export class ControlServer {
         return { status: 200, body: this.#status() };
       case 'GET /v1/fdb':
         return { status: 200, body: this.#fdb() };
+      case 'GET /v1/settings':
+        return { status: 200, body: this.#switch.settings };
+      case 'PUT /v1/settings': {
+        const wanted = (await bodyOf(request, settingsBytesMax)) as WrittenSettings;
+        const body = isDryRun(request) ? this.#switch.plan(wanted) : this.#switch.apply(wanted);
+        return { status: 200, body };
+      }
       case 'POST /v1/ports': {
         const port = this.#switch.addPort(newPortOf(await bodyOf(request), this.#portSockets));
         return { status: 201, body: this.#portStatuses([port])[0] };
@@ -222,9 +233,17 @@ function nameOf(part: string): string {
   }
 }
 
+/** Whether `?dry-run` is said; nothing else can be. Throws CONTROL_BAD_REQUEST. */
+function isDryRun(request: IncomingMessage): boolean {
+  const [, query = ''] = request.url!.split('?');
+  if (query === '' || query === 'dry-run') return query !== '';
+  const sentence = `there is no ${printable(query)} behind a question mark; there is dry-run`;
+  throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence);
+}
+
 /** The JSON in a request. Throws CONTROL_BODY_TOO_LONG, CONTROL_BAD_REQUEST. */
-async function bodyOf(request: IncomingMessage): Promise<unknown> {
-  const text = await textOf(request);
+async function bodyOf(request: IncomingMessage, bytesMax = bodyBytesMax): Promise<unknown> {
+  const text = await textOf(request, bytesMax);
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -233,16 +252,16 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function textOf(request: IncomingMessage): Promise<string> {
+function textOf(request: IncomingMessage, bytesMax: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     // What is too much is read on, so that the client gets to read its answer, but not kept.
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= bodyBytesMax) chunks.push(chunk);
+      if (bytes <= bytesMax) chunks.push(chunk);
       else {
-        const sentence = `the body has more than the ${bodyBytesMax} bytes that any request needs`;
+        const sentence = `the body has more than the ${bytesMax} bytes that any request needs`;
         reject(new TsvswitchError('CONTROL_BODY_TOO_LONG', sentence));
       }
     });

@@ -4,10 +4,10 @@
  */
 
 import { conflicts } from './conflicts.ts';
-import { TsvswitchError } from './errors.ts';
-import { type Finding, findingsOf, isMapping, type Path } from './findings.ts';
+import { type Finding, findingsOf, isMapping } from './findings.ts';
 import { settingsSchema, validatorOf } from './schema.ts';
 import type { SwitchSettings } from './settings.ts';
+import { SettingsError } from './settings-error.ts';
 
 /** The bridge of ports that name none; it is always there. */
 export const defaultBridge = 'default';
@@ -31,22 +31,6 @@ export function settingsOf(document: unknown): SwitchSettings {
   const checked = checkSettings(document);
   if ('settings' in checked) return checked.settings;
   throw new SettingsError(checked.findings);
-}
-
-/** What is wrong with a document, in one sentence for each thing, and as data. */
-export class SettingsError extends TsvswitchError {
-  readonly findings: readonly Finding[];
-
-  constructor(findings: readonly Finding[]) {
-    const sentences = findings.map(({ path, sentence }) => `${pathText(path)}: ${sentence}`);
-    super('BAD_OPTION', sentences.join('; '));
-    this.findings = findings;
-  }
-}
-
-/** Such as `ports.web1.mtu`. */
-export function pathText(path: Path): string {
-  return path.length === 0 ? 'settings' : path.join('.');
 }
 
 function withKinds(document: unknown): unknown {

@@ -21,7 +21,6 @@
  */
 
 import { resolve } from 'node:path';
-import { pathText } from '../model/check.ts';
 import { type Change, difference } from '../model/difference.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import type { PortSettings, SwitchSettings } from '../model/settings.ts';
@@ -212,7 +211,7 @@ class Application {
       if (number <= portsMax) continue;
       throw new TsvswitchError(
         'TOO_MANY_PORTS',
-        `${pathText([key])}: ${number} at once, and a switch has at most ${portsMax}`,
+        `${key}: ${number} at once, and a switch has at most ${portsMax}`,
       );
     }
   }

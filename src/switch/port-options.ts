@@ -3,7 +3,7 @@
  * checked here or, if only the machine knows what it is good for, where the port is prepared.
  */
 
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { defaultBridge } from '../model/check.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { bad, name as checkedName, flag, integer, text } from '../model/option-checks.ts';
@@ -23,6 +23,44 @@ export interface WantedPort {
   readonly name: string | undefined;
   /** As it was given, for the name and for sentences; undefined where there is no socket. */
   readonly socket: string | undefined;
+}
+
+/** The ports of these options, as settings by name. Throws what addPort() throws of options. */
+export function portsOf(list: readonly AnyPortOptions[]): Record<string, PortSettings> {
+  const ports = new Map<string, { readonly settings: PortSettings }>();
+  for (const options of list) {
+    const wanted = wantedPort(options);
+    ports.set(nameOf(wanted, ports), wanted);
+  }
+  return Object.fromEntries(Array.from(ports, ([name, { settings }]) => [name, settings]));
+}
+
+/**
+ * Of a port beside others: if none is given the file's, or the whole path where that is taken.
+ * Throws SOCKET_DUPLICATE and BAD_OPTION.
+ */
+export function nameOf(
+  { name, socket, settings }: WantedPort,
+  others: ReadonlyMap<string, { readonly settings: PortSettings }>,
+): string {
+  const own = socketOf(settings);
+  for (const other of own === undefined ? [] : others.values()) {
+    if (socketOf(other.settings) !== own) continue;
+    throw new TsvswitchError(
+      'SOCKET_DUPLICATE',
+      `socket ${socket} is given twice; every port needs a socket of its own`,
+    );
+  }
+  const short = basename(socket ?? '', '.sock');
+  const chosen = checkedName('name', name ?? (others.has(short) ? socket : short));
+  if (!others.has(chosen)) return chosen;
+  throw new TsvswitchError('BAD_OPTION', `a port named ${chosen} exists; names are unique`);
+}
+
+/** Which no two ports share, whoever makes it. */
+function socketOf(settings: PortSettings): string | undefined {
+  if (settings.kind === 'process') return undefined;
+  return settings.kind === 'vhost-user' ? (settings.connect ?? settings.path) : settings.path;
 }
 
 /** Throws BAD_OPTION. */

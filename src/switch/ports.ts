@@ -3,10 +3,7 @@
  * kind has is done here, its bridge and its sources; the rest is the kind's (port/kind.ts).
  */
 
-import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { TsvswitchError } from '../model/errors.ts';
-import { name as checkedName } from '../model/option-checks.ts';
 import type { PortSettings } from '../model/settings.ts';
 import { sourceRule } from '../policy/sources.ts';
 import type { KeptSocket, PortPlace, PreparedPort } from '../port/kind.ts';
@@ -14,7 +11,7 @@ import { kindOf, type SwitchPort } from '../port/kinds.ts';
 import type { PortEvent } from '../port/port.ts';
 import type { Bridge } from './bridge.ts';
 import type { Bridges } from './bridges.ts';
-import type { WantedPort } from './port-options.ts';
+import { nameOf, type WantedPort } from './port-options.ts';
 
 class Place implements PortPlace {
   readonly name: string;
@@ -76,7 +73,7 @@ export class Ports {
   /** Throws what preparing and opening a port throws, SOCKET_DUPLICATE and BAD_OPTION. */
   add(wanted: WantedPort): SwitchPort {
     const { settings } = wanted;
-    const name = this.#nameOf(wanted);
+    const name = nameOf(wanted, this.#byName);
     return this.open(name, settings, kindOf(settings).prepare(settings, 'now'));
   }
 
@@ -138,32 +135,4 @@ export class Ports {
     const rule = sourceRule(source);
     port.handle.set('sources', rule);
   }
-
-  /** If none is given the file's, or the whole path where that is taken. */
-  #nameOf({ name, socket, settings }: WantedPort): string {
-    if (socket !== undefined && this.#ownerOf(settings) !== undefined) {
-      throw new TsvswitchError(
-        'SOCKET_DUPLICATE',
-        `socket ${socket} is given twice; every port needs a socket of its own`,
-      );
-    }
-    const short = basename(socket ?? '', '.sock');
-    const chosen = checkedName('name', name ?? (this.#byName.has(short) ? socket : short));
-    if (!this.#byName.has(chosen)) return chosen;
-    throw new TsvswitchError('BAD_OPTION', `a port named ${chosen} exists; names are unique`);
-  }
-
-  #ownerOf(wanted: PortSettings): SwitchPort | undefined {
-    const path = socketOf(wanted);
-    for (const { port, settings } of this.#byName.values()) {
-      if (socketOf(settings) === path) return port;
-    }
-    return undefined;
-  }
-}
-
-/** Which no two ports share, whoever makes it. */
-function socketOf(settings: PortSettings): string | undefined {
-  if (settings.kind === 'process') return undefined;
-  return settings.kind === 'vhost-user' ? (settings.connect ?? settings.path) : settings.path;
 }

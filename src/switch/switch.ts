@@ -178,12 +178,20 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   apply(wanted: WrittenSettings): readonly Change[] {
     this.#checkOpen();
-    const checked = settingsOf(wanted);
+    return this.applyComplete(settingsOf(wanted));
+  }
+
+  /**
+   * As apply(), of settings that are complete and fit together.
+   *
+   * @internal
+   */
+  applyComplete(wanted: SwitchSettings): readonly Change[] {
     const withheld: SwitchEvent[] = [];
     // Who hears of a change may make the next one: not in the midst of this.
     this.#withheld = withheld;
     try {
-      return apply(this.#parts, checked);
+      return apply(this.#parts, wanted);
     } finally {
       this.#withheld = undefined;
       for (const event of withheld) this.#emitEvent(event);

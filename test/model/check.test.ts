@@ -6,9 +6,10 @@ import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
 import type { Static } from 'typebox';
 import { describe, expect, expectTypeOf, test } from 'vitest';
-import { checkSettings, pathText, settingsOf } from '../../src/model/check.ts';
+import { checkSettings, settingsOf } from '../../src/model/check.ts';
 import { reopeningKeys } from '../../src/model/difference.ts';
 import type { SwitchSettings } from '../../src/model/settings.ts';
+import { pathText } from '../../src/model/settings-error.ts';
 import { portSchemas, switchSettings } from '../../src/model/settings-schema.ts';
 
 const port = { path: '/run/vsw/a.sock' };

@@ -1,0 +1,88 @@
+/** Settings over the control socket: read, planned and applied, and refused with the path. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ControlClient } from '../../src/control/client.ts';
+import { ControlServer } from '../../src/control/server.ts';
+import { SettingsError, Switch } from '../../src/index.ts';
+import { ask } from './raw-client.ts';
+
+let folder: string;
+let control: string;
+let vswitch: Switch;
+let server: ControlServer;
+let client: ControlClient;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'control-'));
+  control = join(folder, 'control');
+  vswitch = Switch.open();
+  server = ControlServer.listen(vswitch, { path: control });
+  client = await ControlClient.connect(control);
+});
+
+afterEach(() => {
+  client.close();
+  server.close();
+  vswitch.close();
+  rmSync(folder, { recursive: true });
+});
+
+test('are the document of the switch, which can be changed and applied', async () => {
+  vswitch.addPort({ path: join(folder, 'a.sock'), allow: [0] });
+  const settings = await client.settings();
+  expect(settings).toEqual(vswitch.settings);
+  expect(await client.apply(settings)).toEqual([]);
+  settings.ports.b = { ...settings.ports.a!, path: join(folder, 'b.sock') } as never;
+  delete settings.ports.a;
+  const changes = [
+    { disturbs: 'port', type: 'port-removed', port: 'a' },
+    { disturbs: 'nobody', type: 'port-added', port: 'b', to: settings.ports.b },
+  ];
+  expect(await client.apply(settings, { dryRun: true })).toEqual(changes);
+  expect(vswitch.ports.map(({ name }) => name)).toEqual(['a']);
+  expect(await client.apply(settings)).toEqual(changes);
+  expect(vswitch.settings).toEqual(settings);
+});
+
+test('of a thousand ports are one request', async () => {
+  const ports = Object.fromEntries(
+    Array.from({ length: 1000 }, (_, index) => [`p${index}`, { kind: 'process' as const }]),
+  );
+  expect(await client.apply({ ports })).toHaveLength(1000);
+  expect(Object.keys((await client.settings()).ports)).toHaveLength(1000);
+});
+
+describe('that do not fit are refused, with the path to each thing that is wrong:', () => {
+  test.each(['', '?dry-run'])('PUT /v1/settings%s', async (query) => {
+    const before = vswitch.settings;
+    const settings = { workers: 0, ports: { web1: { path: '/run/web1', mtu: 5 } } };
+    const error = await client.apply(settings, { dryRun: query !== '' }).catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(SettingsError);
+    expect(error).toMatchObject({
+      code: 'BAD_OPTION',
+      message: 'workers: must be at least 1, not 0; ports.web1.mtu: must be at least 68, not 5',
+      findings: [{ path: ['workers'] }, { path: ['ports', 'web1', 'mtu'], part: 'value' }],
+    });
+    expect(vswitch.settings).toEqual(before);
+  });
+
+  test('and what the machine has not as everywhere', async () => {
+    const ports = { a: { path: join(folder, 'gone', 'a') } };
+    await expect(client.apply({ ports })).rejects.toMatchObject({ code: 'SOCKET_FOLDER_MISSING' });
+    await expect(client.apply({ workers: 3000 })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    expect(vswitch.ports).toEqual([]);
+  });
+
+  test.each([
+    ['?dryrun', /there is no dryrun behind a question mark; there is dry-run/],
+    ['?dry-run=1', /there is no dry-run=1 behind/],
+  ])('a query %s that is none changes nothing', async (query, sentence) => {
+    const { status, text } = await ask(control, 'PUT', `/v1/settings${query}`, '{"workers":2}');
+    expect(status).toBe(400);
+    expect(text).toMatch(sentence);
+    expect(vswitch.workers).toHaveLength(1);
+  });
+});
