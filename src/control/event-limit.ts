@@ -16,6 +16,7 @@ const causes: Readonly<Record<SwitchEvent['type'], 'operator' | 'peer'>> = {
   listening: 'operator',
   'port-removed': 'operator',
   'worker-added': 'operator',
+  'settings-applied': 'operator',
   'link-impaired': 'operator',
   'link-mended': 'operator',
   partitioned: 'operator',

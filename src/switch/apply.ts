@@ -21,6 +21,7 @@
  */
 
 import { resolve } from 'node:path';
+import { changeText } from '../model/change-text.ts';
 import { type Change, difference } from '../model/difference.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import type { PortSettings, SwitchSettings } from '../model/settings.ts';
@@ -76,7 +77,7 @@ function takeBack(parts: Parts, before: SwitchSettings, kept: KeptSockets): stri
   try {
     new Application(parts, changes, kept).makeAllThatCanBe();
   } catch (error) {
-    const remaining = difference(before, settingsInForce(parts)).map(describe).join(', ');
+    const remaining = difference(before, settingsInForce(parts)).map(changeText).join(', ');
     return `it could not be taken back (${(error as Error).message}): ${remaining}`;
   }
   const opened = changes.filter(isOpening).map(({ port }) => port);
@@ -90,19 +91,6 @@ function failure(error: unknown, outcome: string | undefined): TsvswitchError {
   const { message } = error as Error;
   const sentence = outcome === undefined ? message : `${message}; ${outcome}`;
   return new TsvswitchError(code, sentence, { cause: error });
-}
-
-/** A change in a few words, such as `port web reopened (path)`. */
-function describe(change: Change): string {
-  const keys = 'keys' in change ? ` (${change.keys.join(', ')})` : '';
-  const [noun, verb] = change.type.split('-');
-  if ('port' in change) return `port ${change.port} ${verb}${keys}`;
-  if ('bridge' in change) return `bridge ${change.bridge} ${verb}${keys}`;
-  if ('link' in change) {
-    const { from = 'machine', to = 'machine' } = change.link;
-    return `link from ${from} to ${to} ${verb}`;
-  }
-  return `${noun} ${verb}${keys}`;
 }
 
 /** Sockets of ports that have gone, by their paths, for those that come. */

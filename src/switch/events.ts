@@ -7,6 +7,7 @@
  */
 
 import type { EventEmitter } from 'node:events';
+import type { Change } from '../model/difference.ts';
 import type { NetworkEvent } from '../policy/impairment/links.ts';
 import type { PortEvent } from '../port/port.ts';
 import type { WorkerStatus } from './workers.ts';
@@ -17,9 +18,11 @@ export type SwitchEvent = PortEvent | OperatorEvent;
 /** What whoever runs the switch has done, once it has taken effect; mostly not to one port. */
 export type OperatorEvent =
   | { readonly type: 'port-removed'; readonly port: string }
-  | ((NetworkEvent | { readonly type: 'worker-added'; readonly worker: WorkerStatus }) & {
-      readonly port?: undefined;
-    });
+  | ((
+      | NetworkEvent
+      | { readonly type: 'worker-added'; readonly worker: WorkerStatus }
+      | { readonly type: 'settings-applied'; readonly changes: readonly Change[] }
+    ) & { readonly port?: undefined });
 
 /**
  * Every event under its own type, all of them under `event`, and `closed` when there are no more.

@@ -178,7 +178,9 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   apply(wanted: WrittenSettings): readonly Change[] {
     this.#checkOpen();
-    return this.applyComplete(settingsOf(wanted));
+    const changes = this.applyComplete(settingsOf(wanted));
+    if (changes.length > 0) this.#emitEvent({ type: 'settings-applied', changes });
+    return changes;
   }
 
   /**

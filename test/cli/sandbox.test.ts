@@ -51,6 +51,32 @@ async function expectFrames(from: TestGuest, to: TestGuest, count: number): Prom
   }
 }
 
+test('it can have every setting changed', async () => {
+  const control = join(folder, 'control');
+  const command = await Command.start([socket('a')], ['--control', control]);
+  await command.said(`taking requests on ${control}`);
+  await using client = await ControlClient.connect(control);
+  const settings = await client.settings();
+  const { a } = settings.ports;
+  const uid = process.getuid!();
+  Object.assign(settings, { workers: 2, idleUs: 0, balance: true, partition: [['a'], ['b']] });
+  Object.assign(a!, { bridge: 'blue', mode: '600', group: process.getgid!(), allow: [uid] });
+  settings.ports.b = { ...a!, path: socket('b'), ringReset: true } as typeof a & object;
+  settings.ports.c = { ...a!, connect: socket('c') } as typeof a & object;
+  for (const key of ['path', 'group', 'source'] as const) {
+    delete (settings.ports.c as { [key]?: unknown })[key];
+  }
+  await client.apply(settings);
+  await command.said('settings were applied: ');
+  expect(await client.apply(await client.settings())).toEqual([]);
+  Object.assign(settings, { workers: 1, partition: [] });
+  Object.assign(settings.ports.b!, { ringReset: false });
+  await client.apply(settings);
+  await using one = await TestGuest.connect({ path: socket('a') });
+  await using other = await TestGuest.connect({ path: socket('b') });
+  await expectFrames(one, other, 5);
+});
+
 test('an ordinary user without any capability joins two guests, on filtered threads', async () => {
   const control = join(folder, 'control');
   const command = await Command.start([socket('a'), socket('b')], ['--control', control], user);

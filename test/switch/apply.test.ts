@@ -326,6 +326,8 @@ test('a bridge goes when no port is on it any more, and is made anew', () => {
 test('who hears of a change finds it made, and may make the next one', () => {
   const { vswitch } = network;
   const seen: string[][] = [];
+  const types: string[] = [];
+  vswitch.on('event', ({ type }) => types.push(type));
   vswitch.once('port-removed', () => {
     seen.push(Object.keys(vswitch.settings.ports));
     vswitch.addPort({ process: 'next' });
@@ -333,7 +335,12 @@ test('who hears of a change finds it made, and may make the next one', () => {
   const wanted = vswitch.settings;
   delete wanted.ports.p2;
   wanted.ports.other = { kind: 'process', bridge: 'default' };
-  vswitch.apply(wanted);
+  const changes = vswitch.apply(wanted);
+  expect(types.slice(-2)).toEqual(['port-removed', 'settings-applied']);
+  expect(changes).toHaveLength(2);
+  vswitch.apply(vswitch.settings);
+  expect(types.at(-1)).toBe('settings-applied');
+  expect(types.filter((type) => type === 'settings-applied')).toHaveLength(1);
   expect(seen).toEqual([['p0', 'p1', 'source', 'other']]);
   expect(Object.keys(vswitch.settings.ports)).toEqual(['p0', 'p1', 'source', 'other', 'next']);
 });

@@ -12,6 +12,7 @@
 import { EventLimit } from '../../control/event-limit.ts';
 import { toJson } from '../../control/json.ts';
 import type { CloseReason, NamedLink, SwitchEvent } from '../../index.ts';
+import { changeText } from '../../model/change-text.ts';
 import { printable } from '../../model/wording.ts';
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
@@ -80,6 +81,11 @@ export function describe(event: SwitchEvent): { level: LogLevel; message: string
       const where = cpu === undefined ? '' : ` on CPU ${cpu}`;
       return { level: 'info', message: `worker ${number} was added${where}` };
     }
+    case 'settings-applied':
+      return {
+        level: 'info',
+        message: `settings were applied: ${event.changes.map(changeText).join(', ')}`,
+      };
     case 'link-impaired':
       return {
         level: 'info',

@@ -107,6 +107,27 @@ test.each<[SwitchEvent, string]>([
   ],
   [{ type: 'partitioned', sides: [['a', 'b'], ['c']] }, 'the network is parted: a, b | c'],
   [{ type: 'healed' }, 'the network is whole: its partition has ended'],
+  [
+    {
+      type: 'settings-applied',
+      changes: [
+        { disturbs: 'port', type: 'port-removed', port: 'db' },
+        { disturbs: 'nobody', type: 'bridge-added', bridge: 'blue', to: {} },
+        { disturbs: 'nobody', type: 'link-changed', link: { from: 'web' } },
+        { disturbs: 'nobody', type: 'link-changed', link: { to: 'web' } },
+        { disturbs: 'nobody', type: 'link-changed', link: { from: 'web', to: 'db' } },
+        { disturbs: 'nobody', type: 'partition-changed', to: [] },
+        {
+          ...{ disturbs: 'nobody', type: 'workers-changed', keys: ['cpus', 'idleUs'] },
+          from: { workers: 1, cpus: [], idleUs: 50, balance: false },
+          to: { workers: 1, cpus: [1], idleUs: 0, balance: false },
+        },
+      ],
+    },
+    'settings were applied: port db removed, bridge blue added, link from the guest of port web ' +
+      'changed, link to the guest of port web changed, link from port web to port db changed, ' +
+      'partition changed, workers changed (cpus, idleUs)',
+  ],
 ])('what the operator does is told each time: $type', (event, message) => {
   const lines: string[] = [];
   const log = new EventLog('info', 'text', (line) => lines.push(line.replace(/^\S+ /, '')));
