@@ -8,7 +8,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Impairment, type ProcessPort, Switch } from '#tsvswitch/index.js';
+import {
+  type Impairment,
+  type ProcessPort,
+  Switch,
+  type WrittenSettings,
+} from '#tsvswitch/index.js';
 import { TestGuest } from '#tsvswitch/testing/index.js';
 import { flood, workerCpu } from '../client.ts';
 import { spread } from '../statistics.ts';
@@ -178,6 +183,44 @@ const recording = ownTrial(
   },
 );
 
+/** Sockets of machines, and one setting of one of them; each figure is one call of apply(). */
+const settings = ownTrial(
+  [
+    { name: 'apply() of 500 ports that come', unit: 'ms', decimals: 1, better: 'lower' },
+    { name: 'apply() of one changed port among 500', unit: 'ms', decimals: 2, better: 'lower' },
+    {
+      name: 'apply() of 500 ports of which none changed',
+      unit: 'ms',
+      decimals: 2,
+      better: 'lower',
+    },
+    { name: 'apply() of 500 ports that go', unit: 'ms', decimals: 1, better: 'lower' },
+  ],
+  async (folder) => {
+    const ports = Object.fromEntries(
+      Array.from({ length: 500 }, (_, i) => [`p${i}`, { path: join(folder, `${i}.sock`) }]),
+    );
+    const timesMs: number[][] = [[], [], [], []];
+    for (let round = 0; round < 10; round += 1) {
+      await using vswitch = Switch.open();
+      const empty = vswitch.settings;
+      const timed = (at: number, wanted: WrittenSettings) => {
+        const startedMs = performance.now();
+        vswitch.apply(wanted);
+        timesMs[at]!.push(performance.now() - startedMs);
+      };
+      timed(0, { ports });
+      for (let i = 0; i < 10; i += 1) {
+        const changed = { ...ports.p250!, mtu: 1000 + i };
+        timed(1, { ports: { ...ports, p250: changed } });
+        timed(2, { ports: { ...ports, p250: changed } });
+      }
+      timed(3, empty);
+    }
+    return timesMs.map((times) => spread(times).median);
+  },
+);
+
 /**
  * Two pairs that are as busy as they can be on one worker; again and again the one gets a bad link
  * and loses it, and the other one's frames are counted.
@@ -238,6 +281,7 @@ export const harnessTrials: readonly Trial[] = [
   processPorts,
   steps,
   recording,
+  settings,
   bystandersOf('a port that loses 1 %', { loss: 0.01 }),
   bystandersOf('a port a millisecond away', { delayMs: 1 }),
 ];

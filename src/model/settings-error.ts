@@ -4,7 +4,7 @@ import { TsvswitchError } from './errors.ts';
 import type { Finding, Path } from './findings.ts';
 import { printable } from './wording.ts';
 
-/** A document that does not fit: one sentence for each thing that is wrong, and the same as data. */
+/** A document that does not fit: a sentence for each thing that is wrong, and the same as data. */
 export class SettingsError extends TsvswitchError {
   readonly findings: readonly Finding[];
 

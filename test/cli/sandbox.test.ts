@@ -64,7 +64,7 @@ test('it can have every setting changed', async () => {
   settings.ports.b = { ...a!, path: socket('b'), ringReset: true } as typeof a & object;
   settings.ports.c = { ...a!, connect: socket('c') } as typeof a & object;
   for (const key of ['path', 'group', 'source'] as const) {
-    delete (settings.ports.c as { [key]?: unknown })[key];
+    Reflect.deleteProperty(settings.ports.c, key);
   }
   await client.apply(settings);
   await command.said('settings were applied: ');
