@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "core/forward/forward.h"
-#include "packed_ring.h"
 #include "driver/packet.h"
+#include "packed_ring.h"
 
 namespace tsvswitch {
 namespace {

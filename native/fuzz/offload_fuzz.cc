@@ -13,8 +13,8 @@
 
 #include "core/frame/flow_hash.h"
 #include "core/frame/segmenter.h"
-#include "input.h"
 #include "driver/packet.h"
+#include "input.h"
 
 namespace tsvswitch {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "core/frame/packet_headers.h"
 #include "core/policy/source_rule.h"
-#include "input.h"
 #include "driver/packet.h"
+#include "input.h"
 
 namespace tsvswitch {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "test/check.h"
 #include "core/ring/chain.h"
 #include "core/ring/virtio_spec.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

@@ -7,10 +7,10 @@
 #include <array>
 #include <string>
 
-#include "test/check.h"
 #include "core/forward/forward.h"
-#include "test/net_guest.h"
 #include "driver/packet.h"
+#include "test/check.h"
+#include "test/net_guest.h"
 #include "test/receiving_guest.h"
 #include "test/receiving_stack.h"
 

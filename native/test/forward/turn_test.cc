@@ -5,11 +5,11 @@
 
 #include <cstring>
 
-#include "test/check.h"
 #include "core/port/process_queue.h"
 #include "core/worker/worker.h"
-#include "test/packed_guest.h"
 #include "driver/packet.h"
+#include "test/check.h"
+#include "test/packed_guest.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {

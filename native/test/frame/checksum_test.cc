@@ -2,8 +2,8 @@
 
 #include "core/frame/checksum.h"
 
-#include "test/check.h"
 #include "driver/packet.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

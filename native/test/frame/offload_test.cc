@@ -5,8 +5,8 @@
 
 #include "core/frame/offload.h"
 
-#include "test/check.h"
 #include "driver/packet.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

@@ -3,8 +3,8 @@
 
 #include "core/frame/segmenter.h"
 
-#include "test/check.h"
 #include "driver/packet.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

@@ -13,8 +13,8 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "test/check.h"
 #include "driver/guest.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

@@ -17,9 +17,9 @@
 #include <string>
 #include <thread>
 
-#include "test/check.h"
 #include "core/memory/guest_memory.h"
 #include "driver/guest.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "test/check.h"
 #include "core/policy/held_frames.h"
 #include "core/port/port.h"
 #include "driver/guest.h"
+#include "test/check.h"
 #include "test/net_guest.h"
 
 namespace tsvswitch {

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <initializer_list>
 
-#include "test/bridge_of_guests.h"
-#include "test/check.h"
 #include "core/frame/packet_headers.h"
 #include "core/policy/source_guard.h"
 #include "driver/packet.h"
+#include "test/bridge_of_guests.h"
+#include "test/check.h"
 
 namespace tsvswitch {
 namespace {
