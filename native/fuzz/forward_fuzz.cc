@@ -17,8 +17,9 @@
 #include <vector>
 
 #include "core/forward/forward.h"
+#include "driver/net_header.h"
 #include "driver/packet.h"
-#include "packed_ring.h"
+#include "hostile_packed_ring.h"
 
 namespace tsvswitch {
 namespace {
@@ -65,9 +66,9 @@ class HostileGuest {
     queue_.index = index;
     queue_.counters = &port_.counters[index];
     if ((port_.features & VIRTIO_F_RING_PACKED) != 0)
-      Start<PackedRing>(input);
+      Start<HostilePackedRing>(input);
     else
-      Start<SplitRing>(input);
+      Start<HostileSplitRing>(input);
     if (!queue_.is_transmitq()) port_.receivers.push_back(&queue_);
   }
 
@@ -84,7 +85,7 @@ class HostileGuest {
   }
 
  private:
-  uint16_t flag() const { return queue_.is_transmitq() ? uint16_t{0} : VIRTQ_DESC_F_WRITE; }
+  uint16_t flag() const { return queue_.is_transmitq() ? uint16_t{0} : DescriptorFlags::kWrite; }
 
   template <class Ring>
   void Start(Input& input) {
@@ -105,7 +106,7 @@ class HostileGuest {
   FuzzedMemory& memory_;
   Port port_{1};
   Queue& queue_;
-  std::variant<std::unique_ptr<SplitRing>, std::unique_ptr<PackedRing>> ring_;
+  std::variant<std::unique_ptr<HostileSplitRing>, std::unique_ptr<HostilePackedRing>> ring_;
 };
 
 // A packet behind its header, somewhere among the sender's buffers, and a chain for it.
@@ -118,10 +119,7 @@ void SendPacket(Input& input, HostileGuest& sender) {
   const Packet packet = RandomPacket(random, payload_bytes);
   const VirtioNetHdr header =
       HeaderOf(packet, kTypes[input.Below(std::size(kTypes))], 48 + input.Byte());
-  const uint32_t header_bytes = NetHeaderBytes(sender.port().features);
-  const auto* const start = reinterpret_cast<const uint8_t*>(&header);
-  Bytes bytes(start, start + header_bytes);
-  Append(&bytes, packet.Frame(Checksum::kPartial));
+  Bytes bytes = WithHeader(header, sender.port().features, packet.Frame(Checksum::kPartial));
   for (uint32_t changes = input.Below(4); changes > 0; --changes) {
     bytes[input.Byte() % bytes.size()] = input.Byte();
   }
@@ -160,11 +158,10 @@ void RunRound(Forwarder& forwarder, HostileGuest& sender) {
 
 std::shared_ptr<const DirtyLog> NewLog(std::atomic<uint32_t>* lost) {
   constexpr uint64_t kLogBytes = 8;  // too short for most of the memory
-  const int file = memfd_create("log", MFD_CLOEXEC);
-  MUST(file >= 0 && ftruncate(file, kLogBytes) == 0);
+  const SharedFile file(kLogBytes);
   std::shared_ptr<const MappedRegion> bitmap;
   const RegionDescription description = {GuestAddress{0}, kLogBytes, UserAddress{0}, 0};
-  MUST(MappedRegion::Map(description, file, lost, &bitmap) == MapResult::kOk);
+  MUST(MappedRegion::Map(description, file.NewFd(), lost, &bitmap) == MapResult::kOk);
   return std::make_shared<DirtyLog>(std::move(bitmap));
 }
 

@@ -1,5 +1,5 @@
-// What every fuzz target is made of: numbers read off the fuzzer's bytes, and a check that ends the
-// run.
+// What every fuzz target is made of: numbers read off the fuzzer's bytes. The check that ends the
+// run is in driver/must.h.
 //
 // An input is a program for its target: some settings, then operations, each a byte that chooses
 // and the bytes it takes. Numbers are read from the front, so that bytes put in or taken out in the
@@ -13,10 +13,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
+
+#include "driver/must.h"
 
 namespace tsvswitch {
 
@@ -50,11 +50,4 @@ class Input {
   const uint8_t* const end_;
 };
 
-[[noreturn]] inline void Violated(const char* file, int line, const char* rule) {
-  std::fprintf(stderr, "%s:%d: violated: %s\n", file, line, rule);
-  std::abort();
-}
-
 }  // namespace tsvswitch
-
-#define MUST(rule) ((rule) ? void() : ::tsvswitch::Violated(__FILE__, __LINE__, #rule))

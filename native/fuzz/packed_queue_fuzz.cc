@@ -1,8 +1,8 @@
 // Fuzz target: a packed queue whose driver writes anything. See queue_run.h.
 
-#include "packed_ring.h"
+#include "hostile_packed_ring.h"
 #include "queue_run.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
-  return tsvswitch::RunQueue<tsvswitch::PackedRing>(data, bytes);
+  return tsvswitch::RunQueue<tsvswitch::HostilePackedRing>(data, bytes);
 }

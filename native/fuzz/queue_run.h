@@ -18,8 +18,8 @@
 #include <memory>
 #include <vector>
 
+#include "hostile_split_ring.h"
 #include "reference_walk.h"
-#include "split_ring.h"
 
 namespace tsvswitch {
 
@@ -49,7 +49,7 @@ class QueueRun {
         case 2: Notify(); break;
         case 3:
         case 4: is_receiveq_ ? Claim() : Take(); break;
-        default: ring_.Change(input_, memory_, is_receiveq_ ? VIRTQ_DESC_F_WRITE : 0);
+        default: ring_.Change(input_, memory_, is_receiveq_ ? DescriptorFlags::kWrite : 0);
       }
       MUST(queue_.base() == base_);
     }

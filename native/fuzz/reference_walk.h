@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/ring/chain.h"
+#include "driver/descriptor.h"
 #include "fuzzed_memory.h"
 
 namespace tsvswitch {
@@ -62,7 +63,7 @@ struct WalkRules {
   Access access;
 
   void Append(uint64_t address, uint32_t length, uint16_t flags, WalkedChain* chain) const {
-    const bool writes = (flags & VIRTQ_DESC_F_WRITE) != 0;
+    const bool writes = (flags & DescriptorFlags::kWrite) != 0;
     if (writes != (access == Access::kDeviceWrites)) chain->broken = true;
     while (!chain->broken && length > 0 && chain->bytes <= kChainBytesMax) {
       const Span at = memory.Find(address);
@@ -75,9 +76,20 @@ struct WalkRules {
       length -= static_cast<uint32_t>(part);
     }
   }
+  // An entry of an indirect table; false if not all of it is mapped.
+  template <class Descriptor>
+  bool ReadEntry(uint64_t table, uint32_t index, Descriptor* entry) const {
+    uint8_t bytes[kDescriptorBytes];
+    if (!memory.Read(table + kDescriptorBytes * uint64_t{index}, bytes, sizeof(bytes)))
+      return false;
+    *entry = ReadDescriptorAt<Descriptor>(bytes);
+    return true;
+  }
   // How many descriptors a table of `length` bytes has; 0 if it can be none.
   uint32_t TableEntries(uint32_t length) const {
-    return indirect && length % 16 == 0 && length / 16 <= size ? length / 16 : 0;
+    return indirect && length % kDescriptorBytes == 0 && length / kDescriptorBytes <= size
+               ? length / kDescriptorBytes
+               : 0;
   }
 };
 

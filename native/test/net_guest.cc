@@ -5,13 +5,11 @@
 #include <algorithm>
 
 #include "check.h"
+#include "driver/net_header.h"
 
 namespace tsvswitch {
 
 namespace {
-
-constexpr uint64_t kMergeBit = uint64_t{1} << 15;
-constexpr uint64_t kVersion1Bit = uint64_t{1} << 32;
 
 uint64_t RamBytes(const ReceiveShape& shape) {
   const uint64_t receive = uint64_t{shape.chains} * shape.buffers_per_chain * shape.buffer_bytes;
@@ -59,22 +57,13 @@ NetGuest::NetGuest(uint64_t features, const ReceiveShape& shape)
   }
 }
 
-uint32_t NetGuest::HeaderBytes() const {
-  // §5.1.6.1: num_buffers is there with VIRTIO_NET_F_MRG_RXBUF or VIRTIO_F_VERSION_1.
-  return (features_ & (kMergeBit | kVersion1Bit)) != 0 ? 12 : 10;
-}
-
 void NetGuest::SetHeader(uint8_t flags, uint8_t gso_type) {
-  flags_ = flags;
-  gso_type_ = gso_type;
+  header_.flags = flags;
+  header_.gso_type = gso_type;
 }
 
 bool NetGuest::Send(const FrameBytes& frame, uint32_t pieces) {
-  std::vector<uint8_t> bytes(HeaderBytes());
-  bytes[0] = flags_;
-  bytes[1] = gso_type_;
-  bytes.insert(bytes.end(), frame.begin(), frame.end());
-  return SendRaw(bytes, pieces);
+  return SendRaw(WithHeader(header_, features_, frame), pieces);
 }
 
 bool NetGuest::SendRaw(const std::vector<uint8_t>& bytes, uint32_t pieces) {
@@ -152,7 +141,7 @@ std::vector<uint8_t> NetGuest::TakeChain(const UsedEntry& used) {
 
 std::vector<FrameBytes> NetGuest::Receive() {
   std::vector<FrameBytes> frames;
-  const uint32_t header_bytes = HeaderBytes();
+  const uint32_t header_bytes = HeaderBytes(features_);
   const uint16_t used = receiveq_.used_index();
   while (taken_ != used) {
     std::vector<uint8_t> bytes = TakeChain(receiveq_.used(taken_++));
@@ -161,7 +150,7 @@ std::vector<FrameBytes> NetGuest::Receive() {
     // §5.1.6.4: num_buffers is 1 where nothing was merged.
     const uint32_t num_buffers = header_bytes == 12 ? bytes[10] + 256u * bytes[11] : 1;
     CHECK(num_buffers >= 1);
-    CHECK(num_buffers == 1 || (features_ & kMergeBit) != 0);
+    CHECK(num_buffers == 1 || (features_ & VIRTIO_NET_F_MRG_RXBUF) != 0);
     for (uint32_t i = 1; i < num_buffers; ++i) {
       CHECK(taken_ != used);  // all buffers of a frame become visible at once
       const std::vector<uint8_t> more = TakeChain(receiveq_.used(taken_++));

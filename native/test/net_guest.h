@@ -13,7 +13,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "driver/guest.h"
+#include "core/ring/virtio_spec.h"
+#include "driver/guest_ram.h"
+#include "driver/split_driver.h"
 
 namespace tsvswitch {
 
@@ -65,7 +67,6 @@ class NetGuest {
     std::vector<Buffer> buffers;
     bool posted = false;
   };
-  uint32_t HeaderBytes() const;
   std::vector<uint8_t> TakeChain(const UsedEntry& used);
 
   const uint64_t features_;
@@ -73,8 +74,7 @@ class NetGuest {
   GuestRam ram_;
   SplitDriver receiveq_;
   SplitDriver transmitq_;
-  uint8_t flags_ = 0;
-  uint8_t gso_type_ = 0;
+  VirtioNetHdr header_ = {};
   uint64_t slots_;  // guest address of the transmit buffers
   uint32_t sent_ = 0;
   uint32_t returned_ = 0;

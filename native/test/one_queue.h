@@ -1,5 +1,4 @@
 // One queue of core over one driver, in one memory and without threads: for facts about queues.
-// Here also with a split ring; packed_guest.h has the packed one.
 
 #pragma once
 
@@ -10,8 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "check.h"
+#include "core/ring/packed_queue.h"
 #include "core/ring/split_queue.h"
-#include "driver/guest.h"
+#include "driver/guest_ram.h"
+#include "driver/packed_driver.h"
+#include "driver/split_driver.h"
 
 namespace tsvswitch {
 
@@ -82,6 +85,35 @@ struct OneQueue : QueueAlone<SplitDriver, SplitQueue> {
   }
   OneQueue(uint32_t size, uint64_t features, uint16_t index = 0)
       : OneQueue(GuestRam::OfBytes(4 << 20), size, features, index) {}
+};
+
+struct OnePackedQueue : QueueAlone<PackedDriver, PackedQueue> {
+  static constexpr uint64_t kModern =
+      VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC;
+  static constexpr PackedDriver::Place kBegin = {0, true};
+
+  OnePackedQueue(GuestRam memory_of_guest, uint32_t size_of_queue, uint64_t features = kModern,
+                 PackedDriver::Place start = kBegin)
+      : QueueAlone(std::move(memory_of_guest), size_of_queue, start), size(size_of_queue) {
+    queue.Start(driver.RingsIn(*memory), size, start.Word() | uint32_t{start.Word()} << 16,
+                features);
+  }
+  explicit OnePackedQueue(uint32_t size_of_queue, uint64_t features = kModern,
+                          PackedDriver::Place start = kBegin)
+      : OnePackedQueue(GuestRam::OfBytes(8 << 20), size_of_queue, features, start) {}
+
+  // The next used element, which must be there.
+  PackedUsed Used() {
+    PackedUsed used = {};
+    CHECK(driver.TakeUsed(&used));
+    return used;
+  }
+  bool AnyUsed() const {
+    PackedUsed used;
+    return driver.Peek(&used);
+  }
+
+  const uint32_t size;
 };
 
 }  // namespace tsvswitch

@@ -20,7 +20,9 @@
 #include "core/port/port.h"
 #include "core/ring/packed_queue.h"
 #include "core/ring/split_queue.h"
-#include "packed_guest.h"
+#include "driver/guest_ram.h"
+#include "driver/packed_driver.h"
+#include "driver/split_driver.h"
 #include "receiving_stack.h"
 
 namespace tsvswitch {

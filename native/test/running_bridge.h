@@ -87,13 +87,10 @@ class RunningBridge {
 
   // Kicks as a driver does: only if the device wants it (virtio 1.2 §2.7.10).
   static void KickTransmitq(Member& member, uint16_t before) {
-    const SplitDriver& driver = member.guest.transmitq();
-    const uint16_t now = driver.avail_index();
-    const bool wanted = (member.guest.features() & VIRTIO_F_EVENT_IDX) != 0
-                            ? static_cast<uint16_t>(now - driver.avail_event() - 1) <
-                                  static_cast<uint16_t>(now - before)
-                            : (driver.used_flags() & 1) == 0;
-    if (wanted) eventfd_write(member.kick_fds[1], 1);
+    const bool event_idx = (member.guest.features() & VIRTIO_F_EVENT_IDX) != 0;
+    if (member.guest.transmitq().WantsKick(before, event_idx)) {
+      eventfd_write(member.kick_fds[1], 1);
+    }
   }
 
   static bool Send(Member& member, const FrameBytes& frame, uint32_t pieces = 1) {

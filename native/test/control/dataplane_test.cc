@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "test/open_fds.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {

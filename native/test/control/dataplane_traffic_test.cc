@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "test/open_fds.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "core/policy/wire.h"
+#include "test/open_fds.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {

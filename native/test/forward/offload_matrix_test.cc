@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/forward/forward.h"
+#include "driver/net_header.h"
 #include "driver/packet.h"
 #include "test/check.h"
 #include "test/net_guest.h"
@@ -118,11 +119,9 @@ class Pair {
   }
 
   void Send(const Sent& sent, uint32_t pieces) {
-    Bytes bytes(sizeof(VirtioNetHdr));
-    std::memcpy(bytes.data(), &sent.header, sizeof(VirtioNetHdr));
-    Append(&bytes,
-           sent.packet.Frame(sent.header.flags != 0 ? Checksum::kPartial : Checksum::kComplete));
-    CHECK(sender_.SendRaw(bytes, pieces));
+    const bool partial = sent.header.flags != 0;
+    const Bytes frame = sent.packet.Frame(partial ? Checksum::kPartial : Checksum::kComplete);
+    CHECK(sender_.SendRaw(WithHeader(sent.header, sender_.features(), frame), pieces));
     under_way_.push_back(sent);
     chains_under_way_ += sent.chains;
   }

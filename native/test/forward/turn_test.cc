@@ -7,9 +7,10 @@
 
 #include "core/port/process_queue.h"
 #include "core/worker/worker.h"
+#include "driver/net_header.h"
 #include "driver/packet.h"
 #include "test/check.h"
-#include "test/packed_guest.h"
+#include "test/one_queue.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {
@@ -251,9 +252,7 @@ FACT("packets of more than a thousand segments are cut a few at a time") {
     Packet packet;
     packet.payload = random.Some(64000);
     const VirtioNetHdr header = HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 48);
-    Bytes bytes(sizeof(header));
-    std::memcpy(bytes.data(), &header, sizeof(header));
-    Append(&bytes, packet.Frame(Checksum::kPartial));
+    const Bytes bytes = WithHeader(header, features, packet.Frame(Checksum::kPartial));
     hostile.ram().Write(hostile.bytes(), bytes);
     hostile.FillRing({{hostile.bytes(), static_cast<uint32_t>(bytes.size())}}, 0);
     hostile.Start(1);

@@ -13,8 +13,9 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "driver/guest.h"
+#include "driver/guest_ram.h"
 #include "test/check.h"
+#include "test/open_fds.h"
 
 namespace tsvswitch {
 namespace {

@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "core/memory/guest_memory.h"
-#include "driver/guest.h"
+#include "driver/guest_ram.h"
 #include "test/check.h"
 
 namespace tsvswitch {

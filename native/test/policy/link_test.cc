@@ -7,7 +7,7 @@
 
 #include "core/policy/held_frames.h"
 #include "core/port/port.h"
-#include "driver/guest.h"
+#include "driver/guest_ram.h"
 #include "test/check.h"
 #include "test/net_guest.h"
 

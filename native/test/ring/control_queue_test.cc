@@ -8,7 +8,7 @@
 
 #include "test/check.h"
 #include "test/one_queue.h"
-#include "test/packed_guest.h"
+#include "test/one_queue.h"
 
 namespace tsvswitch {
 namespace {

@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "test/check.h"
-#include "test/packed_guest.h"
+#include "test/one_queue.h"
 
 namespace tsvswitch {
 namespace {

@@ -5,7 +5,7 @@
 // for packed virtqueues".
 
 #include "test/check.h"
-#include "test/packed_guest.h"
+#include "test/one_queue.h"
 
 namespace tsvswitch {
 namespace {

@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "test/check.h"
-#include "test/packed_guest.h"
+#include "test/one_queue.h"
 
 namespace tsvswitch {
 namespace {
@@ -123,7 +123,7 @@ FACT("a used transmit buffer says that nothing was written and keeps its address
   CHECK_EQ(guest.Take(), 1u);
   guest.queue.Return(guest.chains, 1);
   CHECK_EQ(guest.Used().flags & kWrite, 0);
-  CHECK_EQ(guest.driver.ReadAddress(0), buffer.guest);
+  CHECK_EQ(guest.driver.ReadDescriptor(0).address, buffer.guest);
 }
 
 FACT("a chain is invisible until its head is available, whatever the rest says") {
