@@ -86,10 +86,10 @@ export class FdListener {
   }
 
   /**
-   * Who may connect from now on. Throws SOCKET_GROUP_UNKNOWN, SOCKET_NO_PERMISSION, and SYSTEM if
-   * the file is not there any more; nothing is changed then.
+   * What lets others connect from then on. Throws SOCKET_GROUP_UNKNOWN, and SYSTEM if the file is
+   * not there any more; what it returns throws SOCKET_NO_PERMISSION, and has then changed nothing.
    */
-  setAccess(options: ListenOptions): void {
+  prepareAccess(options: ListenOptions): () => void {
     const { mode, gid = process.getegid!() } = checkedAccess(this.path, options);
     if (!this.inPlace) {
       throw new TsvswitchError(
@@ -97,9 +97,11 @@ export class FdListener {
         `socket ${this.path}: its file is gone, or another one is in its place; open the port anew`,
       );
     }
-    // Before its permissions: the old group never gets the rights of the new one.
-    if (lstatSync(this.path).gid !== gid) setGroup(this.path, gid, options.group ?? gid);
-    chmodSync(this.path, mode);
+    return () => {
+      // Before its permissions: the old group never gets the rights of the new one.
+      if (lstatSync(this.path).gid !== gid) setGroup(this.path, gid, options.group ?? gid);
+      chmodSync(this.path, mode);
+    };
   }
 
   /** Delivers nothing more until onConnection() is called again; who connects meanwhile waits. */

@@ -178,7 +178,8 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   apply(wanted: WrittenSettings): readonly Change[] {
     this.#checkOpen();
-    const changes = this.applyComplete(settingsOf(wanted));
+    // Whoever is told may keep and change it.
+    const changes = structuredClone(this.applyComplete(settingsOf(wanted)));
     if (changes.length > 0) this.#emitEvent({ type: 'settings-applied', changes });
     return changes;
   }

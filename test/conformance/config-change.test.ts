@@ -98,6 +98,25 @@ describe.each([
     }
   });
 
+  test('of the MTU in the settings of the port is told, unless the frontend has said one', async () => {
+    const guest = await network.connect(0, { controlQueue: true, protocolFeatures });
+    const next = await channelOf(guest);
+    const configure = (mtu: number) => {
+      const settings = network.vswitch.settings;
+      Object.assign(settings.ports.p0!, { mtu });
+      network.vswitch.apply(settings);
+    };
+    // An answer says that the channel before it is known.
+    expect(await guest.config()).toMatchObject({ mtu: 1500 });
+    configure(1400);
+    expect(await next()).toBe(CONFIG_CHANGE_MSG);
+    expect(await guest.config()).toMatchObject({ mtu: 1400 });
+    await guest.frontend.tell('NET_SET_MTU', u64Layout, 9000n);
+    expect(await next()).toBe(CONFIG_CHANGE_MSG);
+    configure(1300);
+    expect(await guest.config()).toMatchObject({ mtu: 9000 });
+  });
+
   test('is that the guest is to announce itself, when its control queue goes on', async () => {
     const guest = await network.connect(0, { controlQueue: true, protocolFeatures });
     const next = await channelOf(guest);

@@ -193,6 +193,31 @@ describe('taking a path', () => {
     expect((await accepted).closed).toBe(false);
   });
 
+  test('a listener can be given other permissions, and its own group again', () => {
+    const listener = listen(join(folder, 's'), { mode: 0o660 });
+    listener.prepareAccess({ mode: 0o600 })();
+    expect(statSync(listener.path)).toMatchObject({ gid: process.getegid!() });
+    expect(statSync(listener.path).mode & 0o777).toBe(0o600);
+    const prepared = () => listener.prepareAccess({ mode: 0o660, group: 'no-such-group' });
+    expect(prepared).toThrow(expect.objectContaining({ code: 'SOCKET_GROUP_UNKNOWN' }));
+    rmSync(listener.path);
+    expect(() => listener.prepareAccess({})).toThrow(/its file is gone, .* open the port anew$/);
+  });
+
+  test('a listener that rests delivers nothing, and then all who connected meanwhile', async () => {
+    const listener = listen(join(folder, 's'));
+    const early: FdSocket[] = [];
+    listener.onConnection(
+      (socket) => early.push(closeLater(socket)),
+      () => {},
+    );
+    listener.rest();
+    closeLater(FdSocket.connect(listener.path));
+    const late = await nextConnection(listener);
+    expect(late.closed).toBe(false);
+    expect(early).toEqual([]);
+  });
+
   test('a failed listen leaves neither file nor fd', () => {
     const before = openFds();
     expect(asNobody(() => listenError('/proc/self/s')).code).toMatch(/^SOCKET_|^SYSTEM$/);

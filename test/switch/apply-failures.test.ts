@@ -183,6 +183,42 @@ test('a file that is gone cannot be given other permissions, and all is as it wa
   await expectUndisturbed();
 });
 
+test.each(['vhost-user', 'dgram'])(
+  'and of kind %s, a new one is made where it is opened anew',
+  (kind) => {
+    const settings = { bridge: 'default', path: path('a'), mode: '660' };
+    const peers = kind === 'dgram' ? { kind, ...settings, peer: path('x') } : { ...settings };
+    vswitch.apply({ ports: { a: peers as never } });
+    rmSync(path('a'));
+    const other = kind === 'dgram' ? { peer: path('y') } : { inBand: true };
+    vswitch.apply({ ports: { a: { ...peers, ...other } as never } });
+    expect(statSync(path('a')).isSocket()).toBe(true);
+    vswitch.apply({});
+    expect(files()).toEqual([]);
+  },
+);
+
+test.each(['vhost-user', 'dgram'])(
+  'a port of kind %s takes a socket of its own kind only',
+  (kind) => {
+    const ports = {
+      'vhost-user': { kind: 'vhost-user' as const, path: path('a'), mode: '600' },
+      dgram: { kind: 'dgram' as const, path: path('a'), peer: path('x'), mode: '600' },
+    };
+    const [first, second] =
+      kind === 'dgram' ? (['dgram', 'vhost-user'] as const) : (['vhost-user', 'dgram'] as const);
+    vswitch.apply({ ports: { a: ports[first] } });
+    const { ino } = statSync(path('a'));
+    vswitch.apply({ ports: { other: ports[first] } });
+    expect(statSync(path('a')).ino).toBe(ino);
+    expect(statSync(path('a')).mode & 0o777).toBe(0o600);
+    const changes = vswitch.apply({ ports: { other: ports[second] } });
+    expect(changes).toMatchObject([{ type: 'port-reopened', disturbs: 'port' }]);
+    expect(vswitch.port('other')!.kind).toBe(second);
+    expect(statSync(path('a')).isSocket()).toBe(true);
+  },
+);
+
 test('with a new socket open, the old one is still there if another cannot be had', () => {
   const inode = statSync(path('a')).ino;
   const wanted = vswitch.settings;

@@ -158,6 +158,12 @@ test('a document is the caller’s own', () => {
   expect(Object.keys(vswitch.settings.ports)).toEqual(['a']);
   expect(vswitch.apply(mine).map(({ type }) => type)).toEqual(['port-changed', 'port-added']);
   mine.ports.b.bridge = 'other';
+  const [added] = vswitch.apply({
+    ...vswitch.settings,
+    ports: { ...vswitch.settings.ports, c: { kind: 'process' } },
+  });
+  (added as { to: { bridge: string } }).to.bridge = 'other';
+  expect(vswitch.settings.ports.c).toEqual({ kind: 'process', bridge: 'default' });
   expect(vswitch.settings.ports.b).toEqual({ kind: 'process', bridge: 'default' });
 });
 

@@ -41,27 +41,39 @@ export class DatagramFile implements KeptSocket {
     }
   }
 
-  setMode(mode: number): void {
-    if (!this.#inPlace) {
+  /** What gives it these permissions. Throws SYSTEM if it is not there any more. */
+  prepareMode(mode: number): () => void {
+    if (!this.inPlace) {
       throw new TsvswitchError(
         'SYSTEM',
         `socket ${this.path}: its file is gone, or another one is in its place; open the port anew`,
       );
     }
-    chmodSync(this.path, mode);
+    return () => chmodSync(this.path, mode);
+  }
+
+  /** For another port. Throws as prepareMode(), and is closed then. */
+  takeOver(mode: number): void {
+    try {
+      this.prepareMode(mode)();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Nobody else has put theirs in its place, and it was not removed. */
+  get inPlace(): boolean {
+    return lstatSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
   }
 
   close(): void {
     try {
-      if (this.#inPlace) unlinkSync(this.path);
+      if (this.inPlace) unlinkSync(this.path);
     } catch {
       // Its folder is another user's now. Nothing that this program holds depends on the file.
     }
     native().closeFd(this.fd);
-  }
-
-  get #inPlace(): boolean {
-    return lstatSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
   }
 }
 

@@ -83,9 +83,9 @@ export class DgramPort implements Port {
     return this.#process.transmitqs;
   }
 
-  /** Permissions of the socket file from now on. Throws SYSTEM if it is not there any more. */
-  setMode(mode: number): void {
-    this.#file.setMode(mode);
+  /** What gives the socket's file these permissions. Throws SYSTEM if it is not there any more. */
+  prepareMode(mode: number): () => void {
+    return this.#file.prepareMode(mode);
   }
 
   /** Removes the socket, unless somebody else has put theirs there, and the port. Idempotent. */
@@ -99,7 +99,9 @@ export class DgramPort implements Port {
     this.#closed = true;
     native().unwatchReadable(this.#file.fd);
     this.#process.close();
-    return this.#file;
+    if (this.#file.inPlace) return this.#file;
+    this.#file.close();
+    return undefined;
   }
 
   /** What is left calls again. */

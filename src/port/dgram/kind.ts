@@ -20,7 +20,7 @@ export const dgramKind: PortKind<'dgram', DgramPort> = {
       open(place, kept) {
         if (kept instanceof DatagramFile) {
           file = kept;
-          file.setMode(mode);
+          file.takeOver(mode);
         }
         file ??= DatagramFile.bind(path, mode);
         return new DgramPort(place, file, peer);
@@ -29,9 +29,8 @@ export const dgramKind: PortKind<'dgram', DgramPort> = {
     };
   },
 
-  change: (port, from, to) => () => {
-    if (from.mode !== to.mode) port.setMode(modeOf(to.mode));
-  },
+  change: (port, from, to) =>
+    from.mode === to.mode ? () => {} : port.prepareMode(modeOf(to.mode)),
 
   release: (port) => port.release(),
 };

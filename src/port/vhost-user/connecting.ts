@@ -46,8 +46,9 @@ export class ConnectingSource implements FrontendSource {
     this.#schedule();
   }
 
-  setAccess(): void {
-    // The file is the machine's.
+  /** The file is the machine's. */
+  prepareAccess(): () => void {
+    return () => {};
   }
 
   release(): undefined {

@@ -23,8 +23,8 @@ export interface FrontendSource {
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
   /** The connection delivered last has ended, or was refused. */
   released(): void;
-  /** Who may connect from now on. Throws what FdListener.setAccess throws. */
-  setAccess(options: ListenOptions): void;
+  /** What lets others connect from then on; as FdListener.prepareAccess. */
+  prepareAccess(options: ListenOptions): () => void;
   /** As close(), but for what can be started again for another port. */
   release(): KeptSocket | undefined;
   /** Nothing is delivered afterwards. Idempotent. */

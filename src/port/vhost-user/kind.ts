@@ -24,7 +24,7 @@ export const vhostUserKind: PortKind<'vhost-user', VhostUserPort> = {
       open(place, kept) {
         if (kept instanceof ListeningSource) {
           source = kept;
-          kept.setAccess(access);
+          kept.takeOver(access);
         }
         source ??= listen(reachable(settings.path!));
         return new VhostUserPort(place, source, { ...settings, allow, macs: macsOf(settings) });
@@ -37,9 +37,9 @@ export const vhostUserKind: PortKind<'vhost-user', VhostUserPort> = {
     const allow = allowListOf(to);
     const [before, after] = [from, to].map(accessOf) as [ListenOptions, ListenOptions];
     const isAnother = before.mode !== after.mode || before.group !== after.group;
-    if (isAnother && to.path !== undefined) FdListener.checkAccess(to.path, after);
+    const setAccess = isAnother ? port.prepareAccess(after) : () => {};
     return () => {
-      if (isAnother) port.setAccess(after);
+      setAccess();
       port.setTerms({ allow, macs: macsOf(to), mtu: to.mtu });
     };
   },

@@ -35,14 +35,27 @@ export class ListeningSource implements FrontendSource, KeptSocket {
     // The listener has never stopped.
   }
 
-  /** Throws what FdListener.setAccess throws. */
-  setAccess(options: ListenOptions): void {
-    this.#listener.setAccess(options);
+  prepareAccess(options: ListenOptions): () => void {
+    return this.#listener.prepareAccess(options);
   }
 
-  release(): KeptSocket {
+  release(): KeptSocket | undefined {
+    if (this.lost) {
+      this.close();
+      return undefined;
+    }
     this.#listener.rest();
     return this;
+  }
+
+  /** For another port, which lets others connect. Throws as prepareAccess(), and is closed then. */
+  takeOver(options: ListenOptions): void {
+    try {
+      this.prepareAccess(options)();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   close(): void {

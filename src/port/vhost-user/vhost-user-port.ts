@@ -159,9 +159,9 @@ export class VhostUserPort implements Port {
     this.#control.look();
   }
 
-  /** Who may connect from now on. Throws what FdListener.setAccess throws. */
-  setAccess(options: ListenOptions): void {
-    this.#source.setAccess(options);
+  /** What lets others connect from then on; as FdListener.prepareAccess. */
+  prepareAccess(options: ListenOptions): () => void {
+    return this.#source.prepareAccess(options);
   }
 
   /**
