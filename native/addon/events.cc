@@ -37,7 +37,10 @@ void SetSpoofed(Napi::Object object, const SpoofedSource& spoofed) {
 // An address that moved from a port which has gone since is new where it is.
 void SetLearned(Napi::Object object, const Plane& plane, const Event& event) {
   const bool has_moved = event.type == Event::Type::kMacMoved;
-  const auto from = has_moved ? plane.PortAt(event.from_port) : nullptr;
+  // By its session: the number may be another's by now.
+  const bool is_there = has_moved && plane.PortAt(event.from_port) != nullptr &&
+                        plane.core->SessionOf(event.from_port) == event.from_session;
+  const auto from = is_there ? plane.PortAt(event.from_port) : nullptr;
   object.Set("type", from != nullptr ? "mac-moved" : "mac-learned");
   if (from != nullptr) object.Set("from", from->name);
   object.Set("mac", static_cast<double>(event.mac));

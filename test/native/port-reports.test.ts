@@ -66,6 +66,7 @@ test('an address that moved from a port which has gone since is new', () => {
   dataplane.drainEvents();
   send(addPort('other'), 1);
   port.close();
+  expect(addPort('successor').number).toBe(port.number);
   dataplane.drainEvents();
   expect(reports.at(-1)).toEqual({
     of: 'other',

@@ -240,13 +240,16 @@ void Forwarder::Learn(Queue& from, uint64_t source, uint32_t now_s, uint64_t now
       events_.Push(
           {.type = Event::Type::kMacLearned, .session = session, .port = port, .mac = source});
       break;
-    case LearnResult::kMoved:
+    case LearnResult::kMoved: {
+      const Port* const left = from.port->bridge->members[from_port];
       events_.Push({.type = Event::Type::kMacMoved,
                     .session = session,
                     .port = port,
                     .from_port = from_port,
+                    .from_session = left == nullptr ? 0 : left->session,
                     .mac = source});
       break;
+    }
     case LearnResult::kRefused: return;  // try again with the next frame
     case LearnResult::kKnown: break;
   }

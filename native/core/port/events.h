@@ -42,6 +42,7 @@ struct Event {
   uint32_t session = 0;                     // of `port` (port.h)
   uint16_t port = 0;
   uint16_t from_port = 0;      // kMacMoved
+  uint32_t from_session = 0;   // of `from_port`, which may have gone since
   uint16_t queue = 0;          // kQueueBroken
   uint16_t vlan = 0;           // kMac*
   uint64_t mac = 0;            // kMac*
