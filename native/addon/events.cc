@@ -34,6 +34,12 @@ void SetSpoofed(Napi::Object object, const SpoofedSource& spoofed) {
   object.Set("source", text);
 }
 
+void SetAddress(Napi::Object object, const char* type, const Event& event) {
+  object.Set("type", type);
+  object.Set("mac", static_cast<double>(event.mac));
+  object.Set("vlan", event.vlan);
+}
+
 // An address that moved from a port which has gone since is new where it is.
 void SetLearned(Napi::Object object, const Plane& plane, const Event& event) {
   const bool has_moved = event.type == Event::Type::kMacMoved;
@@ -41,10 +47,8 @@ void SetLearned(Napi::Object object, const Plane& plane, const Event& event) {
   const bool is_there = has_moved && plane.PortAt(event.from_port) != nullptr &&
                         plane.core->SessionOf(event.from_port) == event.from_session;
   const auto from = is_there ? plane.PortAt(event.from_port) : nullptr;
-  object.Set("type", from != nullptr ? "mac-moved" : "mac-learned");
+  SetAddress(object, from != nullptr ? "mac-moved" : "mac-learned", event);
   if (from != nullptr) object.Set("from", from->name);
-  object.Set("mac", static_cast<double>(event.mac));
-  object.Set("vlan", event.vlan);
 }
 
 Napi::Object ToObject(Napi::Env env, const Plane& plane, const Event& event) {
@@ -52,6 +56,8 @@ Napi::Object ToObject(Napi::Env env, const Plane& plane, const Event& event) {
   switch (event.type) {
     case Event::Type::kMacMoved:
     case Event::Type::kMacLearned: SetLearned(object, plane, event); break;
+    case Event::Type::kMacAged: SetAddress(object, "mac-aged", event); break;
+    case Event::Type::kFdbCrowded: break;  // never comes here: core sees to it itself
     case Event::Type::kSpoofed:
       object.Set("type", "spoofed");
       SetSpoofed(object, event.spoofed);

@@ -238,6 +238,12 @@ Napi::Object OpenQueue(PortState& port, const Napi::CallbackInfo& info);
 // Arguments are how much is kept of each frame and an eventfd.
 Napi::Object CaptureOfBridge(BridgeState& bridge, const Napi::CallbackInfo& info);
 Napi::Object CaptureOfPort(PortState& port, const Napi::CallbackInfo& info);
+// The forwarding table of a bridge.
+Napi::Value ReadFdb(BridgeState& bridge, const Napi::CallbackInfo& info);
+void FlushFdb(BridgeState& bridge, const Napi::CallbackInfo& info);
+Napi::Value SetFdbEntry(BridgeState& bridge, const Napi::CallbackInfo& info);
+Napi::Value RemoveFdbEntry(BridgeState& bridge, const Napi::CallbackInfo& info);
+void SetFdbLimit(BridgeState& bridge, const Napi::CallbackInfo& info);
 // Arguments are the policy, its words and, of some, another port.
 void SetPolicy(PortState& port, const Napi::CallbackInfo& info);
 Napi::Array PolicyNames(Napi::Env env);

@@ -40,6 +40,7 @@ const causes: Readonly<Record<SwitchEvent['type'], 'operator' | 'peer'>> = {
   'ring-broken': 'peer',
   'mac-learned': 'peer',
   'mac-moved': 'peer',
+  'mac-aged': 'peer',
 };
 
 /** Events of one kind at one port, since the first of them. */

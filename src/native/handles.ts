@@ -92,7 +92,7 @@ export interface DataplaneOptions {
  * called (NativeRingPort.endSession). MACs are 48-bit numbers, first byte on the wire highest.
  */
 export type PortReport =
-  | { readonly type: 'mac-learned'; readonly mac: number; readonly vlan: number }
+  | { readonly type: 'mac-learned' | 'mac-aged'; readonly mac: number; readonly vlan: number }
   | {
       readonly type: 'mac-moved';
       /** Name of the port behind which it was. */
@@ -119,10 +119,21 @@ export interface SourceRule {
   readonly networks: readonly { readonly address: Uint8Array; readonly prefixLength: number }[];
 }
 
-export interface FdbEntry {
+/** What an entry is beside learned (native/core/bridge/fdb.h). */
+export type FdbFlag = 'static' | 'sticky' | 'drop' | 'extern';
+
+/** Where an address is. */
+export interface FdbPlace {
+  /** None: frames to the address are dropped. */
+  readonly port?: NativePort;
+  /** Which remote end of a port that has several: 16 bits. */
+  readonly via: number;
+  readonly flags: readonly FdbFlag[];
+}
+
+export interface FdbEntry extends FdbPlace {
   readonly mac: number;
   readonly vlan: number;
-  readonly port: NativePort;
   readonly ageSeconds: number;
 }
 
@@ -225,7 +236,17 @@ export interface NativeBridge {
    */
   capture(snapBytes: number, callFd: number): NativeCapture;
   readFdb(): FdbEntry[];
+  /** Forgets what was learned; entries that are static, drop or extern stay. */
   flushFdb(): void;
+  /**
+   * Puts an entry in place of what there is for an address; its port is on the bridge. False if the
+   * table is full.
+   */
+  setFdbEntry(mac: number, vlan: number, at: FdbPlace): boolean;
+  /** False if there is none. */
+  removeFdbEntry(mac: number, vlan: number): boolean;
+  /** How many addresses may be learned on the bridge, or behind a port of it. */
+  setFdbLimit(entries: number, port?: NativePort): void;
   setAgeing(ageingSeconds: number): void;
   /** Throws BAD_OPTION while ports are on it. Captures of it record nothing more. */
   close(): void;

@@ -31,6 +31,8 @@ export type PortEvent = { readonly port: string } & (
   | { readonly type: 'source-spoofed'; readonly sentence: string }
   | { readonly type: 'mac-learned'; readonly mac: string }
   | { readonly type: 'mac-moved'; readonly fromPort: string; readonly mac: string }
+  /** It was not seen for the ageing time of the bridge. */
+  | { readonly type: 'mac-aged'; readonly mac: string }
   | DeviceEvent
 );
 
@@ -63,10 +65,11 @@ export interface Port {
 /** What ports of every kind are told of addresses, as an event of the port called `port`. */
 export function addressEvent(
   port: string,
-  report: Extract<PortReport, { type: 'mac-learned' | 'mac-moved' | 'spoofed' }>,
+  report: Extract<PortReport, { type: 'mac-learned' | 'mac-moved' | 'mac-aged' | 'spoofed' }>,
 ): PortEvent {
   switch (report.type) {
     case 'mac-learned':
+    case 'mac-aged':
       return { type: report.type, port, mac: formatMac(report.mac) };
     case 'mac-moved':
       return { type: report.type, port, fromPort: report.from, mac: formatMac(report.mac) };

@@ -41,11 +41,11 @@ export class Bridge {
    */
   get fdb(): FdbRecord[] {
     if (this.#removed) return [];
-    return this.handle.readFdb().map(({ mac, port, ageSeconds }) => ({
-      mac: formatMac(mac),
-      port: port.name,
-      ageSeconds,
-    }));
+    return this.handle
+      .readFdb()
+      .flatMap(({ mac, port, ageSeconds }) =>
+        port === undefined ? [] : [{ mac: formatMac(mac), port: port.name, ageSeconds }],
+      );
   }
 
   /** Forgets what was learned; frames are flooded until it is learned again. */

@@ -93,6 +93,9 @@ function everyCall(): Record<string, () => unknown> {
     'bridge.capture': () => bridge.capture(64, callFd),
     'bridge.readFdb': () => bridge.readFdb(),
     'bridge.flushFdb': () => bridge.flushFdb(),
+    'bridge.setFdbEntry': () => bridge.setFdbEntry(2, 0, { port, via: 0, flags: ['static'] }),
+    'bridge.removeFdbEntry': () => bridge.removeFdbEntry(2, 0),
+    'bridge.setFdbLimit': () => bridge.setFdbLimit(1),
     'bridge.setAgeing': () => bridge.setAgeing(1),
     'ring.set': () => ring.set('mtu', { mtuBytes: 1500 }),
     'ring.move': () => ring.move(bridge),
@@ -169,7 +172,7 @@ describe('a handle that is closed throws CLOSED and keeps no fd', () => {
     expect(() => bridge.close()).toThrow(codeOf('BAD_OPTION'));
     for (const of of [ring, port]) of.close();
     bridge.close();
-    expect(expectClosed(calls, /^bridge\./)).toBe(6);
+    expect(expectClosed(calls, /^bridge\./)).toBe(9);
     expect(calls['capture.read']!()).toBe(0);
   });
 

@@ -21,15 +21,19 @@ describe('a manual clock', () => {
     vswitch.close();
   });
 
-  test('ages addresses by advance() alone', () => {
+  test('ages addresses by advance() alone, and tells of each', () => {
     const vswitch = Switch.open({ clock: 'manual', ageingSeconds: 2 });
+    const aged: unknown[] = [];
+    vswitch.on('mac-aged', ({ port, mac }) => aged.push([port, mac]));
     const [a] = ['a', 'b'].map((name) => vswitch.addPort({ process: name }));
     a!.send(frameBetween(0, 1));
     vswitch.step();
     vswitch.advance(2000);
     expect(vswitch.bridge.fdb).toEqual([{ mac: macOf(0), port: 'a', ageSeconds: 2 }]);
+    expect(aged).toEqual([]);
     vswitch.advance(1000);
     expect(vswitch.bridge.fdb).toEqual([]);
+    expect(aged).toEqual([['a', macOf(0)]]);
     vswitch.close();
   });
 

@@ -17,6 +17,8 @@ class Capture;
 struct Port;
 
 struct Bridge {
+  explicit Bridge(uint64_t fdb_seed = 0) : fdb(fdb_seed) {}
+
   Fdb fdb;
   // By port number; nullptr where there is none. A port is a member of one bridge.
   std::vector<Port*> members;
@@ -32,7 +34,7 @@ struct Bridge {
                                         : Destination::Kind::kMulticast};
     }
     Destination found = fdb.Lookup(Fdb::Key(mac, vlan), now_s);
-    if (found.port == from) [[unlikely]]
+    if (found.port == from && found.kind == Destination::Kind::kPort) [[unlikely]]
       found.kind = Destination::Kind::kSelf;
     return found;
   }

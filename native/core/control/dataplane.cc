@@ -68,6 +68,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
 
 void Dataplane::Join(Port& port, Bridge& bridge) {
   port.bridge = &bridge;
+  bridge.fdb.SetPortLimit(port.number, port.fdb_entries_max);
   port.captures.insert(port.captures.end(), bridge.captures.begin(), bridge.captures.end());
   if (port.number >= bridge.members.size()) bridge.members.resize(port.number + size_t{1});
   bridge.members[port.number] = &port;
@@ -78,7 +79,8 @@ void Dataplane::Leave(Port& port) {
   Bridge& bridge = *port.bridge;
   bridge.members[port.number] = nullptr;
   --bridge.member_count;
-  bridge.fdb.Flush(port.number);
+  // The caller has done so before the pause: there is little that was learned since.
+  bridge.fdb.FlushAll(port.number);
   for (auto& worker : workers_) {
     if (worker->wire() != nullptr) worker->wire()->held().Forget(port);
   }
@@ -87,6 +89,7 @@ void Dataplane::Leave(Port& port) {
 void Dataplane::RemovePort(uint16_t port) {
   for (uint32_t i = 0; i < QueueCount(port); ++i) StopQueue(port, i);
   std::unique_ptr<Port> removed;
+  PortAt(port).bridge->fdb.FlushAll(port);
   {
     const PauseAll pause(*this);
     removed = std::move(ports_[port]);
@@ -356,17 +359,17 @@ void Dataplane::Announce(uint16_t port, uint64_t mac) {
   workers_.front()->Inject(PortAt(port), frame, kFrameBytes, NowSeconds());
 }
 
-std::vector<FdbRecord> Dataplane::ReadFdb(uint32_t bridge) const {
-  return bridges_[bridge]->fdb.Read(NowSeconds());
-}
-
 bool Dataplane::PopEvent(Event* event) {
   for (auto& worker : workers_) {
     // Every turn takes an event out of a bounded ring.
     while (worker->events().Pop(event)) {
+      if (event->type == Event::Type::kFdbCrowded) continue;  // it is seen to below
       if (HasPort(event->port) && SessionOf(event->port) == event->session) return true;
     }
   }
+  // Not all at once: the thread has other things to do. The worker tells it to go on.
+  constexpr uint32_t kBucketsATime = 4096;
+  GrowTables(kBucketsATime);
   return false;
 }
 

@@ -87,6 +87,12 @@ class Dataplane {
     return bridge < bridges_.size() && bridges_[bridge] != nullptr;
   }
   void SetAgeing(uint32_t bridge, uint32_t ageing_s) { bridges_[bridge]->fdb.SetAgeing(ageing_s); }
+  // How many addresses may be learned on a bridge, and how many of them behind a port.
+  void SetFdbLimit(uint32_t bridge, uint32_t entries) { bridges_[bridge]->fdb.SetLimit(entries); }
+  void SetPortFdbLimit(uint16_t port, uint32_t entries);
+  bool IsOn(uint16_t port, uint32_t bridge) {
+    return PortAt(port).bridge == bridges_[bridge].get();
+  }
   uint32_t PortsOn(uint32_t bridge) const { return bridges_[bridge]->member_count; }
   // One that no port is on. Captures of it record nothing more.
   void RemoveBridge(uint32_t bridge);
@@ -186,8 +192,15 @@ class Dataplane {
   void RemoveCapture(uint32_t capture);
 
   std::vector<FdbRecord> ReadFdb(uint32_t bridge) const;
-  // The entries of one port of a bridge, or all with kNoPort.
+  // What was learned on one port of a bridge, or on all with kNoPort.
   void FlushFdb(uint32_t bridge, uint16_t port) { bridges_[bridge]->fdb.Flush(port); }
+  // Puts an entry in place of what a bridge has for its address, as if it were seen now. Its port
+  // is on the bridge. False if the table is full.
+  bool SetFdbEntry(uint32_t bridge, FdbRecord entry);
+  // False if there is none.
+  bool RemoveFdbEntry(uint32_t bridge, uint64_t mac, uint16_t vlan) {
+    return bridges_[bridge]->fdb.Remove(Fdb::Key(mac, vlan));
+  }
   // The guest of a port has left: what was learned behind it is forgotten, what its workers still
   // have to report is not reported any more, and the next one's sources are reported anew. All its
   // queues are stopped. Returns the number of the next session, which no other port has or had.
@@ -236,6 +249,10 @@ class Dataplane {
   // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
   void Assign(Queue& transmitq, Worker& worker);
   void Settle();
+  uint64_t NextFdbSeed() const;
+  // Lets a forwarding table grow by so many buckets of the old one, if it wants to.
+  void Grow(Fdb& fdb, uint32_t buckets);
+  void GrowTables(uint32_t buckets);
   static void DropIfUnimpaired(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   void BeginControl(Queue& queue, const QueueStart& start);

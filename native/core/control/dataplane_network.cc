@@ -19,6 +19,8 @@ uint64_t Dataplane::Step(uint32_t rounds) {
     if (now_moved == 0) break;
     moved += now_moved;
   }
+  // With a manual clock, what happens does not hang on when events are read.
+  GrowTables(Fdb::kBucketsMax);
   return moved;
 }
 
@@ -34,6 +36,7 @@ void Dataplane::Advance(uint64_t ns) {
   }
   clock_.AdvanceTo(end_ns);
   Settle();
+  workers_.front()->SweepAll();
 }
 
 // A guest in another process may offer frames as fast as they are taken, so there is an end.
@@ -46,7 +49,7 @@ uint32_t Dataplane::AddBridge(uint32_t ageing_s) {
   uint32_t number = 0;
   while (HasBridge(number)) ++number;
   if (number == kBridgesMax) return kNoBridge;
-  auto bridge = std::make_unique<Bridge>();
+  auto bridge = std::make_unique<Bridge>(NextFdbSeed());
   bridge->fdb.SetAgeing(ageing_s);
   const PauseAll pause(*this);
   if (number == bridges_.size()) bridges_.emplace_back();
@@ -65,6 +68,7 @@ void Dataplane::MovePort(uint16_t port, uint32_t bridge) {
   Port& moved = PortAt(port);
   Bridge& to = *bridges_[bridge];
   if (moved.bridge == &to) return;
+  moved.bridge->fdb.FlushAll(port);
   const PauseAll pause(*this);
   for (const Capture* capture : moved.bridge->captures) std::erase(moved.captures, capture);
   Leave(moved);

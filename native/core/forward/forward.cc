@@ -223,8 +223,8 @@ void Forwarder::Route(Queue& from, uint32_t frames, uint32_t now_s) {
     }
     if (to.kind == Destination::Kind::kPort) [[likely]] {
       Post(to.port, i);
-    } else if (to.kind == Destination::Kind::kSelf) {
-      Drop(from, i, kDropsHairpin);
+    } else if (!to.floods()) {
+      Drop(from, i, to.kind == Destination::Kind::kSelf ? kDropsHairpin : kDropsNoDestination);
     } else {
       Flood(from, i);
     }

@@ -32,6 +32,8 @@ struct Event {
   enum class Type : uint8_t {
     kMacLearned,
     kMacMoved,
+    kMacAged,
+    kFdbCrowded,  // for the data plane itself: a forwarding table is to grow
     kSpoofed,
     kQueueBroken,
     kMemoryLost,
@@ -80,7 +82,7 @@ class EventRing {
  private:
   static uint32_t RoomFor(Event::Type type) {
     const bool about_sources = type == Event::Type::kMacLearned || type == Event::Type::kMacMoved ||
-                               type == Event::Type::kSpoofed;
+                               type == Event::Type::kMacAged || type == Event::Type::kSpoofed;
     return about_sources ? kSlots / 2 : kSlots;
   }
 

@@ -118,6 +118,7 @@ struct Port {
   // (NET_SET_MTU).
   uint32_t mtu_bytes = kNoMtu;
   Bridge* bridge = nullptr;
+  uint32_t fdb_entries_max = kFdbEntriesPerPortMax;  // what its bridge learns behind it
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
   // What we write is logged while both are set (SET_LOG_BASE, VHOST_F_LOG_ALL).
   std::shared_ptr<const DirtyLog> dirty_log;

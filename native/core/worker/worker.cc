@@ -21,9 +21,11 @@ namespace tsvswitch {
 
 namespace {
 
-// A full sweep of the FDB takes about a second and each step reads a few cache lines only.
+// A full sweep of an FDB takes about a second, or a few if it is large: no step reads more than so
+// many cache lines.
 constexpr uint64_t kSweepStepMs = 4;
-constexpr uint32_t kSweepBuckets = Fdb::kBuckets / 256;
+constexpr uint32_t kSweepSteps = 256;
+constexpr uint32_t kSweepBucketsMax = 512;
 // How long a frame may wait in a queue whose frontend gave no kick fd while the worker sleeps.
 constexpr uint64_t kPollingQueueSleepMs = 1;
 constexpr int kWakeupsMax = 64;
@@ -194,11 +196,42 @@ uint32_t Worker::Round() {
     moved += forwarder_.Release(now_s);
   if (options_.sweeps && now_ms - last_sweep_ms_ >= kSweepStepMs) {
     last_sweep_ms_ = now_ms;
-    for (const auto& bridge : bridges_) {
-      if (bridge != nullptr) bridge->fdb.Sweep(kSweepBuckets, now_s);
-    }
+    SweepSome(now_s);
   }
   return moved;
+}
+
+void Worker::SweepSome(uint32_t now_s) {
+  for (const auto& bridge : bridges_) {
+    if (bridge == nullptr) continue;
+    const uint32_t step = bridge->fdb.bucket_count() / kSweepSteps;
+    Sweep(*bridge, std::min(step, kSweepBucketsMax), now_s);
+    if (bridge->fdb.TakeGrowthWish()) events_.Push({.type = Event::Type::kFdbCrowded});
+  }
+}
+
+void Worker::SweepAll() {
+  for (const auto& bridge : bridges_) {
+    if (bridge != nullptr) Sweep(*bridge, bridge->fdb.bucket_count(), clock_.NowSeconds());
+  }
+}
+
+void Worker::Sweep(Bridge& bridge, uint32_t buckets, uint32_t now_s) {
+  struct Place {
+    const Bridge& bridge;
+    EventRing& events;
+  } place = {bridge, events_};
+  const auto report = [](void* context, const FdbRecord& aged) {
+    const auto& [bridge, events] = *static_cast<Place*>(context);
+    // Who leaves takes the entries along, so there is a port.
+    const Port& port = *bridge.members[aged.port];
+    events.Push({.type = Event::Type::kMacAged,
+                 .session = port.session,
+                 .port = port.number,
+                 .vlan = aged.vlan,
+                 .mac = aged.mac});
+  };
+  bridge.fdb.Sweep(buckets, now_s, report, &place);
 }
 
 // The port of the queue before `next` has used up its turn: its next one begins at the queue

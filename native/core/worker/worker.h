@@ -84,6 +84,8 @@ class Worker {
   }
   // Visits every transmitq once; returns how many frames were moved. Public for a manual clock.
   uint32_t Round();
+  // Removes all that has aged by now from the forwarding tables. For a manual clock.
+  void SweepAll();
   // All under a Pause.
   Wire* wire() { return forwarder_.wire(); }
   void SetWire(std::unique_ptr<Wire> wire) { forwarder_.SetWire(std::move(wire)); }
@@ -101,6 +103,8 @@ class Worker {
 
  private:
   Queue** EndTurn(Queue** next);
+  void SweepSome(uint32_t now_s);
+  void Sweep(Bridge& bridge, uint32_t buckets, uint32_t now_s);
   void Main();
   void YieldToControl(std::unique_lock<std::mutex>& round);
   int SleepMs(bool polling);

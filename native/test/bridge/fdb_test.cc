@@ -28,19 +28,21 @@ LearnResult Learn(Fdb& fdb, uint64_t key, uint16_t port, uint32_t now_s = kNow,
   return fdb.Learn(key, port, now_s, from != nullptr ? from : &unused);
 }
 
-// The bucket where the search for a key begins, as fdb.h has it. Were it another, the fact below
-// that a full window refuses would not hold.
-uint32_t HomeOf(uint64_t key) {
-  return static_cast<uint32_t>((key * 0x9e3779b97f4a7c15u) >> 40) % Fdb::kBuckets;
-}
-
-std::vector<uint64_t> KeysOfOneBucket(size_t count) {
+// Keys whose two buckets are the same two.
+std::vector<uint64_t> KeysOfOnePair(size_t count) {
+  const FdbTable table(Fdb::kBucketsMin, 0, false);
+  const auto pair_of = [&table](uint64_t number) {
+    const FdbTable::Homes homes = table.HomesOf(KeyOf(number));
+    return std::minmax({homes.first, homes.second});
+  };
+  const auto pair = pair_of(0);
   std::vector<uint64_t> keys;
   for (uint64_t number = 0; keys.size() < count; ++number) {
-    if (HomeOf(KeyOf(number)) == HomeOf(KeyOf(0))) keys.push_back(KeyOf(number));
+    if (pair_of(number) == pair) keys.push_back(KeyOf(number));
   }
   return keys;
 }
+constexpr size_t kPairEntries = 2 * FdbTable::kEntriesPerBucket;
 
 FACT("an address that was never seen is on no port") {
   const Fdb fdb;
@@ -110,7 +112,7 @@ FACT("an ageing time of 0 means never") {
   Fdb fdb;
   fdb.SetAgeing(0);
   Learn(fdb, KeyOf(1), 7);
-  fdb.Sweep(Fdb::kBuckets, kNow + 1'000'000);
+  fdb.Sweep(fdb.bucket_count(), kNow + 1'000'000);
   CHECK_EQ(PortOf(fdb, KeyOf(1), kNow + 1'000'000), 7);
 }
 
@@ -130,7 +132,7 @@ FACT("a sweep removes what has aged, keeps the rest, and gives back the port's s
     Learn(fdb, KeyOf(i), 7, i % 2 == 0 ? kNow : kNow + 5);
   }
   CHECK_EQ(Learn(fdb, KeyOf(1 << 20), 7, kNow + 11), LearnResult::kRefused);
-  for (uint32_t at = 0; at < Fdb::kBuckets; at += 32) fdb.Sweep(32, kNow + 11);
+  for (uint32_t at = 0; at < fdb.bucket_count(); at += 32) fdb.Sweep(32, kNow + 11);
   for (uint64_t i = 0; i < kFdbEntriesPerPortMax; ++i) {
     CHECK_EQ(PortOf(fdb, KeyOf(i), kNow + 11), i % 2 == 0 ? kNoPort : 7);
   }
@@ -182,52 +184,55 @@ FACT("addresses that move do not count for the port they left") {
   CHECK_EQ(Learn(fdb, KeyOf(2'000'000), 1), LearnResult::kRefused);
 }
 
-FACT("a full bucket overflows into the next ones, and what lies there is found and moved") {
+FACT("a full bucket overflows into another one, and what lies there is found and moved") {
   Fdb fdb;
-  const std::vector<uint64_t> keys = KeysOfOneBucket(Fdb::kEntriesPerBucket * Fdb::kProbeBuckets);
+  const std::vector<uint64_t> keys = KeysOfOnePair(kPairEntries);
   for (size_t i = 0; i < keys.size(); ++i) {
     CHECK_EQ(Learn(fdb, keys[i], static_cast<uint16_t>(i)), LearnResult::kLearned);
   }
   for (size_t i = 0; i < keys.size(); ++i) CHECK_EQ(PortOf(fdb, keys[i], kNow), i);
   CHECK_EQ(Learn(fdb, keys.back(), 100), LearnResult::kMoved);
   CHECK_EQ(PortOf(fdb, keys.back(), kNow), 100);
-  // A hole in the home bucket does not hide what overflowed from it, nor is it learned twice.
+  // A hole in the first bucket does not hide what overflowed from it, nor is it learned twice.
   fdb.Flush(0);
   CHECK_EQ(PortOf(fdb, keys.back(), kNow), 100);
   CHECK_EQ(Learn(fdb, keys.back(), 100), LearnResult::kKnown);
   CHECK_EQ(fdb.Read(kNow).size(), keys.size() - 1);
 }
 
-FACT("a window full of live entries refuses the newcomer, and takes it once one has aged") {
+FACT("buckets full of live entries refuse the newcomer, and take it once one has aged") {
   Fdb fdb;
   fdb.SetAgeing(10);
-  const std::vector<uint64_t> keys =
-      KeysOfOneBucket(Fdb::kEntriesPerBucket * Fdb::kProbeBuckets + 1);
+  const std::vector<uint64_t> keys = KeysOfOnePair(kPairEntries + 1);
   for (size_t i = 0; i + 1 < keys.size(); ++i) {
-    CHECK_EQ(Learn(fdb, keys[i], 1, i == 9 ? kNow : kNow + 5), LearnResult::kLearned);
+    CHECK_EQ(Learn(fdb, keys[i], 1, i == 5 ? kNow : kNow + 5), LearnResult::kLearned);
   }
   CHECK_EQ(Learn(fdb, keys.back(), 1, kNow + 5), LearnResult::kRefused);
   CHECK_EQ(PortOf(fdb, keys.back(), kNow + 5), kNoPort);
+  CHECK(fdb.wants_growth());
+  fdb.Sweep(fdb.bucket_count(), kNow + 11);
   CHECK_EQ(Learn(fdb, keys.back(), 1, kNow + 11), LearnResult::kLearned);
   CHECK_EQ(PortOf(fdb, keys.back(), kNow + 11), 1);
-  CHECK_EQ(PortOf(fdb, keys[9], kNow + 11), kNoPort);
+  CHECK_EQ(PortOf(fdb, keys[5], kNow + 11), kNoPort);
 }
 
-FACT("the window wraps from the last bucket to the first") {
+FACT("buckets full of entries that were flushed take the newcomer at once") {
   Fdb fdb;
-  std::vector<uint64_t> keys;
-  for (uint64_t number = 0; keys.size() < 2 * Fdb::kEntriesPerBucket; ++number) {
-    if (HomeOf(KeyOf(number)) == Fdb::kBuckets - 1) keys.push_back(KeyOf(number));
-  }
-  for (const uint64_t key : keys) CHECK_EQ(Learn(fdb, key, 3), LearnResult::kLearned);
-  for (const uint64_t key : keys) CHECK_EQ(PortOf(fdb, key, kNow), 3);
+  const std::vector<uint64_t> keys = KeysOfOnePair(kPairEntries + 1);
+  for (size_t i = 0; i + 1 < keys.size(); ++i) Learn(fdb, keys[i], i == 5 ? 2 : 1);
+  CHECK_EQ(Learn(fdb, keys.back(), 1), LearnResult::kRefused);
+  fdb.Flush(2);
+  CHECK_EQ(Learn(fdb, keys.back(), 1), LearnResult::kLearned);
+  for (size_t i = 0; i < keys.size(); ++i)
+    CHECK_EQ(PortOf(fdb, keys[i], kNow), i == 5 ? kNoPort : 1);
 }
 
 FACT("lookups while others learn, flush and sweep give the right port or none") {
   Fdb fdb;
   fdb.SetAgeing(1);
-  // All keys share one window, so that every slot goes from key to key; a key's port never changes.
-  const std::vector<uint64_t> keys = KeysOfOneBucket(24);
+  // All keys share two buckets, so that every slot goes from key to key. A key's port never
+  // changes.
+  const std::vector<uint64_t> keys = KeysOfOnePair(12);
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> wrong{0};
   std::atomic<uint64_t> found{0};
@@ -255,7 +260,7 @@ FACT("lookups while others learn, flush and sweep give the right port or none") 
     const size_t i = round * 5 % keys.size();
     fdb.Flush(static_cast<uint16_t>(i));
     Learn(fdb, keys[i], static_cast<uint16_t>(i));
-    if (round % 16 == 0) fdb.Sweep(Fdb::kBuckets, kNow + 2);
+    if (round % 16 == 0) fdb.Sweep(fdb.bucket_count(), kNow + 2);
   }
   stop = true;
   reader.join();

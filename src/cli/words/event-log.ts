@@ -133,6 +133,8 @@ function describeOfPort(event: Extract<SwitchEvent, { port: string }>): {
       return { level: 'info', message: `${port} agreed on ${event.names.join(' ')}` };
     case 'mac-learned':
       return { level: 'info', message: `${port} learned ${event.mac}` };
+    case 'mac-aged':
+      return { level: 'info', message: `${port} forgot ${event.mac}, which it saw no more` };
     case 'mac-moved':
       return {
         level: 'warn',

@@ -202,6 +202,7 @@ export class VhostUserPort implements Port {
     switch (report.type) {
       case 'mac-learned':
       case 'mac-moved':
+      case 'mac-aged':
       case 'spoofed':
         this.#place.onEvent(addressEvent(this.name, report));
         break;

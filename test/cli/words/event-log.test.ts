@@ -77,6 +77,7 @@ test.each<SwitchEvent>([
   { type: 'accept-failed', port: '01', sentence: 'port 01: no fds' },
   { type: 'waiting', port: '01', sentence: 'port 01: waiting' },
   { type: 'mac-moved', port: '01', fromPort: '02', mac: macOf(1) },
+  { type: 'mac-aged', port: '01', mac: macOf(1) },
 ])('ten thousand times $type is eleven lines', (event) => {
   const lines: string[] = [];
   const log = new EventLog('debug', 'text', (line) => lines.push(line));
