@@ -51,15 +51,25 @@ class RunningBridge {
         Dataplane::Options{.worker_cpus = std::vector<int>(workers, -1),
                            .idle_us = idle_us,
                            .sandbox = true,
-                           .notify = [](void* count) { ++*static_cast<std::atomic<int>*>(count); },
-                           .notify_context = &notifications_});
+                           .notify = [](void* self) { static_cast<RunningBridge*>(self)->Hear(); },
+                           .notify_context = this});
     CHECK(plane_->Start());
     CHECK_EQ(plane_->AddBridge(300), 0u);
   }
 
+  ~RunningBridge() { LetGo(); }
+  RunningBridge(const RunningBridge&) = delete;
+  RunningBridge& operator=(const RunningBridge&) = delete;
+
   Dataplane& plane() { return *plane_; }
   int notifications() const { return notifications_.load(); }
   void Close() { plane_.reset(); }
+  // From now on a worker that has something to report does not come back from that.
+  void Hold() { held_ = true; }
+  void LetGo() {
+    held_ = false;
+    held_.notify_all();
+  }
 
   // A guest with its memory mapped, both queues started and enabled, and all buffers posted.
   std::unique_ptr<Member> Join(uint64_t features, const ReceiveShape& shape = {.chains = 256}) {
@@ -106,7 +116,14 @@ class RunningBridge {
   }
 
  private:
+  // On the worker's thread.
+  void Hear() {
+    ++notifications_;
+    held_.wait(true);
+  }
+
   std::atomic<int> notifications_{0};
+  std::atomic<bool> held_{false};
   std::unique_ptr<Dataplane> plane_;
 };
 

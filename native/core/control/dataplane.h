@@ -70,6 +70,8 @@ class Dataplane {
   // Pins a worker to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno says
   // why.
   bool PinWorker(uint32_t worker, int cpu) { return workers_[worker]->Pin(cpu); }
+  // Whether a worker has made a round since the last call for it (worker.h); waits for nothing.
+  bool WorkerHasMadeRound(uint32_t worker) { return workers_[worker]->HasMadeRound(); }
   // Of all workers, also those that are added later.
   void SetIdle(uint32_t idle_us);
 

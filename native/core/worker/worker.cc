@@ -35,6 +35,8 @@ constexpr uint32_t kLooksPerClock = 8;
 // all.
 constexpr uint64_t kFramesPerPatience = 256;
 constexpr uint64_t kPatienceMax = 20;
+// In Worker::waiting_: whether the worker still makes rounds is asked.
+constexpr uint32_t kAsked = 1u << 31;
 
 }  // namespace
 
@@ -156,10 +158,21 @@ void Worker::Main() {
   }
 }
 
+bool Worker::HasMadeRound() {
+  // Without a thread there is nothing that could be stuck.
+  if (wake_fd_ < 0) return true;
+  // Nothing is published with the bit: that it was cleared is all there is to know.
+  const bool seen = (waiting_.fetch_or(kAsked, std::memory_order_relaxed) & kAsked) == 0;
+  if (seen) Wake();
+  return seen;
+}
+
 void Worker::YieldToControl(std::unique_lock<std::mutex>& round) {
+  // Acquire: as in the loop below, for what control did in a pause that is over by now.
+  if ((waiting_.fetch_and(~kAsked, std::memory_order_acquire) & ~kAsked) == 0) return;
   round.unlock();
   uint32_t waiting = waiting_.load(std::memory_order_acquire);
-  while (waiting != 0) {
+  while ((waiting & ~kAsked) != 0) {
     waiting_.wait(waiting);
     waiting = waiting_.load(std::memory_order_acquire);
   }

@@ -16,6 +16,9 @@
 // moved much since it last slept waits longer, up to 20 times as long: a sender that stops for a
 // moment is soon back, and waking up costs each frame that waits for it.
 //
+// Whether a worker still makes rounds is found out without waiting for it: control asks with a bit
+// of the word that the worker reads in front of each round anyway, and the worker clears it.
+//
 // With a manual clock there is no thread: control runs the rounds itself.
 //
 // Invariants: polled_ changes only under a Pause, but for the order of a port's queues; every queue
@@ -58,6 +61,9 @@ class Worker {
   // Pins its thread to a CPU, or lets it run anywhere with -1. False if it cannot be had; errno
   // says why. Not with a manual clock.
   bool Pin(int cpu);
+  // Whether it has been between two rounds since the last call, which nobody waited for: the first
+  // one says true. A worker that sleeps is woken for it. Control's thread.
+  bool HasMadeRound();
   // From the next time on that it has nothing to do. Any thread.
   void SetIdle(uint32_t idle_us) { idle_us_.store(idle_us, std::memory_order_relaxed); }
 
@@ -123,7 +129,8 @@ class Worker {
   uint64_t longest_turn_ = 0;
 
   std::mutex round_;
-  std::atomic<uint32_t> waiting_{0};  // control threads that want round_
+  // How many control threads want round_; beside that kAsked, until the worker has seen it.
+  std::atomic<uint32_t> waiting_{0};
   std::atomic<bool> stop_{false};
   int epoll_fd_ = -1;
   int wake_fd_ = -1;

@@ -104,6 +104,42 @@ class Mesh {
   uint32_t greetings_ = 0;
 };
 
+FACT("a worker that is stuck in a round is told from one that works and one that sleeps") {
+  RunningBridge bridge(2);
+  Dataplane& plane = bridge.plane();
+  const auto stuck = bridge.Join(kModern);
+  const auto other = bridge.Join(kModern);
+  const uint32_t worker = plane.WorkerOf(stuck->port, 1);
+  CHECK_EQ(plane.WorkerOf(other->port, 1), 1 - worker);
+  const auto makes_rounds = [&](uint32_t which) {
+    return ComesTrue([&] { return plane.WorkerHasMadeRound(which); });
+  };
+  // Often enough to meet them awake and asleep; each time says it of the time since.
+  for (uint32_t i = 0; i < 100; ++i) CHECK(makes_rounds(0) && makes_rounds(1));
+  bridge.Hold();
+  CHECK(RunningBridge::Send(*stuck, MakeFrame(kBroadcast, MacOf(stuck->port), 60)));
+  CHECK(ComesTrue([&] { return bridge.notifications() == 1; }));
+  // It was not stuck from the beginning.
+  plane.WorkerHasMadeRound(worker);
+  for (uint32_t i = 0; i < 100; ++i) {
+    CHECK(!plane.WorkerHasMadeRound(worker));
+    CHECK(makes_rounds(1 - worker));
+  }
+  bridge.LetGo();
+  for (uint32_t i = 0; i < 100; ++i) CHECK(makes_rounds(worker));
+  CHECK(ComesTrue([&] { return !other->guest.Receive().empty(); }));
+  other->guest.Post();
+  // Whoever asks hinders no frames and no pauses, nor they it.
+  Stream stream(*stuck, *other);
+  for (uint32_t i = 0; i < 100; ++i) {
+    plane.WorkerHasMadeRound(worker);
+    plane.EnableQueue(other->port, 0, true);
+    stream.Pass(10);
+    CHECK(makes_rounds(worker));
+  }
+  stream.Finish();
+}
+
 FACT("workers added under the traffic of several ports lose, repeat and reorder no frame") {
   for (const uint32_t idle_us : {0u, 50u}) {
     RunningBridge bridge(1, idle_us);
