@@ -22,7 +22,8 @@ import { sources, stem, textFiles } from './support/tree.js';
 const importTable: Record<string, { values: string[]; types?: string[] }> = {
   cli: {
     values: [
-      ...['lab', 'tiny', 'machine', 'host', 'control', 'index', 'switch', 'native', 'runtime'],
+      ...['lab', 'tiny', 'machine', 'host', 'control', 'index', 'switch', 'operate', 'native'],
+      'runtime',
       'model',
     ],
   },
@@ -30,6 +31,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
     values: ['lab', 'machine', 'control', 'index', 'vhost-user', 'native', 'runtime', 'model'],
   },
   lab: { values: ['tiny', 'machine', 'control', 'runtime', 'model'] },
+  operate: { values: ['native', 'model'] },
   tiny: { values: ['machine', 'runtime', 'model'] },
   machine: { values: ['host', 'model'] },
   host: { values: ['model'] },

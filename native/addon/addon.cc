@@ -33,6 +33,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);
   ExportSandbox(env, exports);
+  ExportService(env, exports);
   ExportDataplane(env, exports);
   return exports;
 }

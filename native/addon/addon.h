@@ -92,6 +92,7 @@ void ExportFdSocket(Napi::Env env, Napi::Object exports);
 void ExportFdWatch(Napi::Env env, Napi::Object exports);
 void ExportGuestFiles(Napi::Env env, Napi::Object exports);
 void ExportSandbox(Napi::Env env, Napi::Object exports);
+void ExportService(Napi::Env env, Napi::Object exports);
 
 using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
 

@@ -170,6 +170,15 @@ void SetIdle(Plane& plane, const Napi::CallbackInfo& info) {
   plane.Core(info.Env()).SetIdle(static_cast<uint32_t>(idle_us));
 }
 
+Napi::Value SilentWorkers(Plane& plane, const Napi::CallbackInfo& info) {
+  Dataplane& core = plane.Core(info.Env());
+  Napi::Array silent = Napi::Array::New(info.Env());
+  for (uint32_t worker = 0; worker < core.worker_count(); ++worker) {
+    if (!core.WorkerHasMadeRound(worker)) silent.Set(silent.Length(), worker);
+  }
+  return silent;
+}
+
 Dataplane& Manual(const Plane& plane, Napi::Env env) {
   Dataplane& core = plane.Core(env);
   if (core.manual()) return core;
@@ -234,6 +243,7 @@ void DefineDataplane(Napi::Env env) {
                         Handle::Calls<&RemoveWorker, 0>("removeWorker"),
                         Handle::Calls<&PinWorker, 2>("pinWorker"),
                         Handle::Calls<&SetIdle, 1>("setIdle"),
+                        Handle::Calls<&SilentWorkers, 0>("silentWorkers"),
                         Handle::Calls<&Step, 1>("step"),
                         Handle::Calls<&Advance, 1>("advance"),
                         Handle::Calls<&DrainEvents, 0>("drainEvents"),

@@ -4,12 +4,20 @@
  */
 
 import { Command, type ErrorOptions, InvalidArgumentError } from 'commander';
+import { isJournal } from '../operate/service/started-by.ts';
+import { withPriority } from './words/journal-line.ts';
 
 export const exitFailure = 1;
 export const exitUsage = 2;
 
 /** What every error of the command begins with. */
 export const errorPrefix = 'tsvswitch: ';
+
+/** To standard error, and as an error where that is the journal. */
+export function writeError(text: string): void {
+  const { stderr } = process;
+  stderr.write(isJournal(stderr.fd, process.env) ? withPriority('error', text) : text);
+}
 
 class CommandLine extends Command {
   /** Subcommands do the same. */
@@ -28,9 +36,9 @@ class CommandLine extends Command {
 
 /** `name` is what people type, such as `tsvswitch lab`. */
 export function newCommand(name: string): Command {
-  return new CommandLine(name).exitOverride((end) =>
-    process.exit(end.exitCode === 0 ? 0 : exitUsage),
-  );
+  return new CommandLine(name)
+    .configureOutput({ writeErr: writeError })
+    .exitOverride((end) => process.exit(end.exitCode === 0 ? 0 : exitUsage));
 }
 
 export function wholeNumber(text: string): number {

@@ -9,7 +9,7 @@
 
 import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
 import { checkNodeVersion } from '../runtime/node-version.ts';
-import { errorPrefix, exitFailure, exitUsage } from './command.ts';
+import { errorPrefix, exitFailure, exitUsage, writeError } from './command.ts';
 
 interface Subcommand {
   readonly summary: string;
@@ -61,6 +61,6 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof TsvswitchError)) throw error;
-  process.stderr.write(`${errorPrefix}${error.message}\n`);
+  writeError(`${errorPrefix}${error.message}\n`);
   process.exitCode = usageCodes.includes(error.code) ? exitUsage : exitFailure;
 }

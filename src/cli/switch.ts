@@ -9,6 +9,8 @@ import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
 import { confineProcess, leaveCpus } from '../native/sandbox.ts';
+import { Service } from '../operate/service/service.ts';
+import { isJournal } from '../operate/service/started-by.ts';
 import { portsOf } from '../switch/port-options.ts';
 import { LogOutput } from './log-output.ts';
 import type { SwitchOptions } from './switch-options.ts';
@@ -37,14 +39,39 @@ function describeCounters(counters: PortCounters): string {
   ].join(', ');
 }
 
+/** Such as `3 ports, 1 connected`. */
+function describeSwitch({ ports }: Switch): string {
+  const connected = ports.filter(
+    (port) => port.kind === 'vhost-user' && port.frontendPid !== undefined,
+  );
+  const count = ports.length === 1 ? '1 port' : `${ports.length} ports`;
+  return `${count}, ${connected.length} connected`;
+}
+
+/** As long as workers hang, the service manager gets no sign of life, and then acts. */
+function describeSilence(workers: readonly number[], watchdogSeconds: number): string {
+  const [who, makes, it] =
+    workers.length === 1
+      ? [`worker ${workers[0]}`, 'makes', 'it']
+      : [`workers ${workers.join(', ')}`, 'make', 'they'];
+  return (
+    `${who} ${makes} no rounds; if ${it} does not go on within ${watchdogSeconds} s, the service ` +
+    'manager restarts the switch'
+  );
+}
+
 export function run(options: SwitchOptions): void {
+  // First of all: what is opened later could take the place of what was given.
+  const service = Service.begin(process.env, process.pid);
   if (options.cpus !== undefined) leaveCpus(options.cpus);
   if (options.sandbox) confineProcess();
   const output = new LogOutput(process.stdout, (count) => {
     const message = `${count} lines were left out here, because nobody read this log`;
     log.line('warn', 'lines-lost', message, { count });
   });
-  const log = new EventLog(options.logLevel, options.logFormat, (line) => output.write(line));
+  const log = new EventLog(options.logLevel, options.logFormat, (line) => output.write(line), {
+    isJournal: isJournal(process.stdout.fd, process.env),
+  });
   const vswitch = Switch.open({
     workers: options.workers,
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
@@ -63,6 +90,7 @@ export function run(options: SwitchOptions): void {
     vswitch.close();
   };
   const end = () => {
+    service.stopping();
     log.close();
     for (const port of vswitch.ports) {
       const counters = port.counters;
@@ -105,9 +133,21 @@ export function run(options: SwitchOptions): void {
     throw error;
   }
   vswitch.off('event', note);
-  vswitch.on('event', (event) => log.event(event));
+  vswitch.on('event', (event) => {
+    log.event(event);
+    service.changed();
+  });
   for (const event of started) log.event(event);
   if (control !== undefined) {
     log.line('info', 'control', `taking requests on ${control.path}`, { path: control.path });
   }
+  service.ready({
+    status: () => describeSwitch(vswitch),
+    silentWorkers: () => vswitch.silentWorkers(),
+    onSilent: (workers, seconds) => {
+      if (workers.length === 0) log.line('info', 'workers-back', 'all workers make rounds again');
+      else log.line('error', 'workers-silent', describeSilence(workers, seconds), { workers });
+    },
+  });
+  for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
 }

@@ -73,6 +73,17 @@ export interface Native {
   unwatchReadable(fd: number): void;
 
   /**
+   * A datagram socket connected to the one called `name`: a path, or @ and a name in no file
+   * system. Throws BAD_OPTION, SYSTEM.
+   */
+  notifyConnect(name: string): number;
+  /**
+   * Takes over an fd that was there when the process began. Returns the path of a unix stream
+   * socket that listens. Throws SYSTEM.
+   */
+  adoptFd(fd: number): string | undefined;
+
+  /**
    * Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM.
    */
   confineProcess(): void;

@@ -204,6 +204,8 @@ export interface Dataplane {
   pinWorker(worker: number, cpu: number): void;
   /** How long workers poll without work before they sleep. */
   setIdle(idleUs: number): void;
+  /** The workers that have made no round since the last call, which waits for none of them. */
+  silentWorkers(): number[];
   /**
    * With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved.
    */

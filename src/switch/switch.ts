@@ -228,6 +228,16 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     return worker;
   }
 
+  /**
+   * The numbers of the workers that have made no round since the last call, which waits for none of
+   * them: those that hang. One that sleeps is woken to make one. For watchdogs; ask again after
+   * some seconds. Throws CLOSED.
+   */
+  silentWorkers(): number[] {
+    this.#checkOpen();
+    return this.#dataplane.silentWorkers();
+  }
+
   /** All ports, in the order of their numbers' first use. */
   get ports(): readonly SwitchPort[] {
     return this.#ports.all;

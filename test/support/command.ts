@@ -26,7 +26,14 @@ export interface CommandOptions {
   readonly gid?: number;
   /** In place of 240 s. */
   readonly limitMs?: number;
+  /** Beside this process's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Given to it as a service manager does (sd_listen_fds(3)). */
+  readonly given?: readonly { readonly fd: number; readonly name: string }[];
 }
+
+/** The number of the process is known to itself alone before it runs anything. */
+const giveSockets = 'export LISTEN_PID=$$; exec "$@"';
 
 export class Command {
   static readonly #running = new Set<Command>();
@@ -39,10 +46,18 @@ export class Command {
   private constructor(args: readonly string[], options: CommandOptions) {
     if (!existsSync(script))
       throw new Error(`${script} is missing; run \`npm run build:ts\` first`);
-    const { limitMs: limit = limitMs, ...identity } = options;
-    const env = { ...process.env, ...JSON.parse(process.env.SWITCH_ENVIRONMENT ?? '{}') };
-    const spawnOptions: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], env, ...identity };
-    this.#process = spawn(process.execPath, [script, ...args], spawnOptions);
+    const { limitMs: limit = limitMs, env: more = {}, given = [], ...identity } = options;
+    const env = {
+      ...process.env,
+      ...JSON.parse(process.env.SWITCH_ENVIRONMENT ?? '{}'),
+      ...(given.length === 0 ? {} : { LISTEN_FDS: `${given.length}` }),
+      ...(given.length === 0 ? {} : { LISTEN_FDNAMES: given.map(({ name }) => name).join(':') }),
+      ...more,
+    };
+    const stdio: SpawnOptions['stdio'] = ['ignore', 'pipe', 'pipe', ...given.map(({ fd }) => fd)];
+    const line = [process.execPath, script, ...args];
+    const [program, ...rest] = given.length === 0 ? line : ['sh', '-c', giveSockets, 'sh', ...line];
+    this.#process = spawn(program!, rest, { stdio, env, ...identity });
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), limit);
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;
@@ -62,6 +77,11 @@ export class Command {
         resolve({ status, signal, stdout: this.#stdout, stderr: this.#stderr });
       });
     });
+  }
+
+  /** Starts it; it has said nothing yet. */
+  static begin(args: readonly string[], options: CommandOptions = {}): Command {
+    return new Command(args, options);
   }
 
   /** Runs it to its end. */

@@ -3,6 +3,8 @@
  *
  * Text: `12:00:00.000 info port web1: ...`. JSON: one object per line with `time`, `level`,
  * `event`, `message` and the event's own fields. Levels are chosen here, once, per kind of event.
+ * In the journal, which notes the time and the priority of each line itself, the text is the
+ * sentence alone, behind a prefix that becomes the priority (journal-line.ts).
  *
  * What a peer causes has ten lines in ten seconds for each kind and port, and then one with the
  * number of the others (control/event-limit.ts). A line is one line, whatever somebody has put into
@@ -14,6 +16,7 @@ import { toJson } from '../../control/json.ts';
 import type { CloseReason, NamedLink, SwitchEvent } from '../../index.ts';
 import { changeText } from '../../model/change-text.ts';
 import { printable } from '../../model/wording.ts';
+import { withPriority } from './journal-line.ts';
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -26,8 +29,10 @@ const linesMax = 10;
 const windowMs = 10_000;
 
 export class EventLog {
-  readonly #level: number;
+  /** What is less important is left out; may be another one at any time. */
+  level: LogLevel;
   readonly #format: LogFormat;
+  readonly #isJournal: boolean;
   readonly #write: (line: string) => void;
   readonly #limit = new EventLimit({
     eachMax: linesMax,
@@ -35,9 +40,15 @@ export class EventLog {
     onSuppressed: (last, count) => this.#tell(last, count),
   });
 
-  constructor(level: LogLevel, format: LogFormat, write: (line: string) => void) {
-    this.#level = logLevels.indexOf(level);
+  constructor(
+    level: LogLevel,
+    format: LogFormat,
+    write: (line: string) => void,
+    { isJournal = false }: { readonly isJournal?: boolean } = {},
+  ) {
+    this.level = level;
     this.#format = format;
+    this.#isJournal = isJournal;
     this.#write = write;
   }
 
@@ -63,13 +74,16 @@ export class EventLog {
 
   /** One line of the switch itself; `fields` show in JSON only. */
   line(level: LogLevel, event: string, message: string, fields: object = {}): void {
-    if (logLevels.indexOf(level) > this.#level) return;
+    if (logLevels.indexOf(level) > logLevels.indexOf(this.level)) return;
     const time = new Date().toISOString();
-    this.#write(
-      this.#format === 'json'
-        ? toJson({ time, level, event, message: printable(message), ...fields })
-        : `${time.slice(11, 23)} ${level} ${printable(message)}`,
-    );
+    const text = printable(message);
+    if (this.#format === 'json')
+      this.#say(level, toJson({ time, level, event, message: text, ...fields }));
+    else this.#say(level, this.#isJournal ? text : `${time.slice(11, 23)} ${level} ${text}`);
+  }
+
+  #say(level: LogLevel, line: string): void {
+    this.#write(this.#isJournal ? withPriority(level, line) : line);
   }
 }
 

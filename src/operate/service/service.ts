@@ -1,0 +1,148 @@
+/**
+ * This process as a service: what its manager gave it, and what it is told.
+ *
+ *     begin() ── ready() ──► running ◄── reloading(), ready()
+ *                               └── stopping() ──► ended
+ *
+ * Where nobody started it as a service, all of this does nothing.
+ *
+ * The sockets of ports are kept by the manager (its FileDescriptorStoreMax= says how many) until
+ * they are closed: a process that takes the place of one that was killed listens on the same ones,
+ * and who connected meanwhile is served.
+ */
+
+import { native } from '../../native/addon.ts';
+import { storedListeners } from '../../native/stored-listeners.ts';
+import { Notifier } from './notifier.ts';
+import { type GivenFd, startedBy } from './started-by.ts';
+import { Watchdog } from './watchdog.ts';
+
+/** What the service does now. */
+export interface ServiceState {
+  /** In a few words, for `systemctl status`. */
+  readonly status: () => string;
+  /** The workers without a round since the last call (Switch.silentWorkers). */
+  readonly silentWorkers: () => readonly number[];
+  /** Hears of workers that hang: of those that do, when it is others; of none when it is over. */
+  readonly onSilent: (workers: readonly number[], watchdogSeconds: number) => void;
+}
+
+/** Of the names under which sockets are kept that listen; their paths follow. */
+const listening = 'listening ';
+/** A status is told that often at most. */
+const statusMs = 1000;
+const usPerSecond = 1e6;
+
+export class Service {
+  readonly #notifier: Notifier | undefined;
+  readonly #watchdogUs: number | undefined;
+  readonly #troubles: string[] = [];
+  #watchdog: Watchdog | undefined;
+  #state: ServiceState | undefined;
+  #status: string | undefined;
+  #statusTimer: NodeJS.Timeout | undefined;
+
+  private constructor(env: NodeJS.ProcessEnv, pid: number) {
+    const { notifySocket, watchdogUs, fds } = startedBy(env, pid);
+    this.#watchdogUs = watchdogUs;
+    for (const given of fds) this.#adopt(given);
+    if (notifySocket === undefined) return;
+    try {
+      this.#notifier = Notifier.connect(notifySocket);
+    } catch (error) {
+      this.#troubles.push((error as Error).message);
+      return;
+    }
+    const notifier = this.#notifier;
+    storedListeners.keeper = {
+      keep: (path, fd) => notifier.store(`${listening}${path}`, fd),
+      forget: (path) => notifier.forget(`${listening}${path}`),
+    };
+  }
+
+  /**
+   * Once in a process, before it confines itself and before anything in it listens: takes what its
+   * manager gave it, and its variables out of `env`.
+   */
+  static begin(env: NodeJS.ProcessEnv, pid: number): Service {
+    return new Service(env, pid);
+  }
+
+  /** What is not as the operator wanted it, in sentences; each is told once. */
+  takeTroubles(): string[] {
+    return this.#troubles.splice(0);
+  }
+
+  /** Everything listens: sockets that no port has taken are a trouble, or an earlier run's. */
+  ready(state: ServiceState): void {
+    this.#state = state;
+    for (const { path, origin } of storedListeners.all) {
+      if (origin === 'kept') storedListeners.remove(path);
+      else this.#troubles.push(`socket ${path}: a socket unit made it, but no port has this path`);
+    }
+    this.#status = state.status();
+    this.#notifier?.ready(this.#status);
+    if (this.#watchdogUs !== undefined && this.#notifier !== undefined) this.#watch(state);
+  }
+
+  /** Call ready() once it is done. */
+  reloading(): void {
+    this.#notifier?.reloading();
+  }
+
+  /** The status may be another one now. */
+  changed(): void {
+    if (this.#notifier === undefined || this.#state === undefined) return;
+    this.#statusTimer ??= setTimeout(() => {
+      this.#statusTimer = undefined;
+      this.#tellStatus();
+    }, statusMs).unref();
+  }
+
+  /** From now on nothing else is told, and no sign of life is wanted. */
+  stopping(): void {
+    this.#watchdog?.close();
+    clearTimeout(this.#statusTimer);
+    this.#state = undefined;
+    this.#notifier?.stopping();
+  }
+
+  #watch({ silentWorkers, onSilent }: ServiceState): void {
+    const timeoutUs = this.#watchdogUs!;
+    this.#watchdog?.close();
+    this.#watchdog = new Watchdog({
+      timeoutUs,
+      silentWorkers,
+      onAlive: () => this.#notifier!.alive(),
+      onSilent: (workers) => {
+        onSilent(workers, timeoutUs / usPerSecond);
+        this.#tellStatus(workers);
+      },
+    });
+  }
+
+  #tellStatus(silent: readonly number[] = []): void {
+    const who = `${silent.length === 1 ? 'worker' : 'workers'} ${silent.join(', ')}`;
+    const warning = silent.length === 0 ? '' : `${who} without rounds; `;
+    const status = warning + this.#state!.status();
+    if (status !== this.#status) this.#notifier!.status(status);
+    this.#status = status;
+  }
+
+  #adopt({ fd, name }: GivenFd): void {
+    try {
+      const path = native().adoptFd(fd);
+      if (path !== undefined) {
+        const origin = name.startsWith(listening) ? 'kept' : 'given';
+        storedListeners.add(path, { fd, origin });
+        return;
+      }
+      this.#troubles.push(
+        `fd ${fd} (${name}): the service manager passed it, but it is no unix socket that ` +
+          'listens for streams; it is not used',
+      );
+    } catch (error) {
+      this.#troubles.push((error as Error).message);
+    }
+  }
+}
