@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstddef>
@@ -264,9 +265,12 @@ bool ConfineProcess() {
   rules.insert(rules.end(), std::begin(kCallsToOthers), std::end(kCallsToOthers));
   rules.insert(rules.end(), std::begin(kCallsToSystem), std::end(kCallsToSystem));
   // A file needs more than a byte, and a program that takes cores (core_pattern) is kept out by
-  // this one number only: 0 does not concern it.
-  const rlimit no_core = {.rlim_cur = 1, .rlim_max = 1};
-  return setrlimit(RLIMIT_CORE, &no_core) == 0 && Install(rules, kAllow, SECCOMP_FILTER_FLAG_TSYNC);
+  // this one number only: 0 does not concern it. Who started us with 0 may have meant it, and has
+  // taken away the right to raise it.
+  rlimit core = {};
+  if (getrlimit(RLIMIT_CORE, &core) != 0) return false;
+  core.rlim_cur = core.rlim_max = std::min(core.rlim_max, rlim_t{1});
+  return setrlimit(RLIMIT_CORE, &core) == 0 && Install(rules, kAllow, SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 }  // namespace tsvswitch

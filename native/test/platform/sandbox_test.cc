@@ -201,6 +201,19 @@ FACT("a confined process that crashes leaves no core behind") {
   CHECK(!WCOREDUMP(status));
 }
 
+FACT("a process whose cores are forbidden already is confined, and has none all the same") {
+  InChild([](Child& child) {
+    const rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    child.Expect(setrlimit(RLIMIT_CORE, &none) == 0, "cores can be forbidden");
+    // Of root's rights, that to raise limits is one.
+    child.Expect(setgid(65534) == 0 || geteuid() != 0, "groups can be left");
+    child.Expect(setuid(65534) == 0 || geteuid() != 0, "root can be left");
+    child.Expect(ConfineProcess(), "it can be confined");
+    rlimit limit = {.rlim_cur = 1, .rlim_max = 1};
+    child.Expect(getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max == 0, "no core");
+  });
+}
+
 FACT("a process is confined with all the threads it has, and workers once more") {
   InChild([](Child& child) {
     std::atomic<bool> go{false};
