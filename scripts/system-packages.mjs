@@ -84,6 +84,8 @@ const requirements = [
     tasks: [],
     optionalTasks: ['test'],
   },
+  // The service manager of the tests, and what judges the units.
+  { program: 'systemd-socket-activate', package: 'systemd', tasks: ['test'] },
   // What the documents ask a switch with, and what checks their XML.
   { program: 'curl', package: 'curl', tasks: ['test'] },
   { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },

@@ -3,17 +3,9 @@
  * it. Where systemd is installed, its own program passes the sockets.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +16,7 @@ import { TestGuest } from '../../src/testing/index.ts';
 import { Command, script } from '../support/command.ts';
 import { frameBetween, numberOf } from '../support/ethernet.ts';
 import { ServiceManager } from '../support/service-manager.ts';
+import { StoppedThread, workerThreads } from '../support/stopped-thread.ts';
 
 let folder: string;
 let manager: ServiceManager;
@@ -77,61 +70,6 @@ describe('a service manager', () => {
     expect(manager.lines).toEqual([]);
   });
 });
-
-/** Stops one thread of another process, as a debugger does, until its own input ends. */
-const stopper = `
-import ctypes, sys
-libc = ctypes.CDLL(None, use_errno=True)
-SEIZE, INTERRUPT = 0x4206, 0x4207
-thread = int(sys.argv[1])
-for request in SEIZE, INTERRUPT:
-    if libc.ptrace(request, thread, None, None) != 0:
-        sys.exit(f'ptrace: errno {ctypes.get_errno()}')
-WALL = 0x40000000
-libc.waitpid(thread, None, WALL)
-print('stopped', flush=True)
-sys.stdin.read()
-`;
-
-class StoppedThread {
-  static readonly #all = new Set<StoppedThread>();
-  readonly #process: ChildProcess;
-
-  private constructor(process: ChildProcess) {
-    this.#process = process;
-    StoppedThread.#all.add(this);
-  }
-
-  /** Before who was stopped is killed, who would not be gone before. */
-  static async releaseAll(): Promise<void> {
-    for (const stopped of StoppedThread.#all) await stopped.release();
-  }
-
-  static async stop(thread: number): Promise<StoppedThread> {
-    const child = spawn('python3', ['-c', stopper, `${thread}`]);
-    const stopped = new StoppedThread(child);
-    const [said] = (await Promise.race([once(child.stdout, 'data'), once(child, 'close')])) as [
-      unknown,
-    ];
-    // Not always with the end of its line.
-    expect(String(said)).toMatch(/^stopped/);
-    return stopped;
-  }
-
-  /** It goes on. */
-  async release(): Promise<void> {
-    StoppedThread.#all.delete(this);
-    this.#process.stdin!.end();
-    await once(this.#process, 'close');
-  }
-}
-
-function workerThreads(pid: number): number[] {
-  const tasks = `/proc/${pid}/task`;
-  return readdirSync(tasks)
-    .filter((id) => readFileSync(join(tasks, id, 'comm'), 'utf8') === 'tsvswitch-work\n')
-    .map(Number);
-}
 
 describe('the watchdog', () => {
   test.each([0, 1])('gets no sign of life while worker %i hangs', async (hanging) => {

@@ -1,7 +1,7 @@
 /** What an operator is told, however often a peer makes it happen, and whatever is in a name. */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { EventLog } from '../../../src/cli/words/event-log.ts';
+import { EventLog, logLevels } from '../../../src/cli/words/event-log.ts';
 import type { CloseReason, SwitchEvent } from '../../../src/index.ts';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -55,6 +55,38 @@ test('many sessions that end hide none that failed, and the end of the log none 
   expect(lines.at(-1)).toBe('error port 01: the switch failed; session closed');
   log.close();
   expect(lines.at(-1)).toBe('info port 01: the frontend left; and 89 more like it within 10 s');
+});
+
+test('how much is told changes at any time', () => {
+  const lines: string[] = [];
+  const log = new EventLog('warn', 'text', (line) => lines.push(line.replace(/^\S+ /, '')));
+  log.line('info', 'a', 'one');
+  log.level = 'debug';
+  log.line('debug', 'a', 'two');
+  log.level = 'error';
+  log.line('warn', 'a', 'three');
+  expect(lines).toEqual(['debug two']);
+});
+
+test('in the journal a line is a sentence with a priority, and JSON is still JSON behind it', () => {
+  const lines: string[] = [];
+  const inJournal = { isJournal: true };
+  const text = new EventLog('debug', 'text', (line) => lines.push(line), inJournal);
+  for (const level of logLevels) text.line(level, 'a', `of ${level}\n<0>`);
+  expect(lines.splice(0)).toEqual([
+    '<3>of error\\u{a}<0>',
+    '<4>of warn\\u{a}<0>',
+    '<6>of info\\u{a}<0>',
+    '<7>of debug\\u{a}<0>',
+  ]);
+  const json = new EventLog('info', 'json', (line) => lines.push(line), inJournal);
+  learn(json, '01', 200);
+  vi.advanceTimersByTime(10_000);
+  expect(lines).toHaveLength(11);
+  for (const line of lines) {
+    expect(line.slice(0, 3)).toBe('<6>');
+    expect(JSON.parse(line.slice(3))).toMatchObject({ level: 'info', port: '01' });
+  }
 });
 
 test.each<SwitchEvent>([
