@@ -259,11 +259,18 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   DefineQueues(env);
   DefineCapture(env);
   ExportFunction<OpenDataplane, 1>(env, exports, "openDataplane");
-  Napi::Array names = Napi::Array::New(env);
-#define X(name, text) names.Set(uint32_t{name}, Napi::String::New(env, text));
-  TSVSWITCH_COUNTERS(X)
+  const auto list = [&](const char* name, std::initializer_list<const char*> texts) {
+    Napi::Array names = Napi::Array::New(env);
+    for (const char* text : texts) names.Set(names.Length(), Napi::String::New(env, text));
+    exports.Set(name, names);
+  };
+#define X(name, text) text,
+  list("counterNames", {TSVSWITCH_COUNTERS(X)});
+  list("fateNames", {TSVSWITCH_FATES(X)});
+  list("markNames", {TSVSWITCH_MARKS(X)});
 #undef X
-  exports.Set("counterNames", names);
+  exports.Set("firstDrop", static_cast<uint32_t>(kFirstDrop));
+  exports.Set("marksAt", FateCounters::kMarksAt);
   exports.Set("countersPerQueue", kCountersPerQueue);
   exports.Set("queuePairsMax", kQueuePairsMax);
   exports.Set("portsMax", kPortsMax);

@@ -90,16 +90,26 @@ void EndSession(PortState& port, const Napi::CallbackInfo& info) {
   port.Core(info.Env()).EndSession(port.port());
 }
 
+// What a port counts, as long as somebody looks at it.
+template <class Kept>
+Napi::Value ArrayOf(Napi::Env env, Kept kept, size_t bytes) {
+  auto* const data = new Kept(std::move(kept));
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, data->get(), bytes, [](Napi::Env, void*, Kept* k) { delete k; }, data);
+  return Napi::BigUint64Array::New(env, bytes / sizeof(uint64_t), buffer, 0);
+}
+
 }  // namespace
 
 Napi::Value PortCounters(PortState& port, const Napi::CallbackInfo& info) {
-  using Kept = std::shared_ptr<QueueCounters[]>;
   Dataplane& core = port.Core(info.Env());
-  auto* kept = new Kept(core.Counters(port.port()));
   const size_t bytes = core.QueueCount(port.port()) * sizeof(QueueCounters);
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      info.Env(), kept->get(), bytes, [](Napi::Env, void*, Kept* k) { delete k; }, kept);
-  return Napi::BigUint64Array::New(info.Env(), bytes / sizeof(uint64_t), buffer, 0);
+  return ArrayOf(info.Env(), core.Counters(port.port()), bytes);
+}
+
+Napi::Value PortFates(PortState& port, const Napi::CallbackInfo& info) {
+  Dataplane& core = port.Core(info.Env());
+  return ArrayOf(info.Env(), core.Fates(port.port()), sizeof(FateCounters));
 }
 
 void MovePort(PortState& port, const Napi::CallbackInfo& info) {

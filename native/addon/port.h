@@ -14,16 +14,15 @@ namespace tsvswitch {
 using PortHandle = HandleObject<PortState>;
 
 Napi::Value PortCounters(PortState& port, const Napi::CallbackInfo& info);
+Napi::Value PortFates(PortState& port, const Napi::CallbackInfo& info);
 void MovePort(PortState& port, const Napi::CallbackInfo& info);
 void ClosePort(PortState& port, const Napi::CallbackInfo& info);
 
 inline std::vector<PortHandle::Method> MethodsOfPorts() {
   return {
-      PortHandle::Calls<&SetPolicy, 2, 1>("set"),
-      PortHandle::Calls<&MovePort, 1>("move"),
-      PortHandle::Calls<&OpenQueue, 1>("queue"),
-      PortHandle::Calls<&PortCounters, 0>("counters"),
-      PortHandle::Calls<&CaptureOfPort, 2>("capture"),
+      PortHandle::Calls<&SetPolicy, 2, 1>("set"), PortHandle::Calls<&MovePort, 1>("move"),
+      PortHandle::Calls<&OpenQueue, 1>("queue"),  PortHandle::Calls<&PortCounters, 0>("counters"),
+      PortHandle::Calls<&PortFates, 0>("fates"),  PortHandle::Calls<&CaptureOfPort, 2>("capture"),
       PortHandle::Calls<&ClosePort, 0>("close"),
   };
 }

@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "core/forward/forward.h"
+#include "core/policy/source_guard.h"
+#include "core/policy/stages.h"
 #include "driver/net_header.h"
 #include "driver/packet.h"
 #include "hostile_packed_ring.h"
@@ -76,6 +78,7 @@ class HostileGuest {
   Queue& queue() { return queue_; }
   FuzzedMemory& memory() const { return memory_; }
   uint64_t Count(Counter counter) const { return queue_.counters->value[counter]; }
+  uint64_t Drops(Fate fate) const { return port_.fates->Read(fate); }
 
   void Change(Input& input) {
     std::visit([&](auto& ring) { ring->Change(input, memory_, flag()); }, ring_);
@@ -141,10 +144,10 @@ Bytes BuffersOf(const HostileGuest& guest) {
 }
 
 void RunRound(Forwarder& forwarder, HostileGuest& sender) {
-  constexpr Counter kOutcomes[] = {kFrames, kDropsTooShort, kDropsTooLong, kDropsBadHeader};
+  constexpr Fate kMalformed[] = {Fate::kTooShort, Fate::kTooLong, Fate::kBadHeader};
   const auto counted = [&] {
-    uint64_t sum = 0;
-    for (const Counter counter : kOutcomes) sum += sender.Count(counter);
+    uint64_t sum = sender.Count(kFrames);
+    for (const Fate fate : kMalformed) sum += sender.Drops(fate);
     return sum;
   };
   const Bytes before = BuffersOf(sender);
@@ -182,8 +185,11 @@ void Run(Input& input) {
   if (input.Flag()) {
     SourceRule rule;
     rule.networks.push_back({.ipv6 = input.Flag(), .prefix_bits = 1, .address = {}});
-    sender.port().sources.reset(new Sources(std::move(rule)));
+    auto sources = std::make_unique<Sources>(std::move(rule));
+    sender.port().policies.Swap(sources);
+    FindStages(sender.port());
   }
+  FindStages(receiver.port());
 
   while (!input.Done() && sender.queue().Served()) {
     switch (input.Below(8)) {

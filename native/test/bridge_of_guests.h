@@ -59,6 +59,9 @@ class BridgeOfGuests {
   uint64_t Count(uint32_t number, uint32_t queue, Counter counter) {
     return places_[number]->counters[queue].value[counter];
   }
+  uint64_t Drops(uint32_t number, Fate fate) {
+    return fate == Fate::kNoBuffer ? ToGuest(number, kNoBuffer) : port(number).fates->Read(fate);
+  }
   uint64_t FromGuest(uint32_t number, Counter counter) { return Count(number, 1, counter); }
   uint64_t ToGuest(uint32_t number, Counter counter) { return Count(number, 0, counter); }
 

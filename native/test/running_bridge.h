@@ -114,6 +114,10 @@ class RunningBridge {
     QueueCounters& counters = plane_->Counters(member.port)[queue];
     return std::atomic_ref(counters.value[counter]).load(std::memory_order_relaxed);
   }
+  uint64_t Drops(const Member& member, Fate fate) {
+    return fate == Fate::kNoBuffer ? Count(member, 0, kNoBuffer)
+                                   : plane_->Fates(member.port)->Read(fate);
+  }
 
  private:
   // On the worker's thread.

@@ -36,26 +36,19 @@ const record = {
   frameBytes: 2,
   dataBytes: 3,
   lost: 4,
-  counted: 5,
+  fateAndMarks: 5,
   portAndDirection: 6,
   words: 8,
 } as const;
 const portMask = 0xffff;
 const toGuestBit = 1 << 16;
+const fateMask = 0xff;
+const marksShift = 8;
 const lostBytes = 8;
 /** Of a block, beside its frame and its options: numbers, what was lost, the end of the options. */
 const otherWordsMax = 12;
 /** More than these are worth the call of set(). */
 const loopWordsMax = 64;
-
-const dropPrefix = 'drops';
-/** Counters of what links do to frames that they let go, in the words of comments. */
-const impairments = new Map([
-  ['heldFrames', 'held'],
-  ['duplicatedFrames', 'duplicated'],
-  ['reorderedFrames', 'reordered'],
-  ['corruptedFrames', 'corrupted'],
-]);
 
 /** Records of a capture on their way into its file. */
 export class PacketBlocks {
@@ -66,7 +59,7 @@ export class PacketBlocks {
   readonly #recordWords = new Uint32Array(this.records.buffer);
   readonly #words = new Uint32Array(bufferBytes / wordBytes);
   readonly #blocks = new Uint8Array(this.#words.buffer);
-  /** By what is counted and the direction, see #optionsOf(). */
+  /** By fate, marks and direction, see #optionsOf(). */
   readonly #options = new Map<number, Uint32Array>();
 
   /**
@@ -98,7 +91,7 @@ export class PacketBlocks {
       }
       const dataBytes = from[at + record.dataBytes]!;
       const direction = (portAndDirection & toGuestBit) === 0 ? 'fromGuest' : 'toGuest';
-      const options = this.#optionsOf(from[at + record.counted]!, direction);
+      const options = this.#optionsOf(from[at + record.fateAndMarks]!, direction);
       const wordsMax = padded(dataBytes) / wordBytes + options.length + otherWordsMax;
       if (used + wordsMax > this.#words.length) {
         this.#write(this.#blocks.subarray(0, used * wordBytes), packets);
@@ -120,12 +113,11 @@ export class PacketBlocks {
     if (packets > 0) this.#write(this.#blocks.subarray(0, used * wordBytes), packets);
   }
 
-  /** `counted` has the bit of each counter that the frame is in. */
-  #optionsOf(counted: number, direction: CaptureDirection): Uint32Array {
-    const key = 2 * counted + (direction === 'fromGuest' ? 0 : 1);
+  #optionsOf(fateAndMarks: number, direction: CaptureDirection): Uint32Array {
+    const key = 2 * fateAndMarks + (direction === 'fromGuest' ? 0 : 1);
     let options = this.#options.get(key);
     if (options === undefined) {
-      options = encodeOptions(commentsOf(counted), direction);
+      options = encodeOptions(commentsOf(fateAndMarks), direction);
       this.#options.set(key, options);
     }
     return options;
@@ -202,12 +194,11 @@ function copyWords(
   return at + count;
 }
 
-function commentsOf(counted: number): string[] {
-  const names = native().counterNames.filter((_, i) => ((counted >>> i) & 1) === 1);
-  const drops = names
-    .filter((name) => name.startsWith(dropPrefix))
-    .map((name) => name.slice(dropPrefix.length))
-    .map((reason) => `dropped: ${reason.charAt(0).toLowerCase()}${reason.slice(1)}`);
-  const done = names.flatMap((name) => impairments.get(name) ?? []);
+function commentsOf(fateAndMarks: number): string[] {
+  const { fateNames, firstDrop, markNames } = native();
+  const fate = fateAndMarks & fateMask;
+  const marks = fateAndMarks >>> marksShift;
+  const drops = fate < firstDrop ? [] : [`dropped: ${fateNames[fate]}`];
+  const done = markNames.filter((_, i) => ((marks >>> i) & 1) === 1);
   return done.length === 0 ? drops : [...drops, `impairment: ${done.join(', ')}`];
 }

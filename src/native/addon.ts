@@ -31,6 +31,11 @@ export interface Native {
   openDataplane(options: DataplaneOptions): Dataplane;
   readonly counterNames: readonly string[];
   readonly countersPerQueue: number;
+  /** From `firstDrop` on they are reasons why a frame ended. */
+  readonly fateNames: readonly string[];
+  readonly firstDrop: number;
+  readonly markNames: readonly string[];
+  readonly marksAt: number;
   readonly queuePairsMax: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;

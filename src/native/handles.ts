@@ -275,10 +275,16 @@ export interface NativePort {
   move(bridge: NativeBridge): void;
   queue(queue: number): NativeQueue;
   /**
-   * The counters of the port, which go on counting: [queue * countersPerQueue + i] is
+   * The counters of the port's queues, which go on counting: [queue * countersPerQueue + i] is
    * counterNames[i]. To be asked for once.
    */
   counters(): BigUint64Array;
+  /**
+   * What became of frames at the port, which goes on counting: [i] are those whose fate is
+   * fateNames[i], [marksAt + i] those that a link marked with markNames[i]. Frames without a buffer
+   * are counted by queue. To be asked for once.
+   */
+  fates(): BigUint64Array;
   /** Begins to record the port, as NativeBridge.capture() does. */
   capture(snapBytes: number, callFd: number): NativeCapture;
   close(): void;

@@ -119,51 +119,63 @@ export interface ImpairedFrames {
   readonly corrupted: number;
 }
 
-const dropPrefix = 'drops';
+/** What the data plane counts at a port: by queue, and at all of them (native/addon.ts). */
+export class CounterReader {
+  readonly #queues: BigUint64Array;
+  readonly #fates: BigUint64Array;
 
-/** The sums over a port's queues, given its counters in the data plane (native/addon.ts). */
-export function readCounters(counters: BigUint64Array): PortCounters {
-  const { counterNames, countersPerQueue } = native();
-  const queues = counters.length / countersPerQueue;
-  const sums = [new Array<number>(counterNames.length), new Array<number>(counterNames.length)];
-  // Even queues carry frames to the guest, odd ones from it.
-  for (const [parity, sum] of sums.entries()) {
-    sum.fill(0);
-    for (let queue = parity; queue < queues; queue += 2) {
-      const start = queue * countersPerQueue;
-      for (const i of counterNames.keys()) sum[i]! += Number(counters[start + i]);
-    }
+  constructor(port: Pick<NativePort, 'counters' | 'fates'>) {
+    this.#queues = port.counters();
+    this.#fates = port.fates();
   }
-  const [toGuest, fromGuest] = sums as [number[], number[]];
-  const named = (sum: number[], name: string) => sum[counterNames.indexOf(name)]!;
-  const direction = (sum: number[]): DirectionCounters => ({
-    frames: named(sum, 'frames'),
-    bytes: named(sum, 'bytes'),
-    notifications: named(sum, 'notifications'),
-  });
-  const drops: Record<string, number> = {};
-  for (const [i, name] of counterNames.entries()) {
-    if (!name.startsWith(dropPrefix)) continue;
-    const reason = name.slice(dropPrefix.length);
-    drops[reason.charAt(0).toLowerCase() + reason.slice(1)] = toGuest[i]! + fromGuest[i]!;
+
+  read(): PortCounters {
+    const { fateNames, firstDrop, markNames, marksAt } = native();
+    // Even queues carry frames to the guest, odd ones from it.
+    const [toGuest, fromGuest] = [this.#direction(0), this.#direction(1)];
+    const fates = this.#fates;
+    const drops = Object.fromEntries(
+      fateNames.map((name, i) => [name, Number(fates[i])] as const).slice(firstDrop),
+    );
+    drops.noBuffer! += this.#sum('noBuffer', 0);
+    const marked = (name: string) => Number(fates[marksAt + markNames.indexOf(name)]);
+    return {
+      fromGuest,
+      toGuest,
+      floodedFrames: this.#sum('floodedFrames', 1),
+      drops,
+      impaired: {
+        held: marked('held'),
+        duplicated: marked('duplicated'),
+        reordered: marked('reordered'),
+        corrupted: marked('corrupted'),
+      },
+    };
   }
-  const both = (name: string) => named(fromGuest, name) + named(toGuest, name);
-  return {
-    fromGuest: direction(fromGuest),
-    toGuest: direction(toGuest),
-    floodedFrames: named(fromGuest, 'floodedFrames'),
-    drops,
-    impaired: {
-      held: both('heldFrames'),
-      duplicated: both('duplicatedFrames'),
-      reordered: both('reorderedFrames'),
-      corrupted: both('corruptedFrames'),
-    },
-  };
+
+  /** Frames that a queue has moved since its port was added. */
+  frames(queue: number): number {
+    return Number(this.#queues[queue * native().countersPerQueue + indexOf('frames')]);
+  }
+
+  #direction(parity: number): DirectionCounters {
+    return {
+      frames: this.#sum('frames', parity),
+      bytes: this.#sum('bytes', parity),
+      notifications: this.#sum('notifications', parity),
+    };
+  }
+
+  #sum(name: string, parity: number): number {
+    const { countersPerQueue } = native();
+    const at = indexOf(name);
+    let sum = 0;
+    for (let i = parity * countersPerQueue + at; i < this.#queues.length; i += 2 * countersPerQueue)
+      sum += Number(this.#queues[i]);
+    return sum;
+  }
 }
 
-/** Frames that a queue has moved since its port was added. */
-export function readFrames(counters: BigUint64Array, queue: number): number {
-  const { counterNames, countersPerQueue } = native();
-  return Number(counters[queue * countersPerQueue + counterNames.indexOf('frames')]);
+function indexOf(counter: string): number {
+  return native().counterNames.indexOf(counter);
 }

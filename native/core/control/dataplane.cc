@@ -8,6 +8,7 @@
 #include <cassert>
 #include <utility>
 
+#include "core/policy/stages.h"
 #include "core/port/notify.h"
 #include "core/ring/packed_queue.h"
 #include "core/ring/split_queue.h"
@@ -69,7 +70,7 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
 void Dataplane::Join(Port& port, Bridge& bridge) {
   port.bridge = &bridge;
   bridge.fdb.SetPortLimit(port.number, port.fdb_entries_max);
-  port.captures.insert(port.captures.end(), bridge.captures.begin(), bridge.captures.end());
+  Record(port, bridge.captures);
   if (port.number >= bridge.members.size()) bridge.members.resize(port.number + size_t{1});
   bridge.members[port.number] = &port;
   ++bridge.member_count;
@@ -96,8 +97,8 @@ void Dataplane::RemovePort(uint16_t port) {
     Leave(*removed);
     // The number may soon be another port's.
     for (auto& other : ports_) {
-      if (other != nullptr && other->impairment != nullptr)
-        other->impairment->from_port.erase(port);
+      Impairment* const impairment = other == nullptr ? nullptr : other->policies.get<Impairment>();
+      if (impairment != nullptr && impairment->from_port.erase(port) != 0) FindStages(*other);
     }
   }
   for (Queue& queue : removed->queues) {
@@ -174,12 +175,13 @@ void Dataplane::SetFeatures(uint16_t port, uint64_t features) {
   assert(!AnyQueueStarted(port));
   PortAt(port).features = features;
   PortAt(port).controlled = {.negotiated = features};
-  PortAt(port).mtu_bytes = kNoMtu;
+  if (PortAt(port).mtu_bytes != kNoMtu) SetMtu(port, kNoMtu);
 }
 
 void Dataplane::SetMtu(uint16_t port, uint32_t bytes) {
   const PauseAll paused(*this);
   PortAt(port).mtu_bytes = bytes;
+  FindStages(PortAt(port));
 }
 
 bool Dataplane::AnyQueueStarted(uint16_t port) {

@@ -19,6 +19,7 @@
 #include "core/platform/clock.h"
 #include "core/policy/capture.h"
 #include "core/policy/impairment.h"
+#include "core/policy/port_captures.h"
 #include "core/policy/source_guard.h"
 #include "core/port/process_queue.h"
 #include "core/worker/worker.h"
@@ -213,8 +214,10 @@ class Dataplane {
 
   uint32_t QueueCount(uint16_t port) { return static_cast<uint32_t>(PortAt(port).queues.size()); }
 
-  // One for each queue of the port, zeros when it was added. May be kept longer than the port.
+  // One for each queue of the port, zeros when it was added; and those of all its queues. Both may
+  // be kept longer than the port.
   std::shared_ptr<QueueCounters[]> Counters(uint16_t port) { return PortAt(port).counters; }
+  std::shared_ptr<FateCounters> Fates(uint16_t port) { return PortAt(port).fates; }
 
   // The next event of any worker that is about a present session; false if there is none.
   bool PopEvent(Event* event);
@@ -246,6 +249,9 @@ class Dataplane {
   }
   void ReplaceFd(int& place, int fd);
   uint32_t NewCapture(uint32_t snap_bytes, int call_fd);
+  // Under a PauseAll, as FindStages, which they call.
+  static void Record(Port& port, const std::vector<Capture*>& captures);
+  static void Unrecord(Port& port, const std::vector<Capture*>& captures);
   std::unique_ptr<Worker> MakeWorker(int cpu, bool shared) const;
   Worker& LeastLoadedWorker();
   // Lets a worker poll a transmitq, and gives it what links of other workers still hold of that.
@@ -255,7 +261,8 @@ class Dataplane {
   // Lets a forwarding table grow by so many buckets of the old one, if it wants to.
   void Grow(Fdb& fdb, uint32_t buckets);
   void GrowTables(uint32_t buckets);
-  static void DropIfUnimpaired(Port& port);
+  // Under a PauseAll. What is no longer needed goes out, to be deleted after it.
+  static std::unique_ptr<Impairment> TakeIfUnimpaired(Port& port);
   MapResult Exchange(Port& port, std::shared_ptr<const GuestMemory> memory);
   void BeginControl(Queue& queue, const QueueStart& start);
   void GiveUpControl(Queue& queue, BreakReason broken);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/control/dataplane.h"
+#include "core/policy/stages.h"
 
 namespace tsvswitch {
 
@@ -15,11 +16,31 @@ uint32_t Dataplane::NewCapture(uint32_t snap_bytes, int call_fd) {
   return number;
 }
 
+void Dataplane::Record(Port& port, const std::vector<Capture*>& captures) {
+  if (captures.empty()) return;
+  if (port.policies.get<PortCaptures>() == nullptr) {
+    auto none = std::make_unique<PortCaptures>();
+    port.policies.Swap(none);
+  }
+  auto& list = port.policies.get<PortCaptures>()->list;
+  list.insert(list.end(), captures.begin(), captures.end());
+  FindStages(port);
+}
+
+void Dataplane::Unrecord(Port& port, const std::vector<Capture*>& captures) {
+  PortCaptures* const present = port.policies.get<PortCaptures>();
+  if (present == nullptr) return;
+  for (const Capture* capture : captures) std::erase(present->list, capture);
+  std::unique_ptr<PortCaptures> none;
+  if (present->list.empty()) port.policies.Swap(none);
+  FindStages(port);
+}
+
 uint32_t Dataplane::CapturePort(uint16_t port, uint32_t snap_bytes, int call_fd) {
   Port& at = PortAt(port);
   const uint32_t number = NewCapture(snap_bytes, call_fd);
   const PauseAll pause(*this);
-  at.captures.push_back(captures_[number].get());
+  Record(at, {captures_[number].get()});
   return number;
 }
 
@@ -30,7 +51,7 @@ uint32_t Dataplane::CaptureBridge(uint32_t bridge, uint32_t snap_bytes, int call
   const PauseAll pause(*this);
   at.captures.push_back(captures_[number].get());
   for (Port* member : at.members) {
-    if (member != nullptr) member->captures.push_back(captures_[number].get());
+    if (member != nullptr) Record(*member, {captures_[number].get()});
   }
   return number;
 }
@@ -43,7 +64,7 @@ void Dataplane::RemoveCapture(uint32_t capture) {
     if (bridge != nullptr) std::erase(bridge->captures, removed.get());
   }
   for (const auto& port : ports_) {
-    if (port != nullptr) std::erase(port->captures, removed.get());
+    if (port != nullptr) Unrecord(*port, {removed.get()});
   }
 }
 

@@ -53,9 +53,10 @@ Dataplane::ControlTurn Dataplane::ServeControl(uint16_t port, uint32_t queue,
   ControlTurn turn;
   if (!served.Served()) return turn;
   Port& at = *served.port;
+  const Sources* const sources = at.policies.get<Sources>();
   const ControlTerms terms = {.features = at.controlled.negotiated,
                               .pairs_max = at.controlled.pairs_max,
-                              .macs = at.sources == nullptr ? nullptr : &at.sources->rule.macs};
+                              .macs = sources == nullptr ? nullptr : &sources->rule.macs};
   uint32_t pairs = at.controlled.pairs;
   uint64_t features = at.features;
   BreakReason broken = BreakReason::kNone;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/control/dataplane.h"
+#include "core/policy/stages.h"
 #include "core/port/notify.h"
 
 namespace tsvswitch {
@@ -70,7 +71,7 @@ void Dataplane::MovePort(uint16_t port, uint32_t bridge) {
   if (moved.bridge == &to) return;
   moved.bridge->fdb.FlushAll(port);
   const PauseAll pause(*this);
-  for (const Capture* capture : moved.bridge->captures) std::erase(moved.captures, capture);
+  Unrecord(moved, moved.bridge->captures);
   Leave(moved);
   for (Queue& queue : moved.queues) {
     // Learned on the old bridge, or flooded to its members.
@@ -98,15 +99,17 @@ uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
 }
 
 void Dataplane::BindSources(uint16_t port, SourceRule rule) {
-  PolicyState<Sources> sources(new Sources(std::move(rule)));
+  auto sources = std::make_unique<Sources>(std::move(rule));
   const PauseAll pause(*this);
-  PortAt(port).sources.swap(sources);
+  PortAt(port).policies.Swap(sources);
+  FindStages(PortAt(port));
 }
 
 void Dataplane::UnbindSources(uint16_t port) {
-  PolicyState<Sources> sources;  // goes after the pause
+  std::unique_ptr<Sources> sources;  // goes after the pause
   const PauseAll pause(*this);
-  PortAt(port).sources.swap(sources);
+  PortAt(port).policies.Swap(sources);
+  FindStages(PortAt(port));
 }
 
 uint32_t Dataplane::EndSession(uint16_t port) {
@@ -120,7 +123,8 @@ uint32_t Dataplane::EndSession(uint16_t port) {
     // Whatever somebody has met in the meantime was the last session's.
     ended.lost_handled.store(ended.lost.load(std::memory_order_relaxed), std::memory_order_relaxed);
     ended.eventfd_blocked.store(false, std::memory_order_relaxed);
-    if (ended.sources != nullptr) ended.sources->reported.store(0, std::memory_order_relaxed);
+    Sources* const sources = ended.policies.get<Sources>();
+    if (sources != nullptr) sources->reported.store(0, std::memory_order_relaxed);
     if (!ended.is_process) {
       for (Queue& queue : ended.queues) {
         if (!queue.started) rings.push_back(std::move(queue.ring));
@@ -135,7 +139,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   assert(from != to);
   Port& port = PortAt(to == kNoPort ? from : to);
   // Objects are allocated before the pause, and those no longer needed are freed after it.
-  PolicyState<Impairment> impairment(new Impairment);
+  auto impairment = std::make_unique<Impairment>();
   std::unique_ptr<Link> link;
   std::vector<std::unique_ptr<Wire>> wires;
   if (settings != nullptr) {
@@ -147,8 +151,8 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   }
   const PauseAll pause(*this);
   for (size_t i = 0; i < wires.size(); ++i) workers_[i]->SetWire(std::move(wires[i]));
-  if (port.impairment == nullptr) port.impairment.swap(impairment);
-  Impairment& present = *port.impairment;
+  if (port.policies.get<Impairment>() == nullptr) port.policies.Swap(impairment);
+  Impairment& present = *port.policies.get<Impairment>();
   std::unique_ptr<Link>& place = to == kNoPort     ? present.from_guest
                                  : from == kNoPort ? present.to_guest
                                                    : present.from_port[from];
@@ -158,7 +162,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
     place.swap(link);
   }
   if (settings == nullptr && from != kNoPort && to != kNoPort) present.from_port.erase(from);
-  DropIfUnimpaired(port);
+  if (auto unneeded = TakeIfUnimpaired(port)) impairment = std::move(unneeded);
 }
 
 void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
@@ -166,23 +170,29 @@ void Dataplane::SetPartition(const std::vector<std::vector<uint16_t>>& sides) {
   for (size_t side = 0; side < sides.size(); ++side) {
     for (const uint16_t port : sides[side]) side_of[port] = static_cast<uint16_t>(side + 1);
   }
+  // Made before the pause and deleted after it, for each port.
+  std::vector<std::unique_ptr<Impairment>> impairments(ports_.size());
+  for (auto& impairment : impairments) impairment = std::make_unique<Impairment>();
   const PauseAll pause(*this);
   for (size_t number = 0; number < ports_.size(); ++number) {
     Port* const port = ports_[number].get();
     if (port == nullptr) continue;
-    if (port->impairment == nullptr) port->impairment.reset(new Impairment);
-    port->impairment->side = side_of[number];
-    DropIfUnimpaired(*port);
+    if (port->policies.get<Impairment>() == nullptr) port->policies.Swap(impairments[number]);
+    port->policies.get<Impairment>()->side = side_of[number];
+    if (auto unneeded = TakeIfUnimpaired(*port)) impairments[number] = std::move(unneeded);
   }
 }
 
 // A port that nothing is wrong with pays nothing.
-void Dataplane::DropIfUnimpaired(Port& port) {
-  const Impairment& impairment = *port.impairment;
+std::unique_ptr<Impairment> Dataplane::TakeIfUnimpaired(Port& port) {
+  const Impairment& impairment = *port.policies.get<Impairment>();
+  std::unique_ptr<Impairment> unneeded;
   if (impairment.from_guest == nullptr && impairment.to_guest == nullptr &&
       impairment.from_port.empty() && impairment.side == 0) {
-    port.impairment.reset();
+    port.policies.Swap(unneeded);
   }
+  FindStages(port);
+  return unneeded;
 }
 
 ProcessTransmitq& Dataplane::ProcessTransmitqOf(uint16_t port) {

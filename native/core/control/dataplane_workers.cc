@@ -106,7 +106,7 @@ void Dataplane::Assign(Queue& transmitq, Worker& worker) {
   for (auto& other : workers_) {
     if (other.get() == &worker || other->wire() == nullptr) continue;
     const uint32_t lost = other->wire()->GiveTo(*worker.wire(), &transmitq);
-    transmitq.counters->Add(kDropsHeldOverflow, lost);
+    transmitq.port->fates->Add(Fate::kHeldOverflow, lost);
   }
   worker.Poll(transmitq);
 }

@@ -9,7 +9,6 @@
 
 #include "core/platform/copy.h"
 #include "core/platform/prefetch.h"
-#include "core/policy/capture.h"
 #include "core/port/notify.h"
 
 namespace tsvswitch {
@@ -96,75 +95,34 @@ inline void FetchAhead(const Slice& body, const Landing& landing) {
   }
 }
 
-// For a frame that will be segmented, its segments count. A VLAN tag is no part of
-// the MTU.
-bool IsOverMtu(const Frame& frame, uint32_t mtu_bytes) {
-  if (frame.offload.header.gso_type != VIRTIO_NET_HDR_GSO_NONE) return false;
-  if (frame.body.bytes <= kEthernetHeaderBytes + mtu_bytes) return false;
-  uint8_t start[kEthernetHeaderBytes];
-  Gather(frame.body, start, sizeof(start));
-  const uint32_t tag_bytes = IsVlanTag(LoadNetwork16(start + 12)) ? kVlanTagBytes : 0;
-  return frame.body.bytes > kEthernetHeaderBytes + tag_bytes + mtu_bytes;
-}
-
-// The counter that says what became of a frame: kFrames or a drop.
-Counter CounterThatGrew(const QueueCounters& before, const QueueCounters& now) {
-  uint32_t counter = kFrames;
-  if (now.value[kFrames] == before.value[kFrames]) {
-    counter = kDropsNoBuffer;
-    while (now.value[counter] == before.value[counter]) {
-      ++counter;
-      assert(counter < kCountersUsed);
-    }
-  }
-  return static_cast<Counter>(counter);
-}
-
 }  // namespace
 
 Deliverer::Deliverer(EventRing& events, bool shared, uint32_t fragment_id)
     : events_(events), shared_(shared), segmenter_(fragment_id) {}
 
-void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list) {
+void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list, Fate* fates) {
   std::unique_lock<Spinlock> guard(to.lock, std::defer_lock);
   if (shared_) guard.lock();
   work += kQueueWork;
-  if (to.port->captures.empty()) [[likely]] {
+  fates_ = fates;
+  landing_frames_ = list.frame;
+  ended_landings_ = 0;
+  if (to.Runs()) [[likely]] {
     DeliverBatch(to, frames, list);
   } else {
-    DeliverRecorded(to, frames, list);
-  }
-}
-
-// One by one, so that what the counters gain says what became of each. A frame that was cut counts
-// as delivered if some of it was.
-void Deliverer::DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list) {
-  for (uint32_t i = 0; i < list.count; ++i) {
-    const QueueCounters before = *to.counters;
-    DeliverBatch(to, frames, {.count = 1, .frame = {list.frame[i]}});
-    const Frame& frame = frames[list.frame[i]];
-    work += to.port->captures.size() * BytesWork(frame.body.bytes);
-    AddTo(to.port->captures, frame.body, to.port->number, Capture::Direction::kToGuest,
-          frame.verdict | CounterBit(CounterThatGrew(before, *to.counters)));
+    End(to, 0, list.count, Fate::kNotReady);
   }
 }
 
 void Deliverer::DeliverBatch(Queue& to, const Frame* frames, const FrameList& list) {
-  if (!to.Runs()) {
-    to.counters->Add(kDropsNotReady, list.count);
-    return;
-  }
   const uint32_t header_bytes = to.ring->header_bytes();
   uint64_t needs = 0;
-  uint32_t longest = 0;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames[list.frame[i]];
     needs |= frame.offload.needs;
-    longest = std::max(longest, frame.body.bytes);
     landing_bytes_[i] = header_bytes + frame.body.bytes;
   }
-  if ((needs & ~to.port->features) != 0 || longest > kEthernetHeaderBytes + to.port->mtu_bytes)
-      [[unlikely]] {
+  if ((needs & ~to.port->features) != 0) [[unlikely]] {
     DeliverParcels(to, frames, list);
     return;
   }
@@ -188,48 +146,46 @@ void Deliverer::DeliverBatch(Queue& to, const Frame* frames, const FrameList& li
   });
 }
 
-// The receiver lacks a feature that some frame needs, or has an MTU that some frame may exceed:
-// every frame becomes what it can take. Once its buffers are used up no more is cut, which bounds
-// what a sender of large frames can cost.
+// The receiver lacks a feature that some frame needs: every frame becomes what it can take. Once
+// its buffers are used up no more is cut, which bounds what a sender of large frames can cost.
 void Deliverer::DeliverParcels(Queue& to, const Frame* frames, const FrameList& list) {
   room_left_ = true;
+  landing_frames_ = parcel_frames_;
   for (uint32_t i = 0; i < list.count; ++i) {
-    const Frame& frame = frames[list.frame[i]];
-    if (IsOverMtu(frame, to.port->mtu_bytes)) {
-      to.counters->Add(kDropsOverMtu, 1);
-      continue;
-    }
+    const uint8_t number = list.frame[i];
+    const Frame& frame = frames[number];
     switch (PlanOffload(frame.offload, to.port->features)) {
-      case OffloadPlan::kPass: PassFrame(frame.offload, frame.body, &NextParcel(to)); break;
+      case OffloadPlan::kPass: PassFrame(frame.offload, frame.body, &NextParcel(to, number)); break;
       case OffloadPlan::kCompleteChecksum:
         work += BytesWork(frame.body.bytes);
-        CompleteChecksum(frame.offload, frame.body, &NextParcel(to));
+        CompleteChecksum(frame.offload, frame.body, &NextParcel(to, number));
         break;
-      case OffloadPlan::kSegment: Segment(to, frame); break;
+      case OffloadPlan::kSegment: Segment(to, frame, number); break;
     }
   }
   FlushParcels(to);
 }
 
-void Deliverer::Segment(Queue& to, const Frame& frame) {
+void Deliverer::Segment(Queue& to, const Frame& frame, uint8_t number) {
   // The headers were good when the frame was parsed; its guest has changed them since.
   if (segmenter_.Begin(frame.offload, frame.body, to.port->features) != OffloadVerdict::kOk) {
-    to.counters->Add(kDropsUnsegmentable, 1);
+    EndPackets(to, number, 1, Fate::kUnsegmentable);
     return;
   }
   if (segmenter_.packet_bytes_max() > to.port->mtu_bytes) {
-    to.counters->Add(kDropsOverMtu, 1);
+    EndPackets(to, number, 1, Fate::kOverMtu);
     return;
   }
   const uint32_t segments = segmenter_.left();
   // At most kSegmentsMax turns.
-  while (segmenter_.left() != 0 && room_left_) segmenter_.Next(&NextParcel(to));
-  to.counters->Add(kDropsNoBuffer, segmenter_.left());
+  while (segmenter_.left() != 0 && room_left_) segmenter_.Next(&NextParcel(to, number));
+  if (segmenter_.left() != 0) EndPackets(to, number, segmenter_.left(), Fate::kNoBuffer);
   work += (segments - segmenter_.left()) * kSegmentWork + BytesWork(frame.body.bytes);
 }
 
-Parcel& Deliverer::NextParcel(Queue& to) {
+Parcel& Deliverer::NextParcel(Queue& to, uint8_t frame) {
   if (parcel_count_ == kBatchFramesMax) FlushParcels(to);
+  parcel_frames_[parcel_count_] = frame;
   return parcels_[parcel_count_++];
 }
 
@@ -253,9 +209,43 @@ void Deliverer::FlushParcels(Queue& to) {
 template <class Copy>
 bool Deliverer::Land(Queue& to, uint32_t count, Copy copy) {
   const uint32_t done = to.Runs() ? Fill(to, count, copy) : 0;
-  if (done == count) return true;
-  to.counters->Add(to.Runs() ? kDropsNoBuffer : kDropsNotReady, count - done);
-  return false;
+  if (done != count) [[unlikely]]
+    End(to, done, count - done, to.Runs() ? Fate::kNoBuffer : Fate::kNotReady);
+  if (fates_ != nullptr) [[unlikely]]
+    NoteDelivered(count);
+  return done == count;
+}
+
+void Deliverer::End(Queue& to, uint32_t first, uint32_t count, Fate why) {
+  to.port->Count(to, why, count);
+  if (fates_ == nullptr) return;
+  for (uint32_t landing = first; landing < first + count; ++landing) {
+    ended_landings_ |= uint64_t{1} << landing;
+    NoteFate(landing_frames_[landing], why);
+  }
+}
+
+void Deliverer::EndTooSmall(Queue& to, uint32_t first, uint32_t claimed) {
+  for (uint32_t i = 0; i < claimed; ++i) {
+    if (landings_[i].num_buffers == 0) End(to, first + i, 1, Fate::kBufferTooSmall);
+  }
+}
+
+void Deliverer::EndPackets(Queue& to, uint8_t frame, uint32_t count, Fate why) {
+  to.port->Count(to, why, count);
+  if (fates_ != nullptr) NoteFate(frame, why);
+}
+
+// Of a frame that was cut, what became of some packet first; but one that arrives is enough.
+void Deliverer::NoteFate(uint8_t frame, Fate fate) {
+  if (fates_[frame] == Fate::kUnderWay || fate == Fate::kDelivered) fates_[frame] = fate;
+}
+
+void Deliverer::NoteDelivered(uint32_t landings) {
+  for (uint32_t landing = 0; landing < landings; ++landing) {
+    if ((ended_landings_ >> landing & 1) == 0) NoteFate(landing_frames_[landing], Fate::kDelivered);
+  }
+  ended_landings_ = 0;
 }
 
 // Fills from the front; returns how many were delivered or counted.
@@ -293,7 +283,8 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
       to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
     }
-    if (frames != claimed) to.counters->Add(kDropsBufferTooSmall, claimed - frames);
+    if (frames != claimed) [[unlikely]]
+      EndTooSmall(to, done - claimed, claimed);
     if (broken != BreakReason::kNone) {
       // First: rings that read as zeros would otherwise be blamed on the guest.
       GiveUpIfLost(*to.port, events_);
@@ -302,7 +293,7 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
     }
     if (claimed != 0) to.stalled = false;
     if (done == count) return done;
-    switch (AfterShortClaim(to, claimed, landing_bytes_[done], &spins)) {
+    switch (AfterShortClaim(to, claimed, done, &spins)) {
       case Next::kClaimAgain: break;
       case Next::kPassOver:
         if (++done == count) return done;
@@ -312,8 +303,8 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
   }
 }
 
-// What becomes of the frame of `bytes` for which a Claim found no place, after `claimed` others.
-Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t bytes,
+// What becomes of the landing for which a Claim found no place, after `claimed` others.
+Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t landing,
                                            uint32_t* spins) {
   if (!MayWalk(*to.port)) return Next::kGiveUp;
   const ClaimEnd end = to.ring->claim_end();
@@ -326,8 +317,9 @@ Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t
   if (end == ClaimEnd::kNothingOffered) return Next::kGiveUp;
   // A driver that offers few buffers is late with the others, and what it has held before it will
   // hold again.
-  const bool unfit = to.ring->chains_short() >= kManyChains && to.ring->NeverHeld(bytes);
-  to.counters->Add(unfit ? kDropsBufferTooSmall : kDropsNoBuffer, 1);
+  const bool unfit =
+      to.ring->chains_short() >= kManyChains && to.ring->NeverHeld(landing_bytes_[landing]);
+  End(to, landing, 1, unfit ? Fate::kBufferTooSmall : Fate::kNoBuffer);
   return Next::kPassOver;
 }
 

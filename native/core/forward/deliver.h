@@ -23,9 +23,10 @@
 #include <memory>
 #include <vector>
 
-#include "core/forward/work.h"
+#include "core/frame/fate.h"
 #include "core/frame/frame.h"
 #include "core/frame/segmenter.h"
+#include "core/frame/work.h"
 #include "core/port/events.h"
 #include "core/port/port.h"
 
@@ -38,8 +39,9 @@ class Deliverer {
   // From now on others may. Between two batches.
   void Share() { shared_ = true; }
 
-  // Delivers or counts every frame of the list.
-  void Deliver(Queue& to, const Frame* frames, const FrameList& list);
+  // Delivers or counts every frame of the list. `fates`, by number of the frame, says of each what
+  // became of it; nullptr: nobody wants to know.
+  void Deliver(Queue& to, const Frame* frames, const FrameList& list, Fate* fates);
 
   // A new round of the worker: every receiver may be walked again.
   void BeginRound() {
@@ -51,11 +53,10 @@ class Deliverer {
   uint64_t work = 0;
 
  private:
-  void DeliverRecorded(Queue& to, const Frame* frames, const FrameList& list);
   void DeliverBatch(Queue& to, const Frame* frames, const FrameList& list);
   void DeliverParcels(Queue& to, const Frame* frames, const FrameList& list);
-  void Segment(Queue& to, const Frame& frame);
-  Parcel& NextParcel(Queue& to);
+  void Segment(Queue& to, const Frame& frame, uint8_t number);
+  Parcel& NextParcel(Queue& to, uint8_t frame);
   void FlushParcels(Queue& to);
   // Lands landing_bytes_[0..count) and counts; copy(i, landing) writes the i-th.
   // False if the receiver had no room for some.
@@ -65,8 +66,15 @@ class Deliverer {
   uint32_t Fill(Queue& to, uint32_t count, Copy copy);
   // Out of line: rare code in Fill would cost its loop registers.
   enum class Next { kClaimAgain, kPassOver, kGiveUp };
-  [[gnu::noinline]] Next AfterShortClaim(Queue& to, uint32_t claimed, uint32_t bytes,
+  [[gnu::noinline]] Next AfterShortClaim(Queue& to, uint32_t claimed, uint32_t landing,
                                          uint32_t* spins);
+  // Landings that come to nothing, and those of the last Claim that were too small.
+  [[gnu::noinline]] void End(Queue& to, uint32_t first, uint32_t count, Fate why);
+  [[gnu::noinline]] void EndTooSmall(Queue& to, uint32_t first, uint32_t claimed);
+  // Packets of a frame that come to nothing before they are landings.
+  void EndPackets(Queue& to, uint8_t frame, uint32_t count, Fate why);
+  void NoteFate(uint8_t frame, Fate fate);
+  void NoteDelivered(uint32_t landings);
   bool WaitForMore(Queue& to, uint32_t* spins);
   bool MayWalk(const Port& to) const {
     return walked_ports_.empty() || walked_for_[to.number] < kWalkedPerRound;
@@ -82,8 +90,15 @@ class Deliverer {
   PieceStore landing_pieces_;
   Landing landings_[kBatchFramesMax] = {};
   uint32_t landing_bytes_[kBatchFramesMax];
+  // If somebody wants to know what becomes of frames: where that goes, the frame of each landing,
+  // and which landings have come to nothing, a bit each.
+  Fate* fates_ = nullptr;
+  const uint8_t* landing_frames_ = nullptr;
+  uint64_t ended_landings_ = 0;
+  static_assert(kBatchFramesMax <= 64);
   // Only for receivers that lack features.
   std::unique_ptr<Parcel[]> parcels_{new Parcel[kBatchFramesMax]};
+  uint8_t parcel_frames_[kBatchFramesMax];
   uint32_t parcel_count_ = 0;
   bool room_left_ = true;  // whether the receiver took all parcels of the present list so far
 

@@ -13,13 +13,14 @@
 
 namespace tsvswitch {
 
-struct Frame {
+// One cache line, so that its place in a batch is a shift away.
+struct alignas(64) Frame {
   uint64_t destination;  // 48-bit numbers, first byte on the wire highest
   uint64_t source;
   Slice body;  // from the Ethernet header on
   Offload offload;
-  uint32_t verdict;  // what links have done to it so far, as the counters it is in (CounterBit)
 };
+static_assert(sizeof(Frame) == 64);
 
 // The address at `at`, which is the first or second of an Ethernet header in private memory: eight
 // bytes are there.
@@ -33,6 +34,8 @@ inline uint64_t LoadMac(const uint8_t* at) {
 struct FrameList {
   uint32_t count = 0;
   uint8_t frame[kBatchFramesMax];
+
+  void Append(uint32_t number) { frame[count++] = static_cast<uint8_t>(number); }
 };
 
 }  // namespace tsvswitch

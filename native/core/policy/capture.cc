@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 
 namespace tsvswitch {
 
@@ -30,32 +29,40 @@ uint64_t EpochOf(const Clock& clock) {
 Capture::Capture(const Clock& clock, uint32_t snap_bytes, int call_fd)
     : clock_(clock), epoch_ns_(EpochOf(clock)), snap_bytes_(snap_bytes), call_fd_(call_fd) {}
 
-void Capture::Add(const Slice& frame, uint16_t port, Direction direction, uint32_t counted) {
-  const std::lock_guard<Spinlock> guard(writing_);
-  const uint32_t captured_bytes = std::min(frame.bytes, snap_bytes_);
-  uint8_t* const place = ring_.Reserve(static_cast<uint32_t>(sizeof(Record)) + captured_bytes);
-  const uint64_t lost = lost_.load(std::memory_order_relaxed);
+Capture::Adding::Adding(Capture& capture, uint16_t port, Direction direction)
+    : capture_(capture), guard_(capture.writing_), record_{} {
+  record_.time_ns = capture.epoch_ns_ + capture.clock_.NowNs();
+  record_.port = port;
+  record_.direction = direction;
+}
+
+void Capture::Adding::Add(const Slice& frame, Fate fate, Marks marks) {
+  Capture& to = capture_;
+  const uint32_t captured_bytes = std::min(frame.bytes, to.snap_bytes_);
+  uint8_t* const place = to.ring_.Reserve(static_cast<uint32_t>(sizeof(Record)) + captured_bytes);
+  const uint64_t lost = to.lost_.load(std::memory_order_relaxed);
   if (place == nullptr) {
-    lost_.store(lost + 1, std::memory_order_relaxed);
+    to.lost_.store(lost + 1, std::memory_order_relaxed);
     return;
   }
-  const Record record = {.time_ns = epoch_ns_ + clock_.NowNs(),
-                         .bytes = frame.bytes,
-                         .captured_bytes = captured_bytes,
-                         .lost = static_cast<uint32_t>(lost - lost_reported_),
-                         .counted = counted,
-                         .port = port,
-                         .direction = direction,
-                         .padding = {}};
-  lost_reported_ = lost;
-  std::memcpy(place, &record, sizeof(record));
-  Gather(frame, place + sizeof(record), captured_bytes);
-  ring_.Publish();
-  // Either this sees that a call is wanted, or the reader that wants one sees the record.
-  if (call_wanted_.load(std::memory_order_seq_cst) &&
-      call_wanted_.exchange(false, std::memory_order_seq_cst)) {
+  record_.bytes = frame.bytes;
+  record_.captured_bytes = captured_bytes;
+  record_.lost = static_cast<uint32_t>(lost - to.lost_reported_);
+  record_.fate = fate;
+  record_.marks = marks;
+  to.lost_reported_ = lost;
+  std::memcpy(place, &record_, sizeof(record_));
+  Gather(frame, place + sizeof(record_), captured_bytes);
+}
+
+Capture::Adding::~Adding() {
+  Capture& to = capture_;
+  to.ring_.Publish();
+  // Either this sees that a call is wanted, or the reader that wants one sees the records.
+  if (to.call_wanted_.load(std::memory_order_seq_cst) &&
+      to.call_wanted_.exchange(false, std::memory_order_seq_cst)) {
     const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = write(call_fd_, &one, sizeof(one));
+    [[maybe_unused]] const ssize_t written = write(to.call_fd_, &one, sizeof(one));
   }
 }
 

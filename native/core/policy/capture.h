@@ -1,29 +1,29 @@
 // A capture: records frames of ports, cut to a snap length, on their way from the workers to
 // control.
 //
-// A worker copies a frame into a ring and goes on. If the ring is full, the frame is not recorded,
-// and the next record says how many were not. So a capture never makes a worker wait, and
-// a port without one costs a comparison per batch (Port::captures). Frames are recorded as the
-// switch carries them: large packets whole, and checksums that their guest left to the device not
-// yet there. The bytes are read apart from the copy that a receiver gets: a guest that changes a
-// frame while it is under way may make them differ.
+// A worker copies a batch of frames into a ring and goes on. If the ring is full, a frame is not
+// recorded, and the next record says how many were not. So a capture never makes a worker wait.
+// Frames are recorded as the switch carries them: large packets whole, and checksums that their
+// guest left to the device not yet there. The bytes are read apart from the copy that a receiver
+// gets: a guest that changes a frame while it is under way may make them differ.
 //
 // Control reads the records from the ring (Read) and is called through an eventfd when it wants to
 // wait.
 //
-// Thread: Record on any worker, one after the other under a lock of theirs; Read and RequestCall on
+// Does not: know which ports it records (port_captures.h).
+// Thread: Adding on any worker, one after the other under a lock of theirs; Read and RequestCall on
 // the control thread.
 
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
+#include <mutex>
 
+#include "core/frame/fate.h"
 #include "core/frame/slice.h"
 #include "core/platform/clock.h"
 #include "core/platform/spinlock.h"
-#include "core/port/counters.h"
 #include "core/port/frame_ring.h"
 
 namespace tsvswitch {
@@ -39,8 +39,10 @@ class Capture {
     uint64_t time_ns;  // since 1970, or of a manual clock
     uint32_t bytes;    // of the frame
     uint32_t captured_bytes;
-    uint32_t lost;     // frames that found no room since the last record
-    uint32_t counted;  // in which counters (CounterBit): why it was dropped, what links did to it
+    uint32_t lost;  // frames that found no room since the last record
+    Fate fate;
+    Marks marks;
+    uint8_t no_marks[2];
     uint16_t port;
     Direction direction;
     uint8_t padding[5];
@@ -48,7 +50,22 @@ class Capture {
 
   Capture(const Clock& clock, uint32_t snap_bytes, int call_fd);
 
-  void Add(const Slice& frame, uint16_t port, Direction direction, uint32_t counted);
+  // Frames of one batch at one port: one turn of the lock, one look at the clock, and one word to
+  // the reader when it ends.
+  class Adding {
+   public:
+    Adding(Capture& capture, uint16_t port, Direction direction);
+    ~Adding();
+    Adding(const Adding&) = delete;
+    Adding& operator=(const Adding&) = delete;
+
+    void Add(const Slice& frame, Fate fate, Marks marks);
+
+   private:
+    Capture& capture_;
+    const std::lock_guard<Spinlock> guard_;
+    Record record_;
+  };
 
   // Moves records into `to`, as many as fit; returns how many bytes they take up.
   size_t Read(uint8_t* to, size_t room);
@@ -71,11 +88,5 @@ class Capture {
   uint64_t lost_reported_ = 0;
   std::atomic<bool> call_wanted_{false};
 };
-
-// Adds a frame to every capture of a list.
-inline void AddTo(const std::vector<Capture*>& captures, const Slice& frame, uint16_t port,
-                  Capture::Direction direction, uint32_t counted) {
-  for (Capture* capture : captures) capture->Add(frame, port, direction, counted);
-}
 
 }  // namespace tsvswitch

@@ -58,13 +58,13 @@ void HeldFrames::Push(HeldFrame frame) {
 }
 
 bool HeldFrames::Hold(const Parcel& parcel, uint32_t corrupted_bit, uint64_t due_ns, const Hop& hop,
-                      uint32_t verdict, uint16_t flooded_to) {
+                      Marks marks, uint16_t flooded_to) {
   HeldFrame frame = {.due_ns = due_ns,
                      .number = 0,
                      .chunk = 0,
                      .bytes = parcel.bytes(),
                      .hop = hop,
-                     .verdict = verdict,
+                     .marks = marks,
                      .flooded_to = flooded_to};
   // No frame is empty, so there are never more frames than chunks.
   if (!Allocate(frame.bytes, &frame.chunk)) return false;
@@ -134,8 +134,7 @@ void HeldFrames::Remove(Unwanted unwanted) {
 
 void HeldFrames::Forget(const Port& port) {
   Remove([&port](const HeldFrame& frame) {
-    return frame.hop.stage == Hop::Stage::kFromGuest ? frame.hop.from->port == &port
-                                                     : frame.hop.to == &port;
+    return frame.hop.IsSwitched() ? frame.hop.to == &port : frame.hop.from->port == &port;
   });
 }
 
@@ -148,7 +147,7 @@ uint32_t HeldFrames::GiveTo(HeldFrames& other, const Queue* transmitq) {
     Parcel parcel;
     PassFrame({}, Body(frame, pieces), &parcel);
     const bool held =
-        other.Hold(parcel, kNoBit, frame.due_ns, frame.hop, frame.verdict, frame.flooded_to);
+        other.Hold(parcel, kNoBit, frame.due_ns, frame.hop, frame.marks, frame.flooded_to);
     if (!held) ++lost;
     return true;
   });

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/frame/fate.h"
 #include "core/frame/offload.h"
 #include "core/frame/slice.h"
 
@@ -21,18 +22,15 @@ namespace tsvswitch {
 struct Port;
 struct Queue;
 
-// Where a held frame is on its way.
+// Where a held frame is on its way: it goes on behind the stage that holds it.
 struct Hop {
-  enum class Stage : uint8_t {
-    kFromGuest,  // of `from`: next it is switched
-    kBetween,    // of `to`, from one certain port: next is what `to` does to all its frames
-    kToGuest,    // of `to`: next it is delivered
-  };
-  Stage stage;
-  // Its transmitq, by which GiveTo finds it. Only in the first stage it is certain to be there.
+  uint32_t stage;  // its bit: of an egress stage of `to`, or of an ingress stage without `to`
+  // Its transmitq, by which GiveTo finds it. Only while its frame is not switched it is certain to
+  // be there.
   Queue* from;
-  Port* to;  // nullptr in the first stage
+  Port* to;
 
+  bool IsSwitched() const { return to != nullptr; }
   bool operator==(const Hop&) const = default;
 };
 
@@ -42,7 +40,7 @@ struct HeldFrame {
   uint32_t chunk;   // the first
   uint32_t bytes;
   Hop hop;
-  uint32_t verdict;         // Frame::verdict
+  Marks marks;              // what links have done to it so far
   uint16_t flooded_to = 0;  // as Queue's, of a flood that is interrupted
 };
 
@@ -57,7 +55,7 @@ class HeldFrames {
   // has no room.
   static constexpr uint32_t kNoBit = ~0u;
   bool Hold(const Parcel& parcel, uint32_t corrupted_bit, uint64_t due_ns, const Hop& hop,
-            uint32_t verdict = 0, uint16_t flooded_to = 0);
+            Marks marks = 0, uint16_t flooded_to = 0);
 
   uint32_t count() const { return count_; }
   // When the next frame is due; kNever if there is none.
@@ -66,7 +64,7 @@ class HeldFrames {
 
   // The frame that is due next and was held for `now_ns` or earlier; its bytes stay until Free.
   bool TakeDue(uint64_t now_ns, HeldFrame* frame);
-  // The way of the next frame, if one is due.
+  // The hop of the next frame, if one is due.
   const Hop* NextDueHop(uint64_t now_ns) const {
     return next_due_ns() <= now_ns ? &heap_[0].hop : nullptr;
   }

@@ -62,13 +62,13 @@ Verdict Link::Judge(uint32_t frame_bytes, bool tagged, uint64_t now_ns) {
   const uint32_t untagged_bytes = frame_bytes - (tagged ? kVlanTagBytes : 0);
   uint64_t sent_ns = now_ns;
   if (settings_.blackhole) {
-    verdict.drop = kDropsBlackhole;
+    verdict.fate = Fate::kBlackhole;
   } else if (settings_.frame_bytes_max != 0 && untagged_bytes > settings_.frame_bytes_max) {
-    verdict.drop = kDropsOverMtu;
+    verdict.fate = Fate::kOverMtu;
   } else if (!Queue(frame_bytes, now_ns, &sent_ns)) {
-    verdict.drop = kDropsOverRate;
+    verdict.fate = Fate::kOverRate;
   } else if (Lost()) {
-    verdict.drop = kDropsLost;
+    verdict.fate = Fate::kLost;
   } else {
     verdict.due_ns = std::max(sent_ns + DelayNs(), last_due_ns_);
     verdict.reordered = Chance(Draw::kReorder, settings_.reorder);

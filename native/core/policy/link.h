@@ -21,7 +21,7 @@
 
 #include <cstdint>
 
-#include "core/port/counters.h"
+#include "core/frame/fate.h"
 
 namespace tsvswitch {
 
@@ -41,9 +41,7 @@ struct LinkSettings {
 };
 
 struct Verdict {
-  static constexpr Counter kPasses = kFrames;
-
-  Counter drop = kPasses;  // or the reason why the frame ends here
+  Fate fate = Fate::kUnderWay;  // or the reason why the frame ends here
   uint64_t due_ns = 0;
   bool duplicated = false;
   bool reordered = false;

@@ -1,51 +1,29 @@
-// Keeps the frames of a port to the sources it is bound to: a stage between parse and route, for
-// ports that have a rule only.
+// Keeps the frames of a port to the sources it is bound to: the stage SourceRule.
 //
-// The guest may change a frame between the judgement and its delivery. So the head of a frame,
-// which is all that was judged, is copied first, and from there on the frame consists of this copy
-// and of what follows it in guest memory: the bytes judged are those routed and delivered. That
-// costs a second copy of at most kPacketHeaderBytesMax bytes a frame.
+// The head of a frame, which is all that is judged, is shielded first (batch.h). What may not pass
+// ends here, and the first such frame of a session is reported.
 //
-// Does not: judge (source_rule.h). Thread: the worker that owns it.
+// Does not: judge (source_rule.h). Thread: the worker whose batch it is.
 
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <utility>
 
-#include "core/frame/frame.h"
-#include "core/frame/packet_headers.h"
+#include "core/policy/slots.h"
 #include "core/policy/source_rule.h"
-#include "core/port/events.h"
-#include "core/port/port.h"
 
 namespace tsvswitch {
 
-// The sources a port is bound to. `reported`: the counters of spoofed sources that this session has
-// had an event for.
-struct Sources {
+// The sources a port is bound to.
+struct Sources : PolicyState {
+  static constexpr PolicySlot kSlot = kSourcesSlot;
   explicit Sources(SourceRule r) : rule(std::move(r)) {}
+
   const SourceRule rule;
+  // The fates, a bit each, that this session has had an event for.
   std::atomic<uint32_t> reported{0};
-};
-
-class SourceGuard {
- public:
-  // Leaves in frames[0..returned) what may pass; the rest is counted, recorded and, the first time
-  // in a session, reported. The frames are valid until the next call.
-  uint32_t Admit(Queue& from, Frame* frames, uint32_t count, EventRing& events);
-
- private:
-  void Shield(Frame& frame, uint32_t number);
-  static void Refuse(Queue& from, const Frame& frame, const SpoofedSource& spoofed,
-                     EventRing& events);
-
-  uint8_t heads_[kBatchFramesMax][kPacketHeaderBytesMax];
-  // A frame has at most one piece more than its sender gave it.
-  std::unique_ptr<Piece[]> pieces_{new Piece[PieceStore::kCapacity + kBatchFramesMax]};
-  uint32_t used_ = 0;
 };
 
 }  // namespace tsvswitch

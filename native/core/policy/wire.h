@@ -11,17 +11,18 @@
 //                        ├──────► HeldFrames, until it is due
 //                        └──────► counted drop
 //
-// Thread: the worker that owns it. The link and the counters are the caller's, under its lock.
+// Thread: the worker that owns it. The link is the caller's, under its lock.
 
 #pragma once
 
 #include <cstdint>
 
-#include "core/frame/frame.h"
+#include "core/frame/batch.h"
 #include "core/frame/segmenter.h"
 #include "core/platform/clock.h"
 #include "core/policy/held_frames.h"
 #include "core/policy/link.h"
+#include "core/port/counters.h"
 
 namespace tsvswitch {
 
@@ -30,9 +31,11 @@ class Wire {
   // `fragment_id`: as Segmenter's.
   Wire(const Clock& clock, uint32_t fragment_id) : clock_(clock), segmenter_(fragment_id) {}
 
-  // In *list stay the frames that go on at once; the others go on by `hop` when they are due.
+  // In *list stay the frames that go on at once; the others go on by `hop` when they are due, or
+  // end in `outcomes`. A frame that is cut ends once, by the first of its packets that ends: the
+  // others are in `counters` as well as what the link does to frames that it lets go.
   void Enter(Link& link, const Frame* frames, FrameList* list, const Hop& hop,
-             QueueCounters& counters);
+             FateCounters& counters, Outcomes& outcomes);
 
   // Takes up to `max` frames that are due and go the same way; returns how many.
   uint32_t TakeDue(HeldFrame* batch, uint32_t max = kBatchFramesMax);
@@ -48,18 +51,19 @@ class Wire {
   struct Entry {
     Link& link;
     const Frame& frame;
+    uint32_t number;  // of the frame
     const Hop& hop;
-    QueueCounters& counters;
+    FateCounters& counters;
+    Outcomes& outcomes;
+    Marks marks;  // what other links have done to it
     bool tagged;
     uint64_t now_ns;
   };
   bool EnterWhole(const Entry& entry, OffloadPlan plan);
   void EnterSegments(const Entry& entry);
-  // Both return the counters that the frame is in.
-  uint32_t Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict);
-  static uint32_t Drop(const Entry& entry, Counter reason);
-  // For captures of its port: a frame that ended here, or a segment of it.
-  static void RecordDropped(const Entry& entry, uint32_t counted);
+  void Hold(const Entry& entry, const Parcel& parcel, const Verdict& verdict);
+  // The frame, or a packet of it.
+  static void End(const Entry& entry, Fate why);
 
   const Clock& clock_;
   HeldFrames held_;

@@ -14,7 +14,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "core/port/counters.h"
+#include "core/frame/fate.h"
 #include "core/ring/chain.h"
 
 namespace tsvswitch {
@@ -25,7 +25,7 @@ struct SpoofedSource {
   Kind kind = Kind::kMac;
   uint8_t address[16] = {};  // kUnknown: the EtherType
 
-  Counter counter() const { return kind == Kind::kMac ? kDropsSpoofedMac : kDropsSpoofedAddress; }
+  Fate fate() const { return kind == Kind::kMac ? Fate::kSpoofedMac : Fate::kSpoofedAddress; }
 };
 
 struct Event {

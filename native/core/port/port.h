@@ -1,8 +1,8 @@
 // Ports and their queues: the state that rounds read and control changes.
 //
 // Control changes anything here only between rounds (worker.h), so a round reads plain fields. What
-// two workers may write during rounds is atomic (`broken`) or under the receiveq's lock (its ring,
-// counters and `stalled`); a transmitq is touched by its one worker only.
+// two workers may write during rounds is atomic (`broken`, `fates`) or under the receiveq's lock
+// (its ring, counters and `stalled`); a transmitq is touched by its one worker only.
 
 #pragma once
 
@@ -16,6 +16,7 @@
 #include "core/memory/guest_memory.h"
 #include "core/platform/spinlock.h"
 #include "core/port/counters.h"
+#include "core/port/slots.h"
 #include "core/ring/virtqueue.h"
 
 namespace tsvswitch {
@@ -25,18 +26,7 @@ inline constexpr uint32_t kQueuesPerPort = 2 * kQueuePairsMax;
 
 inline constexpr uint32_t kNoMtu = ~uint32_t{0} >> 1;  // longer than any frame
 
-class Capture;      // policy/capture.h
-struct Impairment;  // policy/impairment.h
 struct Port;
-struct Sources;  // policy/source_guard.h
-
-// What a policy keeps at a port. Its type, and how it is deleted, are the policy's alone.
-struct PolicyDeleter {
-  void operator()(Impairment* state) const;
-  void operator()(Sources* state) const;
-};
-template <typename State>
-using PolicyState = std::unique_ptr<State, PolicyDeleter>;
 
 // Where a ring's parts are in the frontend's address space.
 struct RingAddresses {
@@ -132,15 +122,27 @@ struct Port {
   std::vector<Queue> queues;
   // Of each queue; control reads them during rounds.
   const std::shared_ptr<QueueCounters[]> counters;
-  // Both are nullptr for nearly all ports, which then pay one look at each per batch.
-  PolicyState<Impairment> impairment;
-  PolicyState<Sources> sources;  // nullptr: any
+  // Why frames ended here, of all queues; as long.
+  const std::shared_ptr<FateCounters> fates{new FateCounters};
+  // Which stages frames from its guest and to it go through, a bit each (policy/stages.h): none at
+  // nearly all ports, which then pay one comparison a batch for all of them. `policies` is what
+  // stages keep here.
+  uint32_t ingress = 0;
+  uint32_t egress = 0;
+  PolicySlots policies;
   // The receiveqs that are started and enabled; a flow's frames all go to one of them.
   std::vector<Queue*> receivers;
   // Rebuilds that list.
   void FindReceivers();
-  // Everything that records this port.
-  std::vector<Capture*> captures;
+
+  // Frames that ended at a queue of this port.
+  void Count(Queue& at, Fate why, uint64_t frames) {
+    if (why == Fate::kNoBuffer) {
+      at.counters->Add(kNoBuffer, frames);
+    } else {
+      fates->Add(why, frames);
+    }
+  }
 };
 
 }  // namespace tsvswitch

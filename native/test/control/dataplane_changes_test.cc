@@ -102,10 +102,10 @@ FACT("sources that a port is bound to no more are let through") {
   Changed at;
   at.plane().BindSources(at.changing->port, {.macs = {MacOf(99)}, .networks = {}});
   at.Flood(*at.changing);
-  CHECK_EQ(at.bridge.Count(*at.changing, 1, kDropsSpoofedMac), 1u);
+  CHECK_EQ(at.bridge.Drops(*at.changing, Fate::kSpoofedMac), 1u);
   at.plane().UnbindSources(at.changing->port);
   at.Flood(*at.changing);
-  CHECK_EQ(at.bridge.Count(*at.changing, 1, kDropsSpoofedMac), 1u);
+  CHECK_EQ(at.bridge.Drops(*at.changing, Fate::kSpoofedMac), 1u);
   at.there.Pass(10);
   at.there.Finish();
 }

@@ -180,7 +180,7 @@ FACT("a queue that starts anew does not trust the source it knew") {
   bridge.StartQueue(*from, 1, bridge.plane().StopQueue(from->port, 1));
   CHECK(RunningBridge::Send(*from, MakeFrame(MacOf(to->port), 0, 60)));
   CHECK(ComesTrue([&] { return from->guest.Sending() == 0; }));
-  CHECK_EQ(bridge.Count(*from, 1, kDropsBadSource), 1u);
+  CHECK_EQ(bridge.Drops(*from, Fate::kBadSource), 1u);
 }
 
 FACT("a sleeping worker wakes at a kick and delivers, with and without EVENT_IDX") {
@@ -235,7 +235,7 @@ FACT("vhost-user Ring states: a disabled transmitq is emptied, and counts what i
     CHECK(RunningBridge::Send(*from, MakeFrame(kBroadcast, MacOf(from->port), 60)));
   }
   CHECK(ComesTrue([&] { return from->guest.Sending() == 0; }));
-  CHECK_EQ(bridge.Count(*from, 1, kDropsDisabled), 20u);
+  CHECK_EQ(bridge.Drops(*from, Fate::kDisabled), 20u);
   CHECK_EQ(bridge.Count(*from, 1, kFrames), 0u);
   CHECK(to->guest.Receive().empty());
   bridge.plane().EnableQueue(from->port, 1, true);
@@ -283,7 +283,7 @@ FACT("a port that is bound to a MAC address is announced by that one only") {
   bridge.plane().Announce(bound->port, MacOf(other->port));
   bridge.plane().Announce(bound->port, MacOf(bound->port));
   CHECK_EQ(other->guest.Receive().size(), 1u);
-  CHECK_EQ(bridge.Count(*bound, 1, kDropsSpoofedMac), 1u);
+  CHECK_EQ(bridge.Drops(*bound, Fate::kSpoofedMac), 1u);
   const std::vector<FdbRecord> records = bridge.plane().ReadFdb(0);
   CHECK_EQ(records.size(), 1u);
   CHECK_EQ(records[0].mac, MacOf(bound->port));

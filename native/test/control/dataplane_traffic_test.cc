@@ -90,7 +90,7 @@ FACT("StopQueue of a busy receiveq is exact, and nothing is written into its buf
       pair.there.Forgive();  // what came meanwhile was dropped and counted
       bridge.StartQueue(*pair.right, 0, base);
     }
-    const uint64_t missed = bridge.Count(*pair.right, 0, kDropsNotReady);
+    const uint64_t missed = bridge.Drops(*pair.right, Fate::kNotReady);
     pair.there.Pass(1);
     CHECK_EQ(missed, pair.there.forgiven());
   }
@@ -190,11 +190,11 @@ FACT("a transmitq disabled under traffic is emptied, and every frame arrives or 
     CHECK(RunningBridge::Send(*left, frame));
     ++sent;
     CHECK(ComesTrue([&] { return left->guest.Sending() == 0; }));
-    const uint64_t discarded = bridge.Count(*left, 1, kDropsDisabled);
+    const uint64_t discarded = bridge.Drops(*left, Fate::kDisabled);
     const uint64_t delivered = bridge.Count(*right, 0, kFrames);
     CHECK(discarded != 0);
     CHECK(delivered != 0);
-    CHECK_EQ(discarded + delivered + bridge.Count(*right, 0, kDropsNoBuffer), sent);
+    CHECK_EQ(discarded + delivered + bridge.Drops(*right, Fate::kNoBuffer), sent);
   }
 }
 

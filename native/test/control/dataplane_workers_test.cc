@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/policy/stages.h"
 #include "core/policy/wire.h"
 #include "test/open_fds.h"
 #include "test/running_bridge.h"
@@ -269,22 +270,20 @@ FACT("what a transmitq takes along to another worker is waited for there, howeve
   Link link(settings), other_link(settings);
   uint8_t bytes[60] = {};
   const Piece piece = {bytes, sizeof(bytes)};
-  const Frame frame = {.destination = 0,
-                       .source = 0,
-                       .body = {&piece, 0, sizeof(bytes)},
-                       .offload = {},
-                       .verdict = 0};
+  const Frame frame = {
+      .destination = 0, .source = 0, .body = {&piece, 0, sizeof(bytes)}, .offload = {}};
   const auto goes_on = [&](Wire& wire, Link& over, const Hop& hop) {
-    QueueCounters counters = {};
+    FateCounters counters;
+    Outcomes outcomes;
     FrameList list = {.count = 1, .frame = {0}};
-    wire.Enter(over, &frame, &list, hop, counters);
+    wire.Enter(over, &frame, &list, hop, counters, outcomes);
     return list.count == 1;
   };
-  const Hop hop = {.stage = Hop::Stage::kToGuest, .from = &moving, .to = &port};
+  const Hop hop = {.stage = BitOf(Egress::kToGuestLink), .from = &moving, .to = &port};
   CHECK(!goes_on(left, link, hop));
   clock.AdvanceTo(clock.NowNs() + 20);
   CHECK(!goes_on(joined, other_link,
-                 {.stage = Hop::Stage::kToGuest, .from = &other, .to = &other_port}));
+                 {.stage = BitOf(Egress::kToGuestLink), .from = &other, .to = &other_port}));
   CHECK_EQ(left.GiveTo(joined, &moving), 0u);
   settings.delay_ns = 0;
   link.Set(settings);

@@ -94,7 +94,7 @@ FACT("a frame whose destination is on its own port is dropped there") {
   bridge.Learn(0);
   bridge.SendAndRun(0, MacOf(0), MacOf(5));
   CHECK_EQ(bridge.Received(1), 0u);
-  CHECK_EQ(bridge.FromGuest(0, kDropsHairpin), 1u);
+  CHECK_EQ(bridge.Drops(0, Fate::kHairpin), 1u);
 }
 
 FACT("a frame from a group address or from 0 is dropped and teaches nothing") {
@@ -102,7 +102,7 @@ FACT("a frame from a group address or from 0 is dropped and teaches nothing") {
     Guests bridge(2);
     bridge.SendAndRun(0, MacOf(1), source);
     CHECK_EQ(bridge.Received(1), 0u);
-    CHECK_EQ(bridge.FromGuest(0, kDropsBadSource), 1u);
+    CHECK_EQ(bridge.Drops(0, Fate::kBadSource), 1u);
     CHECK(bridge.fdb().Read(BridgeOfGuests::kSecond).empty());
   }
 }
@@ -110,7 +110,7 @@ FACT("a frame from a group address or from 0 is dropped and teaches nothing") {
 FACT("a frame on a bridge with no other port is dropped as having no destination") {
   Guests bridge(1);
   bridge.SendAndRun(0, kBroadcast, MacOf(0));
-  CHECK_EQ(bridge.FromGuest(0, kDropsNoDestination), 1u);
+  CHECK_EQ(bridge.Drops(0, Fate::kNoDestination), 1u);
   CHECK_EQ(bridge.FromGuest(0, kFloodedFrames), 0u);
 }
 
@@ -130,8 +130,8 @@ FACT("frames of 14 and of 65550 bytes are forwarded; a byte less or more is drop
     CHECK_EQ(received.size(), 2u);
     CHECK_EQ(received[0].size(), 14u);
     CHECK_EQ(received[1].size(), 65550u);
-    CHECK_EQ(bridge.FromGuest(0, kDropsTooShort), 5u);
-    CHECK_EQ(bridge.FromGuest(0, kDropsTooLong), 1u);
+    CHECK_EQ(bridge.Drops(0, Fate::kTooShort), 5u);
+    CHECK_EQ(bridge.Drops(0, Fate::kTooLong), 1u);
   }
 }
 
@@ -147,7 +147,7 @@ FACT("a header that asks for what was not negotiated costs that frame only") {
   CHECK(bridge.guest(0).Send(MakeFrame(kBroadcast, MacOf(0), 60)));
   CHECK_EQ(bridge.Run(0), 3u);
   CHECK_EQ(bridge.Received(1), 1u);
-  CHECK_EQ(bridge.FromGuest(0, kDropsBadHeader), 2u);
+  CHECK_EQ(bridge.Drops(0, Fate::kBadHeader), 2u);
   CHECK_EQ(bridge.FromGuest(0, kFrames), 1u);
 }
 
@@ -196,18 +196,18 @@ FACT("every frame is in exactly one counter") {
     CHECK_EQ(bridge.Run(0), 6u);
   }
   // 128 buffers each and none posted again: guest 1 runs out of them, guest 2 does not.
-  const auto from = [&](Counter counter) { return bridge.FromGuest(0, counter); };
-  CHECK_EQ(from(kFrames), 5 * kRounds);
-  CHECK_EQ(from(kDropsTooShort), kRounds);
-  CHECK_EQ(from(kDropsHairpin), kRounds);
-  CHECK_EQ(from(kDropsBadSource), kRounds);
-  CHECK_EQ(from(kFloodedFrames), kRounds);
-  CHECK_EQ(from(kDropsNoDestination) + from(kDropsBadHeader) + from(kDropsTooLong), 0u);
-  CHECK_EQ(bridge.ToGuest(1, kFrames) + bridge.ToGuest(1, kDropsNoBuffer) +
-               bridge.ToGuest(1, kDropsBufferTooSmall),
+  const auto from = [&](Fate fate) { return bridge.Drops(0, fate); };
+  CHECK_EQ(bridge.FromGuest(0, kFrames), 5 * kRounds);
+  CHECK_EQ(from(Fate::kTooShort), kRounds);
+  CHECK_EQ(from(Fate::kHairpin), kRounds);
+  CHECK_EQ(from(Fate::kBadSource), kRounds);
+  CHECK_EQ(bridge.FromGuest(0, kFloodedFrames), kRounds);
+  CHECK_EQ(from(Fate::kNoDestination) + from(Fate::kBadHeader) + from(Fate::kTooLong), 0u);
+  CHECK_EQ(bridge.ToGuest(1, kFrames) + bridge.Drops(1, Fate::kNoBuffer) +
+               bridge.Drops(1, Fate::kBufferTooSmall),
            3 * kRounds);
   CHECK_EQ(bridge.ToGuest(1, kFrames), 2 * kRounds);
-  CHECK_EQ(bridge.ToGuest(1, kDropsBufferTooSmall), kRounds);
+  CHECK_EQ(bridge.Drops(1, Fate::kBufferTooSmall), kRounds);
   CHECK_EQ(bridge.ToGuest(2, kFrames), kRounds);
   CHECK_EQ(bridge.Received(1), 2 * kRounds);
 }
@@ -220,13 +220,13 @@ FACT("a receiver without buffers loses its own frames, and takes new ones once i
   }
   CHECK_EQ(bridge.Received(1), 10u);
   CHECK_EQ(bridge.Received(2), 10u);
-  CHECK_EQ(bridge.ToGuest(3, kDropsNoBuffer), 10u);
+  CHECK_EQ(bridge.Drops(3, Fate::kNoBuffer), 10u);
   CHECK_EQ(bridge.guest(3).Post(4), 4u);
   for (uint32_t number = 0; number < 10; ++number) {
     bridge.SendAndRun(0, kBroadcast, MacOf(0), number);
   }
   CHECK_EQ(bridge.Received(3), 4u);
-  CHECK_EQ(bridge.ToGuest(3, kDropsNoBuffer), 16u);
+  CHECK_EQ(bridge.Drops(3, Fate::kNoBuffer), 16u);
   CHECK_EQ(bridge.Received(1), 10u);
 }
 
@@ -238,7 +238,7 @@ FACT("a receiver with too few buffers to merge holds nobody up and loses nothing
   CHECK_EQ(bridge.Run(0), 1u);
   CHECK_EQ(bridge.Received(1), 1u);
   CHECK_EQ(small.Receive().size(), 0u);
-  CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 1u);
+  CHECK_EQ(bridge.Drops(2, Fate::kNoBuffer), 1u);
   small.Post();
   const FrameBytes frame = MakeFrame(kBroadcast, MacOf(0), 1500, 1);
   CHECK(bridge.guest(0).Send(frame));
@@ -261,13 +261,13 @@ FACT("a frame larger than all that is offered is dropped alone, and those behind
     CHECK(bridge.guest(0).Send(behind[1]));
     CHECK(bridge.guest(0).Send(MakeFrame(destination, MacOf(0), 9000, 3), 5));
     CHECK(bridge.guest(0).Send(behind[2]));
-    const uint64_t unfit = bridge.ToGuest(2, kDropsBufferTooSmall);
+    const uint64_t unfit = bridge.Drops(2, Fate::kBufferTooSmall);
     CHECK_EQ(bridge.Run(0), 5u);
     const std::vector<FrameBytes> received = small.Receive();
     CHECK_EQ(received.size(), 3u);
     for (size_t i = 0; i < 3; ++i) CHECK(received[i] == behind[i]);
-    CHECK_EQ(bridge.ToGuest(2, kDropsBufferTooSmall) - unfit, 2u);
-    CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 0u);
+    CHECK_EQ(bridge.Drops(2, Fate::kBufferTooSmall) - unfit, 2u);
+    CHECK_EQ(bridge.Drops(2, Fate::kNoBuffer), 0u);
     small.Post(4);
     // From now on its address is known.
     CHECK(small.Send(MakeFrame(MacOf(0), MacOf(2), 60)));
@@ -285,8 +285,8 @@ FACT("a frame of a size that arrived before counts as without a buffer, not as t
   CHECK(bridge.guest(0).Send(MakeFrame(kBroadcast, MacOf(0), 60, 2)));
   CHECK_EQ(bridge.Run(0), 3u);
   CHECK_EQ(small.Receive().size(), 2u);
-  CHECK_EQ(bridge.ToGuest(2, kDropsNoBuffer), 1u);
-  CHECK_EQ(bridge.ToGuest(2, kDropsBufferTooSmall), 0u);
+  CHECK_EQ(bridge.Drops(2, Fate::kNoBuffer), 1u);
+  CHECK_EQ(bridge.Drops(2, Fate::kBufferTooSmall), 0u);
 }
 
 FACT("a batch of the longest frames into the smallest merged buffers needs several claims") {
@@ -314,8 +314,8 @@ FACT("a broken receiveq is reported once and drops at its port; the others go on
   CHECK_EQ(signals, 1u);
   close(err);
   CHECK_EQ(bridge.receiveq(1).broken.load(), BreakReason::kAvailIndexJump);
-  CHECK_EQ(bridge.ToGuest(1, kFrames) + bridge.ToGuest(1, kDropsNotReady), 200u);
-  CHECK_EQ(bridge.ToGuest(2, kFrames) + bridge.ToGuest(2, kDropsNoBuffer), 200u);
+  CHECK_EQ(bridge.ToGuest(1, kFrames) + bridge.Drops(1, Fate::kNotReady), 200u);
+  CHECK_EQ(bridge.ToGuest(2, kFrames) + bridge.Drops(2, Fate::kNoBuffer), 200u);
   CHECK_EQ(bridge.Received(2), 128u);
   uint32_t reports = 0;
   for (const Event& event : bridge.Events()) {
@@ -352,7 +352,7 @@ FACT("a receiveq that is not enabled or not started counts what it misses") {
   bridge.receiveq(1).enabled = true;
   bridge.receiveq(1).started = false;
   bridge.SendAndRun(0, kBroadcast, MacOf(0));
-  CHECK_EQ(bridge.ToGuest(1, kDropsNotReady), 2u);
+  CHECK_EQ(bridge.Drops(1, Fate::kNotReady), 2u);
   CHECK_EQ(bridge.Received(1), 0u);
 }
 

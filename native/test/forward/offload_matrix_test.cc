@@ -142,9 +142,11 @@ class Pair {
     CHECK(!stack_.WaitsForFragments());
     under_way_.clear();
     chains_under_way_ = 0;
-    for (uint32_t counter = kDropsNoBuffer; counter < kCountersUsed; ++counter) {
-      CHECK_EQ(counters_.value[counter] + receiver_.counters.value[counter], 0u);
+    for (auto fate = static_cast<uint8_t>(kFirstDrop); fate < kFates; ++fate) {
+      const Fate drop = static_cast<Fate>(fate);
+      CHECK_EQ(port_.fates->Read(drop) + receiver_.port.fates->Read(drop), 0u);
     }
+    CHECK_EQ(receiver_.counters.value[kNoBuffer], 0u);
     CHECK_EQ(receiver_.counters.value[kFrames], received_frames_);
   }
 

@@ -1,4 +1,4 @@
-// What a turn of a port may have in it, counted in work (core/forward/work.h): chains as long as
+// What a turn of a port may have in it, counted in work (core/frame/work.h): chains as long as
 // can be, empty descriptors, packets of a thousand segments, floods to all ports, buffers of a few
 // bytes. However a guest makes its round long, everybody else has a turn after a bounded one of it,
 // and everything it sent that breaks no rule arrives, once and in order.
@@ -257,7 +257,7 @@ FACT("packets of more than a thousand segments are cut a few at a time") {
     hostile.FillRing({{hostile.bytes(), static_cast<uint32_t>(bytes.size())}}, 0);
     hostile.Start(1);
     const auto segments_of = [&] {
-      return receiver.counters[0].value[kFrames] + receiver.counters[0].value[kDropsNoBuffer];
+      return receiver.counters[0].value[kFrames] + receiver.counters[0].value[kNoBuffer];
     };
     for (uint32_t round = 0; round < 10; ++round) {
       const uint64_t before = segments_of();
@@ -293,8 +293,8 @@ FACT("buffers that cost too much are walked for so long in a round, whoever send
     }
     CHECK(rounds.longest_turn() <= kTurnBound + 2 * kLongestChainWork);
     const QueueCounters& counters = hostile.port.counters[0];
-    CHECK_EQ(counters.value[kFrames] + counters.value[kDropsNoBuffer] +
-                 counters.value[kDropsBufferTooSmall],
+    CHECK_EQ(counters.value[kFrames] + counters.value[kNoBuffer] +
+                 hostile.port.fates->Read(Fate::kBufferTooSmall),
              4u * 8 * 64);
   }
 }

@@ -57,9 +57,11 @@ class Network {
     queue.Release();
     return frames;
   }
-  uint64_t Drops(uint16_t port, Counter counter) {
-    return plane_->Counters(port)[0].value[counter] + plane_->Counters(port)[1].value[counter];
+  uint64_t Drops(uint16_t port, Fate fate) {
+    return fate == Fate::kNoBuffer ? plane_->Counters(port)[0].value[kNoBuffer]
+                                   : plane_->Fates(port)->Read(fate);
   }
+  uint64_t Marked(uint16_t port, Mark mark) { return plane_->Fates(port)->Read(mark); }
   void Step() { plane_->Step(1000); }
   void Advance(uint64_t ms) { plane_->Advance(ms * kNsPerMs); }
 
@@ -113,7 +115,7 @@ FACT("what a link loses on its way from a guest teaches the bridge nothing") {
   network.Send(0, 1, 1);
   network.Step();
   CHECK(network.plane().ReadFdb(0).empty());
-  CHECK_EQ(network.Drops(0, kDropsLost), 1u);
+  CHECK_EQ(network.Drops(0, Fate::kLost), 1u);
   network.plane().SetLink(0, kNoPort, nullptr);
   network.Send(0, 1, 2);
   network.Step();
@@ -152,10 +154,10 @@ FACT("duplicates follow their originals, corrupted frames differ in one bit, and
     }
   }
   CHECK_EQ(next, kFrames);
-  CHECK_EQ(received, kFrames + network.Drops(1, kDuplicatedFrames));
-  CHECK(network.Drops(1, kDuplicatedFrames) > 300 && network.Drops(1, kDuplicatedFrames) < 500);
-  CHECK(corrupted >= network.Drops(1, kCorruptedFrames));  // copies of corrupted frames are, too
-  CHECK(network.Drops(1, kCorruptedFrames) > 300);
+  CHECK_EQ(received, kFrames + network.Marked(1, Mark::kDuplicated));
+  CHECK(network.Marked(1, Mark::kDuplicated) > 300 && network.Marked(1, Mark::kDuplicated) < 500);
+  CHECK(corrupted >= network.Marked(1, Mark::kCorrupted));  // copies of corrupted frames are, too
+  CHECK(network.Marked(1, Mark::kCorrupted) > 300);
 }
 
 FACT("a full pool drops and counts, the frames in it arrive, and the others are served meanwhile") {
@@ -167,15 +169,15 @@ FACT("a full pool drops and counts, the frames in it arrive, and the others are 
     network.Send(0, 1, i, 60);
     network.plane().Step(1);
   }
-  CHECK_EQ(network.Drops(1, kDropsHeldOverflow), 100u);
+  CHECK_EQ(network.Drops(1, Fate::kHeldOverflow), 100u);
   network.Send(2, 3, 1);
   network.Step();
   CHECK_EQ(network.Take(3).size(), 1u);
   uint32_t received = 0;
-  const uint64_t no_buffer = network.Drops(1, kDropsNoBuffer);
+  const uint64_t no_buffer = network.Drops(1, Fate::kNoBuffer);
   network.Advance(1000);
   received = static_cast<uint32_t>(network.Take(1).size());
-  CHECK_EQ(received + network.Drops(1, kDropsNoBuffer) - no_buffer, HeldFrames::kFramesMax);
+  CHECK_EQ(received + network.Drops(1, Fate::kNoBuffer) - no_buffer, HeldFrames::kFramesMax);
   CHECK(received > 1000);
 }
 
@@ -194,7 +196,7 @@ FACT("a partition cuts its sides off from each other, one on none talks with all
   CHECK((hears(0) == std::vector<uint16_t>{1, 4}));
   CHECK((hears(2) == std::vector<uint16_t>{4}));
   CHECK((hears(4) == std::vector<uint16_t>{0, 1, 2, 3}));
-  CHECK_EQ(network.Drops(2, kDropsPartitioned), 1u);
+  CHECK_EQ(network.Drops(2, Fate::kPartitioned), 1u);
   network.plane().SetPartition({{0}, {1}});
   CHECK((hears(2) == std::vector<uint16_t>{0, 1, 3, 4}));
   CHECK((hears(0) == std::vector<uint16_t>{2, 3, 4}));

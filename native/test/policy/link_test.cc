@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/policy/held_frames.h"
+#include "core/policy/stages.h"
 #include "core/port/port.h"
 #include "driver/guest_ram.h"
 #include "test/check.h"
@@ -27,7 +28,7 @@ std::vector<bool> LossesOf(const LinkSettings& settings, uint32_t frames = kFram
   Link link(settings);
   std::vector<bool> lost;
   for (uint32_t i = 0; i < frames; ++i) {
-    lost.push_back(link.Judge(60, false, i).drop == kDropsLost);
+    lost.push_back(link.Judge(60, false, i).fate == Fate::kLost);
   }
   return lost;
 }
@@ -36,7 +37,7 @@ FACT("a link with nothing set passes every frame at once") {
   Link link(Seeded(1));
   for (uint32_t i = 0; i < 1000; ++i) {
     const Verdict verdict = link.Judge(14 + i * 60, false, i);
-    CHECK_EQ(verdict.drop, Verdict::kPasses);
+    CHECK(verdict.fate == Fate::kUnderWay);
     CHECK_EQ(verdict.due_ns, i);
     CHECK(!verdict.duplicated && !verdict.reordered && !verdict.corrupted);
   }
@@ -100,10 +101,10 @@ FACT("a rate spaces frames by their length, and drops what its queue has no room
   settings.queue_bytes = 3000;
   Link link(settings);
   for (uint32_t i = 1; i <= 4; ++i) CHECK_EQ(link.Judge(1000, false, 0).due_ns, i * kMs);
-  CHECK_EQ(link.Judge(1000, false, 0).drop, kDropsOverRate);
+  CHECK(link.Judge(1000, false, 0).fate == Fate::kOverRate);
   // A millisecond later one of them is gone.
   CHECK_EQ(link.Judge(1000, false, 1 * kMs).due_ns, 5 * kMs);
-  CHECK_EQ(link.Judge(14, false, 1 * kMs).drop, kDropsOverRate);
+  CHECK(link.Judge(14, false, 1 * kMs).fate == Fate::kOverRate);
   CHECK_EQ(link.Judge(1000, false, 100 * kMs).due_ns, 101 * kMs);
 }
 
@@ -143,13 +144,13 @@ FACT("frames over the MTU are dropped, a VLAN tag not counted, and a blackhole d
   LinkSettings settings = Seeded(1);
   settings.frame_bytes_max = 1514;
   Link link(settings);
-  CHECK_EQ(link.Judge(1514, false, 0).drop, Verdict::kPasses);
-  CHECK_EQ(link.Judge(1515, false, 0).drop, kDropsOverMtu);
-  CHECK_EQ(link.Judge(1518, true, 0).drop, Verdict::kPasses);
-  CHECK_EQ(link.Judge(1519, true, 0).drop, kDropsOverMtu);
+  CHECK(link.Judge(1514, false, 0).fate == Fate::kUnderWay);
+  CHECK(link.Judge(1515, false, 0).fate == Fate::kOverMtu);
+  CHECK(link.Judge(1518, true, 0).fate == Fate::kUnderWay);
+  CHECK(link.Judge(1519, true, 0).fate == Fate::kOverMtu);
   settings.blackhole = true;
   link.Set(settings);
-  CHECK_EQ(link.Judge(60, false, 0).drop, kDropsBlackhole);
+  CHECK(link.Judge(60, false, 0).fate == Fate::kBlackhole);
 }
 
 // A pool and a frame for it, of two pieces and some private bytes.
@@ -184,7 +185,7 @@ struct Pool {
   PieceStore store;
   Port port{1};
   Queue transmitq;
-  Hop hop = {.stage = Hop::Stage::kFromGuest, .from = &transmitq, .to = nullptr};
+  Hop hop = {.stage = BitOf(Ingress::kFromGuestLink), .from = &transmitq, .to = nullptr};
 };
 
 FACT("frames of every length come back whole, those due first first, and in order among equals") {
@@ -246,8 +247,8 @@ FACT("frames of a port are forgotten, those of a transmitq handed over, others k
   Pool pool(64);
   HeldFrames other(3);
   Port leaving{1};
-  const Hop to_leaving = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &leaving};
-  const Hop to_staying = {.stage = Hop::Stage::kToGuest, .from = nullptr, .to = &pool.port};
+  const Hop to_leaving = {.stage = BitOf(Egress::kToGuestLink), .from = nullptr, .to = &leaving};
+  const Hop to_staying = {.stage = BitOf(Egress::kToGuestLink), .from = nullptr, .to = &pool.port};
   for (uint32_t i = 0; i < 5; ++i) {
     CHECK(pool.held.Hold(pool.Frame(100 + i), HeldFrames::kNoBit, 50 - i, to_leaving));
     CHECK(pool.held.Hold(pool.Frame(200 + i), HeldFrames::kNoBit, 50 - i, to_staying));

@@ -8,6 +8,7 @@
 
 #include "core/frame/packet_headers.h"
 #include "core/policy/source_guard.h"
+#include "core/policy/stages.h"
 #include "driver/packet.h"
 #include "test/bridge_of_guests.h"
 #include "test/check.h"
@@ -334,7 +335,9 @@ FACT("random bytes are judged without a byte too many being read") {
 struct BoundBridge : BridgeOfGuests {
   BoundBridge() {
     for (int i = 0; i < 2; ++i) Add(VIRTIO_F_VERSION_1).Post();
-    port(0).sources.reset(new Sources(Bound()));
+    auto sources = std::make_unique<Sources>(Bound());
+    port(0).policies.Swap(sources);
+    FindStages(port(0));
   }
 };
 
@@ -357,8 +360,8 @@ FACT("what a bound port may not send is dropped by reason, and each reason is re
   CHECK_EQ(received.size(), 2u);
   for (const FrameBytes& frame : received) CHECK(frame == good);
   CHECK_EQ(bridge.FromGuest(0, kFrames), 6u);
-  CHECK_EQ(bridge.FromGuest(0, kDropsSpoofedAddress), 2u);
-  CHECK_EQ(bridge.FromGuest(0, kDropsSpoofedMac), 2u);
+  CHECK_EQ(bridge.Drops(0, Fate::kSpoofedAddress), 2u);
+  CHECK_EQ(bridge.Drops(0, Fate::kSpoofedMac), 2u);
   const std::vector<Event> events = bridge.Events();
   CHECK_EQ(events.size(), 3u);
   CHECK_EQ(events[0].type, Event::Type::kSpoofed);
@@ -387,60 +390,9 @@ FACT("frames in pieces of every size are judged alike and arrive whole") {
       const std::vector<FrameBytes> received = bridge.guest(1).Receive();
       CHECK_EQ(received.size(), 1u);
       CHECK(received[0] == good);
-      CHECK_EQ(bridge.FromGuest(0, kDropsSpoofedAddress), 1u);
+      CHECK_EQ(bridge.Drops(0, Fate::kSpoofedAddress), 1u);
     }
   }
-}
-
-// Frames of a bound port, before a guard and without a bridge.
-struct BoundQueue {
-  BoundQueue() {
-    queue.port = &port;
-    queue.counters = &counters;
-    port.sources.reset(new Sources(Bound()));
-  }
-  // Whether it passes.
-  bool Admits(Frame* frame) { return guard->Admit(queue, frame, 1, events) == 1; }
-
-  Queue queue;
-  Port port{1};
-  QueueCounters counters = {};
-  EventRing events{[](void*) {}, nullptr};
-  std::unique_ptr<SourceGuard> guard = std::make_unique<SourceGuard>();
-};
-
-FACT("a frame whose first piece is 3 bytes long is judged by all of its pieces") {
-  BoundQueue from;
-  for (const bool honest : {true, false}) {
-    Bytes bytes = Ethernet(0x0800, Ipv4(honest ? kOwnIp : kOtherIp));
-    std::vector<Piece> pieces = {{&bytes[0], 3}, {&bytes[3], 1}, {&bytes[4], 25}, {&bytes[29], 0}};
-    pieces.back().bytes = static_cast<uint32_t>(bytes.size() - 29);
-    Frame frame = {.destination = 0,
-                   .source = 0,
-                   .body = {pieces.data(), 0, static_cast<uint32_t>(bytes.size())},
-                   .offload = {},
-                   .verdict = 0};
-    CHECK_EQ(from.Admits(&frame), honest);
-  }
-  CHECK_EQ(from.counters.value[kDropsSpoofedAddress], 1u);
-}
-
-FACT("a guest that rewrites a frame after it was judged changes none of the bytes that were") {
-  BoundQueue from;
-  Bytes good = Ethernet(0x0800, Ipv4(kOwnIp));
-  good.resize(1000);
-  Scattered guest(good);
-  // As parsed before the guest changed it for the first time.
-  Frame frame = {
-      .destination = 1, .source = kOther, .body = guest.slice(), .offload = {}, .verdict = 0};
-  CHECK(from.Admits(&frame));
-  CHECK_EQ(frame.source, kOwn);
-  CHECK_EQ(frame.destination, kBroadcast);
-  for (size_t at = 0; at < good.size(); ++at) *guest.at(at) = 0xee;
-  Bytes delivered(good.size());
-  CHECK_EQ(Gather(frame.body, delivered.data(), 1000), 1000u);
-  CHECK(std::equal(good.begin(), good.begin() + kPacketHeaderBytesMax, delivered.begin()));
-  CHECK_EQ(delivered[kPacketHeaderBytesMax], 0xee);
 }
 
 }  // namespace

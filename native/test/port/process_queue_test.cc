@@ -147,7 +147,7 @@ FACT("a host port that takes nothing costs its own frames only, and they are cou
     other_received += static_cast<uint32_t>(Receive(*plane, other).size());
   }
   CHECK_EQ(other_received, kFrames);
-  const uint64_t dropped = plane->Counters(full)[0].value[kDropsNoBuffer];
+  const uint64_t dropped = plane->Counters(full)[0].value[kNoBuffer];
   CHECK(dropped > kFrames / 2);
   CHECK_EQ(Receive(*plane, full).size() + dropped, kFrames);
 }
@@ -164,8 +164,8 @@ FACT("a frame that finds no room in a host port takes no smaller one along") {
   CHECK(Send(*plane, from, MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 99)));
   CHECK(Send(*plane, from, small));
   CHECK_EQ(plane->Step(1), 2u);
-  CHECK_EQ(plane->Counters(full)[0].value[kDropsNoBuffer], 1u);
-  CHECK_EQ(plane->Counters(full)[0].value[kDropsBufferTooSmall], 0u);
+  CHECK_EQ(plane->Counters(full)[0].value[kNoBuffer], 1u);
+  CHECK_EQ(plane->Fates(full)->Read(Fate::kBufferTooSmall), 0u);
   const std::vector<FrameBytes> received = Receive(*plane, full);
   CHECK_EQ(received.size(), kFitting + 1u);
   CHECK(received.back() == small);

@@ -15,7 +15,7 @@
 import { TsvswitchError } from '../../model/errors.ts';
 import type { NativeProcessPort, PortReport } from '../../native/addon.ts';
 import type { PortPlace } from '../kind.ts';
-import { addressEvent, type Port, type PortCounters, readCounters, readFrames } from '../port.ts';
+import { addressEvent, CounterReader, type Port, type PortCounters } from '../port.ts';
 import { Doorbell } from './doorbell.ts';
 
 /** How long something may take. */
@@ -41,7 +41,7 @@ export class ProcessPort implements Port {
   /** @internal */
   readonly handle: NativeProcessPort;
   readonly #place: PortPlace;
-  readonly #counters: BigUint64Array;
+  readonly #counters: CounterReader;
   readonly #arrived: Doorbell;
   readonly #drained: Doorbell;
   readonly #bytes = Buffer.allocUnsafeSlow(batchBytesMax);
@@ -55,7 +55,7 @@ export class ProcessPort implements Port {
     this.#place = place;
     this.handle = bridge.handle.addProcessPort(name, (report) => this.#onReport(report));
     this.number = this.handle.number;
-    this.#counters = this.handle.counters();
+    this.#counters = new CounterReader(this.handle);
     this.#arrived = new Doorbell(this.handle.queue(receiveq));
     this.#drained = new Doorbell(this.handle.queue(transmitq));
   }
@@ -66,11 +66,11 @@ export class ProcessPort implements Port {
 
   get counters(): PortCounters {
     this.#checkOpen();
-    return readCounters(this.#counters);
+    return this.#counters.read();
   }
 
   get transmitqs(): { readonly queue: number; readonly frames: number }[] {
-    const frames = readFrames(this.#counters, transmitq);
+    const frames = this.#counters.frames(transmitq);
     return [{ queue: transmitq, frames }];
   }
 

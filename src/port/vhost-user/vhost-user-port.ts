@@ -31,11 +31,10 @@ import { Session, type SessionEvent } from '../../vhost-user/session.ts';
 import type { KeptSocket, PortPlace } from '../kind.ts';
 import {
   addressEvent,
+  CounterReader,
   type Port,
   type PortCounters,
   type PortEvent,
-  readCounters,
-  readFrames,
 } from '../port.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
@@ -76,7 +75,7 @@ export class VhostUserPort implements Port {
   /** @internal */
   readonly handle: NativeRingPort;
   readonly #place: PortPlace;
-  readonly #counters: BigUint64Array;
+  readonly #counters: CounterReader;
   readonly #source: FrontendSource;
   readonly #options: VhostUserPortOptions;
   #terms: PortTerms;
@@ -105,7 +104,7 @@ export class VhostUserPort implements Port {
       throw error;
     }
     this.number = this.handle.number;
-    this.#counters = this.handle.counters();
+    this.#counters = new CounterReader(this.handle);
     this.#control = new ControlQueue(this.handle);
     source.start(
       (socket) => this.#accept(socket),
@@ -128,7 +127,7 @@ export class VhostUserPort implements Port {
     if (this.#state.kind === 'closed') {
       throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
     }
-    return readCounters(this.#counters);
+    return this.#counters.read();
   }
 
   /** How the port is right now. Throws CLOSED after close(). */
@@ -151,7 +150,7 @@ export class VhostUserPort implements Port {
     if (this.#state.kind !== 'connected') return [];
     return this.#state.session.startedRings
       .filter((queue) => queue % 2 === 1)
-      .map((queue) => ({ queue, frames: readFrames(this.#counters, queue) }));
+      .map((queue) => ({ queue, frames: this.#counters.frames(queue) }));
   }
 
   /** With a manual clock: answers what waits on the control queue. */

@@ -13,7 +13,7 @@
 
 #include <cstdint>
 
-#include "core/frame/offload.h"
+#include "core/frame/frame.h"
 
 namespace tsvswitch {
 
@@ -35,6 +35,16 @@ inline uint64_t SegmentsWork(const Offload& offload, uint32_t frame_bytes) {
   if (offload.header.gso_type == VIRTIO_NET_HDR_GSO_NONE || offload.header.gso_size == 0) return 0;
   const uint32_t segments = frame_bytes / offload.header.gso_size;
   return segments <= kPaidFor ? 0 : (segments - kPaidFor) * kSegmentWork;
+}
+
+// What a frame costs whoever passes it on.
+inline uint64_t WorkOf(const Frame& frame) {
+  return kFrameWork + BytesWork(frame.body.bytes) + SegmentsWork(frame.offload, frame.body.bytes);
+}
+inline uint64_t WorkOf(const Frame* frames, const FrameList& list) {
+  uint64_t work = 0;
+  for (uint32_t i = 0; i < list.count; ++i) work += WorkOf(frames[list.frame[i]]);
+  return work;
 }
 
 }  // namespace tsvswitch

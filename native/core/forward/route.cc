@@ -1,0 +1,143 @@
+// See route.h.
+
+#include "core/forward/route.h"
+
+namespace tsvswitch {
+
+namespace {
+
+using Kind = Destination::Kind;
+
+constexpr uint64_t kGroupBit = uint64_t{1} << 40;
+constexpr uint64_t kNoMac = ~uint64_t{0};
+
+// The only question that forwarding asks of the bridge.
+Destination Find(const Port& from, uint64_t mac, uint32_t now_s) {
+  return from.bridge->Find(mac, 0, from.number, now_s);
+}
+
+// False if the table has no room for it: to be tried again with the next frame.
+[[gnu::noinline]] bool Learn(const Port& from, uint64_t source, uint32_t now_s, EventRing& events) {
+  uint16_t from_port = kNoPort;
+  switch (from.bridge->fdb.Learn(Fdb::Key(source, 0), from.number, now_s, &from_port)) {
+    case LearnResult::kLearned:
+      events.Push({.type = Event::Type::kMacLearned,
+                   .session = from.session,
+                   .port = from.number,
+                   .mac = source});
+      return true;
+    case LearnResult::kMoved: {
+      const Port* const left = from.bridge->members[from_port];
+      events.Push({.type = Event::Type::kMacMoved,
+                   .session = from.session,
+                   .port = from.number,
+                   .from_port = from_port,
+                   .from_session = left == nullptr ? 0 : left->session,
+                   .mac = source});
+      return true;
+    }
+    case LearnResult::kRefused: return false;
+    case LearnResult::kKnown: break;
+  }
+  return true;
+}
+
+// Of a frame whose destination is no other port. Out of line, as Learn: the loop needs the
+// registers.
+[[gnu::noinline]] void RouteElsewhere(Queue& from, Batch& batch, uint32_t frame, Kind kind,
+                                      Dispatcher& to) {
+  if (kind == Kind::kSelf) {
+    batch.End(frame, Fate::kHairpin);
+  } else if (kind == Kind::kDrop) {
+    batch.End(frame, Fate::kDropEntry);
+  } else if (PostToMembers(*from.port, frame, 0, to) == 0) {
+    batch.End(frame, Fate::kNoDestination);
+  } else {
+    from.counters->Add(kFloodedFrames, 1);
+  }
+}
+
+// `kAll`: no frame of the batch has ended, as in nearly all.
+template <bool kAll>
+[[gnu::always_inline]] inline void RouteFrames(Queue& from, Batch& batch, Dispatcher& to,
+                                               uint32_t now_s) {
+  const Port& port = *from.port;
+  // The second with the revision of the table: what a queue has learned since is known.
+  const uint64_t now = uint64_t{now_s} << 32 | port.bridge->fdb.revision();
+  uint64_t known_source = from.known_at == now ? from.known_source : kNoMac;
+  uint64_t last_mac = 0;
+  Destination last;
+  const uint32_t count = batch.count;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!kAll && !batch.outcomes.IsUnderWay(i)) continue;
+    const Frame& frame = batch.frames[i];
+    if (frame.source != known_source) [[unlikely]] {
+      if (!CanBeSource(frame.source)) {
+        batch.End(i, Fate::kBadSource);
+        continue;
+      }
+      if (Learn(port, frame.source, now_s, to.context().events)) {
+        known_source = from.known_source = frame.source;
+        from.known_at = now;
+      }
+    }
+    if (frame.destination != last_mac) {
+      last_mac = frame.destination;
+      last = Find(port, last_mac, now_s);
+    }
+    if (last.kind == Kind::kPort) [[likely]] {
+      to.Post(last.port, i);
+    } else {
+      RouteElsewhere(from, batch, i, last.kind, to);
+    }
+  }
+}
+
+}  // namespace
+
+bool CanBeSource(uint64_t mac) { return mac != 0 && (mac & kGroupBit) == 0; }
+
+void Route(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s) {
+  if (!batch.outcomes.touched) [[likely]] {
+    RouteFrames<true>(from, batch, to, now_s);
+  } else {
+    RouteFrames<false>(from, batch, to, now_s);
+  }
+}
+
+void RouteToAll(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s) {
+  Learn(*from.port, batch.frames[0].source, now_s, to.context().events);
+  RouteElsewhere(from, batch, 0, Kind::kBroadcast, to);
+}
+
+uint32_t PostToMembers(const Port& from, uint32_t frame, uint16_t first, Dispatcher& to) {
+  const std::vector<Port*>& members = from.bridge->members;
+  uint32_t copies = 0;
+  for (size_t number = first; number < members.size(); ++number) {
+    const Port* const member = members[number];
+    if (member == nullptr || member == &from) continue;
+    to.Post(member->number, frame);
+    ++copies;
+  }
+  return copies;
+}
+
+uint32_t CutFlood(const Port& from, const Batch& batch, uint32_t now_s, uint64_t work_max) {
+  const uint32_t members = from.bridge->member_count;
+  uint64_t work = members * kQueueWork;
+  uint64_t last_mac = 0;
+  Destination last;
+  for (uint32_t i = 0; i < batch.count; ++i) {
+    const Frame& frame = batch.frames[i];
+    if (frame.destination != last_mac) {
+      last_mac = frame.destination;
+      last = Find(from, last_mac, now_s);
+    }
+    if (!last.floods()) continue;
+    work += WorkOf(frame) * members;
+    if (work > work_max) return i;
+  }
+  return batch.count;
+}
+
+}  // namespace tsvswitch
