@@ -212,6 +212,20 @@ FACT("every frame is in exactly one counter") {
   CHECK_EQ(bridge.Received(1), 2 * kRounds);
 }
 
+FACT("a frame to an address whose entry says drop ends where it came from, and is counted so") {
+  Guests bridge(3);
+  CHECK(bridge.fdb().Set({.mac = MacOf(9),
+                          .vlan = 0,
+                          .port = kNoPort,
+                          .via = 0,
+                          .flags = kFdbDrop,
+                          .seen_s = BridgeOfGuests::kSecond}));
+  bridge.SendAndRun(0, MacOf(9), MacOf(0));
+  CHECK_EQ(bridge.Received(1) + bridge.Received(2), 0u);
+  CHECK_EQ(bridge.Drops(0, Fate::kDropEntry), 1u);
+  CHECK_EQ(bridge.FromGuest(0, kFloodedFrames), 0u);
+}
+
 FACT("a receiver without buffers loses its own frames, and takes new ones once it has some") {
   Guests bridge(3);
   bridge.Add(kModern);  // guest 3 posts nothing
