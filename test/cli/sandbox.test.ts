@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
+import type { WrittenSettings } from '../../src/model/settings.ts';
 import { TestGuest } from '../../src/testing/index.ts';
 import { vringFdLayout } from '../../src/vhost-user/message.ts';
 import { Command } from '../support/command.ts';
@@ -169,6 +170,44 @@ test('ports come and go, memory is truncated and machines come back behind the f
   await client.close();
   const { status, stderr } = await command.stop();
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
+
+test('whatever settings say, the filters leave all that applying them takes', async () => {
+  const control = join(folder, 'control');
+  const command = await Command.start([socket('a')], ['--control', control], user);
+  await command.said(`taking requests on ${control}`);
+  await using client = await ControlClient.connect(control);
+  const gid = user.gid ?? process.getgid!();
+  const settings: Required<WrittenSettings> = {
+    workers: 3,
+    cpus: [Number.parseInt(allowedCpus, 10)],
+    idleUs: 0,
+    balance: true,
+    ageingSeconds: 1,
+    bridges: { blue: { ageingSeconds: 2 } },
+    ports: {
+      a: { path: socket('a'), mode: '600', mtu: 9000 },
+      b: { path: socket('b'), group: gid, allow: ['root', ':root', process.getuid!()] },
+      c: { connect: socket('nobody'), bridge: 'blue', ringReset: true, inBand: true },
+      d: { kind: 'dgram', path: socket('d'), peer: socket('peer') },
+      e: { kind: 'process', source: { macs: ['52:54:00:00:00:01'], addresses: ['10.0.0.0/8'] } },
+    },
+    links: [{ from: 'a', to: 'b', impairment: { delayMs: 1, jitterMs: 1, loss: 0.1 } }],
+    partition: [['a'], ['d']],
+  };
+  await client.apply(settings);
+  expect(await client.settings()).toMatchObject(settings);
+  await using a = await TestGuest.connect({ path: socket('a') });
+  await using b = await TestGuest.connect({ path: socket('b') });
+  // What is there is exchanged, moved and taken away.
+  await client.apply({ ports: { a: { path: socket('other') }, b: { path: socket('b') } } });
+  await using other = await TestGuest.connect({ path: socket('other') });
+  await expectFrames(other, b, 5);
+  expect(a.memory.bytes.length).toBeGreaterThan(0);
+  await client.close();
+  const { status, stdout, stderr } = await command.stop();
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).not.toContain('Operation not permitted');
 });
 
 test('--no-sandbox leaves the process as it was started', async () => {
