@@ -20,6 +20,8 @@ import { join, resolve } from 'node:path';
 import { execa, execaSync } from 'execa';
 
 const packaging = resolve('packaging/systemd');
+/** The same as it is seen inside, wherever this clone is. */
+const packagingInside = '/opt/tsvswitch/packaging/systemd';
 const systemd = '/lib/systemd/systemd';
 const namespaces = ['--mount', '--pid', '--fork', '--cgroup', '--uts', '--ipc', '--kill-child'];
 
@@ -111,7 +113,7 @@ export class Systemd {
     const args = ['sh', '-c', enter, 'sh', folder, process.execPath, resolve('.')];
     const booted = new Systemd(spawn('unshare', [...namespaces, ...args]));
     await booted.#isUp();
-    if (isInstalled) await booted.run(['systemd-sysusers', join(packaging, 'sysusers.conf')]);
+    if (isInstalled) await booted.run(['systemd-sysusers', join(packagingInside, 'sysusers.conf')]);
     return booted;
   }
 
