@@ -1,38 +1,25 @@
 /** GET /v1/events: what it tells, how much of it, and to how many. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ControlClient } from '../../src/control/client.ts';
+import type { ControlClient } from '../../src/control/client.ts';
 import { eventReadersMax } from '../../src/control/event-feed.ts';
-import { ControlServer } from '../../src/control/server.ts';
-import { Switch } from '../../src/index.ts';
+import type { Switch } from '../../src/index.ts';
 import { ask, eventsIn, readers, reading, refusal } from './raw-client.ts';
+import { serveSwitch } from './served-switch.ts';
 
 /** On a machine with other things to do. */
 const patience = { timeout: 30_000 };
 
-let folder: string;
 let control: string;
 let vswitch: Switch;
-let server: ControlServer;
 let client: ControlClient;
+let close: () => void;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'control-'));
-  control = join(folder, 'control');
-  vswitch = Switch.open();
-  server = ControlServer.listen(vswitch, { path: control });
-  client = await ControlClient.connect(control);
+  ({ control, vswitch, client, close } = await serveSwitch());
 });
 
-afterEach(() => {
-  client.close();
-  server.close();
-  vswitch.close();
-  rmSync(folder, { recursive: true });
-});
+afterEach(() => close());
 
 test('events that nobody reads are left out and counted', async () => {
   const { socket, parts } = reading(control, 'GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n');

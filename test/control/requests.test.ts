@@ -3,36 +3,26 @@
  * ends the process or holds it up, and what is refused is refused with a sentence.
  */
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ControlClient } from '../../src/control/client.ts';
+import type { ControlClient } from '../../src/control/client.ts';
 import { connectionsMax, waitingMax } from '../../src/control/connections.ts';
 import { ControlServer } from '../../src/control/server.ts';
-import { Switch } from '../../src/index.ts';
+import type { Switch } from '../../src/index.ts';
 import { ask, raw, readers, reading, refusal } from './raw-client.ts';
+import { serveSwitch } from './served-switch.ts';
 
 let folder: string;
 let control: string;
 let vswitch: Switch;
-let server: ControlServer;
 let client: ControlClient;
+let close: () => void;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'control-'));
-  control = join(folder, 'control');
-  vswitch = Switch.open();
-  server = ControlServer.listen(vswitch, { path: control });
-  client = await ControlClient.connect(control);
+  ({ folder, control, vswitch, client, close } = await serveSwitch());
 });
 
-afterEach(() => {
-  client.close();
-  server.close();
-  vswitch.close();
-  rmSync(folder, { recursive: true });
-});
+afterEach(() => close());
 
 describe('a key that nobody knows is refused with its name', () => {
   const link = { from: 'a', to: 'b' };

@@ -1,34 +1,23 @@
 /** Settings over the control socket: read, planned and applied, and refused with the path. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ControlClient } from '../../src/control/client.ts';
-import { ControlServer } from '../../src/control/server.ts';
-import { SettingsError, Switch } from '../../src/index.ts';
+import type { ControlClient } from '../../src/control/client.ts';
+import { SettingsError, type Switch } from '../../src/index.ts';
 import { ask } from './raw-client.ts';
+import { serveSwitch } from './served-switch.ts';
 
 let folder: string;
 let control: string;
 let vswitch: Switch;
-let server: ControlServer;
 let client: ControlClient;
+let close: () => void;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'control-'));
-  control = join(folder, 'control');
-  vswitch = Switch.open();
-  server = ControlServer.listen(vswitch, { path: control });
-  client = await ControlClient.connect(control);
+  ({ folder, control, vswitch, client, close } = await serveSwitch());
 });
 
-afterEach(() => {
-  client.close();
-  server.close();
-  vswitch.close();
-  rmSync(folder, { recursive: true });
-});
+afterEach(() => close());
 
 test('are the document of the switch, which can be changed and applied', async () => {
   vswitch.addPort({ path: join(folder, 'a.sock'), allow: [0] });

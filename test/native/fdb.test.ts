@@ -4,14 +4,14 @@
  */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  type Dataplane,
-  type FdbPlace,
-  type NativeBridge,
-  type NativeProcessPort,
-  native,
+import type {
+  Dataplane,
+  FdbPlace,
+  NativeBridge,
+  NativeProcessPort,
 } from '../../src/native/addon.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { openManualDataplane } from '../support/manual-dataplane.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
 const mac = (last: number) => Number.parseInt(macOf(last).replaceAll(':', ''), 16);
@@ -23,14 +23,7 @@ const bytes = new Uint8Array(4096);
 const lengths = new Uint32Array(16);
 
 beforeEach(() => {
-  dataplane = native().openDataplane({
-    workers: 1,
-    cpus: [],
-    idleUs: 0,
-    manual: true,
-    sandbox: false,
-    fragmentId: 0,
-  });
+  dataplane = openManualDataplane();
   bridge = dataplane.addBridge('blue', 10);
   ports = ['a', 'b', 'c'].map((name) => bridge.addProcessPort(name, () => {}));
 });

@@ -15,6 +15,7 @@ import {
   native,
 } from '../../src/native/addon.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { openManualDataplane } from '../support/manual-dataplane.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
 const addon = native();
@@ -28,14 +29,7 @@ let port: NativeProcessPort;
 let callFd: number;
 
 function open(): Dataplane {
-  return addon.openDataplane({
-    workers: 1,
-    cpus: [],
-    idleUs: 0,
-    manual: true,
-    sandbox: false,
-    fragmentId: 0,
-  });
+  return openManualDataplane();
 }
 
 function addPort(on: NativeBridge, name: string): NativeProcessPort {

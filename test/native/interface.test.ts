@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import ts from 'typescript';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type LinkSettings, native, type PolicyWords } from '../../src/native/addon.ts';
+import { openManualDataplane } from '../support/manual-dataplane.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
 
@@ -41,14 +42,7 @@ function membersOf(name: string): Map<string, Member> {
 }
 
 const addon = native();
-const dataplane = addon.openDataplane({
-  workers: 1,
-  cpus: [],
-  idleUs: 0,
-  manual: true,
-  sandbox: false,
-  fragmentId: 0,
-});
+const dataplane = openManualDataplane();
 const bridge = dataplane.addBridge('blue', 0);
 const ringPort = bridge.addRingPort('ring', 2, () => {});
 const processPort = bridge.addProcessPort('process', () => {});

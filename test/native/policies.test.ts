@@ -1,29 +1,22 @@
 /** The policies of a port, set and taken away through its handle, by what becomes of frames. */
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  type Dataplane,
-  type LinkSettings,
-  type NativePort,
-  type NativeProcessPort,
-  native,
-  type PolicyWords,
+import type {
+  Dataplane,
+  LinkSettings,
+  NativePort,
+  NativeProcessPort,
+  PolicyWords,
 } from '../../src/native/addon.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { openManualDataplane } from '../support/manual-dataplane.ts';
 
 let dataplane: Dataplane;
 let from: NativeProcessPort;
 let to: NativeProcessPort;
 
 beforeEach(() => {
-  dataplane = native().openDataplane({
-    workers: 1,
-    cpus: [],
-    idleUs: 0,
-    manual: true,
-    sandbox: false,
-    fragmentId: 0,
-  });
+  dataplane = openManualDataplane();
   const bridge = dataplane.addBridge('blue', 0);
   from = bridge.addProcessPort('from', () => {});
   to = bridge.addProcessPort('to', () => {});

@@ -1,14 +1,14 @@
 /** What happens to a port is told to the listener that it was made with, and to nobody else. */
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  type Dataplane,
-  type NativeBridge,
-  type NativeProcessPort,
-  native,
-  type PortReport,
+import type {
+  Dataplane,
+  NativeBridge,
+  NativeProcessPort,
+  PortReport,
 } from '../../src/native/addon.ts';
 import { ethernetFrame, macOf } from '../support/ethernet.ts';
+import { openManualDataplane } from '../support/manual-dataplane.ts';
 
 const codeOf = (code: string) => expect.objectContaining({ code });
 
@@ -26,14 +26,7 @@ function addPort(name: string, act = () => {}): NativeProcessPort {
 
 beforeEach(() => {
   reports = [];
-  dataplane = native().openDataplane({
-    workers: 1,
-    cpus: [],
-    idleUs: 0,
-    manual: true,
-    sandbox: false,
-    fragmentId: 0,
-  });
+  dataplane = openManualDataplane();
   bridge = dataplane.addBridge('blue', 0);
   port = addPort('process');
 });

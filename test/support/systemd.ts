@@ -112,8 +112,14 @@ export class Systemd {
     }
     const args = ['sh', '-c', enter, 'sh', folder, process.execPath, resolve('.')];
     const booted = new Systemd(spawn('unshare', [...namespaces, ...args]));
-    await booted.#isUp();
-    if (isInstalled) await booted.run(['systemd-sysusers', join(packagingInside, 'sysusers.conf')]);
+    try {
+      await booted.#isUp();
+      const user = join(packagingInside, 'sysusers.conf');
+      if (isInstalled) await booted.run(['systemd-sysusers', user]);
+    } catch (error) {
+      await booted.stop();
+      throw error;
+    }
     return booted;
   }
 
@@ -179,7 +185,9 @@ export class Systemd {
     throw new Error(`${unit} has no process ${there}`);
   }
 
+  /** Idempotent. */
   async stop(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#process.once('close', resolve));
     this.#process.kill('SIGKILL');
     await ended;

@@ -82,8 +82,6 @@ class Fdb {
 
   // kPort, kDrop or kUnknown.
   Destination Lookup(uint64_t key, uint32_t now_s) const;
-  // For a key that is looked up or learned soon.
-  void Prefetch(uint64_t key) const { Table().Prefetch(key); }
   // Notes that `key` was seen on `port`; *from is the port it moved from.
   LearnResult Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* from);
 
