@@ -36,6 +36,13 @@ export const errorCodes = {
   BAD_SOCKET: 'a file descriptor is no socket',
   TOO_MANY_PORTS: 'no more ports can be added',
   TOO_MANY_WORKERS: 'no more workers can be added',
+  /** The state folder cannot be made, read or written. */
+  STATE_UNUSABLE: 'state cannot be kept',
+  STATE_FULL: 'there is no room for state',
+  /** A file in the state folder is not what this program wrote. */
+  STATE_DAMAGED: 'kept state is damaged',
+  /** A later version of this program wrote it. */
+  STATE_LATER: 'kept state is of a later version',
   NO_SUCH_PORT: 'the switch has no port of this name',
   /** No switch listens on the control socket. */
   CONTROL_UNREACHABLE: 'no switch answers on the control socket',
