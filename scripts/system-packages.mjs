@@ -88,6 +88,8 @@ const requirements = [
   { program: 'systemd-socket-activate', package: 'systemd', tasks: ['test'] },
   // What the documents ask a switch with, and what checks their XML.
   { program: 'curl', package: 'curl', tasks: ['test'] },
+  // Reads our metrics, and says whether they are written as they should be.
+  { program: 'prometheus', package: 'prometheus', tasks: [], optionalTasks: ['test'] },
   { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },
   { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
   { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },

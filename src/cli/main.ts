@@ -17,6 +17,14 @@ interface Subcommand {
 }
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  check: {
+    summary: 'whether the file of a switch could be run',
+    load: () => import('./check.ts'),
+  },
+  config: {
+    summary: 'a file of a switch to start from, and its schema',
+    load: () => import('./config.ts'),
+  },
   'add-worker': {
     summary: 'one more polling thread for a running switch',
     load: () => import('./add-worker.ts'),
@@ -53,7 +61,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { switchOptions } = await import('./switch-options.ts');
   const summaries = Object.entries(subcommands).map(([of, { summary }]) => [of, summary] as const);
   const options = await switchOptions(args, Object.fromEntries(summaries));
-  (await import('./switch.ts')).run(options);
+  await (await import('./switch.ts')).run(options);
 }
 
 try {

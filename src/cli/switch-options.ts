@@ -5,10 +5,11 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
+import { logFormats, logLevels } from '../operate/settings.ts';
 import { version } from '../runtime/version.ts';
 import { newCommand, wholeNumber } from './command.ts';
 import { collectPort, type PortArgument } from './port-argument.ts';
-import { type LogFormat, type LogLevel, logFormats, logLevels } from './words/event-log.ts';
+import type { LogFormat, LogLevel } from './words/event-log.ts';
 
 export interface SwitchOptions {
   readonly socket: readonly PortArgument[];
@@ -22,6 +23,7 @@ export interface SwitchOptions {
   readonly socketGroup?: string | number;
   /** true: at its default place. */
   readonly control?: string | true;
+  readonly metrics?: string;
   readonly sandbox: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -92,6 +94,7 @@ export async function switchOptions(
     .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
     .option('--no-sandbox', 'leave this process all system calls')
     .option('--control [path]', `take requests here (default: ${defaultControlPath()})`)
+    .option('--metrics <address>', 'serve metrics for Prometheus here, such as 127.0.0.1:9477')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
     )

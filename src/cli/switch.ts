@@ -9,6 +9,7 @@ import { defaultControlPath } from '../control/default-path.ts';
 import { ControlServer } from '../control/server.ts';
 import { type PortCounters, Switch, type SwitchEvent } from '../index.ts';
 import { confineProcess, leaveCpus } from '../native/sandbox.ts';
+import type { Metrics } from '../operate/metrics/metrics.ts';
 import { Service } from '../operate/service/service.ts';
 import { isJournal } from '../operate/service/started-by.ts';
 import { portsOf } from '../switch/port-options.ts';
@@ -60,9 +61,17 @@ function describeSilence(workers: readonly number[], watchdogSeconds: number): s
   );
 }
 
-export function run(options: SwitchOptions): void {
+/** Listens before the process confines itself, which takes away the right to. */
+async function metricsAt(address: string): Promise<Metrics> {
+  const { Metrics } = await import('../operate/metrics/metrics.ts');
+  return Metrics.listen(address);
+}
+
+export async function run(options: SwitchOptions): Promise<void> {
   // First of all: what is opened later could take the place of what was given.
   const service = Service.begin(process.env, process.pid);
+  const { metrics: address } = options;
+  const metrics = address === undefined ? undefined : await metricsAt(address);
   if (options.cpus !== undefined) leaveCpus(options.cpus);
   if (options.sandbox) confineProcess();
   const output = new LogOutput(process.stdout, (count) => {
@@ -86,6 +95,7 @@ export function run(options: SwitchOptions): void {
   vswitch.on('event', note);
   let control: ControlServer | undefined;
   const close = () => {
+    metrics?.close();
     control?.close();
     vswitch.close();
   };
@@ -132,6 +142,7 @@ export function run(options: SwitchOptions): void {
     close();
     throw error;
   }
+  metrics?.serve(vswitch);
   vswitch.off('event', note);
   vswitch.on('event', (event) => {
     log.event(event);
@@ -140,6 +151,9 @@ export function run(options: SwitchOptions): void {
   for (const event of started) log.event(event);
   if (control !== undefined) {
     log.line('info', 'control', `taking requests on ${control.path}`, { path: control.path });
+  }
+  if (metrics !== undefined) {
+    log.line('info', 'metrics', `metrics are on port ${metrics.port}`, { port: metrics.port });
   }
   service.ready({
     status: () => describeSwitch(vswitch),

@@ -5,7 +5,7 @@
 
 import { conflicts } from './conflicts.ts';
 import { type Finding, findingsOf, isMapping } from './findings.ts';
-import { settingsSchema, validatorOf } from './schema.ts';
+import { type SchemaFiles, settingsSchema, validatorOf } from './schema.ts';
 import type { SwitchSettings } from './settings.ts';
 import { SettingsError } from './settings-error.ts';
 
@@ -14,12 +14,17 @@ export const defaultBridge = 'default';
 /** Where no bridge is named. */
 const kindDefault = 'vhost-user';
 
+type Checked = { readonly findings: readonly Finding[] } | { readonly settings: SwitchSettings };
+
 /** A tree of plain values, such as JSON or YAML gives; it stays as it is. */
-export function checkSettings(
-  document: unknown,
-): { readonly findings: readonly Finding[] } | { readonly settings: SwitchSettings } {
+export function checkSettings(document: unknown): Checked {
+  return checkDocument(document, settingsSchema);
+}
+
+/** Of a document that has the keys of settings, and those that its schema has beside them. */
+export function checkDocument(document: unknown, schema: SchemaFiles): Checked {
   const copy = withKinds(structuredClone(document));
-  const validate = validatorOf(settingsSchema);
+  const validate = validatorOf(schema);
   if (!validate(copy)) return { findings: findingsOf(validate.errors ?? []) };
   const settings = withBridges(copy as SwitchSettings);
   const findings = conflicts(settings);

@@ -95,6 +95,9 @@ export const errorCodes = {
   SWITCH_FAILED: 'the switch process failed',
   LAB_FILE_UNREADABLE: 'the file of a lab cannot be read',
   LAB_INVALID: 'the definition of a lab says what cannot be',
+  /** The file of a service cannot be read. */
+  CONFIG_UNREADABLE: 'the file of a switch cannot be read',
+  CONFIG_INVALID: 'the file of a switch says what cannot be',
   NEEDS_ROOT: 'only root may do this',
   HUGEPAGES_UNAVAILABLE: 'huge pages cannot be reserved',
 } as const;

@@ -4,7 +4,7 @@
  */
 
 import type { ErrorObject } from 'ajv';
-import { nearest } from './wording.ts';
+import { nearest, printable } from './wording.ts';
 
 /** Keys and indexes from the document down to a value. */
 export type Path = readonly string[];
@@ -16,6 +16,39 @@ export interface Finding {
   readonly part: 'key' | 'value';
   /** Continues "PATH: ". */
   readonly sentence: string;
+}
+
+/** The text that findings are about. */
+export interface FoundIn {
+  /** The file as the user called it. */
+  readonly name: string;
+  /** Both count from 1. */
+  readonly position: (path: Path, part: Finding['part']) => { line: number; column: number };
+}
+
+const findingsShownMax = 50;
+
+/**
+ * A line for each of the findings, in the order of the text; `whole` is what a finding is about
+ * that has no path.
+ */
+export function complaint(whole: string, findings: readonly Finding[], text?: FoundIn): string {
+  const placed = findings
+    .map((finding) => ({ ...finding, ...text?.position(finding.path, finding.part) }))
+    .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+  const lines = placed.slice(0, findingsShownMax).map(({ path, part, sentence }) => {
+    const named = `${path.length === 0 ? whole : path.join('.')}: ${sentence}`;
+    return printable(text ? `${placeOf(path, part, text)}: ${named}` : named);
+  });
+  const more = findings.length - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n');
+}
+
+/** Such as `lab.yaml:4:5`; without a text the path alone. */
+export function placeOf(path: Path, part: Finding['part'], text: FoundIn | undefined): string {
+  if (text === undefined) return path.join('.');
+  const { line, column } = text.position(path, part);
+  return `${text.name}:${line}:${column}`;
 }
 
 /** Of the errors that ajv has found with `verbose` and `allErrors`. */
@@ -74,6 +107,8 @@ function sentenceOf({ keyword, params, data, parentSchema }: ErrorObject): strin
       return `has ${shown((data as unknown[])[params.j])} twice`;
     case 'pattern':
       return `${shown(data)} does not fit: ${expected}`;
+    case 'enum':
+      return `${shown(data)} is none of ${params.allowedValues.join(', ')}`;
     case 'discriminator': {
       const kinds = (parentSchema as { oneOf: KindSchema[] }).oneOf.map(
         ({ properties }) => properties.kind.const,

@@ -17,7 +17,7 @@ declare module 'typebox' {
   }
 }
 
-const strict = { additionalProperties: false } as const;
+export const strict = { additionalProperties: false } as const;
 const int32Max = 2 ** 31 - 1;
 
 const name = (noun: string) =>
@@ -39,12 +39,12 @@ const byName = <Schema extends TSchema>(noun: string, schema: Schema, descriptio
     default: {},
   });
 
-const path = (description: string) =>
-  Type.String({
-    description,
-    pattern: '^/[^\\u0000]*$',
-    patternErrorMessage: 'a path begins with /',
-  });
+export const pathText = {
+  pattern: '^/[^\\u0000]*$',
+  patternErrorMessage: 'a path begins with /',
+} as const;
+
+export const path = (description: string) => Type.String({ description, ...pathText });
 
 const probability = (description: string) => Type.Number({ description, minimum: 0, maximum: 1 });
 

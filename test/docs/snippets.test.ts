@@ -3,15 +3,16 @@
  * not.
  *
  * TypeScript is compiled by the strictest settings on top of those of docs/embed.md, and run; shell
- * lines run in a namespace of their own (scratch.ts); YAML is read as a lab, JSON as JSON, XML by
+ * lines run in a namespace of their own (scratch.ts); YAML is read as the file it is, JSON as JSON, XML by
  * xmllint and libvirt's schema.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { execa, execaSync } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { planOfText } from '../../src/lab/file/lab-file.ts';
+import { configOfText } from '../../src/operate/config-file.ts';
 import { needs } from '../support/needs.ts';
 import { mayHaveNamespaces, type Ran, Scratch } from './scratch.ts';
 import { type Snippet, snippetsOf } from './snippets.ts';
@@ -179,10 +180,30 @@ function besides(command: string, lines: string): string {
     wait $switch`;
 }
 
-describe('YAML is a lab', () => {
-  test.each(of('yaml').map((snippet) => [snippet.place, snippet] as const))('%s', (_, snippet) => {
-    const plan = planOfText(snippet.text, { name: snippet.place, file: scratch.path('lab.yaml') });
+describe('YAML is the file of a lab, of a switch or of Prometheus', () => {
+  const about = of('yaml').map((snippet) => {
+    const [key] = /^(machines|scrape_configs)(?=:)/m.exec(snippet.text) ?? ['ports'];
+    return { ...snippet, key };
+  });
+  const ofKey = (wanted: string) =>
+    about.filter(({ key }) => key === wanted).map((snippet) => [snippet.place, snippet] as const);
+
+  test.each(ofKey('machines'))('%s', (name, { text }) => {
+    const plan = planOfText(text, { name, file: scratch.path('lab.yaml') });
     expect(plan.machines).not.toHaveLength(0);
+  });
+
+  test.each(ofKey('ports'))('%s', (name, { text }) => {
+    expect(configOfText(text, name).settings.ports).not.toEqual({});
+  });
+
+  const hasPromtool = execaSync('promtool', ['--version'], { reject: false }).exitCode === 0;
+  const needsPromtool = needs(hasPromtool ? undefined : 'needs the package prometheus');
+
+  test.each(ofKey('scrape_configs'))('%s', needsPromtool, (place, { text }) => {
+    const file = scratch.path(`${place.replaceAll(/\W/g, '-')}.yaml`);
+    writeFileSync(file, text);
+    expect(execaSync('promtool', ['check', 'config', file]).exitCode).toBe(0);
   });
 });
 

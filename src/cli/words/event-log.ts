@@ -16,11 +16,10 @@ import { toJson } from '../../control/json.ts';
 import type { CloseReason, NamedLink, SwitchEvent } from '../../index.ts';
 import { changeText } from '../../model/change-text.ts';
 import { printable } from '../../model/wording.ts';
+import { type logFormats, logLevels } from '../../operate/settings.ts';
 import { withPriority } from './journal-line.ts';
 
-export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
-export const logFormats = ['text', 'json'] as const;
 export type LogFormat = (typeof logFormats)[number];
 
 const bytesPerMiB = 1n << 20n;

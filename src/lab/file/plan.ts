@@ -10,8 +10,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
 import { TsvswitchError } from '../../model/errors.ts';
-import type { Finding, Path } from '../../model/findings.ts';
-import { printable } from '../../model/wording.ts';
+import { complaint, type Finding, type FoundIn, placeOf } from '../../model/findings.ts';
 import type { ImageSource } from '../image/source.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
 import { conflicts } from './conflicts.ts';
@@ -80,17 +79,12 @@ export interface Origin {
   /** Absolute path of the file the definition comes from; it need not exist. */
   readonly file: string;
   /** The text that was read, to say where something stands in it; without it, paths say where. */
-  readonly text?: {
-    /** The file as the user called it. */
-    readonly name: string;
+  readonly text?: FoundIn & {
     /** What was found while it was read. */
     readonly findings: readonly Finding[];
-    /** Both count from 1. */
-    readonly position: (path: Path, part: Finding['part']) => { line: number; column: number };
   };
 }
 
-const findingsShownMax = 50;
 /** As in the schema. */
 const nameCharactersMax = 24;
 const memoryMiBDefault = { tiny: 256, other: 1024 } as const;
@@ -111,7 +105,9 @@ export function planOf(
     ...(origin.text?.findings ?? []),
     ...conflicts(plain, (path) => placeOf(path, 'value', origin.text)),
   ];
-  if ('findings' in checked || findings.length > 0) throw refusal(findings, origin.text);
+  if ('findings' in checked || findings.length > 0) {
+    throw new TsvswitchError('LAB_INVALID', complaint('the lab', findings, origin.text));
+  }
 
   const { machines, switch: own, name = folderName(origin.file) } = checked.complete;
   const id = `${name}-${createHash('sha256').update(origin.file).digest('hex').slice(0, 8)}`;
@@ -231,25 +227,4 @@ function plainCopy(definition: LabDefinition): unknown {
       { cause },
     );
   }
-}
-
-function refusal(findings: readonly Finding[], text: Origin['text']): TsvswitchError {
-  const sorted = findings
-    .map((finding) => ({ ...finding, ...text?.position(finding.path, finding.part) }))
-    .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
-  const lines = sorted.slice(0, findingsShownMax).map(({ path, part, sentence }) => {
-    const named = `${path.length === 0 ? 'the lab' : path.join('.')}: ${sentence}`;
-    return printable(text ? `${placeOf(path, part, text)}: ${named}` : named);
-  });
-  const more = findings.length - lines.length;
-  return new TsvswitchError(
-    'LAB_INVALID',
-    [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'),
-  );
-}
-
-function placeOf(path: Path, part: Finding['part'], text: Origin['text']): string {
-  if (text === undefined) return path.join('.');
-  const { line, column } = text.position(path, part);
-  return `${text.name}:${line}:${column}`;
 }

@@ -1,8 +1,9 @@
 /** What an operator is told, however often a peer makes it happen, and whatever is in a name. */
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { EventLog, logLevels } from '../../../src/cli/words/event-log.ts';
+import { EventLog } from '../../../src/cli/words/event-log.ts';
 import type { CloseReason, SwitchEvent } from '../../../src/index.ts';
+import { logLevels } from '../../../src/operate/settings.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -1,0 +1,207 @@
+/**
+ * What Prometheus is told of a switch: one table, a row a metric, from which the text, the
+ * reference and the dashboard's test are made.
+ *
+ * Names follow Prometheus: a unit or `_total` last, counters only ever grow while their port is
+ * there. Directions are the guest's, as everywhere here: a frame that a port has delivered is one
+ * `to_guest`.
+ *
+ * Source: https://prometheus.io/docs/practices/naming.
+ */
+
+import type { Switch, SwitchPort } from '../../index.ts';
+import { version } from '../../runtime/version.ts';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** One number. A histogram's has what its buckets add to, each bucket with all below it. */
+export type Sample =
+  | { readonly labels: Labels; readonly value: number }
+  | {
+      readonly labels: Labels;
+      readonly buckets: readonly { readonly upTo: number; readonly count: number }[];
+      readonly sum: number;
+    };
+
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly samples: (of: Scrape) => readonly Sample[];
+}
+
+/** What one scrape looks at: every port is asked once. */
+export interface Scrape {
+  readonly switch: Switch;
+  readonly ports: readonly {
+    readonly port: SwitchPort;
+    readonly labels: Labels;
+    readonly counters: SwitchPort['counters'];
+    /** Of the port of a machine that is connected. */
+    readonly frontend: Frontend | undefined;
+  }[];
+}
+
+type Frontend = NonNullable<Extract<SwitchPort, { kind: 'vhost-user' }>['status']['frontend']>;
+
+export function scrapeOf(vswitch: Switch): Scrape {
+  return {
+    switch: vswitch,
+    ports: vswitch.ports.map((port) => ({
+      port,
+      labels: { port: port.name, bridge: port.bridge },
+      counters: port.counters,
+      frontend: port.kind === 'vhost-user' ? port.status.frontend : undefined,
+    })),
+  };
+}
+
+const startedAtSeconds = Date.now() / 1000 - process.uptime();
+
+export const families: readonly Family[] = [
+  {
+    name: 'tsvswitch_info',
+    help: 'The version of the switch; always 1.',
+    type: 'gauge',
+    samples: () => [{ labels: { version }, value: 1 }],
+  },
+  {
+    name: 'process_start_time_seconds',
+    help: 'When the process started, in seconds since 1970.',
+    type: 'gauge',
+    samples: () => [{ labels: {}, value: startedAtSeconds }],
+  },
+  {
+    name: 'process_resident_memory_bytes',
+    help: 'Memory of the process that is in RAM.',
+    type: 'gauge',
+    samples: () => [{ labels: {}, value: process.memoryUsage.rss() }],
+  },
+  {
+    name: 'process_cpu_seconds_total',
+    help: 'CPU time of all threads, the polling ones included.',
+    type: 'counter',
+    samples: () => {
+      const { user, system } = process.cpuUsage();
+      return [{ labels: {}, value: (user + system) / 1e6 }];
+    },
+  },
+  {
+    name: 'tsvswitch_port_frames_total',
+    help: 'Frames that came from a guest, or were delivered to it.',
+    type: 'counter',
+    samples: directions(({ frames }) => frames),
+  },
+  {
+    name: 'tsvswitch_port_bytes_total',
+    help: 'Bytes of these frames.',
+    type: 'counter',
+    samples: directions(({ bytes }) => bytes),
+  },
+  {
+    name: 'tsvswitch_port_notifications_total',
+    help: 'Interrupts that a guest was sent for these frames.',
+    type: 'counter',
+    samples: directions(({ notifications }) => notifications),
+  },
+  {
+    name: 'tsvswitch_port_flooded_frames_total',
+    help: 'Frames of a guest that went to every other port of its bridge.',
+    type: 'counter',
+    samples: ({ ports }) =>
+      ports.map(({ labels, counters }) => ({ labels, value: counters.floodedFrames })),
+  },
+  {
+    name: 'tsvswitch_port_drops_total',
+    help: 'Frames that ended at a port, by reason.',
+    type: 'counter',
+    samples: ({ ports }) =>
+      ports.flatMap(({ labels, counters }) =>
+        Object.entries(counters.drops).map(([reason, value]) => ({
+          labels: { ...labels, reason },
+          value,
+        })),
+      ),
+  },
+  {
+    name: 'tsvswitch_port_impaired_frames_total',
+    help: 'Frames that an impaired link held, duplicated, reordered or corrupted.',
+    type: 'counter',
+    samples: ({ ports }) =>
+      ports.flatMap(({ labels, counters }) =>
+        Object.entries(counters.impaired).map(([effect, value]) => ({
+          labels: { ...labels, effect },
+          value,
+        })),
+      ),
+  },
+  {
+    name: 'tsvswitch_port_connected',
+    help: 'Whether a machine is connected to the port of one.',
+    type: 'gauge',
+    samples: ({ ports }) =>
+      ports.flatMap(({ port, labels, frontend }) =>
+        port.kind === 'vhost-user' ? [{ labels, value: frontend === undefined ? 0 : 1 }] : [],
+      ),
+  },
+  {
+    name: 'tsvswitch_port_guest_memory_bytes',
+    help: 'Memory that a guest shares with the switch.',
+    type: 'gauge',
+    samples: ({ ports }) =>
+      ports.flatMap(({ labels, frontend }) =>
+        frontend === undefined ? [] : [{ labels, value: frontend.memory.bytes }],
+      ),
+  },
+  {
+    name: 'tsvswitch_queue_offered_chains',
+    help: 'Buffers that a driver offers on a queue and the switch has not taken.',
+    type: 'gauge',
+    samples: ({ ports }) => rings(ports, (ring) => (ring.state === 'started' ? ring.offered : 0)),
+  },
+  {
+    name: 'tsvswitch_queue_broken',
+    help: 'Whether a guest broke a queue by what it wrote there.',
+    type: 'gauge',
+    samples: ({ ports }) => rings(ports, (ring) => (ring.state === 'broken' ? 1 : 0)),
+  },
+  {
+    name: 'tsvswitch_fdb_entries',
+    help: 'Addresses that a bridge has learned.',
+    type: 'gauge',
+    samples: ({ switch: { bridges } }) =>
+      bridges.map(({ name, fdb }) => ({ labels: { bridge: name }, value: fdb.length })),
+  },
+  {
+    name: 'tsvswitch_worker_transmitqs',
+    help: 'Transmit queues that a worker polls.',
+    type: 'gauge',
+    samples: ({ switch: { workers } }) =>
+      workers.map(({ number, transmitqs }) => ({
+        labels: { worker: String(number) },
+        value: transmitqs,
+      })),
+  },
+];
+
+function directions(
+  pick: (counters: { frames: number; bytes: number; notifications: number }) => number,
+): Family['samples'] {
+  return ({ ports }) =>
+    ports.flatMap(({ labels, counters: { fromGuest, toGuest } }) => [
+      { labels: { ...labels, direction: 'from_guest' }, value: pick(fromGuest) },
+      { labels: { ...labels, direction: 'to_guest' }, value: pick(toGuest) },
+    ]);
+}
+
+function rings(
+  ports: Scrape['ports'],
+  pick: (ring: Frontend['rings'][number]) => number,
+): Sample[] {
+  return ports.flatMap(({ labels, frontend }) =>
+    (frontend?.rings ?? []).map((ring) => ({
+      labels: { ...labels, queue: String(ring.queue) },
+      value: pick(ring),
+    })),
+  );
+}

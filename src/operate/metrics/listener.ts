@@ -1,0 +1,104 @@
+/**
+ * A listener that Prometheus scrapes: GET /metrics over TCP, and nothing else.
+ *
+ * Reading is all that it allows, so it asks for no password; who should not read counters is kept
+ * away by the address it listens on. It is bound before the process confines itself, which takes
+ * away the right to make such sockets. Each answer is made when it is asked for and ends its
+ * connection; connections have bounds in number and in time.
+ */
+
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, isIP } from 'node:net';
+import { TsvswitchError } from '../../model/errors.ts';
+import { contentType } from './exposition.ts';
+
+const connectionsMax = 32;
+const requestMsMax = 5000;
+const pathOfMetrics = '/metrics';
+
+export interface Address {
+  /** An IP address; absent: all of this host's. */
+  readonly host?: string;
+  /** 0: any that is free. */
+  readonly port: number;
+}
+
+/** Such as `127.0.0.1:9477`, `[::1]:9477` or `:9477`. Throws BAD_OPTION. */
+export function addressOf(text: string): Address {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  const isHost =
+    bracketed === undefined ? host === '' || isIP(host ?? '') === 4 : isIP(host!) === 6;
+  if (!isHost || !(port <= 65_535)) {
+    throw new TsvswitchError(
+      'BAD_OPTION',
+      `${text} is no address to listen on, such as 127.0.0.1:9477, [::1]:9477 or :9477`,
+    );
+  }
+  return { ...(host === '' ? {} : { host: host! }), port };
+}
+
+export class MetricsListener {
+  readonly #server: Server;
+  #render: (() => string) | undefined;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    server.on('request', (request, response) => this.#answer(request, response));
+  }
+
+  /** Throws SYSTEM if the address cannot be listened on. */
+  static async listen({ host, port }: Address): Promise<MetricsListener> {
+    const server = createServer({
+      requestTimeout: requestMsMax,
+      headersTimeout: requestMsMax,
+      connectionsCheckingInterval: requestMsMax,
+    });
+    server.maxConnections = connectionsMax;
+    server.timeout = requestMsMax;
+    const listener = new MetricsListener(server);
+    server.listen({ port, ...(host === undefined ? {} : { host }) });
+    try {
+      await once(server, 'listening');
+    } catch (cause) {
+      const where = `${host ?? ''}:${port}`;
+      const sentence = `metrics cannot be served on ${where}: ${(cause as Error).message}`;
+      throw new TsvswitchError('SYSTEM', sentence, { cause });
+    }
+    // It keeps no process alive whose switch does not start.
+    server.unref();
+    return listener;
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** From now on; before, it is not ready. */
+  serve(render: () => string): void {
+    this.#render = render;
+  }
+
+  /** Breaks all connections off. Idempotent. */
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  #answer({ method, url }: IncomingMessage, response: ServerResponse): void {
+    response.setHeader('connection', 'close');
+    const [path] = url!.split('?');
+    if (path !== pathOfMetrics) {
+      response.writeHead(404).end(`metrics are at ${pathOfMetrics}\n`);
+    } else if (method !== 'GET' && method !== 'HEAD') {
+      response.writeHead(405, { allow: 'GET, HEAD' }).end('metrics are only read: GET\n');
+    } else if (this.#render === undefined) {
+      response.writeHead(503).end('the switch is starting\n');
+    } else {
+      response.writeHead(200, { 'content-type': contentType }).end(this.#render());
+    }
+  }
+}

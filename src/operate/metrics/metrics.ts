@@ -1,0 +1,31 @@
+/** The metrics of a switch, served to Prometheus. */
+
+import type { Switch } from '../../index.ts';
+import { exposition } from './exposition.ts';
+import { families, scrapeOf } from './families.ts';
+import { addressOf, MetricsListener } from './listener.ts';
+
+export class Metrics {
+  readonly #listener: MetricsListener;
+
+  private constructor(listener: MetricsListener) {
+    this.#listener = listener;
+  }
+
+  /** Throws BAD_OPTION, and SYSTEM if the address cannot be listened on. */
+  static async listen(address: string): Promise<Metrics> {
+    return new Metrics(await MetricsListener.listen(addressOf(address)));
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  serve(vswitch: Switch): void {
+    this.#listener.serve(() => exposition(families, scrapeOf(vswitch)));
+  }
+
+  close(): void {
+    this.#listener.close();
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * The schema of a service's file: the keys of a switch's settings, and those of its process. The
+ * build prints it as tsvswitch.schema.json (compile-schema.ts); only that and tests load it.
+ */
+
+import Type from 'typebox';
+import { path, pathText, strict, switchSettings } from '../model/settings-schema.ts';
+import { logFormats, logLevels } from './settings.ts';
+
+export const serviceSettings = Type.Object(
+  {
+    control: Type.Optional(
+      Type.Unsafe<string | { path: string }>({
+        ...Type.Object({ path: path('The socket file.') }, strict),
+        description: 'Takes requests on a unix socket: its path, or a mapping with `path`.',
+        type: ['string', 'object'],
+        ...pathText,
+      }),
+    ),
+    metrics: Type.Optional(
+      Type.String({
+        description: 'Serves metrics for Prometheus on this address, such as 127.0.0.1:9477.',
+        pattern: '^([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$',
+        patternErrorMessage: 'an address is such as 127.0.0.1:9477, [::1]:9477 or :9477',
+      }),
+    ),
+    log: Type.Object(
+      {
+        level: Type.Enum([...logLevels], { description: 'How much is logged.', default: 'info' }),
+        format: Type.Enum([...logFormats], {
+          description: 'Sentences for people, or JSON lines for programs.',
+          default: 'text',
+        }),
+      },
+      { default: {}, ...strict },
+    ),
+    sandbox: Type.Boolean({
+      description: 'Leaves the process no system calls but those it needs.',
+      default: true,
+    }),
+  },
+  strict,
+);
+
+export const configFile = Type.Object(
+  { ...serviceSettings.properties, ...switchSettings.properties },
+  { title: 'tsvswitch', description: 'A switch that runs as a service.', ...strict },
+);
