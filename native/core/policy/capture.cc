@@ -30,30 +30,11 @@ Capture::Capture(const Clock& clock, uint32_t snap_bytes, int call_fd)
     : clock_(clock), epoch_ns_(EpochOf(clock)), snap_bytes_(snap_bytes), call_fd_(call_fd) {}
 
 Capture::Adding::Adding(Capture& capture, uint16_t port, Direction direction)
-    : capture_(capture), guard_(capture.writing_), record_{} {
-  record_.time_ns = capture.epoch_ns_ + capture.clock_.NowNs();
-  record_.port = port;
-  record_.direction = direction;
-}
-
-void Capture::Adding::Add(const Slice& frame, Fate fate, Marks marks) {
-  Capture& to = capture_;
-  const uint32_t captured_bytes = std::min(frame.bytes, to.snap_bytes_);
-  uint8_t* const place = to.ring_.Reserve(static_cast<uint32_t>(sizeof(Record)) + captured_bytes);
-  const uint64_t lost = to.lost_.load(std::memory_order_relaxed);
-  if (place == nullptr) {
-    to.lost_.store(lost + 1, std::memory_order_relaxed);
-    return;
-  }
-  record_.bytes = frame.bytes;
-  record_.captured_bytes = captured_bytes;
-  record_.lost = static_cast<uint32_t>(lost - to.lost_reported_);
-  record_.fate = fate;
-  record_.marks = marks;
-  to.lost_reported_ = lost;
-  std::memcpy(place, &record_, sizeof(record_));
-  Gather(frame, place + sizeof(record_), captured_bytes);
-}
+    : capture_(capture),
+      guard_(capture.writing_),
+      time_ns_(capture.epoch_ns_ + capture.clock_.NowNs()),
+      port_(port),
+      direction_(direction) {}
 
 Capture::Adding::~Adding() {
   Capture& to = capture_;

@@ -16,13 +16,17 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "core/frame/fate.h"
 #include "core/frame/slice.h"
 #include "core/platform/clock.h"
+#include "core/platform/copy.h"
 #include "core/platform/spinlock.h"
 #include "core/port/frame_ring.h"
 
@@ -59,12 +63,39 @@ class Capture {
     Adding(const Adding&) = delete;
     Adding& operator=(const Adding&) = delete;
 
-    void Add(const Slice& frame, Fate fate, Marks marks);
+    void Add(const Slice& frame, Fate fate, Marks marks) {
+      const uint32_t captured_bytes = std::min(frame.bytes, capture_.snap_bytes_);
+      uint8_t* const place =
+          capture_.ring_.Reserve(static_cast<uint32_t>(sizeof(Record)) + captured_bytes);
+      if (place == nullptr) [[unlikely]] {
+        capture_.Lose();
+        return;
+      }
+      const Record record = {.time_ns = time_ns_,
+                             .bytes = frame.bytes,
+                             .captured_bytes = captured_bytes,
+                             .lost = capture_.TakeLost(),
+                             .fate = fate,
+                             .marks = marks,
+                             .no_marks = {},
+                             .port = port_,
+                             .direction = direction_,
+                             .padding = {}};
+      std::memcpy(place, &record, sizeof(record));
+      uint8_t* const data = place + sizeof(record);
+      if (frame.piece->bytes - frame.skip >= captured_bytes) [[likely]] {
+        CopyBytes(data, frame.piece->data + frame.skip, captured_bytes);
+      } else {
+        Gather(frame, data, captured_bytes);
+      }
+    }
 
    private:
     Capture& capture_;
     const std::lock_guard<Spinlock> guard_;
-    Record record_;
+    const uint64_t time_ns_;
+    const uint16_t port_;
+    const Direction direction_;
   };
 
   // Moves records into `to`, as many as fit; returns how many bytes they take up.
@@ -77,6 +108,12 @@ class Capture {
   static constexpr uint32_t kRingBytes = 1 << 23;
 
  private:
+  void Lose() { lost_.store(lost() + 1, std::memory_order_relaxed); }
+  // How many frames were lost since it was asked last.
+  uint32_t TakeLost() {
+    return static_cast<uint32_t>(lost() - std::exchange(lost_reported_, lost()));
+  }
+
   const Clock& clock_;
   const uint64_t epoch_ns_;  // of the clock
   const uint32_t snap_bytes_;

@@ -6,25 +6,6 @@
 
 namespace tsvswitch {
 
-uint32_t FrameRing::RoomBytes() const {
-  return bytes_max_ - static_cast<uint32_t>(reserved_ - read_.load(std::memory_order_seq_cst));
-}
-
-uint8_t* FrameRing::Reserve(uint32_t bytes) {
-  const uint32_t wanted = RecordBytes(bytes);
-  const uint32_t to_end = BytesToEnd(reserved_);
-  const uint32_t skipped = wanted > to_end ? to_end : 0;
-  if (RoomBytes() < skipped + wanted) return nullptr;
-  if (skipped != 0) {
-    std::memcpy(At(reserved_), &kSkip, sizeof(kSkip));
-    reserved_ += skipped;
-  }
-  std::memcpy(At(reserved_), &bytes, sizeof(bytes));
-  uint8_t* const frame = At(reserved_) + kLengthBytes;
-  reserved_ += wanted;
-  return frame;
-}
-
 uint32_t FrameRing::NextBytes() {
   if (taken_ == written_.load(std::memory_order_seq_cst)) return 0;
   uint32_t bytes;

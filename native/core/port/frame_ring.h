@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 namespace tsvswitch {
@@ -21,7 +22,22 @@ class FrameRing {
   explicit FrameRing(uint32_t bytes) : bytes_max_(bytes), bytes_(new uint8_t[bytes]) {}
 
   // Writer: contiguous room for `bytes`, or nullptr until the reader has released some.
-  uint8_t* Reserve(uint32_t bytes);
+  // Inline, for the loops of those who write many.
+  uint8_t* Reserve(uint32_t bytes) {
+    const uint32_t wanted = RecordBytes(bytes);
+    const uint32_t to_end = BytesToEnd(reserved_);
+    const uint32_t skipped = wanted > to_end ? to_end : 0;
+    if (RoomBytes() < skipped + wanted) [[unlikely]]
+      return nullptr;
+    if (skipped != 0) [[unlikely]] {
+      std::memcpy(At(reserved_), &kSkip, sizeof(kSkip));
+      reserved_ += skipped;
+    }
+    uint8_t* const record = At(reserved_);
+    reserved_ += wanted;
+    std::memcpy(record, &bytes, sizeof(bytes));
+    return record + kLengthBytes;
+  }
   // Writer: shows the reader everything that was reserved.
   void Publish() { written_.store(reserved_, std::memory_order_seq_cst); }
   // Writer: how many frames of `bytes` there is room for.
@@ -46,7 +62,9 @@ class FrameRing {
   static constexpr uint32_t kLengthBytes = 8;  // keeps frames aligned
   static constexpr uint32_t kSkip = ~0u;
   static uint32_t RecordBytes(uint32_t bytes) { return kLengthBytes + (bytes + 7) / 8 * 8; }
-  uint32_t RoomBytes() const;
+  uint32_t RoomBytes() const {
+    return bytes_max_ - static_cast<uint32_t>(reserved_ - read_.load(std::memory_order_seq_cst));
+  }
   uint32_t BytesToEnd(uint64_t position) const {
     return bytes_max_ - static_cast<uint32_t>(position & (bytes_max_ - 1));
   }

@@ -10,6 +10,7 @@
 #include "core/policy/capture.h"
 #include "core/policy/port_captures.h"
 #include "core/policy/stages.h"
+#include "driver/packet.h"
 #include "test/bridge_of_guests.h"
 #include "test/check.h"
 
@@ -145,6 +146,40 @@ FACT("frames over a guest's MTU end in front of it, those behind them arrive, re
              {Fate::kDelivered, Fate::kOverMtu, Fate::kDelivered, Fate::kOverMtu, Fate::kDelivered},
              1, kToGuest);
   CHECK_EQ(bridge.Drops(1, Fate::kOverMtu), 2u);
+}
+
+FACT("a frame that was cut counts as delivered if some of it was, and else by what its parts met") {
+  constexpr uint64_t kSender = kModern | VIRTIO_NET_F_CSUM | VIRTIO_NET_F_HOST_TSO4;
+  RecordedBridge bridge;
+  bridge.Add(kSender);
+  NetGuest& receiver = bridge.Add(kModern);
+  bridge.Record(1);
+  Packet packet;
+  packet.payload = Bytes(3000);
+  const VirtioNetHdr header = HeaderOf(packet, VIRTIO_NET_HDR_GSO_TCPV4, 1000);
+  const auto* const start = reinterpret_cast<const uint8_t*>(&header);
+  Bytes bytes(start, start + sizeof(header));
+  Append(&bytes, packet.Frame(Checksum::kPartial));
+  const auto fate_with = [&](uint32_t buffers) {
+    receiver.Post(buffers);
+    CHECK(bridge.guest(0).SendRaw(bytes));
+    CHECK_EQ(bridge.Run(0), 1u);
+    const std::vector<Recorded> records = bridge.Take();
+    CHECK_EQ(records.size(), 1u);
+    CHECK_EQ(records[0].bytes, bytes.size() - sizeof(header));
+    return records[0].fate;
+  };
+  CHECK(fate_with(3) == Fate::kDelivered);
+  CHECK_EQ(receiver.Receive().size(), 3u);
+  CHECK(fate_with(2) == Fate::kDelivered);
+  CHECK_EQ(receiver.Receive().size(), 2u);
+  CHECK_EQ(bridge.Drops(1, Fate::kNoBuffer), 1u);
+  CHECK(fate_with(0) == Fate::kNoBuffer);
+  CHECK_EQ(bridge.Drops(1, Fate::kNoBuffer), 4u);
+  bridge.port(1).mtu_bytes = 500;
+  FindStages(bridge.port(1));
+  CHECK(fate_with(3) == Fate::kOverMtu);
+  CHECK_EQ(bridge.Drops(1, Fate::kOverMtu), 1u);
 }
 
 FACT("frames for a port that is not ready are recorded as that, and counted once each") {
