@@ -47,7 +47,7 @@ const importTable: Record<string, { values: string[]; types?: string[] }> = {
   capture: { values: ['native', 'runtime', 'model'], types: ['port'] },
   policy: { values: ['runtime', 'model'], types: ['port', 'native'] },
   port: { values: ['vhost-user', 'native', 'model'] },
-  'vhost-user': { values: [], types: ['native'] },
+  'vhost-user': { values: ['model'], types: ['native'] },
   native: { values: ['runtime', 'model'] },
   yaml: { values: ['model'] },
   runtime: { values: ['model'] },

@@ -20,6 +20,11 @@ void AddFunction(Napi::Env env, Napi::Object exports, const char* name, Callback
 
 namespace {
 
+Napi::Value SetFailure(const Napi::CallbackInfo& info) {
+  Instance::Of(info.Env()).failure = Napi::Persistent(FunctionArgument(info, 0, "failure"));
+  return info.Env().Undefined();
+}
+
 Napi::Value SetErrorConstructor(const Napi::CallbackInfo& info) {
   const Napi::Function constructor = FunctionArgument(info, 0, "constructor");
   Instance::Of(info.Env()).error_constructor = Napi::Persistent(constructor);
@@ -29,6 +34,7 @@ Napi::Value SetErrorConstructor(const Napi::CallbackInfo& info) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Instance(env));
   ExportFunction<SetErrorConstructor, 1>(env, exports, "setErrorConstructor");
+  ExportFunction<SetFailure, 1>(env, exports, "setFailure");
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);

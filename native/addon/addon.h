@@ -14,9 +14,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace tsvswitch {
@@ -33,6 +35,8 @@ struct Instance {
 
   // The TsvswitchError class of src/model/errors.ts; empty until setErrorConstructor was called.
   Napi::FunctionReference error_constructor;
+  // failure() of src/model/errors.ts; empty until setFailure was called.
+  Napi::FunctionReference failure;
   // The classes of handles (handle.h), and the state of the one that is being made; null: of none.
   Napi::FunctionReference dataplane_class, bridge_class, ring_port_class, process_port_class,
       ring_queue_class, process_queue_class, capture_class;
@@ -41,6 +45,22 @@ struct Instance {
 };
 
 // --- errors --------------------------------------------------------------------------------------
+
+// Something that the sentence of a fault names: text or a number.
+struct Detail {
+  Detail(const char* name, std::string text) : name(name), text(std::move(text)) {}
+  Detail(const char* name, double number) : name(name), number(number), is_number(true) {}
+
+  const char* name;
+  std::string text;
+  double number = 0;
+  bool is_number = false;
+};
+
+// A TsvswitchError to throw. `fault` is one of src/model/faults/table.ts, which has its code and
+// its sentence; `details` are what fills the sentence.
+Napi::Error FaultError(Napi::Env env, const char* fault,
+                       std::initializer_list<Detail> details = {});
 
 // A TsvswitchError to throw. `code` is a key of errorCodes in src/model/errors.ts.
 Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message);

@@ -26,6 +26,20 @@ Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
       std::string(function != nullptr ? function : "addon") + ": " + name + " must be " + expected);
 }
 
+Napi::Error FaultError(Napi::Env env, const char* fault, std::initializer_list<Detail> details) {
+  const Instance& instance = Instance::Of(env);
+  if (instance.failure.IsEmpty()) return Napi::Error::New(env, fault);
+  const Napi::Object parameters = Napi::Object::New(env);
+  for (const Detail& detail : details) {
+    if (detail.is_number)
+      parameters.Set(detail.name, detail.number);
+    else
+      parameters.Set(detail.name, detail.text);
+  }
+  const Napi::Value error = instance.failure.Call({Napi::String::New(env, fault), parameters});
+  return Napi::Error(env, error);
+}
+
 Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message) {
   const Instance& instance = Instance::Of(env);
   const Napi::String code_value = Napi::String::New(env, code.data(), code.size());

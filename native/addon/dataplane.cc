@@ -269,6 +269,9 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   list("fateNames", {TSVSWITCH_FATES(X)});
   list("markNames", {TSVSWITCH_MARKS(X)});
 #undef X
+#define X(name, code) code,
+  list("breakCodes", {TSVSWITCH_BREAK_REASONS(X)});
+#undef X
   exports.Set("firstDrop", static_cast<uint32_t>(kFirstDrop));
   exports.Set("marksAt", FateCounters::kMarksAt);
   exports.Set("countersPerQueue", kCountersPerQueue);

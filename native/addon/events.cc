@@ -65,7 +65,7 @@ Napi::Object ToObject(Napi::Env env, const Plane& plane, const Event& event) {
     case Event::Type::kQueueBroken:
       object.Set("type", "queue-broken");
       object.Set("queue", event.queue);
-      object.Set("reason", BreakReasonText(event.reason));
+      object.Set("code", BreakReasonCode(event.reason));
       break;
     case Event::Type::kMemoryLost: object.Set("type", "memory-lost"); break;
     case Event::Type::kEventfdBlocked: object.Set("type", "eventfd-blocked"); break;

@@ -40,13 +40,12 @@ Napi::Object ObjectArgument(const Napi::CallbackInfo& info, size_t index, const 
 }
 
 void RequireEventfd(Napi::Env env, int fd) {
-  if (fd >= 0 && !IsEventfd(fd))
-    throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd");
+  if (fd >= 0 && !IsEventfd(fd)) throw FaultError(env, "no-eventfd");
 }
 
 void RequireEventfdOrSocket(Napi::Env env, int fd) {
   if (fd < 0 || IsEventfd(fd) || IsStreamSocket(fd)) return;
-  throw CodedError(env, "BAD_EVENTFD", "what was passed is no eventfd and no stream socket");
+  throw FaultError(env, "no-eventfd-or-socket");
 }
 
 AdoptedFds::~AdoptedFds() {

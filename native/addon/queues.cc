@@ -87,7 +87,7 @@ Napi::Value Read(QueueState& queue, const Napi::CallbackInfo& info) {
   state.Set("base", read.base);
   state.Set("offered", read.offered);
   if (read.out_of_step) state.Set("outOfStep", true);
-  if (read.broken != BreakReason::kNone) state.Set("broken", BreakReasonText(read.broken));
+  if (read.broken != BreakReason::kNone) state.Set("broken", BreakReasonCode(read.broken));
   return state;
 }
 

@@ -11,31 +11,25 @@
 namespace tsvswitch {
 
 void ThrowUnlessMapped(Napi::Env env, MapResult result) {
-  const auto fail = [&](const std::string& why) {
-    throw CodedError(env, "MEMORY_UNMAPPABLE", "guest memory cannot be mapped: " + why);
-  };
   switch (result) {
     case MapResult::kOk: return;
-    case MapResult::kEmpty: return fail("a region has no bytes");
-    case MapResult::kWraps: return fail("a region ends beyond the address space");
-    case MapResult::kOverlaps: return fail("two regions overlap");
-    case MapResult::kTooMany:
-      return fail("more than " + std::to_string(kMemorySlotsMax) + " regions");
-    case MapResult::kNotAFile: return fail("what was passed is not a file that can be mapped");
-    case MapResult::kFileTooSmall: return fail("the file ends before the region does");
-    case MapResult::kMmapFailed: return fail(std::strerror(errno));
-    case MapResult::kNoSuchRegion: return fail("there is no such region to remove");
+    case MapResult::kEmpty: throw FaultError(env, "map-empty");
+    case MapResult::kWraps: throw FaultError(env, "map-wraps");
+    case MapResult::kOverlaps: throw FaultError(env, "map-overlaps");
+    case MapResult::kTooMany: throw FaultError(env, "map-too-many", {{"max", kMemorySlotsMax}});
+    case MapResult::kNotAFile: throw FaultError(env, "map-no-file");
+    case MapResult::kFileTooSmall: throw FaultError(env, "map-file-too-small");
+    case MapResult::kMmapFailed:
+      throw FaultError(env, "map-failed", {{"cause", std::strerror(errno)}});
+    case MapResult::kNoSuchRegion: throw FaultError(env, "map-no-such-region");
   }
 }
 
 void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
   switch (result) {
     case RingResult::kOk: return;
-    case RingResult::kUnmapped:
-      throw CodedError(env, "RING_UNMAPPED",
-                       "the ring does not lie within one shared memory region");
-    case RingResult::kMisaligned:
-      throw CodedError(env, "RING_UNMAPPED", "the ring is not aligned as its format needs it");
+    case RingResult::kUnmapped: throw FaultError(env, "ring-across-regions");
+    case RingResult::kMisaligned: throw FaultError(env, "ring-misaligned-in-memory");
     case RingResult::kUnacceptable:
       throw CodedError(env, "BAD_OPTION", "a ring of this format has no such size or base");
   }

@@ -6,7 +6,7 @@
  * given TsvswitchError when it is loaded and throws nothing else.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import { checkNodeVersion } from '../runtime/node-version.ts';
 import { loadAddon } from './addon-file.ts';
 import type { Dataplane, DataplaneOptions, PolicyWords } from './handles.ts';
@@ -36,6 +36,8 @@ export interface Native {
   readonly firstDrop: number;
   readonly markNames: readonly string[];
   readonly marksAt: number;
+  /** Why a queue is broken: the first is "none", the others are faults of model/faults/rings.ts. */
+  readonly breakCodes: readonly string[];
   readonly queuePairsMax: number;
   readonly portsMax: number;
   readonly memorySlotsMax: number;
@@ -43,6 +45,8 @@ export interface Native {
 
   /** The class of every error the addon throws from now on. */
   setErrorConstructor(errorClass: typeof TsvswitchError): void;
+  /** What makes the errors of faults that the addon throws from now on. */
+  setFailure(make: typeof failure): void;
 
   /** A non-blocking SOCK_STREAM socket bound to `path`; nobody can connect before socketListen. */
   socketBind(path: string): number;
@@ -131,6 +135,7 @@ export function native(): Native {
     checkNodeVersion();
     const addon = loadAddon() as Native;
     addon.setErrorConstructor(TsvswitchError);
+    addon.setFailure(failure);
     loaded = addon;
   }
   return loaded;

@@ -13,6 +13,8 @@
  * test/native/interface.test.ts holds these interfaces against what the addon has.
  */
 
+import type { BreakFault } from '../model/faults/table.ts';
+
 /** One memory region as the frontend described it; all four numbers are bytes. */
 export interface MemoryRegion {
   readonly guestAddress: bigint;
@@ -101,7 +103,7 @@ export type PortReport =
       readonly vlan: number;
     }
   | ({ readonly type: 'spoofed' } & SpoofedSource)
-  | { readonly type: 'queue-broken'; readonly queue: number; readonly reason: string }
+  | { readonly type: 'queue-broken'; readonly queue: number; readonly code: BreakFault }
   | { readonly type: 'memory-lost' }
   /** Somebody had to wait for an eventfd of the port's frontend. */
   | { readonly type: 'eventfd-blocked' };
@@ -359,7 +361,7 @@ export interface NativeRingQueue extends NativeQueue {
     readonly offered: number;
     /** Nothing was ever taken, since the driver of a packed ring counts laps the other way. */
     readonly outOfStep?: true;
-    readonly broken?: string;
+    readonly broken?: BreakFault;
   };
   /**
    * Answers up to `commandsMax` commands of a started control queue; what they say is in force

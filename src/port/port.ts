@@ -3,6 +3,7 @@
  * them.
  */
 
+import { type Fault, type FaultOf, type Told, told } from '../model/faults/table.ts';
 import { formatMac } from '../model/mac.ts';
 import type { PortKindName } from '../model/settings.ts';
 import {
@@ -13,7 +14,28 @@ import {
   type SpoofedSource,
 } from '../native/addon.ts';
 import type { DeviceEvent } from '../vhost-user/device.ts';
-import type { CloseReason } from '../vhost-user/session.ts';
+import type { CloseReason, Mistake } from '../vhost-user/session.ts';
+
+/** Events that say with a fault what has happened, and its codes. */
+interface ToldEvents {
+  readonly waiting: 'FRONTEND_AWAITED';
+  readonly 'frontend-refused': 'FRONTEND_REFUSED';
+  readonly 'accept-failed': 'ACCEPT_FAILED';
+  readonly 'memory-lost': 'MEMORY_LOST';
+  readonly 'source-spoofed': 'SOURCE_SPOOFED';
+}
+
+/** Of the events of one type. */
+export type ToldFault<Type extends keyof ToldEvents> = FaultOf<ToldEvents[Type]>;
+
+export type ToldEvent = {
+  [Type in keyof ToldEvents]: { readonly type: Type } & Told<ToldFault<Type>>;
+}[keyof ToldEvents];
+
+/** The same, with a sentence that names the port. */
+export function ofPort<F extends Fault>(port: string, told: Told<F>): Told<F> {
+  return { ...told, sentence: `port ${port}: ${told.sentence}` };
+}
 
 /**
  * An event of a port. Sentences are complete and name the port. `frontend-left` ends what
@@ -21,14 +43,10 @@ import type { CloseReason } from '../vhost-user/session.ts';
  */
 export type PortEvent = { readonly port: string } & (
   | { readonly type: 'listening'; readonly path: string }
-  | { readonly type: 'waiting'; readonly sentence: string }
+  | ToldEvent
   | { readonly type: 'frontend-connected'; readonly pid: number }
-  | { readonly type: 'frontend-refused'; readonly sentence: string }
   | { readonly type: 'frontend-left'; readonly reason: CloseReason }
-  | { readonly type: 'request-refused'; readonly sentence: string }
-  | { readonly type: 'accept-failed'; readonly sentence: string }
-  | { readonly type: 'memory-lost'; readonly sentence: string }
-  | { readonly type: 'source-spoofed'; readonly sentence: string }
+  | ({ readonly type: 'request-refused' } & Mistake)
   | { readonly type: 'mac-learned'; readonly mac: string }
   | { readonly type: 'mac-moved'; readonly fromPort: string; readonly mac: string }
   /** It was not seen for the ageing time of the bridge. */
@@ -74,18 +92,14 @@ export function addressEvent(
     case 'mac-moved':
       return { type: report.type, port, fromPort: report.from, mac: formatMac(report.mac) };
     case 'spoofed':
-      return { type: 'source-spoofed', port, sentence: spoofedSentence(port, report) };
+      return { type: 'source-spoofed', port, ...ofPort(port, spoofed(report)) };
   }
 }
 
 /** What the operator hears when a guest's frame was dropped for its source. */
-function spoofedSentence(port: string, { kind, source }: SpoofedSource): string {
-  const what =
-    kind === 'unknown'
-      ? `of EtherType ${source}, whose source cannot be checked`
-      : `from ${source}, which it is not bound to`;
-  const counter = kind === 'mac' ? 'spoofedMac' : 'spoofedAddress';
-  return `port ${port}: dropped a frame ${what}; all such are counted as ${counter}`;
+function spoofed({ kind, source }: SpoofedSource): Told<ToldFault<'source-spoofed'>> {
+  if (kind === 'unknown') return told('source-unknown', { source });
+  return told(kind === 'mac' ? 'source-mac-spoofed' : 'source-address-spoofed', { source });
 }
 
 /** Frames of one direction, seen from the guest; all since the port was added. */

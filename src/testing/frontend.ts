@@ -294,7 +294,7 @@ export class VhostUserFrontend {
         this.#arrived.wake();
       } else if (step.kind === 'error') {
         for (const fd of step.fds) native().closeFd(fd);
-        this.#fail('PEER_VIOLATION', step.sentence);
+        this.#fail('PEER_VIOLATION', step.error.sentence);
       }
     }
   }

@@ -24,6 +24,7 @@ import {
   vringStateLayout,
 } from './message.ts';
 import { MessageReader } from './message-reader.ts';
+import { type Refusal, refusal } from './refusal.ts';
 
 interface BackendRequest {
   readonly name: BackendRequestName;
@@ -33,7 +34,7 @@ interface BackendRequest {
 
 export class BackendRequests implements ChannelReader {
   readonly #reader = new MessageReader('frontend');
-  readonly #onMistake: (sentence: string) => void;
+  readonly #onMistake: (mistake: Refusal) => void;
   readonly #channel: BackendChannel;
   /** By name and queue, in the order they were asked for. */
   readonly #waiting = new Map<string, BackendRequest>();
@@ -42,7 +43,7 @@ export class BackendRequests implements ChannelReader {
 
   constructor(
     openChannel: (reader: ChannelReader) => BackendChannel,
-    onMistake: (sentence: string) => void,
+    onMistake: (mistake: Refusal) => void,
   ) {
     this.#onMistake = onMistake;
     this.#channel = openChannel(this);
@@ -78,7 +79,7 @@ export class BackendRequests implements ChannelReader {
         return;
       case 'error':
         this.#closeFds(step.fds);
-        this.#mistake(step.sentence);
+        this.#mistake(refusal('reply-malformed', { what: step.error.sentence }));
         return;
     }
   }
@@ -98,15 +99,19 @@ export class BackendRequests implements ChannelReader {
   #acknowledge({ request, payload }: Message): void {
     const underWay = this.#underWay;
     if (underWay === undefined || request !== backendRequestNumbers[underWay.name]) {
-      this.#mistake(`answered backend request ${request}, which was not under way`);
+      this.#mistake(refusal('reply-unasked', { backendRequest: request }));
       return;
     }
     const { bytesMin } = u64Layout;
     const status = payload.length === bytesMin ? u64Layout.decode(payload) : undefined;
     if (status !== 0n) {
       const answer = status === undefined ? `${payload.length} bytes` : `status ${status}`;
-      const about = underWay.queue === undefined ? '' : ` for queue ${underWay.queue}`;
-      this.#mistake(`answered ${underWay.name}${about} with ${answer}`);
+      const { name: backendRequest, queue } = underWay;
+      this.#mistake(
+        queue === undefined
+          ? refusal('reply-not-success', { backendRequest, answer })
+          : refusal('reply-not-success-of-queue', { backendRequest, queue, answer }),
+      );
       return;
     }
     this.#underWay = undefined;
@@ -135,9 +140,9 @@ export class BackendRequests implements ChannelReader {
     }
   }
 
-  #mistake(sentence: string): void {
+  #mistake(mistake: Refusal): void {
     this.close();
-    this.#onMistake(sentence);
+    this.#onMistake(mistake);
   }
 
   #closeFds(fds: readonly number[]): void {

@@ -18,7 +18,7 @@
 import type { ControlTurn } from '../native/addon.ts';
 import { protocolFeatures, virtioFeatures } from './features.ts';
 import type { ConfigSpan } from './message.ts';
-import { Declined, Refusal } from './refusal.ts';
+import { declined, refusal } from './refusal.ts';
 
 /** What the operator said of a device. */
 export interface ConfigFacts {
@@ -76,7 +76,7 @@ export class ConfigSpace {
   /** NET_SET_MTU; throws Refusal for what no MTU can be. */
   setMtu(bytes: bigint): number {
     if (bytes < mtuMin || bytes > mtuMax) {
-      throw new Refusal('BAD_VALUE', `MTU ${bytes} is not between ${mtuMin} and ${mtuMax}`);
+      throw refusal('mtu-beyond', { mtu: String(bytes), min: String(mtuMin), max: String(mtuMax) });
     }
     const before = this.mtuBytes;
     this.#mtuBytes = Number(bytes);
@@ -123,10 +123,10 @@ export class ConfigSpace {
     const { offsetBytes, sizeBytes, flags, bytes } = span;
     const end = offsetBytes + sizeBytes;
     if (flags !== migrationFlag) {
-      if (flags !== 0) throw new Declined('BAD_VALUE', `flags ${flags} are neither 0 nor 1`);
+      if (flags !== 0) throw declined('config-flags', { flags });
       const isLegacy = (features & virtioFeatures.VIRTIO_F_VERSION_1) === 0n;
       if (!isLegacy || end > macBytes) {
-        throw new Declined('BAD_VALUE', `bytes ${offsetBytes} to ${end - 1} are not to be written`);
+        throw declined('config-read-only', { first: offsetBytes, last: end - 1 });
       }
     }
     if (offsetBytes >= macBytes) return;
@@ -154,9 +154,9 @@ export class ConfigSpace {
   #checkMac(mac: Uint8Array): void {
     const { macs } = this.#facts;
     const text = [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-    if ((mac[0]! & 1) !== 0) throw new Declined('BAD_VALUE', `${text} is no address of a card`);
+    if ((mac[0]! & 1) !== 0) throw declined('config-mac-of-no-card', { mac: text });
     if (macs.length === 0 || macs.some((allowed) => bytesOf(allowed).join() === mac.join())) return;
-    throw new Declined('BAD_VALUE', `${text} is not an address that the port is bound to`);
+    throw declined('config-mac-not-bound', { mac: text });
   }
 }
 
@@ -182,11 +182,7 @@ export function controlPairsOf(
 
 function checkSpan({ offsetBytes, sizeBytes }: ConfigSpan): void {
   if (offsetBytes + sizeBytes <= configBytes) return;
-  throw new Declined(
-    'BAD_VALUE',
-    `${sizeBytes} bytes at offset ${offsetBytes} pass the end of the configuration space of ` +
-      `${configBytes}`,
-  );
+  throw declined('config-beyond', { bytes: sizeBytes, offset: offsetBytes, configBytes });
 }
 
 /** First byte highest. */

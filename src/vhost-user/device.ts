@@ -19,6 +19,8 @@
  * status), §3.1.1 (FEATURES_OK).
  */
 
+import type { BreakFault } from '../model/faults/table.ts';
+import { hex } from '../model/sentence.ts';
 import type { MemoryRegion } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
@@ -42,7 +44,7 @@ import {
   type VringAddresses,
   vringLogFlag,
 } from './message.ts';
-import { Refusal } from './refusal.ts';
+import { type Refusal, refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
 import { packedRing, splitRing } from './ring-format.ts';
 
@@ -82,7 +84,7 @@ export interface DeviceOptions {
   readonly backend: Backend;
   readonly onEvent: (event: DeviceEvent) => void;
   /** The frontend answered nonsense on the backend channel. */
-  readonly onChannelMistake: (sentence: string) => void;
+  readonly onChannelMistake: (mistake: Refusal) => void;
 }
 
 export class Device {
@@ -90,7 +92,7 @@ export class Device {
   readonly offered: Offer;
   readonly #backend: Backend;
   readonly #emit: (event: DeviceEvent) => void;
-  readonly #onChannelMistake: (sentence: string) => void;
+  readonly #onChannelMistake: (mistake: Refusal) => void;
   readonly #memory = new MemoryTable();
   readonly #rings: readonly Ring[];
   /** Undefined until SET_FEATURES, and again after a reset. */
@@ -179,8 +181,8 @@ export class Device {
   setFeatures(chosen: bigint): void {
     const surplus = notOffered(chosen, this.offered.virtio);
     if (surplus !== 0n) {
-      const names = featureNames(surplus, virtioFeatures).join(', ');
-      throw new Refusal('MISSING_FEATURE', `${names} was not offered`);
+      const names = featureNames(surplus, virtioFeatures);
+      throw refusal('features-not-offered', { features: names });
     }
     this.#setLogging((chosen & logAllBit) !== 0n);
     const features = chosen & ~logAllBit;
@@ -189,8 +191,8 @@ export class Device {
     if (features === before) return;
     const running = this.#rings.findIndex((ring) => ring.state.kind !== 'stopped');
     if (running !== -1) {
-      const names = featureNames(features ^ (before ?? 0n), virtioFeatures).join(', ');
-      throw new Refusal('WRONG_ORDER', `changes ${names} while queue ${running} runs`);
+      const names = featureNames(features ^ (before ?? 0n), virtioFeatures);
+      throw refusal('features-while-running', { features: names, running });
     }
     this.#backend.setFeatures(features);
     this.#features = features;
@@ -209,14 +211,13 @@ export class Device {
   setProtocolFeatures(features: bigint): void {
     const surplus = notOffered(features, this.offered.protocol);
     if (surplus !== 0n) {
-      const names = featureNames(surplus, protocolFeatures).join(', ');
-      throw new Refusal('MISSING_FEATURE', `${names} was not offered`);
+      throw refusal('features-not-offered', { features: featureNames(surplus, protocolFeatures) });
     }
     if ((features & protocolFeatures.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) !== 0n) {
       const missing = inbandNeeds.find((name) => (features & protocolFeatures[name]) === 0n);
       if (missing !== undefined) {
-        const sentence = `VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS came without ${missing}`;
-        throw new Refusal('MISSING_FEATURE', sentence);
+        const feature = 'VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS';
+        throw refusal('feature-alone', { feature, missing });
       }
     }
     this.#protocolFeatures = features;
@@ -224,7 +225,7 @@ export class Device {
 
   setStatus(status: bigint): void {
     if (status > statusMax) {
-      throw new Refusal('BAD_VALUE', `status 0x${status.toString(16)} has more than 8 bits`);
+      throw refusal('status-too-wide', { status: hex(status) });
     }
     if (status === 0n) {
       this.reset();
@@ -276,8 +277,7 @@ export class Device {
       return;
     }
     if ((this.offered.virtio & logAllBit) === 0n) {
-      const sentence = 'asks for logging, but VHOST_F_LOG_ALL was not offered';
-      throw new Refusal('MISSING_FEATURE', sentence);
+      throw refusal('logging-not-offered');
     }
     if (this.#log !== undefined) requireCovered(this.#log, log, 'the used ring');
     this.ring(queue).setAddresses({ desc, avail, used, usedLogAddress: log });
@@ -288,9 +288,9 @@ export class Device {
     if (this.ring(queue).callsInBand) this.#tell('VRING_CALL', queue);
   }
 
-  ringBroken(queue: number, reason: string): void {
+  ringBroken(queue: number, fault: BreakFault): void {
     const ring = this.ring(queue);
-    ring.markBroken(reason);
+    ring.markBroken(fault);
     if (this.#hasInband && ring.errsInBand) this.#tell('VRING_ERR', queue);
   }
 
@@ -326,7 +326,7 @@ export class Device {
     const isGroup = Math.floor(mac / 2 ** 40) % 2 === 1;
     if (mac === 0 || isGroup) {
       const digits = mac.toString(16).padStart(12, '0');
-      throw new Refusal('BAD_VALUE', `MAC ${digits} is not the address of one machine`);
+      throw refusal('mac-of-no-machine', { mac: digits });
     }
     this.#backend.announce(mac);
   }
@@ -422,7 +422,7 @@ export class Device {
 
   #requireFeatures(): void {
     if (this.#features === undefined) {
-      throw new Refusal('WRONG_ORDER', 'came before SET_FEATURES');
+      throw refusal('before-features');
     }
   }
 

@@ -5,8 +5,9 @@
  * Pure. Source: vhost-user "Migration", VHOST_USER_SET_LOG_BASE.
  */
 
+import { hex } from '../model/sentence.ts';
 import type { LogArea } from './message.ts';
-import { Refusal } from './refusal.ts';
+import { refusal } from './refusal.ts';
 
 /** One byte of the log stands for eight pages of VHOST_LOG_PAGE bytes. */
 const guestBytesPerLogByte = 8n * 0x1000n;
@@ -17,8 +18,10 @@ const fileEnd = 1n << 63n;
 export function checkLog(log: LogArea, guestEnd: bigint): void {
   const { sizeBytes, offsetBytes } = log;
   if (sizeBytes === 0n || offsetBytes + sizeBytes > fileEnd) {
-    const sentence = `log of ${sizeBytes} bytes at file offset ${offsetBytes} lies in no file`;
-    throw new Refusal('BAD_VALUE', sentence);
+    throw refusal('log-in-no-file', {
+      bytes: String(sizeBytes),
+      fileOffset: String(offsetBytes),
+    });
   }
   if (guestEnd > 0n) requireCovered(log, guestEnd - 1n, 'guest memory');
 }
@@ -26,9 +29,9 @@ export function checkLog(log: LogArea, guestEnd: bigint): void {
 /** Pages that the log has no bit for would be left behind by the migration without a word. */
 export function requireCovered(log: LogArea, guestAddress: bigint, what: string): void {
   if (guestAddress / guestBytesPerLogByte < log.sizeBytes) return;
-  throw new Refusal(
-    'BAD_VALUE',
-    `log of ${log.sizeBytes} bytes does not reach guest address 0x${guestAddress.toString(16)} ` +
-      `of ${what}`,
-  );
+  throw refusal('log-too-short', {
+    bytes: String(log.sizeBytes),
+    guestAddress: hex(guestAddress),
+    what,
+  });
 }

@@ -12,7 +12,7 @@
 
 import type { FilePiece } from './backend.ts';
 import type { InflightArea } from './message.ts';
-import { Refusal } from './refusal.ts';
+import { refusal } from './refusal.ts';
 import { ringSizeMax } from './ring-format.ts';
 
 const headBytes = 16;
@@ -46,10 +46,10 @@ export function inflightHeads(queues: number, queueSize: number): FilePiece[] {
 /** Throws Refusal if a device of `ringCount` rings has no such queues. */
 export function checkInflight({ queues, queueSize }: InflightArea, ringCount: number): void {
   if (queues < 1 || queues > ringCount) {
-    throw new Refusal('BAD_VALUE', `${queues} queues; this port has 1 to ${ringCount}`);
+    throw refusal('inflight-queues', { queues, max: ringCount });
   }
   if (queueSize < 1 || queueSize > ringSizeMax) {
-    throw new Refusal('BAD_VALUE', `size ${queueSize} is not between 1 and ${ringSizeMax}`);
+    throw refusal('ring-size', { size: queueSize, max: ringSizeMax });
   }
 }
 
@@ -59,9 +59,7 @@ export function checkReturnedInflight(area: InflightArea, ringCount: number): vo
   const { queues, queueSize, sizeBytes } = area;
   const needed = inflightBytes(queues, queueSize);
   if (sizeBytes < needed) {
-    const sentence =
-      `region of ${sizeBytes} bytes, ${needed} are needed for ${queues} queues of ` +
-      `${queueSize}`;
-    throw new Refusal('BAD_VALUE', sentence);
+    const bytes = String(sizeBytes);
+    throw refusal('inflight-too-small', { bytes, needed, queues, size: queueSize });
   }
 }

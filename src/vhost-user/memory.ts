@@ -11,8 +11,9 @@
  * Sources: vhost-user "Memory access", "Memory regions description", VHOST_USER_REM_MEM_REG.
  */
 
+import { hex } from '../model/sentence.ts';
 import type { MappedRegion, MemoryRegion } from '../native/addon.ts';
-import { memoryRemedy, Refusal } from './refusal.ts';
+import { refusal } from './refusal.ts';
 
 /** What GET_MAX_MEM_SLOTS answers: the number of hot-pluggable regions KVM itself allows. */
 export const memorySlotsMax = 509;
@@ -21,31 +22,27 @@ const addressEnd = 1n << 64n;
 /** File offsets are signed: a mapping ends below this. */
 const fileEnd = 1n << 63n;
 
-function hex(value: bigint): string {
-  return `0x${value.toString(16)}`;
-}
-
-function describe(region: MemoryRegion): string {
-  return `region at guest address ${hex(region.guestAddress)} of ${hex(region.sizeBytes)} bytes`;
+/** What the sentences about a region have in common. */
+function regionParameters({ guestAddress, sizeBytes }: MemoryRegion) {
+  return { guestAddress: hex(guestAddress), bytes: hex(sizeBytes) };
 }
 
 function checkRegion(region: MemoryRegion): void {
   const { guestAddress, userAddress, sizeBytes, mmapOffset } = region;
   if (sizeBytes === 0n) {
-    throw new Refusal('BAD_VALUE', `${describe(region)}: more than 0 bytes were expected`);
+    throw refusal('region-empty', regionParameters(region));
   }
   if (guestAddress + sizeBytes > addressEnd || userAddress + sizeBytes > addressEnd) {
-    throw new Refusal(
-      'BAD_VALUE',
-      `${describe(region)} and user address ${hex(userAddress)}: passes the end of the address ` +
-        'space',
-    );
+    throw refusal('region-beyond-addresses', {
+      ...regionParameters(region),
+      userAddress: hex(userAddress),
+    });
   }
   if (mmapOffset + sizeBytes > fileEnd) {
-    throw new Refusal(
-      'BAD_VALUE',
-      `${describe(region)}: file offset ${hex(mmapOffset)} passes the end of any file`,
-    );
+    throw refusal('region-beyond-file', {
+      ...regionParameters(region),
+      fileOffset: hex(mmapOffset),
+    });
   }
 }
 
@@ -56,7 +53,11 @@ function checkApart(regions: readonly MemoryRegion[], added: MemoryRegion): void
       region.guestAddress < end && added.guestAddress < region.guestAddress + region.sizeBytes,
   );
   if (other !== undefined) {
-    throw new Refusal('BAD_VALUE', `${describe(added)}: overlaps the ${describe(other)}`);
+    throw refusal('region-overlaps', {
+      ...regionParameters(added),
+      otherAddress: hex(other.guestAddress),
+      otherBytes: hex(other.sizeBytes),
+    });
   }
 }
 
@@ -102,7 +103,7 @@ export class MemoryTable {
 
   checkReplace(regions: readonly MemoryRegion[]): void {
     if (regions.length === 0) {
-      throw new Refusal('MEMORY_NOT_SHARED', `no memory region was given; ${memoryRemedy}`);
+      throw refusal('memory-empty');
     }
     regions.forEach((region, i) => {
       checkRegion(region);
@@ -112,7 +113,7 @@ export class MemoryTable {
 
   checkAdd(region: MemoryRegion): void {
     if (this.#regions.length >= memorySlotsMax) {
-      throw new Refusal('BAD_VALUE', `${describe(region)}: all ${memorySlotsMax} slots are taken`);
+      throw refusal('region-slots-taken', { ...regionParameters(region), max: memorySlotsMax });
     }
     checkRegion(region);
     checkApart(this.#regions, region);
@@ -122,7 +123,7 @@ export class MemoryTable {
   find(named: MemoryRegion): MemoryRegion {
     const region = this.#regions.find((candidate) => isSame(candidate, named));
     if (region === undefined) {
-      throw new Refusal('BAD_VALUE', `${describe(named)}: no such region was added`);
+      throw refusal('region-unknown', regionParameters(named));
     }
     return region;
   }

@@ -5,6 +5,7 @@
  * Its only state is the message being read. Source: vhost-user "Header", "Communication".
  */
 
+import { type FaultOf, type Told, told } from '../model/faults/table.ts';
 import {
   decodeHeader,
   fdsPerMessageMax,
@@ -17,15 +18,14 @@ import {
 } from './message.ts';
 
 /** Why a byte stream stopped being vhost-user. */
-export type FramingErrorCode = 'BAD_VERSION' | 'BAD_FLAGS' | 'BAD_SIZE' | 'BAD_FDS';
+export type FramingError = Told<FaultOf<'BAD_VERSION' | 'BAD_FLAGS' | 'BAD_SIZE' | 'BAD_FDS'>>;
 
 export type ReadStep =
   | { readonly kind: 'incomplete' }
   | { readonly kind: 'message'; readonly message: Message }
   | {
       readonly kind: 'error';
-      readonly code: FramingErrorCode;
-      readonly sentence: string;
+      readonly error: FramingError;
       /** Every fd gathered so far; the caller closes them. */
       readonly fds: readonly number[];
     };
@@ -80,7 +80,7 @@ export class MessageReader {
     this.#filledBytes += bytes.length;
     this.#fds.push(...fds);
     if (fdsTruncated || this.#fds.length > fdsPerMessageMax) {
-      return this.#fail('BAD_FDS', `more than ${fdsPerMessageMax} fds came with one message`);
+      return this.#fail(told('fds-too-many', { max: fdsPerMessageMax }));
     }
     if (this.wants > 0) return { kind: 'incomplete' };
     return this.#state.kind === 'header' ? this.#acceptHeader() : this.#finish();
@@ -96,20 +96,22 @@ export class MessageReader {
 
   #acceptHeader(): ReadStep {
     const header = decodeHeader(this.#buffer);
-    const flags = `flags 0x${header.flags.toString(16)}`;
+    const flags = `0x${header.flags.toString(16)}`;
     if ((header.flags & versionMask) !== headerFlags.VERSION) {
-      return this.#fail('BAD_VERSION', `${flags}: version 1 was expected in the low two bits`);
+      return this.#fail(told('version-unknown', { flags }));
     }
     const isReply = (header.flags & headerFlags.REPLY) !== 0;
     if (isReply !== (this.#role === 'frontend')) {
-      const expected = this.#role === 'frontend' ? 'a reply' : 'a request';
-      return this.#fail('BAD_FLAGS', `${flags}: ${expected} was expected`);
+      const fault = this.#role === 'frontend' ? 'reply-expected' : 'request-expected';
+      return this.#fail(told(fault, { flags }));
     }
     if (header.sizeBytes > payloadBytesMax) {
       return this.#fail(
-        'BAD_SIZE',
-        `request ${header.request}: payload of ${header.sizeBytes} bytes, at most ` +
-          `${payloadBytesMax} were expected`,
+        told('payload-too-long', {
+          request: header.request,
+          bytes: header.sizeBytes,
+          bytesMax: payloadBytesMax,
+        }),
       );
     }
     this.#state = { kind: 'payload', header };
@@ -129,7 +131,7 @@ export class MessageReader {
     return { kind: 'message', message };
   }
 
-  #fail(code: FramingErrorCode, sentence: string): ReadStep {
-    return { kind: 'error', code, sentence, fds: this.abandon() };
+  #fail(error: FramingError): ReadStep {
+    return { kind: 'error', error, fds: this.abandon() };
   }
 }

@@ -34,7 +34,7 @@ import {
   vringFdLayout,
   vringStateLayout,
 } from './message.ts';
-import { memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
+import { refusal } from './refusal.ts';
 
 export interface Bounds {
   readonly min: number;
@@ -84,7 +84,7 @@ export interface RequestRow {
   /** True where the request has a reply of its own and so is never acknowledged. */
   readonly replies: boolean;
   /** How too few fds are to be understood, where it says more than a wrong number. */
-  readonly fdsMissing: { readonly code: RefusalCode; readonly remedy: string } | undefined;
+  readonly fdsMissing: 'memory-without-file' | undefined;
   /** Undefined where the payload is shorter than what it counts. */
   read(payload: Uint8Array): Call | undefined;
 }
@@ -131,8 +131,6 @@ const noFds = (): Bounds => ({ min: 0, max: 0 });
 const oneFd = (): Bounds => ({ min: 1, max: 1 });
 const vringFds = ({ hasFd }: VringFd): Bounds => (hasFd ? oneFd() : noFds());
 const indexOf = ({ index }: { readonly index: number }): number => index;
-const memoryWithoutFds = { code: 'MEMORY_NOT_SHARED', remedy: memoryRemedy } as const;
-
 const enableValues: ReadonlyMap<number, boolean> = new Map([
   [0, false],
   [1, true],
@@ -140,12 +138,12 @@ const enableValues: ReadonlyMap<number, boolean> = new Map([
 
 function enableRing(device: Device, { index, num }: VringState): void {
   const enabled = enableValues.get(num);
-  if (enabled === undefined) throw new Refusal('BAD_VALUE', `value ${num} is neither 0 nor 1`);
+  if (enabled === undefined) throw refusal('enable-neither-0-nor-1', { value: num });
   device.enableRing(index, enabled);
 }
 
 function kickRing(device: Device, { index, num }: VringState): void {
-  if (num !== 0) throw new Refusal('BAD_VALUE', `value ${num} is reserved, 0 was expected`);
+  if (num !== 0) throw refusal('value-reserved', { value: num });
   device.kickRing(index);
 }
 
@@ -174,7 +172,7 @@ const rows: readonly RequestRow[] = [
   row('SET_MEM_TABLE', {
     layout: memoryTableLayout,
     fds: (regions) => ({ min: regions.length, max: regions.length }),
-    fdsMissing: memoryWithoutFds,
+    fdsMissing: 'memory-without-file',
     act: (device, regions, fds) => device.setMemory(regions, () => fds.take()),
   }),
   // Answered, whether asked to or not; QEMU looks at nothing but the request number of the reply.
@@ -313,7 +311,7 @@ const rows: readonly RequestRow[] = [
     layout: memoryRegionLayout,
     requires: 'VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS',
     fds: oneFd,
-    fdsMissing: memoryWithoutFds,
+    fdsMissing: 'memory-without-file',
     act: (device, region, fds) => device.addMemory(region, () => fds.take()),
   }),
   // Some frontends send the fd of the region along; it is to be closed unused.

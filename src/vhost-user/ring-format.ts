@@ -9,7 +9,7 @@
  */
 
 import type { RingAddresses } from '../native/addon.ts';
-import { Refusal } from './refusal.ts';
+import { refusal } from './refusal.ts';
 
 type RingPart = Exclude<keyof RingAddresses, 'usedLogAddress'>;
 
@@ -40,7 +40,7 @@ const packedInitialBase = 0x8000_8000;
 
 function checkSizeRange(size: number): void {
   if (size < 1 || size > ringSizeMax) {
-    throw new Refusal('BAD_VALUE', `size ${size} is not between 1 and ${ringSizeMax}`);
+    throw refusal('ring-size', { size, max: ringSizeMax });
   }
 }
 
@@ -55,12 +55,12 @@ export const splitRing: RingFormat = {
   checkSize(size) {
     checkSizeRange(size);
     if ((size & (size - 1)) !== 0) {
-      throw new Refusal('BAD_VALUE', `size ${size} is not a power of two`);
+      throw refusal('ring-size-no-power-of-two', { size });
     }
   },
   checkBase(base) {
     if (base > splitIndexMax) {
-      throw new Refusal('BAD_VALUE', `base ${base} is not between 0 and ${splitIndexMax}`);
+      throw refusal('ring-base', { base, max: splitIndexMax });
     }
   },
   startBase: (base) => base,
@@ -77,7 +77,7 @@ export const packedRing: RingFormat = {
   checkBase(base, size) {
     const index = base & packedIndexMask;
     if (size !== undefined && index >= size) {
-      throw new Refusal('BAD_VALUE', `base ${base} means index ${index} in a ring of ${size}`);
+      throw refusal('ring-base-beyond-size', { base, index, size });
     }
   },
   // Nothing is in flight while a ring stands, so the next chain to return is the next one to take.

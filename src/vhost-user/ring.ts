@@ -28,10 +28,12 @@
  * Sources: vhost-user "Ring states", "In-band notifications".
  */
 
+import { type BreakFault, told } from '../model/faults/table.ts';
+import { hex } from '../model/sentence.ts';
 import type { RingAddresses } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import type { MemoryTable } from './memory.ts';
-import { memoryRemedy, Refusal } from './refusal.ts';
+import { refusal } from './refusal.ts';
 import { type RingFormat, splitRing } from './ring-format.ts';
 
 export type RingState =
@@ -43,12 +45,18 @@ export type RingState =
       readonly addresses: RingAddresses | undefined;
     }
   | { readonly kind: 'started'; readonly size: number; readonly addresses: RingAddresses }
-  | { readonly kind: 'broken'; readonly size: number; readonly reason: string };
+  | { readonly kind: 'broken'; readonly size: number; readonly fault: BreakFault };
 
 export type RingEvent =
   | { readonly type: 'ring-started'; readonly queue: number; readonly size: number }
   | { readonly type: 'ring-stopped'; readonly queue: number; readonly base: number }
-  | { readonly type: 'ring-broken'; readonly queue: number; readonly reason: string }
+  | {
+      readonly type: 'ring-broken';
+      readonly queue: number;
+      readonly fault: BreakFault;
+      /** The fault as a sentence. */
+      readonly reason: string;
+    }
   | { readonly type: 'ring-enabled'; readonly queue: number }
   | { readonly type: 'ring-disabled'; readonly queue: number };
 
@@ -142,10 +150,10 @@ export class Ring {
     if (state.kind === 'broken') return false;
     const { size, addresses } = state;
     if (size === undefined) {
-      throw new Refusal('WRONG_ORDER', 'came before SET_VRING_NUM gave the ring a size');
+      throw refusal('before-ring-size');
     }
     if (addresses === undefined) {
-      throw new Refusal('WRONG_ORDER', 'came before SET_VRING_ADDR said where the ring lies');
+      throw refusal('before-ring-addresses');
     }
     this.#format.checkSize(size);
     this.#checkAlignment(addresses);
@@ -214,11 +222,12 @@ export class Ring {
   }
 
   /** The data plane gave the queue up because of what the guest wrote. */
-  markBroken(reason: string): void {
+  markBroken(fault: BreakFault): void {
     const state = this.#state;
     if (state.kind !== 'started') return;
-    this.#state = { kind: 'broken', size: state.size, reason };
-    this.#emit({ type: 'ring-broken', queue: this.#queue, reason });
+    this.#state = { kind: 'broken', size: state.size, fault };
+    const { sentence: reason } = told(fault);
+    this.#emit({ type: 'ring-broken', queue: this.#queue, fault, reason });
   }
 
   /**
@@ -245,10 +254,11 @@ export class Ring {
   #checkAlignment(addresses: RingAddresses): void {
     for (const { name, alignBytes } of this.#format.parts) {
       if (addresses[name] % alignBytes !== 0n) {
-        throw new Refusal(
-          'BAD_VALUE',
-          `${name} address 0x${addresses[name].toString(16)} is not a multiple of ${alignBytes}`,
-        );
+        throw refusal('ring-misaligned', {
+          part: name,
+          address: hex(addresses[name]),
+          alignBytes: Number(alignBytes),
+        });
       }
     }
   }
@@ -260,16 +270,16 @@ export class Ring {
 
   #requireMapped(addresses: RingAddresses, size: number): void {
     if (this.#memory.count === 0) {
-      throw new Refusal('MEMORY_NOT_SHARED', `no memory region was given; ${memoryRemedy}`);
+      throw refusal('memory-empty');
     }
     for (const { name, lengthBytes } of this.#format.parts) {
       const length = lengthBytes(BigInt(size));
       if (!this.#memory.covers(addresses[name], length)) {
-        throw new Refusal(
-          'RING_UNMAPPED',
-          `${length} bytes of ${name} at user address 0x${addresses[name].toString(16)} lie in ` +
-            'no memory region',
-        );
+        throw refusal('ring-outside-memory', {
+          part: name,
+          bytes: Number(length),
+          userAddress: hex(addresses[name]),
+        });
       }
     }
   }

@@ -35,6 +35,15 @@
  * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
  */
 
+import { TsvswitchError } from '../model/errors.ts';
+import {
+  type BreakFault,
+  codeOf,
+  type Fault,
+  type FaultOf,
+  type Told,
+  told,
+} from '../model/faults/table.ts';
 import type { ControlTurn } from '../native/addon.ts';
 import type { Backend, Channel } from './backend.ts';
 import type { ConfigFacts } from './config-space.ts';
@@ -42,17 +51,29 @@ import { Device, type DeviceEvent } from './device.ts';
 import { notOffered, type Offer, servable } from './features.ts';
 import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
 import { MessageReader } from './message-reader.ts';
-import { Declined, memoryRemedy, Refusal, type RefusalCode } from './refusal.ts';
+import { Declined, isRefusalFault, Refusal, refusal, type ToldRefusal } from './refusal.ts';
 import { type Answer, ReceivedFds, type RequestRow, requestTable } from './requests.ts';
+
+/** What was under way when something went wrong, besides what went wrong. */
+export interface AboutRequest {
+  /** As the specification calls it, or its number. Absent where it was no request. */
+  readonly request?: string | number;
+  readonly queue?: number;
+}
+
+/** A mistake of a frontend; its sentence begins with the port and is complete. */
+export type Mistake = ToldRefusal & AboutRequest;
 
 /** Why a session ended. Sentences begin with the port and are complete. */
 export type CloseReason =
   /** The stream ended between two messages: the machine was stopped, or unplugged the device. */
   | { readonly kind: 'frontend-left' }
-  | { readonly kind: 'protocol-error'; readonly code: RefusalCode; readonly sentence: string }
-  | { readonly kind: 'send-failed'; readonly sentence: string; readonly cause: unknown }
+  | ({ readonly kind: 'protocol-error' } & Mistake)
+  | ({ readonly kind: 'send-failed'; readonly cause: unknown } & Told<'answer-unsent'> &
+      AboutRequest)
   /** The device behind the session refused what a correct frontend may ask for. */
-  | { readonly kind: 'backend-error'; readonly sentence: string; readonly cause: unknown }
+  | ({ readonly kind: 'backend-error'; readonly cause: unknown } & Told<FaultOf<'DEVICE_FAILED'>> &
+      AboutRequest)
   | { readonly kind: 'closed-by-owner' };
 
 export type SessionEvent =
@@ -61,7 +82,7 @@ export type SessionEvent =
    * A request nobody here knows was answered with a failure, or something beyond the configuration
    * space, of which only the first is told; the session goes on.
    */
-  | { readonly type: 'request-refused'; readonly sentence: string }
+  | ({ readonly type: 'request-refused' } & Mistake)
   /** The last event of a session. */
   | { readonly type: 'closed'; readonly reason: CloseReason };
 
@@ -121,7 +142,7 @@ export class Session {
       offered: options.offered,
       backend: options.backend,
       onEvent: (event: DeviceEvent) => this.#pending.push(event),
-      onChannelMistake: (sentence) => this.mistake('BAD_REPLY', `backend channel: ${sentence}`),
+      onChannelMistake: ({ told }) => this.mistake(told),
     });
   }
 
@@ -173,11 +194,7 @@ export class Session {
         break;
       case 'error':
         this.#closeFds(step.fds);
-        this.#finish({
-          kind: 'protocol-error',
-          code: step.code,
-          sentence: `port ${this.#name}: ${step.sentence}`,
-        });
+        this.#finish({ kind: 'protocol-error', ...this.#named(step.error) });
         break;
     }
     this.#deliverEvents();
@@ -187,20 +204,16 @@ export class Session {
   end(): void {
     this.#finish(
       this.#reader.midMessage
-        ? {
-            kind: 'protocol-error',
-            code: 'TRUNCATED',
-            sentence: `port ${this.#name}: the frontend left in the middle of a message`,
-          }
+        ? { kind: 'protocol-error', ...this.#named(told('message-truncated')) }
         : { kind: 'frontend-left' },
     );
     this.#deliverEvents();
   }
 
   /** The data plane gave up on a queue; it stays broken until it is stopped by the frontend. */
-  queueBroken(queue: number, reason: string): void {
+  queueBroken(queue: number, fault: BreakFault): void {
     if (!this.#open) return;
-    this.#device.ringBroken(queue, reason);
+    this.#device.ringBroken(queue, fault);
     this.#deliverEvents();
   }
 
@@ -220,8 +233,8 @@ export class Session {
   }
 
   /** The frontend did wrong outside of any message: the session ends. */
-  mistake(code: RefusalCode, sentence: string): void {
-    this.#finish({ kind: 'protocol-error', code, sentence: `port ${this.#name}: ${sentence}` });
+  mistake(mistake: ToldRefusal): void {
+    this.#finish({ kind: 'protocol-error', ...this.#named(mistake) });
     this.#deliverEvents();
   }
 
@@ -248,25 +261,26 @@ export class Session {
   /** All checks in order, then the handler. Throws Refusal, or what the backend throws. */
   #perform(row: RequestRow | undefined, message: Message, fds: ReceivedFds): Answer | undefined {
     if (row === undefined) {
-      throw new Refusal('UNKNOWN_REQUEST', 'this backend does not serve it');
+      throw refusal('request-unknown');
     }
     const sizeBytes = message.payload.length;
     const { min, max } = row.payloadBytes;
     if (sizeBytes < min || sizeBytes > max) {
-      const expected = min === max ? `${min} were` : `${min} to ${max} were`;
-      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes, ${expected} expected`);
+      throw min === max
+        ? refusal('payload-not-exact', { bytes: sizeBytes, expected: min })
+        : refusal('payload-not-within', { bytes: sizeBytes, bytesMin: min, bytesMax: max });
     }
     const call = row.read(message.payload);
     if (call === undefined) {
-      throw new Refusal('BAD_SIZE', `payload of ${sizeBytes} bytes is shorter than its own count`);
+      throw refusal('payload-below-its-count', { bytes: sizeBytes });
     }
     checkFdCount(row, call.fdCount, fds.count);
     if (row.requires !== undefined && !this.#device.has(row.requires)) {
-      throw new Refusal('MISSING_FEATURE', `${row.requires} was not negotiated`);
+      throw refusal('feature-not-negotiated', { feature: row.requires });
     }
     const { ringCount } = this.#device;
     if (call.queue !== undefined && call.queue >= ringCount) {
-      throw new Refusal('BAD_QUEUE', `this port has queues 0 to ${ringCount - 1}`);
+      throw refusal('queue-beyond', { queueMax: ringCount - 1 });
     }
     return call.run(this.#device, fds);
   }
@@ -276,14 +290,20 @@ export class Session {
     message: Message,
     error: unknown,
   ): CloseReason & { kind: 'protocol-error' | 'backend-error' } {
-    const subject = `port ${this.#name}: ${describeRequest(row, message)}`;
-    const refusal = error instanceof Refusal ? error : refusalOfBackend(error);
-    if (refusal !== undefined) {
-      const sentence = `${subject}: ${refusal.message}`;
-      return { kind: 'protocol-error', code: refusal.code, sentence };
-    }
-    const sentence = `${subject}: the switch failed: ${messageOf(error)}`;
-    return { kind: 'backend-error', sentence, cause: error };
+    const about = aboutRequest(row, message);
+    const mistake = error instanceof Refusal ? error.told : mistakeOfBackend(error);
+    if (mistake !== undefined) return { kind: 'protocol-error', ...this.#named(mistake, about) };
+    const failed = told('device-failed', { cause: messageOf(error) });
+    return { kind: 'backend-error', ...this.#named(failed, about), cause: error };
+  }
+
+  /** The same, with a sentence that names the port and the request. */
+  #named<F extends Fault>(told: Told<F>, about: AboutRequest = {}): Told<F> & AboutRequest {
+    const { request, queue } = about;
+    const ofQueue = queue === undefined ? '' : ` for queue ${queue}`;
+    const named = typeof request === 'number' ? `request ${request}` : request;
+    const subject = named === undefined ? '' : ` ${named}${ofQueue}:`;
+    return { ...told, ...about, sentence: `port ${this.#name}:${subject} ${told.sentence}` };
   }
 
   #answer(row: RequestRow | undefined, message: Message, outcome: Outcome): void {
@@ -298,12 +318,12 @@ export class Session {
       return;
     }
     if (outcome.declined) {
-      this.#decline(row, message, wantsAck, outcome.reason.sentence);
+      this.#decline(row, message, wantsAck, outcome.reason as Mistake);
       return;
     }
     const unsent = wantsAck ? this.#send(row, message, ack(ackFailure)) : undefined;
     if (row === undefined && wantsAck && unsent === undefined) {
-      this.#pending.push({ type: 'request-refused', sentence: outcome.reason.sentence });
+      this.#pending.push(refused(outcome.reason as Mistake));
       return;
     }
     this.#finish(outcome.reason);
@@ -317,11 +337,11 @@ export class Session {
     row: RequestRow | undefined,
     message: Message,
     wantsAck: boolean,
-    sentence: string,
+    mistake: Mistake,
   ): void {
     const answer = row?.replies === true ? { payload: new Uint8Array(0) } : ack(ackFailure);
     const isDue = row?.replies === true || wantsAck;
-    if (!this.#toldDeclined) this.#pending.push({ type: 'request-refused', sentence });
+    if (!this.#toldDeclined) this.#pending.push(refused(mistake));
     this.#toldDeclined = true;
     const unsent = isDue ? this.#send(row, message, answer) : undefined;
     if (unsent !== undefined) this.#finish(unsent);
@@ -339,9 +359,8 @@ export class Session {
       this.#channel.send(encodeMessage(message.request, flags, payload), fds);
       return undefined;
     } catch (cause) {
-      const subject = `port ${this.#name}: ${describeRequest(row, message)}`;
-      const sentence = `${subject}: the answer could not be sent: ${messageOf(cause)}`;
-      return { kind: 'send-failed', sentence, cause };
+      const unsent = told('answer-unsent', { cause: messageOf(cause) });
+      return { kind: 'send-failed', ...this.#named(unsent, aboutRequest(row, message)), cause };
     } finally {
       this.#closeFds(fds);
     }
@@ -358,8 +377,8 @@ export class Session {
         step();
       } catch (cause) {
         if (first.kind === 'backend-error') continue;
-        const sentence = `port ${this.#name}: closing: the switch failed: ${messageOf(cause)}`;
-        first = { kind: 'backend-error', sentence, cause };
+        const failed = told('device-failed-at-end', { cause: messageOf(cause) });
+        first = { kind: 'backend-error', ...this.#named(failed), cause };
       }
     }
     this.#pending.push({ type: 'closed', reason: first });
@@ -383,34 +402,36 @@ function ack(status: bigint): Answer {
 function checkFdCount(row: RequestRow, { min, max }: RequestRow['payloadBytes'], count: number) {
   if (count >= min && count <= max) return;
   if (count === 0 && row.fdsMissing !== undefined) {
-    throw new Refusal(row.fdsMissing.code, `came without a file; ${row.fdsMissing.remedy}`);
+    throw refusal(row.fdsMissing);
   }
-  const expected = min === max ? `${min} were` : `${min} to ${max} were`;
-  throw new Refusal('BAD_FDS', `came with ${count} fds, ${expected} expected`);
+  throw min === max
+    ? refusal('fds-not-exact', { count, expected: min })
+    : refusal('fds-not-within', { count, min, max });
 }
 
-/** `SET_VRING_NUM for queue 0`, or `request 99` where nothing better is known. */
-function describeRequest(row: RequestRow | undefined, { request, payload }: Message): string {
-  if (row === undefined) return `request ${request}`;
+/** Without the queue where the payload does not say it. */
+function aboutRequest(row: RequestRow | undefined, { request, payload }: Message): AboutRequest {
+  if (row === undefined) return { request };
   const { min, max } = row.payloadBytes;
   const readable = payload.length >= min && payload.length <= max;
   const queue = readable ? row.read(payload)?.queue : undefined;
-  return queue === undefined ? row.name : `${row.name} for queue ${queue}`;
+  return { request: row.name, ...(queue === undefined ? {} : { queue }) };
 }
 
 /** What a backend refuses because of what the frontend shared is the frontend's mistake. */
-function refusalOfBackend(error: unknown): Refusal | undefined {
-  if (!(error instanceof Error) || !('code' in error)) return undefined;
-  switch (error.code) {
-    case 'MEMORY_UNMAPPABLE':
-      return new Refusal('MEMORY_UNMAPPABLE', `${error.message}; ${memoryRemedy}`);
-    case 'RING_UNMAPPED':
-    case 'BAD_EVENTFD':
-    case 'BAD_SOCKET':
-      return new Refusal(error.code, error.message);
-    default:
-      return undefined;
-  }
+function mistakeOfBackend(error: unknown): ToldRefusal | undefined {
+  if (!(error instanceof TsvswitchError) || !isRefusalFault(error.fault)) return undefined;
+  const { fault, parameters, message: sentence } = error;
+  return { code: codeOf(fault), fault, parameters, sentence };
+}
+
+/** Without what only its end knows. */
+function refused({ code, fault, parameters, request, queue, sentence }: Mistake): SessionEvent {
+  const about = {
+    ...(request === undefined ? {} : { request }),
+    ...(queue === undefined ? {} : { queue }),
+  };
+  return { type: 'request-refused', code, fault, parameters, ...about, sentence };
 }
 
 function messageOf(error: unknown): string {

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ControlClient } from '../../src/control/client.ts';
 import { eventReadersMax } from '../../src/control/event-feed.ts';
 import type { Switch } from '../../src/index.ts';
+import { told } from '../../src/model/faults/table.ts';
 import { ask, eventsIn, readers, reading, refusal } from './raw-client.ts';
 import { serveSwitch } from './served-switch.ts';
 
@@ -44,14 +45,15 @@ test('events that nobody reads are left out and counted', async () => {
 test('events of one kind that a peer causes push out no others', async () => {
   const { socket, parts } = reading(control, 'GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n');
   await expect.poll(() => vswitch.listenerCount('event')).toBe(2);
-  const knock = { type: 'frontend-refused', port: 'a', sentence: 'port a: refused' } as const;
+  const refused = told('port-taken', { pid: 1, present: 2 });
+  const knock = { type: 'frontend-refused', port: 'a', ...refused } as const;
   for (let i = 0; i < 10_000; i++) vswitch.emit('event', knock);
   vswitch.emit('event', { ...knock, port: 'b' });
   vswitch.emit('event', { type: 'healed' });
   await expect.poll(() => eventsIn(parts).at(-1)?.type, patience).toBe('events-lost');
-  const told = eventsIn(parts);
-  expect(told.slice(0, 256)).toEqual(Array(256).fill(knock));
-  expect(told.slice(256)).toEqual([
+  const events = eventsIn(parts);
+  expect(events.slice(0, 256)).toEqual(Array(256).fill(knock));
+  expect(events.slice(256)).toEqual([
     { ...knock, port: 'b' },
     { type: 'healed' },
     { type: 'events-lost', port: 'a', of: 'frontend-refused', count: 10_000 - 256 },

@@ -66,7 +66,9 @@ describe('a session', () => {
     queue.map((index) => (recording: Recording) => recording.startRing(index)),
     queue.map((index) => (recording: Recording) => recording.vring('GET_VRING_BASE', index, 0)),
     queue.map((index) => (recording: Recording) => recording.address(index)),
-    queue.map((index) => (recording: Recording) => recording.session.queueBroken(index, 'loop')),
+    queue.map(
+      (index) => (recording: Recording) => recording.session.queueBroken(index, 'chain-too-long'),
+    ),
     fc.record({ index: queue, num: fc.nat(1) }).map(
       ({ index, num }) =>
         (recording: Recording) =>

@@ -68,7 +68,7 @@ describe('vhost-user VHOST_USER_VRING_KICK', () => {
   test('does not start a broken ring', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     recording.vring('VRING_KICK', 0, 0);
     expect(recording.open).toBe(true);
     expect(recording.backend.callsOf('kick').length).toBe(1);
@@ -130,7 +130,7 @@ describe('vhost-user VHOST_USER_BACKEND_VRING_ERR', () => {
   test('tells of a broken ring that has no err eventfd', () => {
     const recording = ready();
     recording.vring('VRING_KICK', 0, 0);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     expect(recording.backend.sent).toEqual([{ request: vringErr, flags: needReply, index: 0 }]);
   });
 
@@ -138,7 +138,7 @@ describe('vhost-user VHOST_USER_BACKEND_VRING_ERR', () => {
     const recording = ready();
     recording.eventfd('SET_VRING_ERR', 0);
     recording.vring('VRING_KICK', 0, 0);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     expect(recording.backend.sent).toEqual([]);
   });
 });
@@ -217,7 +217,7 @@ describe('vhost-user VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS', () => {
     openChannel(recording);
     recording.startRing(0);
     recording.session.queueCalled(0);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     expect(recording.backend.callsOf('setCallInBand')).toEqual([]);
     expect(recording.backend.sent).toEqual([]);
   });

@@ -239,7 +239,7 @@ describe('MessageReader', () => {
     const reader = new MessageReader('backend');
     expect(reader.feed(header, [4], false)).toMatchObject({
       kind: 'error',
-      code: 'BAD_SIZE',
+      error: { code: 'BAD_SIZE' },
       fds: [4],
     });
     expect(reader.wants).toBe(0);
@@ -255,7 +255,7 @@ describe('MessageReader', () => {
       [],
       false,
     );
-    expect(step).toMatchObject({ kind: 'error', code });
+    expect(step).toMatchObject({ kind: 'error', error: { code } });
   });
 
   test('a frontend reads replies', () => {
@@ -267,11 +267,11 @@ describe('MessageReader', () => {
     const many = Array.from({ length: fdsPerMessageMax + 1 }, (_, i) => i);
     const first = new Uint8Array(1);
     expect(new MessageReader('backend').feed(first, many, false)).toMatchObject({
-      code: 'BAD_FDS',
+      error: { code: 'BAD_FDS' },
       fds: many,
     });
     expect(new MessageReader('backend').feed(first, [1, 2], true)).toMatchObject({
-      code: 'BAD_FDS',
+      error: { code: 'BAD_FDS' },
       fds: [1, 2],
     });
   });

@@ -65,7 +65,7 @@ export class ProbingClient {
         break;
       }
       const read = this.#reader.feed(received.bytes, received.fds, received.fdsTruncated);
-      if (read.kind === 'error') throw new Error(read.sentence);
+      if (read.kind === 'error') throw new Error(read.error.sentence);
       if (read.kind !== 'message') continue;
       for (const fd of read.message.fds) native().closeFd(fd);
       this.#received.push(read.message);

@@ -141,11 +141,12 @@ describe('vhost-user "Ring states"', () => {
   test('a broken ring stays broken, with its fds closed, until GET_VRING_BASE', () => {
     const recording = ready();
     recording.startRing(0);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     expect(recording.events.at(-1)).toEqual({
       type: 'ring-broken',
       queue: 0,
-      reason: 'descriptor loop',
+      fault: 'chain-too-long',
+      reason: 'a descriptor chain is a loop or longer than the queue size',
     });
     const before = recording.backend.calls.length;
     recording.address(0);
@@ -162,7 +163,7 @@ describe('vhost-user "Ring states"', () => {
     const recording = ready();
     recording.startRing(0);
     recording.startRing(1);
-    recording.session.queueBroken(0, 'descriptor loop');
+    recording.session.queueBroken(0, 'chain-too-long');
     recording.address(1, ringAddresses(1));
     expect(recording.backend.callsOf('moveQueue').length).toBe(1);
     expect(recording.open).toBe(true);

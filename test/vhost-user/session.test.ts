@@ -3,6 +3,7 @@
  */
 
 import { describe, expect, test } from 'vitest';
+import { failure } from '../../src/model/errors.ts';
 import { servable, virtioFeatures } from '../../src/vhost-user/features.ts';
 import { memorySlotsMax } from '../../src/vhost-user/memory.ts';
 import {
@@ -133,7 +134,7 @@ describe('memory', () => {
 
   test('what the backend cannot map is the frontend’s mistake, with the option to mend it', () => {
     const recording = new Recording().negotiate();
-    const error = Object.assign(new Error('mmap: ENODEV'), { code: 'MEMORY_UNMAPPABLE' });
+    const error = failure('map-failed', { cause: 'mmap: ENODEV' });
     recording.backend.failures.set('addMemoryRegion', error);
     recording.addMemory(region);
     expect(recording.refusal).toBe('MEMORY_UNMAPPABLE');
@@ -223,6 +224,20 @@ describe('failure', () => {
     expect(recording.refusal).toBe('BAD_VALUE');
   });
 
+  test('is data, and a sentence that says the same', () => {
+    const recording = new Recording().negotiate();
+    recording.vring('SET_VRING_NUM', 1, 3);
+    expect(recording.closeReason).toEqual({
+      kind: 'protocol-error',
+      code: 'BAD_VALUE',
+      fault: 'ring-size-no-power-of-two',
+      parameters: { size: 3 },
+      request: 'SET_VRING_NUM',
+      queue: 1,
+      sentence: 'port web1: SET_VRING_NUM for queue 1: size 3 is not a power of two',
+    });
+  });
+
   test('of the backend closes the session with the error as its cause', () => {
     const recording = new Recording().negotiate();
     const error = new Error('no worker');
@@ -231,6 +246,11 @@ describe('failure', () => {
     recording.startRing(0);
     expect(recording.closeReason).toEqual({
       kind: 'backend-error',
+      code: 'DEVICE_FAILED',
+      fault: 'device-failed',
+      parameters: { cause: 'no worker' },
+      request: 'SET_VRING_KICK',
+      queue: 0,
       sentence: 'port web1: SET_VRING_KICK for queue 0: the switch failed: no worker',
       cause: error,
     });

@@ -8,13 +8,13 @@
 
 namespace tsvswitch {
 
-const char* BreakReasonText(BreakReason reason) {
-  static constexpr const char* kTexts[] = {
-#define X(name, text) text,
+const char* BreakReasonCode(BreakReason reason) {
+  static constexpr const char* kCodes[] = {
+#define X(name, code) code,
       TSVSWITCH_BREAK_REASONS(X)
 #undef X
   };
-  return kTexts[static_cast<size_t>(reason)];
+  return kCodes[static_cast<size_t>(reason)];
 }
 
 BreakReason AppendBuffer(Translator& translate, uint64_t address, uint32_t length, uint16_t flags,

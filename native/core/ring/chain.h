@@ -19,33 +19,34 @@ inline constexpr uint32_t kFrameBytesMin = 14;
 inline constexpr uint32_t kFrameBytesMax = 65550;  // 64 KiB of payload and an Ethernet header
 inline constexpr uint32_t kChainBytesMax = sizeof(VirtioNetHdr) + kFrameBytesMax;
 
-// Why a queue was broken by its guest. The texts are for the operator.
-#define TSVSWITCH_BREAK_REASONS(X)                                                              \
-  X(kNone, "none")                                                                              \
-  X(kAvailIndexJump, "the avail index moved by more than the queue size")                       \
-  X(kHeadOutOfRange, "the avail ring names a descriptor beyond the queue size")                 \
-  X(kNextOutOfRange, "a descriptor's next lies beyond its table")                               \
-  X(kChainTooLong, "a descriptor chain is a loop or longer than the queue size")                \
-  X(kChainIncomplete, "a descriptor chain runs into descriptors that are not available")        \
-  X(kAddressUnmapped, "a descriptor points outside guest memory")                               \
-  X(kWrongDirection, "a descriptor's write flag does not fit the queue's direction")            \
-  X(kIndirectNotNegotiated, "an indirect descriptor without VIRTIO_F_INDIRECT_DESC")            \
-  X(kIndirectBadTable, "an indirect table is empty, of odd size or longer than the queue size") \
-  X(kIndirectNested, "an indirect descriptor is nested or also has NEXT")                       \
-  X(kBufferBelowHeader, "a receive buffer is smaller than the virtio-net header")               \
-  X(kReadBehindWrite, "a control command has a readable descriptor behind a writable one")      \
-  X(kCommandWithoutStatus, "a control command has no byte that its status can be written to")   \
-  X(kRingUnmapped, "the memory that holds the ring was taken away")                             \
-  X(kMemoryLost, "the file behind guest memory was truncated")                                  \
-  X(kEventfdBlocked, "its frontend made an eventfd blocking and filled it")
+// Why a queue was broken by its guest, and the code that says so. The sentences are in
+// src/model/faults/rings.ts.
+#define TSVSWITCH_BREAK_REASONS(X)                     \
+  X(kNone, "none")                                     \
+  X(kAvailIndexJump, "avail-index-jump")               \
+  X(kHeadOutOfRange, "head-out-of-range")              \
+  X(kNextOutOfRange, "next-out-of-range")              \
+  X(kChainTooLong, "chain-too-long")                   \
+  X(kChainIncomplete, "chain-incomplete")              \
+  X(kAddressUnmapped, "address-unmapped")              \
+  X(kWrongDirection, "wrong-direction")                \
+  X(kIndirectNotNegotiated, "indirect-not-negotiated") \
+  X(kIndirectBadTable, "indirect-bad-table")           \
+  X(kIndirectNested, "indirect-nested")                \
+  X(kBufferBelowHeader, "buffer-below-header")         \
+  X(kReadBehindWrite, "read-behind-write")             \
+  X(kCommandWithoutStatus, "command-without-status")   \
+  X(kRingUnmapped, "ring-unmapped")                    \
+  X(kMemoryLost, "memory-lost")                        \
+  X(kEventfdBlocked, "eventfd-blocked")
 
 enum class BreakReason : uint8_t {
-#define X(name, text) name,
+#define X(name, code) name,
   TSVSWITCH_BREAK_REASONS(X)
 #undef X
 };
 
-const char* BreakReasonText(BreakReason reason);
+const char* BreakReasonCode(BreakReason reason);
 
 enum class Access { kDeviceReads, kDeviceWrites };
 

@@ -288,7 +288,7 @@ FACT("every offence of a receiveq breaks it for its own reason, after the buffer
       offence.write(guest);
       guest.driver.Offer(2);
       if (guest.Claim({72, 72, 72}) != 1 || guest.broken != offence.reason) {
-        Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonText(guest.broken));
+        Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonCode(guest.broken));
       }
       CHECK_EQ(guest.landings[0].num_buffers, 1);
       CHECK_EQ(guest.queue.base(), 1);

@@ -282,7 +282,7 @@ FACT("every offence breaks the queue for its own reason, after the chains before
     guest.driver.Offer(1);
     if (guest.Take() != 1) Fail(__FILE__, __LINE__, std::string(offence.what) + ": chains taken");
     if (guest.broken != offence.reason) {
-      Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonText(guest.broken));
+      Fail(__FILE__, __LINE__, std::string(offence.what) + ": " + BreakReasonCode(guest.broken));
     }
     CHECK(guest.BytesOf(guest.chains[0]) == guest.BytesOf({good}));
     CHECK_EQ(guest.queue.base(), 1);

@@ -52,8 +52,11 @@ export interface SocketFile {
 /** QEMU's reconnect= counts in seconds; whoever restarts a machine by hand takes longer. */
 const comeBackMs = 2500;
 
+/** A reason; what the switch has said itself names the port already. */
+type Why = string | { readonly said: string };
+
 /** What is wrong, why, and what the remedy is about. */
-type Found = readonly [code: AilmentCode, why: string, subject: string];
+type Found = readonly [code: AilmentCode, why: Why, subject: string];
 
 export function diagnose(facts: Facts): Diagnosis[] {
   return facts.now.ports.map((port) => {
@@ -66,9 +69,8 @@ export function diagnose(facts: Facts): Diagnosis[] {
 
 function describe({ name }: PortStatus, [code, why, subject]: Found): Finding {
   const { effect, remedy } = ailments[code];
-  const start = `port ${name}: `;
-  // What the switch has said itself names the port already.
-  const sentence = `${why.startsWith(start) ? '' : start}${why}; ${remedy(subject)}`;
+  const named = typeof why === 'string' ? `port ${name}: ${why}` : why.said;
+  const sentence = `${named}; ${remedy(subject)}`;
   return { code, effect, sentence };
 }
 
@@ -95,27 +97,31 @@ function comesBack({ frontend, session }: MachinePortStatus, { at }: SessionEnd)
 }
 
 /** Why the session ended; undefined if the machine just left. */
-function endFinding({ kind, code, sentence = kind, at }: SessionEnd): Found | undefined {
+function endFinding({ kind, code, sentence, at }: SessionEnd): Found | undefined {
   switch (kind) {
     case 'frontend-left':
     case 'closed-by-owner':
       return undefined;
     case 'memory-lost':
-      return ['memory-lost', sentence, ''];
+      return ['memory-lost', said(sentence, kind), ''];
     case 'protocol-error':
       if (code === 'MEMORY_NOT_SHARED' || code === 'MEMORY_UNMAPPABLE') {
         return ['memory-not-shared', 'the guest keeps its memory to itself', ''];
       }
-      if (code === 'MISSING_FEATURE') return ['features-refused', sentence, ''];
+      if (code === 'MISSING_FEATURE') return ['features-refused', said(sentence, kind), ''];
   }
-  return ['session-ended', `${sentence} (${at})`, ''];
+  return ['session-ended', said(sentence && `${sentence} (${at})`, `${kind} (${at})`), ''];
+}
+
+function said(sentence: string | undefined, otherwise: string): Why {
+  return sentence === undefined ? otherwise : { said: sentence };
 }
 
 /** Nobody is connected, and nobody was refused. */
 function socketFindings(port: MachinePortStatus, file: SocketFile | undefined): Found[] {
   const { path, waiting, lastEnd } = port;
   if (port.listener === 'machine') {
-    return [['nobody-listens', waiting ?? `no machine listens on ${path}`, path]];
+    return [['nobody-listens', said(waiting, `no machine listens on ${path}`), path]];
   }
   if (port.socketLost) {
     const why = `its file ${path} was removed or replaced, so that no machine finds it`;
@@ -123,7 +129,7 @@ function socketFindings(port: MachinePortStatus, file: SocketFile | undefined): 
   }
   const past =
     lastEnd === undefined ? 'no machine has connected' : `no machine since ${lastEnd.at}`;
-  const found: Found[] = [['not-connected', waiting ?? past, path]];
+  const found: Found[] = [['not-connected', said(waiting, past), path]];
   if (file === undefined) return found;
   const { closedFolder, keptOut } = file;
   const octal = file.mode.toString(8);

@@ -12,6 +12,7 @@
  * and again only after a connection in between.
  */
 
+import { told } from '../../model/faults/table.ts';
 import { FdSocket } from '../../native/fd-socket.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 
@@ -75,9 +76,9 @@ export class ConnectingSource implements FrontendSource {
       this.#schedule();
       if (this.#hasComplained) return;
       this.#hasComplained = true;
-      const sentence =
-        `waiting for a frontend to listen on ${this.path} ` + `(${(error as Error).message})`;
-      this.#onEvent({ type: 'waiting', sentence });
+      const { message: cause } = error as Error;
+      const awaited = told('frontend-awaited', { path: this.path, cause });
+      this.#onEvent({ type: 'waiting', told: awaited });
       return;
     }
     this.#hasComplained = false;

@@ -4,6 +4,7 @@
  * when it is free again; everything about sockets, files and retries is behind this interface.
  */
 
+import type { Told } from '../../model/faults/table.ts';
 import type { FdSocket, ListenOptions } from '../../native/fd-socket.ts';
 import type { KeptSocket } from '../kind.ts';
 
@@ -11,8 +12,8 @@ import type { KeptSocket } from '../kind.ts';
 export type SourceEvent =
   | { readonly type: 'listening' }
   /** Nobody listens at the path; it is tried again until somebody does. */
-  | { readonly type: 'waiting'; readonly sentence: string }
-  | { readonly type: 'accept-failed'; readonly sentence: string };
+  | { readonly type: 'waiting'; readonly told: Told<'frontend-awaited'> }
+  | { readonly type: 'accept-failed'; readonly told: Told<'accept-failed'> };
 
 export interface FrontendSource {
   readonly path: string;

@@ -1,5 +1,6 @@
 /** A port as the server: frontends connect to its socket. See frontend-source.ts. */
 
+import { told } from '../../model/faults/table.ts';
 import { FdListener, type FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
 import type { KeptSocket } from '../kind.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
@@ -26,7 +27,7 @@ export class ListeningSource implements FrontendSource, KeptSocket {
 
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void {
     this.#listener.onConnection(onConnection, (error) =>
-      onEvent({ type: 'accept-failed', sentence: error.message }),
+      onEvent({ type: 'accept-failed', told: told('accept-failed', { cause: error.message }) }),
     );
     onEvent({ type: 'listening' });
   }

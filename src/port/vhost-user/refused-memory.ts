@@ -3,7 +3,7 @@
  * this host (memory-file.ts), and those that it keeps to itself (private-mapping.ts).
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { type MappedRegion, native } from '../../native/addon.ts';
 import { isOfThisHost } from './memory-file.ts';
 import { isMappedPrivately } from './private-mapping.ts';
@@ -12,18 +12,12 @@ import { isMappedPrivately } from './private-mapping.ts';
 export function refuseForeign(files: readonly { readonly fd: number }[]): void {
   if (files.every(({ fd }) => isOfThisHost(fd))) return;
   for (const { fd } of files) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    'its file lies neither in memory nor on a disk of this host, and could hold up the switch',
-  );
+  throw failure('map-of-other-host');
 }
 
 /** Throws MEMORY_UNMAPPABLE, having closed the fds, if process `pid` keeps a region to itself. */
 export function refusePrivate(pid: number, regions: readonly MappedRegion[]): void {
   if (!regions.some(({ fd }) => isMappedPrivately(pid, fd))) return;
   for (const { fd } of regions) native().closeFd(fd);
-  throw new TsvswitchError(
-    'MEMORY_UNMAPPABLE',
-    `process ${pid} maps it privately, so nothing the guest writes is seen here`,
-  );
+  throw failure('map-private', { pid });
 }

@@ -4,6 +4,7 @@
  * fills them.
  */
 
+import type { BreakFault } from '../../model/faults/table.ts';
 import type { PortCounters } from '../port.ts';
 
 /** All there is to know about the port of a machine. */
@@ -58,5 +59,10 @@ export type RingStatus = {
       /** Nothing was ever taken, since both sides of a packed ring count laps differently. */
       readonly outOfStep?: true;
     }
-  | { readonly state: 'broken'; readonly reason: string }
+  | {
+      readonly state: 'broken';
+      readonly fault: BreakFault;
+      /** The fault as a sentence. */
+      readonly reason: string;
+    }
 );

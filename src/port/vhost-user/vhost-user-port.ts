@@ -17,7 +17,8 @@
  */
 
 import { resolve } from 'node:path';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, TsvswitchError } from '../../model/errors.ts';
+import { type Told, told } from '../../model/faults/table.ts';
 import {
   type NativeRingPort,
   native,
@@ -32,9 +33,12 @@ import type { KeptSocket, PortPlace } from '../kind.ts';
 import {
   addressEvent,
   CounterReader,
+  ofPort,
   type Port,
   type PortCounters,
   type PortEvent,
+  type ToldEvent,
+  type ToldFault,
 } from '../port.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
@@ -174,7 +178,7 @@ export class VhostUserPort implements Port {
     const { peer } = socket;
     if (terms.allow?.admits(peer) === false) {
       this.#refusedPid = peer.pid;
-      this.#emit({ type: 'frontend-refused', sentence: this.#notAllowed(peer) });
+      this.#tell('frontend-refused', this.#notAllowed(peer));
       session.close();
     } else {
       session.mtuConfigured(terms.mtu);
@@ -207,7 +211,7 @@ export class VhostUserPort implements Port {
         break;
       case 'queue-broken':
         if (this.#state.kind !== 'connected') return;
-        this.#state.session.queueBroken(report.queue, report.reason);
+        this.#state.session.queueBroken(report.queue, report.code);
         break;
       case 'memory-lost':
         this.#memoryLost();
@@ -221,12 +225,7 @@ export class VhostUserPort implements Port {
   /** The frontend truncated the file behind its memory: there is nothing left to serve. */
   #memoryLost(): void {
     if (this.#state.kind !== 'connected') return;
-    this.#emit({
-      type: 'memory-lost',
-      sentence:
-        `port ${this.name}: the file behind the guest's memory was truncated; ` +
-        'its session ends',
-    });
+    this.#tell('memory-lost', told('memory-truncated'));
     this.#state.session.close();
   }
 
@@ -234,11 +233,7 @@ export class VhostUserPort implements Port {
   #eventfdBlocked(): void {
     if (this.#state.kind !== 'connected') return;
     this.#closedUntilMs = performance.now() + penaltyMs;
-    this.#state.session.mistake(
-      'BAD_EVENTFD',
-      'the frontend made an eventfd blocking and filled it, which held up the switch; nobody is ' +
-        `served here for ${penaltyMs / 1000} s`,
-    );
+    this.#state.session.mistake(told('eventfd-held-up', { seconds: penaltyMs / 1000 }));
   }
 
   #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
@@ -260,7 +255,7 @@ export class VhostUserPort implements Port {
         const ring = { queue, ...control, enabled: session.ringEnabled(queue), base };
         return broken === undefined
           ? { ...ring, state: 'started', offered, ...(outOfStep ? { outOfStep } : {}) }
-          : { ...ring, state: 'broken', reason: broken };
+          : { ...ring, state: 'broken', fault: broken, reason: told(broken).sentence };
       }),
     };
   }
@@ -277,12 +272,7 @@ export class VhostUserPort implements Port {
     const { pid } = peer;
     if (this.#state.kind === 'connected') {
       const present = this.#state.pid;
-      this.#emit({
-        type: 'frontend-refused',
-        sentence:
-          `port ${this.name}: refused process ${pid}: process ${present} is connected; ` +
-          'stop that one first, or give each machine a socket of its own',
-      });
+      this.#tell('frontend-refused', told('port-taken', { pid, present }));
       socket.close();
       return;
     }
@@ -322,19 +312,16 @@ export class VhostUserPort implements Port {
     this.#source.released();
     if (this.#refusedPid === peer.pid) return;
     this.#refusedPid = peer.pid;
-    this.#emit({ type: 'frontend-refused', sentence: this.#notAllowed(peer) });
+    this.#tell('frontend-refused', this.#notAllowed(peer));
   }
 
-  #notAllowed({ pid, uid, gid }: PeerCredentials): string {
-    return (
-      `port ${this.name}: refused process ${pid} (uid ${uid}, gid ${gid}): only ` +
-      `${this.#terms.allow} may connect; start the machine as one of them, or allow it too`
-    );
+  #notAllowed({ pid, uid, gid }: PeerCredentials): Told<'frontend-not-allowed'> {
+    return told('frontend-not-allowed', { pid, uid, gid, allowed: String(this.#terms.allow) });
   }
 
   #onSourceEvent(event: SourceEvent): void {
     if (event.type === 'listening') this.#emit({ ...event, path: this.path });
-    else this.#emit({ ...event, sentence: `port ${this.name}: ${event.sentence}` });
+    else this.#tell(event.type, event.told);
   }
 
   #read(socket: FdSocket, reader: ChannelReader): void {
@@ -381,6 +368,10 @@ export class VhostUserPort implements Port {
     return socket;
   }
 
+  #tell<Type extends ToldEvent['type']>(type: Type, told: Told<ToldFault<Type>>): void {
+    this.#emit({ type, ...ofPort(this.name, told) } as Unnamed<PortEvent>);
+  }
+
   #emit(event: Unnamed<PortEvent>): void {
     this.#place.onEvent({ port: this.name, ...event } as PortEvent);
   }
@@ -394,6 +385,6 @@ function requireSocket(socket: FdSocket): void {
   try {
     void socket.peer;
   } catch (cause) {
-    throw new TsvswitchError('BAD_SOCKET', 'what was passed is no socket', { cause });
+    throw failure('no-socket', {}, { cause });
   }
 }

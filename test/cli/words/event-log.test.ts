@@ -3,7 +3,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { EventLog } from '../../../src/cli/words/event-log.ts';
 import type { CloseReason, SwitchEvent } from '../../../src/index.ts';
+import { told } from '../../../src/model/faults/table.ts';
 import { logLevels } from '../../../src/operate/settings.ts';
+import { ofPort } from '../../../src/port/port.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -51,9 +53,9 @@ test('many sessions that end hide none that failed, and the end of the log none 
   const log = new EventLog('info', 'text', (line) => lines.push(line.replace(/^\S+ /, '')));
   const left = (reason: CloseReason) => log.event({ type: 'frontend-left', port: '01', reason });
   for (let i = 0; i < 100; i++) left({ kind: 'frontend-left' });
-  const sentence = 'port 01: the switch failed';
-  left({ kind: 'backend-error', sentence, cause: undefined });
-  expect(lines.at(-1)).toBe('error port 01: the switch failed; session closed');
+  const failed = ofPort('01', told('device-failed', { cause: 'no fds' }));
+  left({ kind: 'backend-error', ...failed, cause: undefined });
+  expect(lines.at(-1)).toBe('error port 01: the switch failed: no fds; session closed');
   log.close();
   expect(lines.at(-1)).toBe('info port 01: the frontend left; and 89 more like it within 10 s');
 });
@@ -92,23 +94,23 @@ test('in the journal a line is a sentence with a priority, and JSON is still JSO
 
 test.each<SwitchEvent>([
   { type: 'frontend-connected', port: '01', pid: 1 },
-  { type: 'frontend-refused', port: '01', sentence: 'port 01: refused' },
-  { type: 'request-refused', port: '01', sentence: 'port 01: request 99' },
+  { type: 'frontend-refused', port: '01', ...told('port-taken', { pid: 1, present: 2 }) },
+  { type: 'request-refused', port: '01', request: 99, ...told('request-unknown') },
   { type: 'frontend-left', port: '01', reason: { kind: 'frontend-left' } },
   { type: 'frontend-left', port: '01', reason: { kind: 'closed-by-owner' } },
   {
     type: 'frontend-left',
     port: '01',
-    reason: { kind: 'protocol-error', code: 'BAD_SIZE', sentence: 'port 01: of a wrong size' },
+    reason: { kind: 'protocol-error', ...told('payload-below-its-count', { bytes: 1 }) },
   },
   { type: 'features-agreed', port: '01', features: 0n, names: [] } as never,
   { type: 'mtu', port: '01', bytes: 1500 },
   { type: 'logging', port: '01', enabled: true },
-  { type: 'ring-broken', port: '01', queue: 0, reason: 'a loop' },
-  { type: 'memory-lost', port: '01', sentence: 'port 01: truncated' },
-  { type: 'source-spoofed', port: '01', sentence: 'port 01: spoofed' },
-  { type: 'accept-failed', port: '01', sentence: 'port 01: no fds' },
-  { type: 'waiting', port: '01', sentence: 'port 01: waiting' },
+  { type: 'ring-broken', port: '01', queue: 0, fault: 'chain-too-long', reason: 'a loop' },
+  { type: 'memory-lost', port: '01', ...told('memory-truncated') },
+  { type: 'source-spoofed', port: '01', ...told('source-unknown', { source: '0x1' }) },
+  { type: 'accept-failed', port: '01', ...told('accept-failed', { cause: 'no fds' }) },
+  { type: 'waiting', port: '01', ...told('frontend-awaited', { path: '/1', cause: 'none' }) },
   { type: 'mac-moved', port: '01', fromPort: '02', mac: macOf(1) },
   { type: 'mac-aged', port: '01', mac: macOf(1) },
 ])('ten thousand times $type is eleven lines', (event) => {

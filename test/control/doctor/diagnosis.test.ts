@@ -113,6 +113,7 @@ describe('rings that stand still', () => {
     const broken = withRings(...runningPort.frontend!.rings, {
       ...control,
       state: 'broken',
+      fault: 'chain-too-long',
       reason: 'R',
     });
     expect(found(broken).findings[0]!.sentence).toContain(
@@ -244,7 +245,9 @@ describe('a machine is connected', () => {
   });
 
   test('a broken ring is named with its reason', () => {
-    const broken = { queue: 1, enabled: true, base: 0, state: 'broken', reason: 'a loop' } as const;
+    const started = { queue: 1, enabled: true, base: 0 } as const;
+    const fault = 'chain-too-long';
+    const broken = { ...started, state: 'broken', fault, reason: 'a loop' } as const;
     const { findings } = found(withRings(receiveq, broken));
     expect(findings.map(({ code }) => code)).toEqual(['ring-broken']);
     expect(findings[0]!.sentence).toContain('queue 1, a transmitq, is broken: a loop');

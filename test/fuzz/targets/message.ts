@@ -7,6 +7,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { told } from '../../../src/model/faults/table.ts';
 import {
   configSpanLayout,
   inflightAreaLayout,
@@ -61,8 +62,7 @@ function read(role: ReaderRole, chunks: readonly Chunk[], bytesPerRead: number):
   }
   const unfinished = {
     kind: 'error',
-    code: 'BAD_SIZE',
-    sentence: '',
+    error: told('fds-too-many', { max: 0 }),
     fds: reader.abandon(),
   } as const;
   return [...steps, structuredClone(unfinished)];

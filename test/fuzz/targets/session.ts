@@ -7,6 +7,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { failure } from '../../../src/model/errors.ts';
 import type { Backend } from '../../../src/vhost-user/backend.ts';
 import { servable } from '../../../src/vhost-user/features.ts';
 import {
@@ -117,7 +118,7 @@ function step(recording: Recording, input: Input): unknown {
     case 1:
       return recording.startRing(queue, 0, input.pick(sizes));
     case 2:
-      return recording.session.queueBroken(queue, 'the guest did something');
+      return recording.session.queueBroken(queue, 'chain-too-long');
     case 3:
       return recording.session.queueCalled(queue);
     case 4:
@@ -134,10 +135,7 @@ function step(recording: Recording, input: Input): unknown {
     case 8: {
       const failing = input.pick(failures);
       const isMapping = input.flag();
-      const error = Object.assign(
-        new Error('refused'),
-        isMapping ? { code: 'MEMORY_UNMAPPABLE' } : {},
-      );
+      const error = isMapping ? failure('map-empty') : new Error('refused');
       return recording.backend.failures.set(failing, error);
     }
     case 9:

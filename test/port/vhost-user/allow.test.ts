@@ -53,6 +53,9 @@ test('a process that is not listed is refused, and told by its uid, gid and pid'
   expect(await network.event('frontend-refused')).toEqual({
     type: 'frontend-refused',
     port: 'p1',
+    code: 'FRONTEND_REFUSED',
+    fault: 'frontend-not-allowed',
+    parameters: { pid: process.pid, uid, gid, allowed: expect.any(String) },
     sentence:
       `port p1: refused process ${process.pid} (uid ${uid}, gid ${gid}): ` +
       `only uid ${uid + 1}, gid ${gid + 1} may connect; start the machine as one of them, or allow it too`,
@@ -73,8 +76,10 @@ test('a machine that listens is refused as one that connects is, and told of onc
   network.vswitch.addPort({ connect: path, allow: [uid + 1] });
   const refused = TestGuest.listen({ path });
   await expect(refused).rejects.toThrow(expect.objectContaining({ code: 'DISCONNECTED' }));
-  const { sentence } = await network.event('frontend-refused');
-  expect(sentence).toContain(`refused process ${process.pid} (uid ${uid}, gid ${gid})`);
+  expect(await network.event('frontend-refused')).toMatchObject({
+    fault: 'frontend-not-allowed',
+    parameters: { pid: process.pid, uid, gid },
+  });
   await expect(TestGuest.listen({ path })).rejects.toThrow();
   expect(network.eventsOf('frontend-refused')).toHaveLength(1);
 });

@@ -92,6 +92,9 @@ test('a port that waits says so once, and connects at its next attempt when its 
     {
       type: 'waiting',
       port: 'a',
+      code: 'FRONTEND_AWAITED',
+      fault: 'frontend-awaited',
+      parameters: { path: expect.stringMatching(/a\.sock$/), cause: expect.any(String) },
       sentence: expect.stringMatching(/^port a: waiting for a frontend to listen on .*a\.sock \(/),
     },
   ]);
