@@ -3,8 +3,9 @@
  * The command: finds out what is asked for, loads that and nothing else, and turns its errors into
  * one sentence and an exit status.
  *
- * Exit status: 0 when all is well, 1 if what was asked for cannot be done, 2 for wrong usage. `lab
- * ssh` and `lab exec` end with the status of what they ran in the machine.
+ * Exit status: 0 when all is well, 1 if what was asked for cannot be done, 2 for wrong usage or a
+ * wrong file of a switch. `lab ssh` and `lab exec` end with the status of what they ran in the
+ * machine.
  */
 
 import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
@@ -17,6 +18,10 @@ interface Subcommand {
 }
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  run: {
+    summary: 'a switch as a file says, changed with it',
+    load: () => import('./run.ts'),
+  },
   check: {
     summary: 'whether the file of a switch could be run',
     load: () => import('./check.ts'),
@@ -51,8 +56,11 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   },
 };
 
-/** What is wrong with a command line on any machine. */
-const usageCodes: readonly ErrorCode[] = ['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'];
+/** What is wrong with a command line, or the file of a switch, on any machine. */
+const usageCodes: readonly ErrorCode[] = [
+  ...(['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'] as const),
+  ...(['CONFIG_UNREADABLE', 'CONFIG_INVALID'] as const),
+];
 
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...rest] = args;

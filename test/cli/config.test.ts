@@ -25,10 +25,10 @@ test('a good file is told in one line', async () => {
   });
 });
 
-test('a bad one ends with status 1 and a line for each mistake', async () => {
+test('a bad one ends with status 2 and a line for each mistake', async () => {
   writeFileSync(file, 'workers: 70\nports: { a: { pth: /a } }\n');
   const { status, stdout, stderr } = await Command.run(['check', file]);
-  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
   expect(stderr).toBe(
     `tsvswitch: ${file}:1:10: workers: must be at most 64, not 70\n` +
       `${file}:2:15: ports.a.pth: there is no such key; did you mean path?\n`,

@@ -3,8 +3,8 @@
  * not.
  *
  * TypeScript is compiled by the strictest settings on top of those of docs/embed.md, and run; shell
- * lines run in a namespace of their own (scratch.ts); YAML is read as the file it is, JSON as JSON, XML by
- * xmllint and libvirt's schema.
+ * lines run in a namespace of their own (scratch.ts); YAML is read as the file it is, JSON as JSON,
+ * XML by xmllint and libvirt's schema.
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';

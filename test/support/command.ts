@@ -116,13 +116,13 @@ export class Command {
     return this.#stdout;
   }
 
-  /** Returns once it has written `text`; throws if it ends without. */
-  async said(text: string): Promise<void> {
+  /** Returns once it has written `text` so often; throws if it ends without. */
+  async said(text: string, count = 1): Promise<void> {
     let ended: Exit | undefined;
     const exited = this.exited.then((exit) => {
       ended = exit;
     });
-    while (!this.#stdout.includes(text)) {
+    while (this.timesSaid(text) < count) {
       if (ended !== undefined) {
         throw new Error(`it ended without saying "${text}": ${JSON.stringify(ended)}`);
       }
@@ -131,6 +131,10 @@ export class Command {
       });
       await Promise.race([output, exited]);
     }
+  }
+
+  timesSaid(text: string): number {
+    return this.#stdout.split(text).length - 1;
   }
 
   /** Closes the pipe it writes its log to, as a reader does that has seen enough. */

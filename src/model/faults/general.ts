@@ -327,6 +327,12 @@ export const generalCodes = {
     remedy: '',
     sentences: {},
   },
+  RELOAD_BUSY: {
+    means: 'the file of a switch is being read again already',
+    costs: 'the call',
+    remedy: 'Ask again when that is done.',
+    sentences: {},
+  },
   NEEDS_ROOT: {
     means: 'only root may do this',
     costs: 'the call',

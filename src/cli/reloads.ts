@@ -1,0 +1,80 @@
+/**
+ * Reloads of the file of a switch, as its log and its service manager hear of them.
+ *
+ * A signal that comes while a reload is being made has the file read once more afterwards, however
+ * many came.
+ */
+
+import type { Switch } from '../index.ts';
+import { TsvswitchError } from '../model/errors.ts';
+import type { Declared, Reload } from '../operate/declared.ts';
+import type { Service, ServiceState } from '../operate/service/service.ts';
+import type { EventLog } from './words/event-log.ts';
+import { restartText } from './words/plan-text.ts';
+
+export interface ReloadParts {
+  readonly vswitch: Switch;
+  readonly log: EventLog;
+  readonly service: Service;
+  readonly state: ServiceState;
+}
+
+export class Reloads {
+  readonly #declared: Declared;
+  readonly #parts: ReloadParts;
+  #signals: 'none' | 'being served' | 'one more' = 'none';
+
+  constructor(declared: Declared, parts: ReloadParts) {
+    this.#declared = declared;
+    this.#parts = parts;
+  }
+
+  onSignal(): void {
+    if (this.#signals === 'none') void this.#serveSignals();
+    else this.#signals = 'one more';
+  }
+
+  /** Throws what Declared.reload throws; then nothing was changed. */
+  async reload(options: { readonly dryRun: boolean }): Promise<Reload> {
+    if (options.dryRun) return this.#declared.reload(this.#parts.vswitch, options);
+    const { vswitch, log, service, state } = this.#parts;
+    service.reloading();
+    try {
+      const done = await this.#declared.reload(vswitch);
+      log.level = this.#declared.logLevel;
+      const count = done.changes.length;
+      const changes = count === 1 ? '1 change' : `${count} changes`;
+      log.line('info', 'reloaded', `${this.#declared.file} was read again: ${changes}`, done);
+      if (done.restart.length > 0) log.line('warn', 'reloaded', restartText(done.restart));
+      return done;
+    } catch (error) {
+      this.#logFailure(error);
+      throw error;
+    } finally {
+      service.ready(state);
+      for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
+    }
+  }
+
+  async #serveSignals(): Promise<void> {
+    do {
+      this.#signals = 'being served';
+      // Whoever sent the signal reads the log.
+      await this.reload({ dryRun: false }).catch(() => {});
+    } while (this.#pending === 'one more');
+    this.#signals = 'none';
+  }
+
+  /** Not narrowed by what was assigned a turn ago. */
+  get #pending(): string {
+    return this.#signals;
+  }
+
+  #logFailure(error: unknown): void {
+    const { log } = this.#parts;
+    const code = error instanceof TsvswitchError ? error.code : 'UNEXPECTED';
+    const [first, ...rest] = String((error as Error).message).split('\n');
+    log.line('error', 'reload-failed', `nothing was reloaded: ${first}`, { code });
+    for (const line of rest) log.line('error', 'reload-failed', line, { code });
+  }
+}

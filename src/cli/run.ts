@@ -1,0 +1,35 @@
+/** `tsvswitch run`: a switch as its file says, which SIGHUP and `tsvswitch reload` read again. */
+
+import { Service } from '../operate/service/service.ts';
+import { newCommand } from './command.ts';
+
+export async function run(args: readonly string[]): Promise<void> {
+  const command = newCommand('tsvswitch run')
+    .description('Runs the switch that a file declares.')
+    .option(
+      '--config <file>',
+      'the file (default: $TSVSWITCH_CONFIG, else the one of this user or of the system)',
+    )
+    .option('--control <path>', 'take requests here, whatever the file says')
+    .parse(args, { from: 'user' });
+  const { config, control } = command.opts<{ config?: string; control?: string }>();
+  const service = Service.begin(process.env, process.pid);
+  const { defaultConfigPath } = await import('../operate/config-file.ts');
+  const { Declared } = await import('../operate/declared.ts');
+  const declared = await Declared.read(config ?? defaultConfigPath(), {
+    ...(control === undefined ? {} : { control }),
+  });
+  const { settings } = declared;
+  const { workers, cpus, idleUs, balance, ageingSeconds } = settings;
+  const { runSwitch } = await import('./switch-process.ts');
+  await runSwitch(
+    {
+      service: declared.service,
+      options: { workers, cpus, idleUs, balance, ageingSeconds },
+      settings: () => settings,
+      portSockets: { mode: 0o660 },
+      declared,
+    },
+    service,
+  );
+}

@@ -1,0 +1,195 @@
+/**
+ * A switch as a process of its own: opens it, logs its events, takes requests, serves metrics,
+ * tells a service manager, and closes it at SIGINT or SIGTERM.
+ *
+ * What it is to be comes from options (switch.ts) or from a file (run.ts), which SIGHUP has read
+ * again.
+ */
+
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { defaultControlPath } from '../control/default-path.ts';
+import { ControlServer } from '../control/server.ts';
+import {
+  type ListenOptions,
+  type PortCounters,
+  Switch,
+  type SwitchEvent,
+  type SwitchOptions,
+  type SwitchSettings,
+} from '../index.ts';
+import { confineProcess, leaveCpus } from '../native/sandbox.ts';
+import type { Declared } from '../operate/declared.ts';
+import type { Metrics } from '../operate/metrics/metrics.ts';
+import type { Service, ServiceState } from '../operate/service/service.ts';
+import { isJournal } from '../operate/service/started-by.ts';
+import type { ServiceSettings } from '../operate/settings.ts';
+import { LogOutput } from './log-output.ts';
+import { Reloads } from './reloads.ts';
+import { EventLog } from './words/event-log.ts';
+
+export interface Wanted {
+  readonly service: ServiceSettings;
+  /** Of its workers: checked in the words of the caller, before anything is opened. */
+  readonly options: SwitchOptions;
+  /** Checked and complete; is given what the switch has with these options alone. */
+  readonly settings: (present: SwitchSettings) => SwitchSettings;
+  /** Of ports that are added over the control socket and say nothing else. */
+  readonly portSockets: ListenOptions;
+  /** The file that says all this, if one does. */
+  readonly declared?: Declared;
+}
+
+/** Makes the folder of a control socket at its default place, which may not be there. */
+function makeFolder(path: string): void {
+  if (path !== defaultControlPath()) return;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch {
+    // Listening fails for the same reason, and has a sentence for it.
+  }
+}
+
+function describeCounters(counters: PortCounters): string {
+  const { fromGuest, toGuest, floodedFrames } = counters;
+  const drops = Object.entries(counters.drops)
+    .filter(([, count]) => count > 0)
+    .map(([why, count]) => `${count} ${why}`);
+  return [
+    `from guest ${fromGuest.frames} frames ${fromGuest.bytes} bytes (${floodedFrames} flooded)`,
+    `to guest ${toGuest.frames} frames ${toGuest.bytes} bytes`,
+    `dropped ${drops.join(', ') || '0'}`,
+  ].join(', ');
+}
+
+/** Such as `3 ports, 1 connected`. */
+function describeSwitch({ ports }: Switch): string {
+  const connected = ports.filter(
+    (port) => port.kind === 'vhost-user' && port.frontendPid !== undefined,
+  );
+  const count = ports.length === 1 ? '1 port' : `${ports.length} ports`;
+  return `${count}, ${connected.length} connected`;
+}
+
+/** As long as workers hang, the service manager gets no sign of life, and then acts. */
+function describeSilence(workers: readonly number[], watchdogSeconds: number): string {
+  const [who, makes, it] =
+    workers.length === 1
+      ? [`worker ${workers[0]}`, 'makes', 'it']
+      : [`workers ${workers.join(', ')}`, 'make', 'they'];
+  return (
+    `${who} ${makes} no rounds; if ${it} does not go on within ${watchdogSeconds} s, the service ` +
+    'manager restarts the switch'
+  );
+}
+
+/** Listens before the process confines itself, which takes away the right to. */
+async function metricsAt(address: string): Promise<Metrics> {
+  const { Metrics } = await import('../operate/metrics/metrics.ts');
+  return Metrics.listen(address);
+}
+
+function logOf({ log: { level, format } }: ServiceSettings): { log: EventLog; end: () => void } {
+  const output = new LogOutput(process.stdout, (count) => {
+    const message = `${count} lines were left out here, because nobody read this log`;
+    log.line('warn', 'lines-lost', message, { count });
+  });
+  const log = new EventLog(level, format, (line) => output.write(line), {
+    isJournal: isJournal(process.stdout.fd, process.env),
+  });
+  return { log, end: () => output.end() };
+}
+
+function stateOf(vswitch: Switch, log: EventLog): ServiceState {
+  return {
+    status: () => describeSwitch(vswitch),
+    silentWorkers: () => vswitch.silentWorkers(),
+    onSilent: (workers, seconds) => {
+      if (workers.length === 0) log.line('info', 'workers-back', 'all workers make rounds again');
+      else log.line('error', 'workers-silent', describeSilence(workers, seconds), { workers });
+    },
+  };
+}
+
+/** What was said as it ends. */
+function logCounters(vswitch: Switch, log: EventLog): void {
+  for (const { name, counters } of vswitch.ports) {
+    log.line('info', 'counters', `port ${name}: ${describeCounters(counters)}`, {
+      port: name,
+      ...counters,
+    });
+  }
+}
+
+/**
+ * `service` has begun before anything was opened: what is opened later could take the place of what
+ * was given.
+ */
+export async function runSwitch(wanted: Wanted, service: Service): Promise<void> {
+  const { control: controlAt, metrics: address, sandbox } = wanted.service;
+  const metrics = address === undefined ? undefined : await metricsAt(address);
+  const { cpus = [] } = wanted.options;
+  if (cpus.length > 0) leaveCpus(cpus);
+  if (sandbox) confineProcess();
+  const { log, end: endOutput } = logOf(wanted.service);
+  const vswitch = Switch.open({ ...wanted.options, sandbox });
+  // Told once all of them are there: of a switch that does not start only its error is said.
+  const started: SwitchEvent[] = [];
+  const note = (event: SwitchEvent) => started.push(event);
+  vswitch.on('event', note);
+  let control: ControlServer | undefined;
+  const close = () => {
+    metrics?.close();
+    control?.close();
+    vswitch.close();
+  };
+  const end = () => {
+    service.stopping();
+    log.close();
+    logCounters(vswitch, log);
+    close();
+    endOutput();
+  };
+  const state = stateOf(vswitch, log);
+  const reloads = wanted.declared && new Reloads(wanted.declared, { vswitch, log, service, state });
+  // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
+  // second signal ends a process that hangs.
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
+  if (reloads !== undefined) process.on('SIGHUP', () => reloads.onSignal());
+  const onUnexpected = (error: unknown, what: string) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    const mistake = `${what}: the switch made a mistake: ${String(error)}`;
+    const message = `${mistake}; it goes on; please report it`;
+    log.line('error', 'unexpected', message, { stack });
+  };
+  try {
+    vswitch.applyComplete(wanted.settings(vswitch.settings));
+    if (controlAt !== undefined) {
+      // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
+      const path = typeof controlAt === 'string' ? controlAt : controlAt.path;
+      makeFolder(path);
+      const { portSockets } = wanted;
+      control = ControlServer.listen(vswitch, { path, portSockets, onUnexpected });
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  metrics?.serve(vswitch);
+  vswitch.off('event', note);
+  vswitch.on('event', (event) => {
+    log.event(event);
+    service.changed();
+  });
+  for (const event of started) log.event(event);
+  if (control !== undefined) {
+    log.line('info', 'control', `taking requests on ${control.path}`, { path: control.path });
+  }
+  if (metrics !== undefined) {
+    const { port } = metrics;
+    log.line('info', 'metrics', `metrics are on port ${port}`, { port });
+  }
+  service.ready(state);
+  for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
+}
