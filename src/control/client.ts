@@ -4,7 +4,7 @@
  *     const control = await ControlClient.connect('/run/tsvswitch/control.sock');
  *     await control.addPort({ path: '/run/vsw/03.sock' });
  *
- * A refusal is a TsvswitchError with the switch's own code and sentence. The connection is kept
+ * A refusal is a RefusedError with the switch's own code and sentence. The connection is kept
  * between requests and keeps no process alive by itself.
  */
 
@@ -15,6 +15,7 @@ import type { Readable } from 'node:stream';
 import type {
   Change,
   EventsLost,
+  Finding,
   NetworkChange,
   SwitchEvent,
   SwitchSettings,
@@ -22,12 +23,17 @@ import type {
   WorkerStatus,
   WrittenSettings,
 } from '../index.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
 import { SettingsError } from '../model/settings-error.ts';
+import { type OperationId, operations } from './operations.ts';
 import type {
+  BridgeStatus,
   LearnedAddress,
   MachinePortStatus,
+  NamedNetworkChange,
   NewPort,
+  Operations,
+  PortStatus,
   Refused,
   SwitchStatus,
 } from './protocol.ts';
@@ -39,8 +45,31 @@ const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
+/** What a request is about. */
+interface Asked {
+  readonly name?: string;
+  readonly body?: object;
+  readonly flags?: readonly string[];
+}
+
+/** An operation with an answer that ends. */
+type Answered = {
+  [Id in OperationId]: Operations[Id] extends { answer: unknown } ? Id : never;
+}[OperationId];
+
+/** What a switch did not do, with its own code and sentence. */
+export class RefusedError extends TsvswitchError {
+  /** Every field of what was asked that does not fit, if that is why. */
+  readonly findings: readonly Finding[];
+
+  constructor(code: ErrorCode, message: string, findings: readonly Finding[] = []) {
+    super(code, message);
+    this.findings = findings;
+  }
+}
+
 /**
- * A switch that runs, over its control socket. A refusal is a TsvswitchError with the switch's own
+ * A switch that runs, over its control socket. A refusal is a RefusedError with the switch's own
  * code.
  */
 export class ControlClient {
@@ -67,46 +96,70 @@ export class ControlClient {
 
   /** The switch and all of its ports, as they are now. */
   status(): Promise<SwitchStatus> {
-    return this.#ask('GET', '/v1/status') as Promise<SwitchStatus>;
+    return this.#ask('getStatus');
+  }
+
+  /** All ports, as they are now. */
+  ports(): Promise<readonly PortStatus[]> {
+    return this.#ask('listPorts');
+  }
+
+  /** One port, as it is now. Throws NO_SUCH_PORT. */
+  port(name: string): Promise<PortStatus> {
+    return this.#ask('getPort', { name });
+  }
+
+  /** All bridges, with the names of their ports. */
+  bridges(): Promise<readonly BridgeStatus[]> {
+    return this.#ask('listBridges');
+  }
+
+  /** One bridge. Throws NO_SUCH_BRIDGE. */
+  bridge(name: string): Promise<BridgeStatus> {
+    return this.#ask('getBridge', { name });
   }
 
   /** Every address that is known and not aged. */
-  fdb(): Promise<LearnedAddress[]> {
-    return this.#ask('GET', '/v1/fdb') as Promise<LearnedAddress[]>;
+  fdb(): Promise<readonly LearnedAddress[]> {
+    return this.#ask('listAddresses');
+  }
+
+  /** All workers, in the order in which they were started. */
+  workers(): Promise<readonly WorkerStatus[]> {
+    return this.#ask('listWorkers');
   }
 
   /** All that is set, as one document that can be changed and applied. */
   settings(): Promise<SwitchSettings> {
-    return this.#ask('GET', '/v1/settings') as Promise<SwitchSettings>;
+    return this.#ask('getSettings');
   }
 
   /**
    * Returns what was changed once the switch is as the document says, or with `dryRun` what would
    * be. Throws what Switch.apply throws; of a document that does not fit, a SettingsError.
    */
-  apply(settings: WrittenSettings, { dryRun = false } = {}): Promise<Change[]> {
-    const path = dryRun ? '/v1/settings?dry-run' : '/v1/settings';
-    return this.#ask('PUT', path, settings) as Promise<Change[]>;
+  apply(settings: WrittenSettings, { dryRun = false } = {}): Promise<readonly Change[]> {
+    return this.#ask('applySettings', { body: settings, flags: dryRun ? ['dry-run'] : [] });
   }
 
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
   addPort(port: NewPort): Promise<MachinePortStatus> {
-    return this.#ask('POST', '/v1/ports', port) as Promise<MachinePortStatus>;
+    return this.#ask('addPort', { body: port });
   }
 
   /** Throws NO_SUCH_PORT. */
   async removePort(name: string): Promise<void> {
-    await this.#ask('DELETE', `/v1/ports/${encodeURIComponent(name)}`);
+    await this.#ask('removePort', { name });
   }
 
   /** Returns once links and partitions are as said. Throws what Switch.schedule throws. */
   async change(change: NetworkChange): Promise<void> {
-    await this.#ask('POST', '/v1/network', change);
+    await this.#ask('changeNetwork', { body: change as NamedNetworkChange });
   }
 
   /** Returns once it polls its share of the queues. Throws what Switch.addWorker throws. */
   addWorker(worker: WorkerOptions = {}): Promise<WorkerStatus> {
-    return this.#ask('POST', '/v1/workers', worker) as Promise<WorkerStatus>;
+    return this.#ask('addWorker', { body: worker });
   }
 
   /**
@@ -115,7 +168,7 @@ export class ControlClient {
    */
   async *events(): AsyncGenerator<SwitchEvent | EventsLost> {
     // A connection of its own: this one is never free for another request.
-    const response = await this.#send('GET', '/v1/events', undefined, new Agent());
+    const response = await this.#send('readEvents', {}, new Agent());
     // From now on silence means that nothing happens.
     response.setTimeout(0);
     try {
@@ -130,8 +183,10 @@ export class ControlClient {
    * pcapng file, which is whole once `signal` has ended it. Throws NO_SUCH_PORT.
    */
   async capture(port?: string, signal?: AbortSignal): Promise<Readable> {
-    const path = port === undefined ? '/v1/capture' : `/v1/capture/${encodeURIComponent(port)}`;
-    const response = await this.#send('GET', path, undefined, new Agent());
+    const response =
+      port === undefined
+        ? await this.#send('captureBridge', {}, new Agent())
+        : await this.#send('capturePort', { name: port }, new Agent());
     response.setTimeout(0);
     const stop = () => response.socket.end();
     if (signal?.aborted) stop();
@@ -149,18 +204,25 @@ export class ControlClient {
     this.close();
   }
 
-  async #ask(method: string, path: string, body?: unknown): Promise<unknown> {
-    return this.#bodyOf(await this.#send(method, path, body, this.#agent));
+  async #ask<Id extends Answered>(id: Id, asked: Asked = {}): Promise<Operations[Id]['answer']> {
+    const response = await this.#send(id, asked, this.#agent);
+    return (await this.#bodyOf(response)) as Operations[Id]['answer'];
   }
 
   /** The response to a request that was not refused. */
-  async #send(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
+  async #send(id: OperationId, asked: Asked, agent: Agent): Promise<IncomingMessage> {
+    const { name, body, flags = [] } = asked;
+    const { method, path: template } = operations[id];
+    const place =
+      name === undefined ? template : template.replace('{name}', () => encodeURIComponent(name));
+    const path = flags.length === 0 ? place : `${place}?${flags.join('&')}`;
     const response = await this.#exchange(method, path, body, agent);
     if (response.statusCode! < firstRefusal) return response;
-    const refused = (await this.#bodyOf(response)) as Partial<Refused> | undefined;
-    const { code, error, findings } = { ...refused };
-    if (findings !== undefined) throw new SettingsError(findings);
-    if (code !== undefined && error !== undefined) throw new TsvswitchError(code, error);
+    const { code, error, findings } = {
+      ...((await this.#bodyOf(response)) as Partial<Refused>),
+    };
+    if (id === 'applySettings' && findings !== undefined) throw new SettingsError(findings);
+    if (code !== undefined && error !== undefined) throw new RefusedError(code, error, findings);
     throw this.#unreachable(new Error(`what is there answers ${response.statusCode} to ${path}`));
   }
 

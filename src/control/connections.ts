@@ -19,6 +19,7 @@ import { Socket } from 'node:net';
 import { type ErrorCode, SettingsError, TsvswitchError } from '../index.ts';
 import { printable } from '../model/wording.ts';
 import type { FdListener, FdSocket } from '../native/fd-socket.ts';
+import { MisfitError } from './bodies.ts';
 import { toJson } from './json.ts';
 import type { Refused } from './protocol.ts';
 
@@ -30,6 +31,8 @@ export const waitingMax = 64;
 const refusalStatus: Partial<Record<ErrorCode, number>> = {
   CONTROL_UNKNOWN_REQUEST: 404,
   NO_SUCH_PORT: 404,
+  NO_SUCH_BRIDGE: 404,
+  CONTROL_TIMEOUT: 408,
   SOCKET_DUPLICATE: 409,
   SOCKET_IN_USE: 409,
   TOO_MANY_PORTS: 409,
@@ -41,6 +44,9 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   CLOSED: 503,
   CONTROL_BUSY: 503,
 };
+
+/** What comes behind these on the same connection is not read. */
+const lastAnswers: readonly ErrorCode[] = ['CONTROL_TOO_MANY_REQUESTS', 'CONTROL_TIMEOUT'];
 
 export interface ConnectionsOptions {
   /** Answers a request, or throws why it cannot. */
@@ -179,7 +185,9 @@ export class Connections {
     // A client that left in the middle of its request wants no answer.
     if (request.errored !== null || response.destroyed) return;
     let refusal = error;
-    if (!(error instanceof TsvswitchError)) {
+    if (error instanceof SettingsError) {
+      refusal = new MisfitError(error.code, error.findings, 'settings');
+    } else if (!(error instanceof TsvswitchError)) {
       const what = `${request.method} ${request.url}`;
       this.#unexpected(error, what);
       refusal = new TsvswitchError(
@@ -192,8 +200,8 @@ export class Connections {
     // What was begun cannot be taken back: the client sees that it breaks off.
     if (response.headersSent) response.destroy();
     else {
-      if (code === 'CONTROL_TOO_MANY_REQUESTS') response.setHeader('connection', 'close');
-      const findings = refusal instanceof SettingsError ? { findings: refusal.findings } : {};
+      if (lastAnswers.includes(code)) response.setHeader('connection', 'close');
+      const findings = refusal instanceof MisfitError ? { findings: refusal.findings } : {};
       const body: Refused = { code, error: printable(message), ...findings };
       sendJson(response, refusalStatus[code] ?? 400, body);
     }

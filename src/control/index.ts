@@ -4,7 +4,7 @@
  * @module tsvswitch/control
  */
 
-export { ControlClient } from './client.ts';
+export { ControlClient, RefusedError } from './client.ts';
 export { defaultControlPath } from './default-path.ts';
 export type { Diagnosis, Finding } from './doctor/diagnosis.ts';
 export { examine } from './doctor/examine.ts';

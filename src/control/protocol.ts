@@ -1,35 +1,57 @@
 /**
- * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures. Types only,
- * shared by server and client.
- *
- *     GET    /v1/status       SwitchStatus
- *     GET    /v1/fdb          LearnedAddress[], of all bridges
- *     GET    /v1/events       SwitchEvent or EventsLost, one a line, as they happen
- *     GET    /v1/capture      a pcapng file of bridge `default`, until the client closes its side
- *     GET    /v1/capture/NAME the same of one port
- *     GET    /v1/settings     SwitchSettings
- *     PUT    /v1/settings     WrittenSettings, answered with Change[]; with ?dry-run only that
- *     POST   /v1/ports        NewPort, answered with its PortStatus
- *     DELETE /v1/ports/NAME
- *     POST   /v1/network      NetworkChange
- *     POST   /v1/workers      WorkerOptions, answered with its WorkerStatus
+ * What goes over the control socket: HTTP/1.1 with JSON bodies, but for captures and server-sent
+ * events. Types only, shared by server and client; schema/ describes the same to everybody else,
+ * and a test holds the two together.
  *
  * A request that cannot be served is answered with a status of 400 or more and a Refused.
  */
 
 import type {
+  Change,
   ErrorCode,
+  EventsLost,
   FdbRecord,
   Finding,
+  Impairment,
+  NamedLink,
   Port,
   PortCounters,
   PortOptions,
+  SwitchEvent,
+  SwitchSettings,
   VhostUserPortStatus,
+  WorkerOptions,
   WorkerStatus,
+  WrittenSettings,
 } from '../index.ts';
 import type { PortHistory } from '../switch/history.ts';
 
 export type { PortHistory, SessionEnd, SessionHistory } from '../switch/history.ts';
+
+/** What each request takes and gives; operations.ts says where it goes. */
+export interface Operations {
+  getStatus: { answer: SwitchStatus };
+  listPorts: { answer: readonly PortStatus[] };
+  addPort: { body: NewPort; answer: MachinePortStatus };
+  getPort: { answer: PortStatus };
+  removePort: { answer: undefined };
+  listBridges: { answer: readonly BridgeStatus[] };
+  getBridge: { answer: BridgeStatus };
+  /** Of all bridges. */
+  listAddresses: { answer: readonly LearnedAddress[] };
+  listWorkers: { answer: readonly WorkerStatus[] };
+  addWorker: { body: WorkerOptions; answer: WorkerStatus };
+  getSettings: { answer: SwitchSettings };
+  /** What was changed; with the flag `dry-run` what would be. */
+  applySettings: { body: WrittenSettings; answer: readonly Change[] };
+  changeNetwork: { body: NamedNetworkChange; answer: undefined };
+  /** From now on, one a line. */
+  readEvents: { stream: SwitchEvent | EventsLost };
+  /** Of bridge `default`, as a pcapng file, until the client closes its side. */
+  captureBridge: { stream: Uint8Array };
+  capturePort: { stream: Uint8Array };
+  getOpenApi: { answer: object };
+}
 
 /** A switch and its ports, as they are now. */
 export interface SwitchStatus {
@@ -59,6 +81,23 @@ interface Learned {
   readonly macs: readonly string[];
 }
 
+/** A change of links or partitions, with ports by their names. */
+export type NamedNetworkChange =
+  | { readonly link: NamedLink; readonly impairment: Impairment }
+  /** Ports of different sides do not hear each other; ports on no side hear all. */
+  | { readonly partition: readonly (readonly string[])[] }
+  | { readonly heal: true };
+
+/** A bridge, and what is on it. */
+export interface BridgeStatus {
+  readonly name: string;
+  /** The names of its ports. */
+  readonly ports: readonly string[];
+  /** How many addresses are known on it. */
+  readonly addresses: number;
+}
+
+/** An address, and where it was learned. */
 export interface LearnedAddress extends FdbRecord {
   readonly bridge: string;
 }
@@ -89,8 +128,8 @@ export type NewPort = {
 /** The body of an answer to a request that cannot be served. */
 export interface Refused {
   readonly code: ErrorCode;
-  /** One sentence: what is wrong and how to mend it. */
+  /** What is wrong and how to mend it. */
   readonly error: string;
-  /** Of settings: everything that is wrong, with the path to it. */
+  /** Everything in the body that does not fit, with the path to it, if that is why. */
   readonly findings?: readonly Finding[];
 }

@@ -41,7 +41,7 @@ export function settingsOf(document: unknown): SwitchSettings {
 function withKinds(document: unknown): unknown {
   if (!isMapping(document) || !isMapping(document.ports)) return document;
   for (const port of Object.values(document.ports)) {
-    if (isMapping(port)) port.kind ??= kindDefault;
+    if (isMapping(port) && port.kind === undefined) port.kind = kindDefault;
   }
   return document;
 }

@@ -51,9 +51,12 @@ export function placeOf(path: Path, part: Finding['part'], text: FoundIn | undef
   return `${text.name}:${line}:${column}`;
 }
 
-/** Of the errors that ajv has found with `verbose` and `allErrors`. */
+/** More than anybody mends at once; what people may have meant takes long to find. */
+const findingsMax = 1000;
+
+/** Of the errors that ajv has found with `verbose` and `allErrors`; of many only the first. */
 export function findingsOf(errors: readonly ErrorObject[]): Finding[] {
-  return errors.flatMap(findingOf);
+  return errors.slice(0, findingsMax).flatMap(findingOf);
 }
 
 function findingOf(error: ErrorObject): Finding[] {
@@ -93,9 +96,13 @@ function sentenceOf({ keyword, params, data, parentSchema }: ErrorObject): strin
       return `must be at least ${params.limit}, not ${shown(data)}`;
     case 'maximum':
       return `must be at most ${params.limit}, not ${shown(data)}`;
-    case 'minLength':
     case 'minItems':
+      if (params.limit > 1) return `must have ${params.limit} entries or more`;
       return 'must not be empty';
+    case 'minLength':
+      return 'must not be empty';
+    case 'const':
+      return `must be ${shown(params.allowedValue)}, not ${shown(data)}`;
     case 'minProperties':
       return expected ?? 'must not be empty';
     case 'maxLength':

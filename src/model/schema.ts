@@ -18,6 +18,10 @@ export interface SchemaFiles {
   readonly compiled: URL;
   /** Formats that others check: what is wrong with such a text takes more than a word. */
   readonly formats?: readonly string[];
+  /** Finds the schema in the file, which is one unless given. */
+  readonly pick?: (file: unknown) => AnySchema;
+  /** Whether what is left out is filled in; it is unless given. */
+  readonly useDefaults?: boolean;
 }
 
 /** Of a switch. From src/model as well as from dist/model. */
@@ -42,14 +46,15 @@ export function validatorOf(files: SchemaFiles): ValidateFunction<unknown> {
 }
 
 /** `ajv` is what the function was made with, and can write it down. */
-export function compile({ schema, formats = [] }: SchemaFiles): {
+export function compile(files: SchemaFiles): {
   readonly ajv: Ajv;
   readonly validate: ValidateFunction<unknown>;
 } {
+  const { schema, formats = [], pick = (file) => file as AnySchema, useDefaults = true } = files;
   const { Ajv } = require('ajv') as typeof import('ajv');
   const ajv = new Ajv({
     allErrors: true,
-    useDefaults: true,
+    useDefaults,
     verbose: true,
     allowUnionTypes: true,
     discriminator: true,
@@ -60,5 +65,5 @@ export function compile({ schema, formats = [] }: SchemaFiles): {
   });
   // Editors show it, too.
   ajv.addKeyword({ keyword: 'patternErrorMessage', schemaType: 'string' });
-  return { ajv, validate: ajv.compile(JSON.parse(readFileSync(schema, 'utf8')) as AnySchema) };
+  return { ajv, validate: ajv.compile(pick(JSON.parse(readFileSync(schema, 'utf8')))) };
 }

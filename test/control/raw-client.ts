@@ -8,14 +8,27 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'vitest';
 import type { EventsLost, SwitchEvent } from '../../src/index.ts';
+import { printable } from '../../src/model/wording.ts';
+import { misfitsOfAnswer } from './documented.ts';
 
 export interface Response {
   readonly status: number;
   readonly text: string;
 }
 
-/** A request as curl would make it. */
-export function ask(
+/** A request as curl would make it; its answer is one that openapi.json describes. */
+export async function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: string | Buffer,
+): Promise<Response> {
+  const response = await exchange(socketPath, method, path, body);
+  expect(misfitsOfAnswer(method, path, response)).toEqual([]);
+  return response;
+}
+
+function exchange(
   socketPath: string,
   method: string,
   path: string,
@@ -35,12 +48,20 @@ export function ask(
   });
 }
 
-/** The status and code of a refusal, which has one sentence and nothing else. */
+/**
+ * The status and code of a refusal, which has one sentence, that of each field that does not fit,
+ * and nothing else.
+ */
 export async function refusal(asked: Promise<Response>): Promise<string> {
   const { status, text } = await asked;
-  const { code, error, ...others } = JSON.parse(text);
+  const { code, error, findings = [], ...others } = JSON.parse(text);
   expect(others).toEqual({});
   expect(error).toMatch(/^[^\n]+$/);
+  for (const finding of findings) {
+    expect(error).toContain(printable(finding.sentence));
+    expect(finding.path.every((step: unknown) => typeof step === 'string')).toBe(true);
+    expect(finding.part).toMatch(/^(key|value)$/);
+  }
   return `${status} ${code}`;
 }
 

@@ -74,4 +74,27 @@ describe('that do not fit are refused, with the path to each thing that is wrong
     expect(text).toMatch(sentence);
     expect(vswitch.workers).toHaveLength(1);
   });
+
+  test.each([
+    ['lists', '['.repeat(2 ** 20)],
+    ['mappings', '{"ports":'.repeat(2 ** 18)],
+    ['what looks like the end of a text', `["\\"${'"],['.repeat(100)}`],
+  ])('%s in each other, deeper than anybody writes them', async (_, body) => {
+    const { status, text } = await ask(control, 'PUT', '/v1/settings', body);
+    expect(status).toBe(400);
+    expect(text).toMatch(/the body (has lists or mappings in more than 32 others|is not JSON)/);
+  });
+
+  test('brackets in texts are texts', async () => {
+    const body = JSON.stringify({ ports: { [`"\\${'['.repeat(100)}`]: { kind: 'process' } } });
+    expect((await ask(control, 'PUT', '/v1/settings', body)).status).toBe(200);
+  });
+
+  test('more mistakes than anybody reads are told of the first, and of their number', async () => {
+    const keys = Array.from({ length: 900 }, (_, i) => [`key${i}`, i]);
+    const body = JSON.stringify(Object.fromEntries(keys));
+    const { error, findings } = JSON.parse((await ask(control, 'PUT', '/v1/settings', body)).text);
+    expect(findings).toHaveLength(32);
+    expect(error).toMatch(/; 868 more$/);
+  });
 });

@@ -123,6 +123,12 @@ export const generalCodes = {
     remedy: '',
     sentences: {},
   },
+  NO_SUCH_BRIDGE: {
+    means: 'the switch has no bridge of this name',
+    costs: 'the call',
+    remedy: '',
+    sentences: {},
+  },
   CONTROL_UNREACHABLE: {
     means: 'no switch answers on the control socket',
     costs: 'the call',
@@ -143,6 +149,12 @@ export const generalCodes = {
   },
   CONTROL_BODY_TOO_LONG: {
     means: 'a request has too long a body',
+    costs: 'the call',
+    remedy: '',
+    sentences: {},
+  },
+  CONTROL_TIMEOUT: {
+    means: 'a request did not come to its end in time',
     costs: 'the call',
     remedy: '',
     sentences: {},

@@ -7,6 +7,7 @@
 
 import assert from 'node:assert/strict';
 import { isAbsolute } from 'node:path';
+import { checkBody } from '../../../src/control/bodies.ts';
 import { newPortOf } from '../../../src/control/new-port.ts';
 import { TsvswitchError } from '../../../src/model/errors.ts';
 
@@ -19,14 +20,16 @@ export function fuzz(data: Uint8Array): void {
   }
   let port: Record<string, unknown>;
   try {
-    port = { ...newPortOf(body, { mode: 0o640 }) };
+    port = { ...newPortOf(checkBody('addPort', body), { mode: 0o640 }) };
   } catch (error) {
-    assert(error instanceof TsvswitchError && error.code === 'CONTROL_BAD_REQUEST', error as Error);
+    assert(error instanceof TsvswitchError, error as Error);
+    assert(['CONTROL_BAD_REQUEST', 'BAD_OPTION'].includes(error.code), error);
     assert.notEqual(error.message, '');
     return;
   }
   const { name, bridge, path, connect, mode, group, ...others } = port;
-  assert.deepEqual(others, {});
+  const { allow, source, ringReset, inBand, mtu, ...unknown } = others;
+  assert.deepEqual(unknown, {});
   assert.equal(path === undefined, connect !== undefined);
   for (const text of [name, bridge, path, connect]) {
     assert(text === undefined || (typeof text === 'string' && /^\P{C}+$/u.test(text)));

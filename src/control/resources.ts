@@ -1,0 +1,190 @@
+/**
+ * What every operation does: reads the switch or changes it, and says what to answer.
+ *
+ * Answers are made from memory in one turn. What goes on, events and captures, is handed the
+ * response and ends by itself.
+ */
+
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type Bridge,
+  type ListenOptions,
+  type Switch,
+  type SwitchPort,
+  TsvswitchError,
+} from '../index.ts';
+import { version } from '../runtime/version.ts';
+import { History } from '../switch/history.ts';
+import { type BodyOf, bodySchemas, type Taking } from './bodies.ts';
+import { EventFeed } from './event-feed.ts';
+import { newPortOf } from './new-port.ts';
+import type { OperationId } from './operations.ts';
+import type {
+  BridgeStatus,
+  LearnedAddress,
+  MachinePortStatus,
+  Operations,
+  PortStatus,
+  SwitchStatus,
+} from './protocol.ts';
+
+/** A request that was found to make sense. */
+export interface Asked<Id extends OperationId> {
+  /** Of the resource; empty where the operation has none. */
+  readonly name: string;
+  readonly flags: readonly string[];
+  readonly body: Id extends Taking ? BodyOf<Id> : undefined;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** The body of an answer; `goes on` if it writes the response itself. */
+type AnswerOf<Id extends OperationId> = Operations[Id] extends { answer: infer Answer }
+  ? Answer
+  : 'goes on';
+
+type Handlers = { readonly [Id in OperationId]: (asked: Asked<Id>) => AnswerOf<Id> };
+
+/** More than anybody looks at; each has the workers copy every frame once more. */
+const capturesMax = 16;
+const milliseconds = 1000;
+
+export class Resources {
+  readonly #switch: Switch;
+  readonly #history: History;
+  readonly #events: EventFeed;
+  readonly #onUnexpected: (error: unknown, what: string) => void;
+  readonly #openedAtMs = performance.now();
+  readonly #handlers: Handlers;
+  #captures = 0;
+
+  /** `portSockets` are the permissions of the ports' sockets that are added without any. */
+  constructor(
+    vswitch: Switch,
+    portSockets: ListenOptions,
+    onUnexpected: (error: unknown, what: string) => void,
+  ) {
+    this.#switch = vswitch;
+    this.#onUnexpected = onUnexpected;
+    this.#history = new History(vswitch);
+    this.#events = new EventFeed(vswitch);
+    this.#handlers = {
+      getStatus: () => this.#status(),
+      listPorts: () => this.#portStatuses(vswitch.ports),
+      addPort: ({ body }) => {
+        const port = vswitch.addPort(newPortOf(body, portSockets));
+        return this.#portStatuses([port])[0] as MachinePortStatus;
+      },
+      getPort: ({ name }) => this.#portStatuses([this.#portNamed(name)])[0]!,
+      removePort: ({ name }) => vswitch.removePort(this.#portNamed(name)) as undefined,
+      listBridges: () => vswitch.bridges.map((bridge) => this.#bridgeStatus(bridge)),
+      getBridge: ({ name }) => this.#bridgeStatus(this.#bridgeNamed(name)),
+      listAddresses: () => this.#addresses(),
+      listWorkers: () => vswitch.workers,
+      addWorker: ({ body }) => vswitch.addWorker(body),
+      getSettings: () => vswitch.settings,
+      applySettings: ({ body, flags }) =>
+        flags.includes('dry-run') ? vswitch.plan(body) : vswitch.apply(body),
+      changeNetwork: ({ body }) => vswitch.change(body) as undefined,
+      readEvents: ({ response }) => {
+        this.#events.add(response);
+        return 'goes on';
+      },
+      captureBridge: ({ response }) => this.#capture(response, undefined),
+      capturePort: ({ name, response }) => this.#capture(response, this.#portNamed(name)),
+      getOpenApi: () => JSON.parse(readFileSync(bodySchemas.schema, 'utf8')),
+    };
+  }
+
+  answer<Id extends OperationId>(id: Id, asked: Asked<Id>): AnswerOf<Id> {
+    return this.#handlers[id](asked);
+  }
+
+  close(): void {
+    this.#events.close();
+    this.#history.close();
+  }
+
+  #status(): SwitchStatus {
+    return {
+      version,
+      pid: process.pid,
+      uptimeSeconds: Math.floor((performance.now() - this.#openedAtMs) / milliseconds),
+      workers: this.#switch.workers,
+      ports: this.#portStatuses(this.#switch.ports),
+    };
+  }
+
+  #portStatuses(ports: readonly SwitchPort[]): PortStatus[] {
+    const macsOf = new Map<string, string[]>(ports.map(({ name }) => [name, []]));
+    for (const { port, mac } of this.#addresses()) macsOf.get(port)?.push(mac);
+    return ports.map((port) => {
+      const { name, kind, bridge } = port;
+      const macs = macsOf.get(name)!;
+      if (kind !== 'vhost-user') return { name, kind, bridge, counters: port.counters, macs };
+      const { status } = port;
+      return { ...status, ...this.#history.of(port, status.counters), macs };
+    });
+  }
+
+  #bridgeStatus({ name, fdb }: Bridge): BridgeStatus {
+    const ports = this.#switch.ports.filter(({ bridge }) => bridge === name);
+    return { name, ports: ports.map((port) => port.name), addresses: fdb.length };
+  }
+
+  #addresses(): LearnedAddress[] {
+    return this.#switch.bridges.flatMap(({ name, fdb }) =>
+      fdb.map((record) => ({ ...record, bridge: name })),
+    );
+  }
+
+  #portNamed(name: string): SwitchPort {
+    const port = this.#switch.port(name);
+    if (port !== undefined) return port;
+    throw new TsvswitchError('NO_SUCH_PORT', missing('port', name, this.#switch.ports));
+  }
+
+  #bridgeNamed(name: string): Bridge {
+    const bridge = this.#switch.bridges.find((candidate) => candidate.name === name);
+    if (bridge !== undefined) return bridge;
+    throw new TsvswitchError('NO_SUCH_BRIDGE', missing('bridge', name, this.#switch.bridges));
+  }
+
+  /**
+   * Of a port, or all of the default bridge, until the client closes its side of the connection. A
+   * file of the switch's would have to be somebody's, somewhere, and ended by somebody; an answer
+   * that goes on is none.
+   */
+  #capture(response: ServerResponse, port: SwitchPort | undefined): 'goes on' {
+    const { socket } = response;
+    // The client has left.
+    if (socket === null || socket.destroyed) return 'goes on';
+    if (this.#captures >= capturesMax) {
+      const why = `${capturesMax} captures run already, and there can be no more`;
+      throw new TsvswitchError('CONTROL_BUSY', `${why}; end one of them first`);
+    }
+    response.setHeader('content-type', 'application/x-pcapng');
+    const capture = this.#switch.capture({ ...(port && { port }), to: response });
+    this.#captures++;
+    response.once('close', () => this.#captures--);
+    const end = () => {
+      try {
+        capture.close();
+      } catch (error) {
+        this.#onUnexpected(error, 'a capture');
+      }
+    };
+    // Before node:http closes the connection for it: the client gets the last packets to their end.
+    socket.prependOnceListener('end', end);
+    if (socket.readableEnded) end();
+    return 'goes on';
+  }
+}
+
+/** That there is none, and which there are. */
+function missing(noun: string, name: string, all: readonly { readonly name: string }[]): string {
+  const list = all.map((one) => one.name).join(', ');
+  const names = list === '' ? 'the switch has none' : `there are ${list}`;
+  return `there is no ${noun} ${name}; ${names}`;
+}
