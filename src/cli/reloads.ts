@@ -7,7 +7,8 @@
 
 import type { Switch } from '../index.ts';
 import { TsvswitchError } from '../model/errors.ts';
-import type { Declared, Reload } from '../operate/declared.ts';
+import type { Declared, Reload, ReloadOptions } from '../operate/declared.ts';
+import { Keeper } from '../operate/keeper.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
 import type { EventLog } from './words/event-log.ts';
 import { restartText } from './words/plan-text.ts';
@@ -22,11 +23,25 @@ export interface ReloadParts {
 export class Reloads {
   readonly #declared: Declared;
   readonly #parts: ReloadParts;
+  #keeper: Keeper | undefined;
   #signals: 'none' | 'being served' | 'one more' = 'none';
 
   constructor(declared: Declared, parts: ReloadParts) {
     this.#declared = declared;
     this.#parts = parts;
+  }
+
+  /** Once the switch is as it is to be. */
+  begin(): void {
+    const { vswitch, log } = this.#parts;
+    const onTrouble = (sentence: string) => log.line('warn', 'state', sentence);
+    for (const trouble of this.#declared.takeTroubles()) onTrouble(trouble);
+    this.#keeper = new Keeper(this.#declared, vswitch, onTrouble);
+  }
+
+  /** Before the switch is closed. */
+  close(): void {
+    this.#keeper?.close();
   }
 
   onSignal(): void {
@@ -35,13 +50,14 @@ export class Reloads {
   }
 
   /** Throws what Declared.reload throws; then nothing was changed. */
-  async reload(options: { readonly dryRun: boolean }): Promise<Reload> {
+  async reload(options: ReloadOptions = {}): Promise<Reload> {
     if (options.dryRun) return this.#declared.reload(this.#parts.vswitch, options);
     const { vswitch, log, service, state } = this.#parts;
     service.reloading();
     try {
-      const done = await this.#declared.reload(vswitch);
+      const done = await this.#declared.reload(vswitch, options);
       log.level = this.#declared.logLevel;
+      this.#keeper?.changed();
       const count = done.changes.length;
       const changes = count === 1 ? '1 change' : `${count} changes`;
       log.line('info', 'reloaded', `${this.#declared.file} was read again: ${changes}`, done);
@@ -60,7 +76,7 @@ export class Reloads {
     do {
       this.#signals = 'being served';
       // Whoever sent the signal reads the log.
-      await this.reload({ dryRun: false }).catch(() => {});
+      await this.reload().catch(() => {});
     } while (this.#pending === 'one more');
     this.#signals = 'none';
   }

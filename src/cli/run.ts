@@ -14,19 +14,20 @@ export async function run(args: readonly string[]): Promise<void> {
     .parse(args, { from: 'user' });
   const { config, control } = command.opts<{ config?: string; control?: string }>();
   const service = Service.begin(process.env, process.pid);
-  const { defaultConfigPath } = await import('../operate/config-file.ts');
+  const { defaultConfigPath, stateFolderOf } = await import('../operate/config-file.ts');
   const { Declared } = await import('../operate/declared.ts');
-  const declared = await Declared.read(config ?? defaultConfigPath(), {
-    ...(control === undefined ? {} : { control }),
+  const file = config ?? defaultConfigPath();
+  const declared = await Declared.read(file, {
+    overrides: control === undefined ? {} : { control },
+    stateFolder: stateFolderOf(file),
   });
-  const { settings } = declared;
-  const { workers, cpus, idleUs, balance, ageingSeconds } = settings;
+  const { workers, cpus, idleUs, balance, ageingSeconds } = declared.settings;
   const { runSwitch } = await import('./switch-process.ts');
   await runSwitch(
     {
       service: declared.service,
       options: { workers, cpus, idleUs, balance, ageingSeconds },
-      settings: () => settings,
+      open: (vswitch) => declared.open(vswitch),
       portSockets: { mode: 0o660 },
       declared,
     },

@@ -16,7 +16,6 @@ import {
   Switch,
   type SwitchEvent,
   type SwitchOptions,
-  type SwitchSettings,
 } from '../index.ts';
 import { confineProcess, leaveCpus } from '../native/sandbox.ts';
 import type { Declared } from '../operate/declared.ts';
@@ -32,8 +31,8 @@ export interface Wanted {
   readonly service: ServiceSettings;
   /** Of its workers: checked in the words of the caller, before anything is opened. */
   readonly options: SwitchOptions;
-  /** Checked and complete; is given what the switch has with these options alone. */
-  readonly settings: (present: SwitchSettings) => SwitchSettings;
+  /** Makes the switch, which has been opened with these options, as it is to be. */
+  readonly open: (vswitch: Switch) => void;
   /** Of ports that are added over the control socket and say nothing else. */
   readonly portSockets: ListenOptions;
   /** The file that says all this, if one does. */
@@ -145,13 +144,15 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   };
   const end = () => {
     service.stopping();
+    reloads?.close();
     log.close();
     logCounters(vswitch, log);
     close();
     endOutput();
   };
   const state = stateOf(vswitch, log);
-  const reloads = wanted.declared && new Reloads(wanted.declared, { vswitch, log, service, state });
+  const { declared } = wanted;
+  const reloads = declared && new Reloads(declared, { vswitch, log, service, state });
   // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
   // second signal ends a process that hangs.
   process.once('SIGINT', end);
@@ -164,7 +165,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     log.line('error', 'unexpected', message, { stack });
   };
   try {
-    vswitch.applyComplete(wanted.settings(vswitch.settings));
+    wanted.open(vswitch);
     if (controlAt !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = typeof controlAt === 'string' ? controlAt : controlAt.path;
@@ -190,6 +191,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     const { port } = metrics;
     log.line('info', 'metrics', `metrics are on port ${port}`, { port });
   }
+  reloads?.begin();
   service.ready(state);
   for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
 }

@@ -35,13 +35,13 @@ export async function run(options: SwitchOptions): Promise<void> {
     {
       ...wanted,
       // Checked option by option, in the words of the command line.
-      settings: (present) => ({
-        ...present,
-        ports: portsOf([
+      open: (vswitch) => {
+        const ports = portsOf([
           ...options.socket.map(({ path, rest }) => ({ ...portSockets, ...rest, path })),
           ...options.connect.map(({ path, rest }) => ({ ...rest, connect: path })),
-        ]),
-      }),
+        ]);
+        vswitch.applyComplete({ ...vswitch.settings, ports });
+      },
     },
     service,
   );

@@ -7,9 +7,10 @@
  * digits, as 660, 0660 or 0o660, and `on` and `off` are switches where a switch is wanted.
  */
 
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { isPair, isScalar, visit } from 'yaml';
 import { checkDocument } from '../model/check.ts';
 import { TsvswitchError } from '../model/errors.ts';
@@ -18,6 +19,7 @@ import type { SchemaFiles } from '../model/schema.ts';
 import type { SwitchSettings } from '../model/settings.ts';
 import { type FileKind, readText, YamlText } from '../yaml/yaml-file.ts';
 import type { ServiceConfig, ServiceSettings } from './settings.ts';
+import { defaultStateFolder, givenStateFolder } from './state/state-folder.ts';
 
 /** From src/operate as well as from dist/operate. */
 export const configSchema: SchemaFiles = {
@@ -45,6 +47,19 @@ export function defaultConfigPath(): string {
   const folder = process.env.XDG_CONFIG_HOME || join(homedir(), '.config');
   const own = join(folder, 'tsvswitch', 'tsvswitch.yaml');
   return existsSync(own) ? own : systemPath;
+}
+
+/**
+ * Where what was changed at run time is kept: the service manager's folder, else the user's or the
+ * system's, in it one for each file, since several switches may run on a host.
+ */
+export function stateFolderOf(path: string): string {
+  const given = givenStateFolder(process.env);
+  if (given !== undefined) return given;
+  const file = resolve(path);
+  const hash = createHash('sha256').update(file).digest('hex').slice(0, 8);
+  const folder = defaultStateFolder(process.env, process.getuid!());
+  return join(folder, `${basename(file).replace(/\.ya?ml$/, '')}-${hash}`);
 }
 
 /** Throws CONFIG_UNREADABLE, CONFIG_INVALID. */
