@@ -34,7 +34,7 @@ class PackedDriver : public PackedRing {
   Virtqueue::Rings RingsIn(const GuestMemory& memory) const {
     return {GuestRam::RingIn(memory, at_.desc, DescBytes(size())),
             GuestRam::RingIn(memory, at_.driver_event, kEventBytes),
-            GuestRam::RingIn(memory, at_.device_event, kEventBytes)};
+            GuestRam::RingIn(memory, at_.device_event, kEventBytes), &memory};
   }
 
   void Offer(const std::vector<Buffer>& buffers, uint16_t flags, uint16_t id) {

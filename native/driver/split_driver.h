@@ -28,7 +28,7 @@ class SplitDriver : public SplitRing {
   Virtqueue::Rings RingsIn(const GuestMemory& memory) const {
     return {GuestRam::RingIn(memory, at_.desc, DescBytes(size())),
             GuestRam::RingIn(memory, at_.avail, AvailBytes(size())),
-            GuestRam::RingIn(memory, at_.used, UsedBytes(size()))};
+            GuestRam::RingIn(memory, at_.used, UsedBytes(size())), &memory};
   }
 
   // An entry of an indirect table, which may lie across two regions.

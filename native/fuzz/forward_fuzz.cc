@@ -64,6 +64,7 @@ class HostileGuest {
     port_.memory = memory.memory();
     bridge.members[index] = &port_;
     ++bridge.member_count;
+    bridge.hearers = bridge.ListHearers(kNoPort, kNoPort);
     queue_.port = &port_;
     queue_.index = index;
     queue_.counters = &port_.counters[index];
@@ -94,11 +95,12 @@ class HostileGuest {
   void Start(Input& input) {
     queue_.size = Ring::TakeSize(input);
     const uint32_t base = Ring::TakeBase(input, queue_.size);
-    queue_.ring = std::make_unique<typename Ring::Queue>();
+    queue_.HoldNew<typename Ring::Queue>();
     const Virtqueue::Layout layout = queue_.ring->LayoutOf(queue_.size);
     uint8_t* const begin = memory_.data(0) + kRingsOffset;
     std::memset(begin, 0, kRingsBytes);
-    const Virtqueue::Rings rings = {begin, begin + kAvailOffset, begin + kUsedOffset};
+    const Virtqueue::Rings rings = {begin, begin + kAvailOffset, begin + kUsedOffset,
+                                    memory_.memory().get()};
     MUST(layout.desc_bytes <= kAvailOffset && layout.avail_bytes <= kUsedOffset - kAvailOffset);
     MUST(layout.used_bytes <= kRingsBytes - kUsedOffset);
     ring_ = std::make_unique<Ring>(rings, queue_.size, base);
@@ -175,7 +177,6 @@ void Run(Input& input) {
   static EventRing events([](void*) {}, nullptr);
   static Forwarder forwarder(events, false, 0);
   Bridge bridge;
-  bridge.members.resize(kPortsMax);
   HostileGuest receiver(input, memories[0], bridge, 0);
   HostileGuest sender(input, memories[1], bridge, 1);
   if (input.Flag()) receiver.port().mtu_bytes = 68 + 8 * uint32_t{input.Byte()};

@@ -85,7 +85,8 @@ class QueueRun {
               copy(rings_.avail, layout.avail_bytes),
               copy(rings_.used, layout.used_bytes),
               {}};
-    rings_.parts = {rings_.desc.get(), rings_.avail.get(), rings_.used.get()};
+    rings_.parts = {rings_.desc.get(), rings_.avail.get(), rings_.used.get(),
+                    memory_.memory().get()};
     return rings_.parts;
   }
 
@@ -125,7 +126,7 @@ class QueueRun {
     const Cursor begin = ring_.CursorAt(base_);
     BreakReason broken = BreakReason::kNone;
     pieces_.Clear();
-    const uint32_t count = queue_.Take(*memory_.memory(), max, chains_, pieces_, &broken);
+    const uint32_t count = queue_.Take(max, chains_, pieces_, &broken);
     MUST(count <= max);
     Cursor at = begin;
     std::vector<UsedChain> used;
@@ -162,8 +163,7 @@ class QueueRun {
     const Cursor begin = ring_.CursorAt(base_);
     BreakReason broken = BreakReason::kNone;
     pieces_.Clear();
-    const uint32_t claimed =
-        queue_.Claim(*memory_.memory(), bytes, count, landings_, pieces_, &broken);
+    const uint32_t claimed = queue_.Claim(bytes, count, landings_, pieces_, &broken);
     MUST(claimed <= count);
     Cursor at = begin;
     std::vector<UsedChain> used;

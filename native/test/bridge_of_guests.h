@@ -15,8 +15,6 @@ class BridgeOfGuests {
  public:
   static constexpr uint32_t kSecond = 100;
 
-  BridgeOfGuests() { bridge_.members.resize(kPortsMax); }
-
   // A guest on the next port, its queues started and enabled.
   NetGuest& Add(uint64_t features, const ReceiveShape& shape = {}) {
     places_.push_back(std::make_unique<Place>(features, shape));
@@ -32,13 +30,14 @@ class BridgeOfGuests {
       queue.port = &port;
       queue.index = i;
       queue.counters = &place.counters[i];
-      queue.ring = std::make_unique<SplitQueue>();
+      queue.HoldNew<SplitQueue>();
       queue.ring->Start(driver.RingsIn(*port.memory), driver.size(), 0, features);
       queue.started = queue.enabled = true;
     }
     port.receivers.push_back(&port.queues[0]);
     bridge_.members[port.number] = &port;
     ++bridge_.member_count;
+    bridge_.hearers = bridge_.ListHearers(kNoPort, kNoPort);
     return place.guest;
   }
 

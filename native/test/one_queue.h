@@ -53,7 +53,7 @@ struct QueueAlone {
   uint32_t Take(uint32_t max = kBatchFramesMax) {
     pieces.Clear();
     broken = BreakReason::kNone;
-    return queue.Take(*memory, max, chains, pieces, &broken);
+    return queue.Take(max, chains, pieces, &broken);
   }
   std::vector<uint8_t> BytesOf(const Chain& chain) const {
     return BytesOf(chain.first_piece, chain.piece_count);
@@ -63,7 +63,7 @@ struct QueueAlone {
   uint32_t Claim(const std::vector<uint32_t>& bytes) {
     pieces.Clear();
     broken = BreakReason::kNone;
-    return queue.Claim(*memory, bytes.data(), static_cast<uint32_t>(bytes.size()), landings, pieces,
+    return queue.Claim(bytes.data(), static_cast<uint32_t>(bytes.size()), landings, pieces,
                        &broken);
   }
 

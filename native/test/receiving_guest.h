@@ -38,12 +38,12 @@ class ReceivingGuest {
     receiveq.counters = &counters;
     if ((features & VIRTIO_F_RING_PACKED) != 0) {
       packed_.emplace(ram_, kQueueSize, PackedDriver::Place{0, true});
-      receiveq.ring = std::make_unique<PackedQueue>();
+      receiveq.HoldNew<PackedQueue>();
       constexpr uint32_t kFirstLap = 1u << 15 | 1u << 31;
       receiveq.ring->Start(packed_->RingsIn(*port.memory), kQueueSize, kFirstLap, features);
     } else {
       split_.emplace(ram_, kQueueSize);
-      receiveq.ring = std::make_unique<SplitQueue>();
+      receiveq.HoldNew<SplitQueue>();
       receiveq.ring->Start(split_->RingsIn(*port.memory), kQueueSize, 0, features);
     }
     receiveq.started = receiveq.enabled = true;

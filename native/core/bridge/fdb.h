@@ -82,6 +82,10 @@ class Fdb {
 
   // kPort, kDrop or kUnknown.
   Destination Lookup(uint64_t key, uint32_t now_s) const;
+  // Whether its table is more than is always near.
+  bool is_large() const { return is_large_.load(std::memory_order_relaxed); }
+  // For a key that is looked up or learned soon.
+  void Prefetch(uint64_t key) const { Table().Prefetch(key); }
   // Notes that `key` was seen on `port`; *from is the port it moved from.
   LearnResult Learn(uint64_t key, uint16_t port, uint32_t now_s, uint16_t* from);
 
@@ -178,6 +182,7 @@ class Fdb {
   FdbPlaces places_;
   std::atomic<uint32_t> ageing_s_{300};
   std::atomic<uint32_t> revision_{0};  // written under write_
+  std::atomic<bool> is_large_{false};
   uint32_t limit_ = kFdbEntriesLearnedMax;
   std::array<uint32_t, kPortsMax> port_limits_;
   Spinlock write_;

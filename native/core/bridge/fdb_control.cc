@@ -18,6 +18,8 @@ namespace {
 // What is done while others wait for the lock, and how long they then have to get it.
 constexpr uint32_t kBucketsALock = 4;
 constexpr uint32_t kPlacesALock = 64;
+// A table of more, half a megabyte, is not in the second-level cache.
+constexpr uint32_t kBucketsNear = 8192;
 
 void LetOthersIn() {
   for (uint32_t i = 0; i < 16; ++i) CpuRelax();
@@ -134,6 +136,7 @@ bool Fdb::Grow(uint32_t buckets) {
         old_ = std::exchange(owned_, std::move(next_));
         // Release: whoever sees the table sees its entries.
         table_.store(owned_.get(), std::memory_order_release);
+        is_large_.store(owned_->bucket_count() > kBucketsNear, std::memory_order_relaxed);
         wants_growth_.store(false, std::memory_order_relaxed);
         if (IsCrowded()) AskForGrowth();
         return true;

@@ -37,6 +37,8 @@ std::unique_ptr<Virtqueue> MakeVirtqueue(uint64_t features) {
 Dataplane::Dataplane(const Options& options)
     : options_(options), idle_us_(options.idle_us), clock_(options.manual) {
   assert(!options.manual || options.worker_cpus.size() == 1);
+  // Workers read it, so that it must not be moved.
+  bridges_.reserve(kBridgesMax);
   const bool shared = options.worker_cpus.size() > 1;
   for (const int cpu : options.worker_cpus) workers_.push_back(MakeWorker(cpu, shared));
 }
@@ -61,25 +63,27 @@ uint16_t Dataplane::AddPort(uint32_t queue_pairs, uint32_t bridge) {
     port->queues[i].counters = &port->counters[i];
   }
   if (number == ports_.size()) ports_.emplace_back();
+  auto hearers = bridges_[bridge]->ListHearers(number, kNoPort);
   const PauseAll pause(*this);
-  Join(*port, *bridges_[bridge]);
+  Join(*port, *bridges_[bridge], hearers);
   ports_[number] = std::move(port);
   return number;
 }
 
-void Dataplane::Join(Port& port, Bridge& bridge) {
+void Dataplane::Join(Port& port, Bridge& bridge, std::unique_ptr<const Hearers>& hearers) {
   port.bridge = &bridge;
   bridge.fdb.SetPortLimit(port.number, port.fdb_entries_max);
   Record(port, bridge.captures);
-  if (port.number >= bridge.members.size()) bridge.members.resize(port.number + size_t{1});
   bridge.members[port.number] = &port;
   ++bridge.member_count;
+  bridge.hearers.swap(hearers);
 }
 
-void Dataplane::Leave(Port& port) {
+void Dataplane::Leave(Port& port, std::unique_ptr<const Hearers>& hearers) {
   Bridge& bridge = *port.bridge;
   bridge.members[port.number] = nullptr;
   --bridge.member_count;
+  bridge.hearers.swap(hearers);
   // The caller has done so before the pause: there is little that was learned since.
   bridge.fdb.FlushAll(port.number);
   for (auto& worker : workers_) {
@@ -91,14 +95,19 @@ void Dataplane::RemovePort(uint16_t port) {
   for (uint32_t i = 0; i < QueueCount(port); ++i) StopQueue(port, i);
   std::unique_ptr<Port> removed;
   PortAt(port).bridge->fdb.FlushAll(port);
+  auto hearers = PortAt(port).bridge->ListHearers(kNoPort, port);
+  std::vector<Impairment::FromPort::node_type> links;  // go after the pause, too
+  links.reserve(ports_.size());
   {
     const PauseAll pause(*this);
     removed = std::move(ports_[port]);
-    Leave(*removed);
+    Leave(*removed, hearers);
     // The number may soon be another port's.
     for (auto& other : ports_) {
       Impairment* const impairment = other == nullptr ? nullptr : other->policies.get<Impairment>();
-      if (impairment != nullptr && impairment->from_port.erase(port) != 0) FindStages(*other);
+      if (impairment == nullptr) continue;
+      links.push_back(impairment->from_port.extract(port));
+      if (!links.back().empty()) FindStages(*other);
     }
   }
   for (Queue& queue : removed->queues) {
@@ -199,6 +208,7 @@ RingResult Dataplane::TranslateRings(const Port& port, const Virtqueue& ring,
   rings->desc = memory.TranslateRing(addresses.desc, layout.desc_bytes);
   rings->avail = memory.TranslateRing(addresses.avail, layout.avail_bytes);
   rings->used = memory.TranslateRing(addresses.used, layout.used_bytes);
+  rings->memory = &memory;
   if (rings->desc == nullptr || rings->avail == nullptr || rings->used == nullptr) {
     return RingResult::kUnmapped;
   }
@@ -226,7 +236,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
     return result;
   }
   const PauseAll pause(*this);
-  started.ring = std::move(ring);
+  started.Hold(ring);
   started.ring->Start(rings, start.size, start.base, at.features);
   started.addresses = start.rings;
   started.size = start.size;
@@ -270,7 +280,7 @@ uint32_t Dataplane::StopQueue(uint16_t port, uint32_t queue) {
     stopped.port->FindReceivers();
   }
   CloseFd(std::exchange(stopped.kick_fd, -1));
-  return stopped.ring->base();
+  return stopped.ring == nullptr ? 0 : stopped.ring->base();
 }
 
 Dataplane::QueueState Dataplane::ReadQueue(uint16_t port, uint32_t queue) {

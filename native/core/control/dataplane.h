@@ -14,6 +14,7 @@
 #include <cassert>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/platform/clock.h"
@@ -117,7 +118,7 @@ class Dataplane {
   // What was learned behind it on the old one is forgotten, and what links still hold for it.
   void MovePort(uint16_t port, uint32_t bridge);
   bool HasPort(uint16_t port) const { return port < ports_.size() && ports_[port] != nullptr; }
-  bool IsProcessPort(uint16_t port) { return PortAt(port).is_process; }
+  bool IsProcessPort(uint16_t port) { return PortAt(port).process != nullptr; }
 
   ProcessTransmitq& ProcessTransmitqOf(uint16_t port);
   ProcessReceiveq& ProcessReceiveqOf(uint16_t port);
@@ -226,22 +227,24 @@ class Dataplane {
   // All workers between two rounds: several may fill the receiveqs of one port.
   class PauseAll {
    public:
-    explicit PauseAll(Dataplane& dataplane) {
-      for (auto& worker : dataplane.workers_) {
-        pauses_.push_back(std::make_unique<Worker::Pause>(*worker));
+    // Nothing is allocated once the first of them waits.
+    explicit PauseAll(Dataplane& dataplane)
+        : pauses_(new std::optional<Worker::Pause>[dataplane.workers_.size()]) {
+      for (size_t i = 0; i < dataplane.workers_.size(); ++i) {
+        pauses_[i].emplace(*dataplane.workers_[i]);
       }
     }
 
    private:
-    std::vector<std::unique_ptr<Worker::Pause>> pauses_;
+    std::unique_ptr<std::optional<Worker::Pause>[]> pauses_;
   };
   Port& PortAt(uint16_t port) {
     assert(HasPort(port));
     return *ports_[port];
   }
-  // Both under a PauseAll.
-  static void Join(Port& port, Bridge& bridge);
-  void Leave(Port& port);
+  // Both under a PauseAll, with who hears what then (Bridge::ListHearers); who did goes out.
+  static void Join(Port& port, Bridge& bridge, std::unique_ptr<const Hearers>& hearers);
+  void Leave(Port& port, std::unique_ptr<const Hearers>& hearers);
   Queue& QueueAt(uint16_t port, uint32_t queue) {
     Port& at = PortAt(port);
     assert(queue < at.queues.size());

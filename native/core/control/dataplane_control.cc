@@ -62,7 +62,7 @@ Dataplane::ControlTurn Dataplane::ServeControl(uint16_t port, uint32_t queue,
   BreakReason broken = BreakReason::kNone;
   Judged judged[kCommandsPerTurnMax];
   commands_max = commands_max < kCommandsPerTurnMax ? commands_max : kCommandsPerTurnMax;
-  while (turn.commands < commands_max && served.ring->TakeCommand(*at.memory, &command_, &broken)) {
+  while (turn.commands < commands_max && served.ring->TakeCommand(&command_, &broken)) {
     if (command_.status == nullptr) {
       broken = BreakReason::kCommandWithoutStatus;
       break;

@@ -70,26 +70,28 @@ void Dataplane::MovePort(uint16_t port, uint32_t bridge) {
   Bridge& to = *bridges_[bridge];
   if (moved.bridge == &to) return;
   moved.bridge->fdb.FlushAll(port);
+  auto left = moved.bridge->ListHearers(kNoPort, port);
+  auto joined = to.ListHearers(port, kNoPort);
   const PauseAll pause(*this);
   Unrecord(moved, moved.bridge->captures);
-  Leave(moved);
+  Leave(moved, left);
   for (Queue& queue : moved.queues) {
     // Learned on the old bridge, or flooded to its members.
     queue.known_source = 0;
     queue.known_at = 0;
     queue.flooded_to = 0;
   }
-  Join(moved, to);
+  Join(moved, to, joined);
 }
 
 uint16_t Dataplane::AddProcessPort(uint32_t bridge) {
   const uint16_t number = AddPort(1, bridge);
   if (number == kNoPort) return kNoPort;
   Port& port = PortAt(number);
-  port.is_process = true;
+  port.process = std::make_unique<ProcessQueues>();
   port.features = VIRTIO_F_VERSION_1;
-  port.queues[0].ring = std::make_unique<ProcessReceiveq>();
-  port.queues[1].ring = std::make_unique<ProcessTransmitq>();
+  port.queues[0].Hold(port.process->receiveq);
+  port.queues[1].Hold(port.process->transmitq);
   port.queues[1].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const PauseAll pause(*this);
   for (Queue& queue : port.queues) queue.started = queue.enabled = true;
@@ -125,10 +127,10 @@ uint32_t Dataplane::EndSession(uint16_t port) {
     ended.eventfd_blocked.store(false, std::memory_order_relaxed);
     Sources* const sources = ended.policies.get<Sources>();
     if (sources != nullptr) sources->reported.store(0, std::memory_order_relaxed);
-    if (!ended.is_process) {
-      for (Queue& queue : ended.queues) {
-        if (!queue.started) rings.push_back(std::move(queue.ring));
-      }
+    for (Queue& queue : ended.queues) {
+      if (queue.started || queue.ring == nullptr) continue;
+      rings.emplace_back();
+      queue.Hold(rings.back());
     }
   }
   return ended.session;
@@ -141,6 +143,10 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   // Objects are allocated before the pause, and those no longer needed are freed after it.
   auto impairment = std::make_unique<Impairment>();
   std::unique_ptr<Link> link;
+  const bool is_between = from != kNoPort && to != kNoPort;
+  Impairment::FromPort added;
+  Impairment::FromPort::node_type removed;
+  if (is_between) added.emplace(from, nullptr);
   std::vector<std::unique_ptr<Wire>> wires;
   if (settings != nullptr) {
     link = std::make_unique<Link>(*settings);
@@ -153,6 +159,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   for (size_t i = 0; i < wires.size(); ++i) workers_[i]->SetWire(std::move(wires[i]));
   if (port.policies.get<Impairment>() == nullptr) port.policies.Swap(impairment);
   Impairment& present = *port.policies.get<Impairment>();
+  present.from_port.merge(added);
   std::unique_ptr<Link>& place = to == kNoPort     ? present.from_guest
                                  : from == kNoPort ? present.to_guest
                                                    : present.from_port[from];
@@ -161,7 +168,7 @@ void Dataplane::SetLink(uint16_t from, uint16_t to, const LinkSettings* settings
   } else {
     place.swap(link);
   }
-  if (settings == nullptr && from != kNoPort && to != kNoPort) present.from_port.erase(from);
+  if (settings == nullptr && is_between) removed = present.from_port.extract(from);
   if (auto unneeded = TakeIfUnimpaired(port)) impairment = std::move(unneeded);
 }
 
@@ -197,12 +204,12 @@ std::unique_ptr<Impairment> Dataplane::TakeIfUnimpaired(Port& port) {
 
 ProcessTransmitq& Dataplane::ProcessTransmitqOf(uint16_t port) {
   assert(IsProcessPort(port));
-  return static_cast<ProcessTransmitq&>(*QueueAt(port, 1).ring);
+  return PortAt(port).process->transmitq;
 }
 
 ProcessReceiveq& Dataplane::ProcessReceiveqOf(uint16_t port) {
   assert(IsProcessPort(port));
-  return static_cast<ProcessReceiveq&>(*QueueAt(port, 0).ring);
+  return PortAt(port).process->receiveq;
 }
 
 void Dataplane::PublishProcessSent(uint16_t port) {

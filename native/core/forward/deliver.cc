@@ -115,7 +115,7 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list, F
 }
 
 void Deliverer::DeliverBatch(Queue& to, const Frame* frames, const FrameList& list) {
-  const uint32_t header_bytes = to.ring->header_bytes();
+  const uint32_t header_bytes = to.sink->header_bytes();
   uint64_t needs = 0;
   for (uint32_t i = 0; i < list.count; ++i) {
     const Frame& frame = frames[list.frame[i]];
@@ -190,7 +190,7 @@ Parcel& Deliverer::NextParcel(Queue& to, uint8_t frame) {
 }
 
 void Deliverer::FlushParcels(Queue& to) {
-  const uint32_t header_bytes = to.ring->header_bytes();
+  const uint32_t header_bytes = to.sink->header_bytes();
   for (uint32_t i = 0; i < parcel_count_; ++i) {
     landing_bytes_[i] = header_bytes + parcels_[i].bytes();
   }
@@ -251,7 +251,7 @@ void Deliverer::NoteDelivered(uint32_t landings) {
 // Fills from the front; returns how many were delivered or counted.
 template <class Copy>
 uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
-  const uint32_t header_bytes = to.ring->header_bytes();
+  const uint32_t header_bytes = to.sink->header_bytes();
   uint32_t done = 0;
   uint32_t spins = to.stalled ? 1 : kBufferWaitSpins;
   if (!MayWalk(*to.port)) [[unlikely]]
@@ -260,8 +260,8 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
   for (;;) {
     BreakReason broken = BreakReason::kNone;
     landing_pieces_.Clear();
-    const uint32_t claimed = to.ring->Claim(*to.port->memory, &landing_bytes_[done], count - done,
-                                            landings_, landing_pieces_, &broken);
+    const uint32_t claimed =
+        to.sink->Claim(&landing_bytes_[done], count - done, landings_, landing_pieces_, &broken);
     uint64_t frames = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < claimed; ++i) {
@@ -275,10 +275,10 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
       LogLandings(*to.port, claimed, &landing_bytes_[done]);
     done += claimed;
     work += claimed * kFrameWork + BytesWork(bytes);
-    if (to.ring->walked() != 0) [[unlikely]]
-      CountWalked(*to.port, to.ring->walked());
+    if (to.sink->walked() != 0) [[unlikely]]
+      CountWalked(*to.port, to.sink->walked());
     if (frames != 0) {
-      to.ring->Publish();
+      to.sink->Publish();
       NotifyDriver(to);
       to.counters->Add(kFrames, frames);
       to.counters->Add(kBytes, bytes);
@@ -307,7 +307,7 @@ uint32_t Deliverer::Fill(Queue& to, uint32_t count, Copy copy) {
 Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t landing,
                                            uint32_t* spins) {
   if (!MayWalk(*to.port)) return Next::kGiveUp;
-  const ClaimEnd end = to.ring->claim_end();
+  const ClaimEnd end = to.sink->claim_end();
   // What this batch has taken may be on offer again.
   if (end == ClaimEnd::kPaused || (end == ClaimEnd::kFrameTooLarge && claimed != 0)) {
     return Next::kClaimAgain;
@@ -318,7 +318,7 @@ Deliverer::Next Deliverer::AfterShortClaim(Queue& to, uint32_t claimed, uint32_t
   // A driver that offers few buffers is late with the others, and what it has held before it will
   // hold again.
   const bool unfit =
-      to.ring->chains_short() >= kManyChains && to.ring->NeverHeld(landing_bytes_[landing]);
+      to.sink->chains_short() >= kManyChains && to.sink->NeverHeld(landing_bytes_[landing]);
   End(to, landing, 1, unfit ? Fate::kBufferTooSmall : Fate::kNoBuffer);
   return Next::kPassOver;
 }
@@ -340,12 +340,12 @@ void Deliverer::ForgetWalked() {
 // hold it are not counted again and again.
 bool Deliverer::WaitForMore(Queue& to, uint32_t* spins) {
   BreakReason broken = BreakReason::kNone;
-  const uint32_t before = to.ring->chains_short();
+  const uint32_t before = to.sink->chains_short();
   if (before > kBatchFramesMax) return false;
   while (*spins != 0) {
     --*spins;
     // A violation is left for Claim to find again and report.
-    if (broken != BreakReason::kNone || to.ring->Offered(before + 1, &broken) > before) return true;
+    if (broken != BreakReason::kNone || to.sink->Offered(before + 1, &broken) > before) return true;
     CpuRelax();
   }
   return false;

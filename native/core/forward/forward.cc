@@ -58,7 +58,7 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
   uint32_t done = taken;
   if (taken != 0) {
     dispatcher_.deliverer().work +=
-        kQueueWork + taken * kFrameWork + transmitq.ring->walked() * kDescriptorWork;
+        kQueueWork + taken * kFrameWork + transmitq.source->walked() * kDescriptorWork;
     if (transmitq.enabled) [[likely]] {
       done = Forward(transmitq, taken, now_s);
     } else {
@@ -67,12 +67,12 @@ uint32_t Forwarder::Run(Queue& transmitq, uint32_t now_s) {
       transmitq.port->fates->Add(Fate::kDisabled, taken);
     }
     if (done != taken) [[unlikely]] {
-      transmitq.ring->PutBack(intake_.chains + done, taken - done);
+      transmitq.source->PutBack(intake_.chains + done, taken - done);
       // Faults behind them are found again in the next batch.
       broken = BreakReason::kNone;
     }
     if (done != 0) [[likely]] {
-      transmitq.ring->Return(intake_.chains, done);
+      transmitq.source->Return(intake_.chains, done);
       NotifyDriver(transmitq);
     }
   }
@@ -102,7 +102,7 @@ uint32_t Forwarder::GoOnFlooding(Queue& transmitq) {
     }
   }
   if (!CanBeSource(batch_.frames[0].source)) return 1;
-  PostToMembers(port, 0, first, dispatcher_);
+  PostToHearers(port, 0, Bridge::KindOf(batch_.frames[0].destination), first, dispatcher_);
   transmitq.flooded_to = dispatcher_.DeliverSome(transmitq, batch_, batch_work());
   if (transmitq.flooded_to == 0) return 1;
   transmitq.batch_frames = 1;
@@ -161,7 +161,8 @@ uint32_t Forwarder::ReleaseFromGuest(HeldFrame* batch, uint32_t now_s) {
   Queue& from = *hop.from;
   uint16_t& flooded_to = batch[0].flooded_to;
   if (flooded_to != 0) {
-    PostToMembers(*from.port, 0, flooded_to, dispatcher_);
+    const Destination::Kind kind = Bridge::KindOf(batch_.frames[0].destination);
+    PostToHearers(*from.port, 0, kind, flooded_to, dispatcher_);
     flooded_to = dispatcher_.DeliverSome(from, batch_, batch_work());
     return flooded_to == 0 ? 1 : 0;
   }

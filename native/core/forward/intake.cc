@@ -11,7 +11,7 @@
 namespace tsvswitch {
 
 uint32_t Intake::Parse(const Queue& from, uint32_t taken, Batch& batch) {
-  const uint32_t header_bytes = from.ring->header_bytes();
+  const uint32_t header_bytes = from.source->header_bytes();
   uint64_t sum = 0;
   uint32_t frames = 0;
   malformed_count_ = 0;
@@ -108,7 +108,7 @@ uint32_t Intake::CutTo(uint32_t frames, Batch& batch) {
 }
 
 void Intake::CountMalformed(Queue& from) {
-  const uint32_t header_bytes = from.ring->header_bytes();
+  const uint32_t header_bytes = from.source->header_bytes();
   for (uint32_t i = 0; i < malformed_count_; ++i) {
     const Chain& chain = *malformed_[i].chain;
     from.port->fates->Add(malformed_[i].why, 1);

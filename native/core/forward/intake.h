@@ -23,8 +23,7 @@ class Intake {
   // Fills `chains`; how many there are.
   uint32_t Take(Queue& transmitq, BreakReason* broken) {
     pieces_.Clear();
-    return transmitq.ring->Take(*transmitq.port->memory, transmitq.batch_frames, chains, pieces_,
-                                broken);
+    return transmitq.source->Take(transmitq.batch_frames, chains, pieces_, broken);
   }
   // Fills the batch with the frames that are fit to be forwarded. Returns how many of the chains
   // were looked at: fewer than `taken` if the next one would make the batch cost too much. Out of

@@ -42,6 +42,21 @@ Destination Find(const Port& from, uint64_t mac, uint32_t now_s) {
   return true;
 }
 
+// Has the entries of a batch fetched from far away, all at once, where one after another would be
+// waited for: with 100,000 entries 13 instead of 21 ns a lookup. A batch that ends as it begins is
+// mostly of one flow, which looks nothing up twice.
+void FetchEntries(const Fdb& fdb, const Batch& batch) {
+  const Frame* const frames = batch.frames;
+  const uint32_t count = batch.count;
+  if (count == 0 || frames[count - 1].destination == frames[0].destination) return;
+  for (uint32_t i = 0; i < count; ++i) {
+    fdb.Prefetch(Fdb::Key(frames[i].destination, 0));
+    if (i == 0 || frames[i].source != frames[i - 1].source) {
+      fdb.Prefetch(Fdb::Key(frames[i].source, 0));
+    }
+  }
+}
+
 // Of a frame whose destination is no other port. Out of line, as Learn: the loop needs the
 // registers.
 [[gnu::noinline]] void RouteElsewhere(Queue& from, Batch& batch, uint32_t frame, Kind kind,
@@ -50,7 +65,7 @@ Destination Find(const Port& from, uint64_t mac, uint32_t now_s) {
     batch.End(frame, Fate::kHairpin);
   } else if (kind == Kind::kDrop) {
     batch.End(frame, Fate::kDropEntry);
-  } else if (PostToMembers(*from.port, frame, 0, to) == 0) {
+  } else if (PostToHearers(*from.port, frame, kind, 0, to) == 0) {
     batch.End(frame, Fate::kNoDestination);
   } else {
     from.counters->Add(kFloodedFrames, 1);
@@ -93,11 +108,21 @@ template <bool kAll>
   }
 }
 
+// With a table that is not near. Cold: lying among the loops of the others it makes them 0.6 ns a
+// frame slower.
+[[gnu::cold, gnu::noinline]] void RouteFar(Queue& from, Batch& batch, Dispatcher& to,
+                                           uint32_t now_s) {
+  FetchEntries(from.port->bridge->fdb, batch);
+  RouteFrames<false>(from, batch, to, now_s);
+}
+
 }  // namespace
 
 bool CanBeSource(uint64_t mac) { return mac != 0 && (mac & kGroupBit) == 0; }
 
 void Route(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s) {
+  if (from.port->bridge->fdb.is_large()) [[unlikely]]
+    return RouteFar(from, batch, to, now_s);
   if (!batch.outcomes.touched) [[likely]] {
     RouteFrames<true>(from, batch, to, now_s);
   } else {
@@ -110,13 +135,12 @@ void RouteToAll(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s) {
   RouteElsewhere(from, batch, 0, Kind::kBroadcast, to);
 }
 
-uint32_t PostToMembers(const Port& from, uint32_t frame, uint16_t first, Dispatcher& to) {
-  const std::vector<Port*>& members = from.bridge->members;
+uint32_t PostToHearers(const Port& from, uint32_t frame, Kind kind, uint16_t first,
+                       Dispatcher& to) {
   uint32_t copies = 0;
-  for (size_t number = first; number < members.size(); ++number) {
-    const Port* const member = members[number];
-    if (member == nullptr || member == &from) continue;
-    to.Post(member->number, frame);
+  for (const uint16_t port : from.bridge->hearers->From(from.flood_group, kind, first)) {
+    if (port == from.number) continue;
+    to.Post(port, frame);
     ++copies;
   }
   return copies;

@@ -19,8 +19,9 @@ namespace tsvswitch {
 void Route(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s);
 // Frame 0 of the batch, wherever its destination is.
 void RouteToAll(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s);
-// Lists a frame for the other members of the bridge, from the port of this number on; to how many.
-uint32_t PostToMembers(const Port& from, uint32_t frame, uint16_t first, Dispatcher& to);
+// Lists a frame for those who hear its kind, from the port of this number on; to how many.
+uint32_t PostToHearers(const Port& from, uint32_t frame, Destination::Kind kind, uint16_t first,
+                       Dispatcher& to);
 
 // Whether a frame may be sent by anybody: its source is an address of one station.
 bool CanBeSource(uint64_t mac);

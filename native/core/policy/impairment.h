@@ -25,7 +25,8 @@ struct Impairment : PolicyState {
   std::unique_ptr<Link> from_guest;  // nullptr: frames pass
   std::unique_ptr<Link> to_guest;
   // To this guest, by number of the sender's port.
-  std::map<uint16_t, std::unique_ptr<Link>> from_port;
+  using FromPort = std::map<uint16_t, std::unique_ptr<Link>>;
+  FromPort from_port;
   // Of a partition: frames pass between ports of one side. 0: it is on none, and all frames pass.
   uint16_t side = 0;
   // For several workers: Link::Judge changes a link, so frames are judged one after the other.

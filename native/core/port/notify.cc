@@ -30,7 +30,7 @@ void LogRing(const Queue& queue) {
 
 void NotifyDriver(Queue& queue) {
   LogRing(queue);
-  if (queue.call_fd < 0 || !queue.ring->CallWanted()) return;
+  if (queue.call_fd < 0 || !queue.end->CallWanted()) return;
   // Its other queues may be no better, and each would be blocked for.
   if (queue.port->eventfd_blocked.load(std::memory_order_relaxed)) return;
   queue.counters->Add(kNotifications, 1);

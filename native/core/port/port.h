@@ -17,6 +17,7 @@
 #include "core/platform/spinlock.h"
 #include "core/port/counters.h"
 #include "core/port/slots.h"
+#include "core/ring/endpoint.h"
 #include "core/ring/virtqueue.h"
 
 namespace tsvswitch {
@@ -27,6 +28,7 @@ inline constexpr uint32_t kQueuesPerPort = 2 * kQueuePairsMax;
 inline constexpr uint32_t kNoMtu = ~uint32_t{0} >> 1;  // longer than any frame
 
 struct Port;
+struct ProcessQueues;  // process_queue.h
 
 // Where a ring's parts are in the frontend's address space.
 struct RingAddresses {
@@ -42,7 +44,13 @@ struct Queue {
   uint16_t index = 0;       // even: receiveq, odd: transmitq; unless it is the control queue
   bool is_control = false;  // as it was started: served by the control thread, never by a worker
 
-  std::unique_ptr<Virtqueue> ring;  // of the negotiated format; there once started
+  // What forwarding has of it, once it is started: a transmitq's source, a receiveq's sink, and
+  // either as an end.
+  FrameSource* source = nullptr;
+  FrameSink* sink = nullptr;
+  FrameEnd* end = nullptr;
+  // Where that is a ring of a frontend, of the negotiated format; for control.
+  std::unique_ptr<Virtqueue> ring;
   bool started = false;
   bool enabled = false;
   std::atomic<BreakReason> broken{BreakReason::kNone};
@@ -75,6 +83,16 @@ struct Queue {
   uint32_t size = 0;
   uint32_t start_base = 0;
 
+  void Hold(FrameSource& of) { end = source = &of; }
+  void Hold(FrameSink& of) { end = sink = &of; }
+  // The ring that was there goes out through `of`.
+  void Hold(std::unique_ptr<Virtqueue>& of);
+  template <class Ring>
+  void HoldNew() {
+    std::unique_ptr<Virtqueue> made = std::make_unique<Ring>();
+    Hold(made);
+  }
+
   bool is_transmitq() const { return (index & 1) != 0; }
   // A started queue is served even while it is disabled: its transmitq is emptied, its receiveq is
   // given nothing (vhost-user "Ring states").
@@ -95,19 +113,21 @@ struct Controlled {
 };
 
 struct Port {
-  explicit Port(uint32_t queue_pairs)
-      : queues(2 * queue_pairs), counters(new QueueCounters[2 * queue_pairs]()) {}
+  explicit Port(uint32_t queue_pairs);
+  ~Port();
 
   uint16_t number = 0;
   // Of the frontend that is served, of all that were; events name it (events.h).
   uint32_t session = 0;
   Controlled controlled;
-  bool is_process = false;  // its queues are those of process_queue.h, for as long as it lives
+  // Of a port of this process; nullptr: of a frontend, whose rings come and go.
+  std::unique_ptr<ProcessQueues> process;
   uint64_t features = 0;
   // What its guest takes in one frame beside Ethernet's header, if the frontend told it
   // (NET_SET_MTU).
   uint32_t mtu_bytes = kNoMtu;
   Bridge* bridge = nullptr;
+  uint32_t flood_group = 0;  // its frames, flooded, are heard by the same as others' of it
   uint32_t fdb_entries_max = kFdbEntriesPerPortMax;  // what its bridge learns behind it
   std::shared_ptr<const GuestMemory> memory = std::make_shared<GuestMemory>();
   // What we write is logged while both are set (SET_LOG_BASE, VHOST_F_LOG_ALL).

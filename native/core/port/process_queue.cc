@@ -21,8 +21,7 @@ bool ProcessTransmitq::PublishSent() {
   return kick_wanted_.load(std::memory_order_seq_cst);
 }
 
-uint32_t ProcessTransmitq::Take(const GuestMemory&, uint32_t max, Chain* chains, PieceStore& pieces,
-                                BreakReason*) {
+uint32_t ProcessTransmitq::Take(uint32_t max, Chain* chains, PieceStore& pieces, BreakReason*) {
   uint32_t taken = 0;
   for (; taken < max; ++taken) {
     uint32_t bytes;
@@ -49,14 +48,15 @@ const uint8_t* ProcessReceiveq::Next() {
   return frame + header_bytes_;
 }
 
-uint32_t ProcessReceiveq::Claim(const GuestMemory&, const uint32_t* bytes, uint32_t count,
-                                Landing* landings, PieceStore&, BreakReason*) {
+uint32_t ProcessReceiveq::Claim(const uint32_t* bytes, uint32_t count, Landing* landings,
+                                PieceStore&, BreakReason*) {
   uint32_t claimed = 0;
   for (; claimed < count; ++claimed) {
     uint8_t* const place = ring_.Reserve(bytes[claimed]);
     if (place == nullptr) {
       // Smaller frames may find room; the reader makes more for those like this one.
-      Short(ring_.RoomFrames(kFrameBytesMin));
+      chains_short_ = ring_.RoomFrames(kFrameBytesMin);
+      claim_end_ = chains_short_ == 0 ? ClaimEnd::kNothingOffered : ClaimEnd::kFrameTooLarge;
       merged_bytes_max_ = kChainBytesMax;
       break;
     }

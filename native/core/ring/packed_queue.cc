@@ -76,6 +76,7 @@ void PackedQueue::Move(const Rings& rings) {
   ring_.desc = reinterpret_cast<PvirtqDesc*>(rings.desc);
   driver_ = reinterpret_cast<PvirtqEventSuppress*>(rings.avail);
   device_ = reinterpret_cast<PvirtqEventSuppress*>(rings.used);
+  memory_ = rings.memory;
 }
 
 uint32_t PackedQueue::Distance(const Cursor& from, const Cursor& to) const {
@@ -180,13 +181,12 @@ BreakReason PackedQueue::WalkChain(Translator& translate, Cursor at, uint32_t ro
   return Walk(translate, at, room, head, chain, append);
 }
 
-bool PackedQueue::TakeCommand(const GuestMemory& memory, CommandChain* command,
-                              BreakReason* broken) {
+bool PackedQueue::TakeCommand(CommandChain* command, BreakReason* broken) {
   const uint32_t room = Room();
   if (room == 0) return false;
   const PvirtqDesc head = ring_.Read(next_avail_.position);
   if ((head.flags & kOwnerFlags) != next_avail_.AvailableFlags()) return false;
-  Translator translate(memory);
+  Translator translate(*memory_);
   command->Clear();
   Element chain = {};
   const auto append = [&](uint64_t address, uint32_t length, uint16_t flags) {
@@ -207,9 +207,8 @@ void PackedQueue::ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t writ
   WriteUsed(1, flags, [used](uint32_t) { return used; });
 }
 
-uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,
-                           PieceStore& pieces, BreakReason* broken) {
-  Translator translate(memory);
+uint32_t PackedQueue::Take(uint32_t max, Chain* chains, PieceStore& pieces, BreakReason* broken) {
+  Translator translate(*memory_);
   uint32_t count = 0;
   walked_ = 0;
   for (;;) {
@@ -233,6 +232,7 @@ uint32_t PackedQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chain
     next_avail_.Advance(walked.descriptors, ring_.size);
     ++count;
   }
+  FrameSource::walked_ = walked_;
   return count;
 }
 
@@ -306,9 +306,9 @@ void PackedQueue::Return(const Chain* chains, uint32_t count) {
   WriteUsed(1, 0, [all](uint32_t) { return all; });
 }
 
-uint32_t PackedQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
-                            Landing* landings, PieceStore& pieces, BreakReason* broken) {
-  Translator translate(memory);
+uint32_t PackedQueue::Claim(const uint32_t* bytes, uint32_t count, Landing* landings,
+                            PieceStore& pieces, BreakReason* broken) {
+  Translator translate(*memory_);
   uint32_t done = 0;
   walked_ = 0;
   for (;;) {

@@ -55,16 +55,15 @@ class PackedQueue final : public Virtqueue {
 
   // Counts no further than `wanted`; finds no violations.
   uint32_t Offered(uint32_t wanted, BreakReason* broken) override;
-  uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
-                BreakReason* broken) override;
+  uint32_t Take(uint32_t max, Chain* chains, PieceStore& pieces, BreakReason* broken) override;
   void PutBack(const Chain* chains, uint32_t count) override {
     for (uint32_t i = 0; i < count; ++i) next_avail_.Retreat(chains[i].descriptors, ring_.size);
   }
   void Return(const Chain* chains, uint32_t count) override;
-  uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
-                 Landing* landings, PieceStore& pieces, BreakReason* broken) override;
+  uint32_t Claim(const uint32_t* bytes, uint32_t count, Landing* landings, PieceStore& pieces,
+                 BreakReason* broken) override;
   void Publish() override;
-  bool TakeCommand(const GuestMemory& memory, CommandChain* command, BreakReason* broken) override;
+  bool TakeCommand(CommandChain* command, BreakReason* broken) override;
   void ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t written) override;
 
   const void* WrittenDescriptors() const override { return ring_.desc; }

@@ -37,6 +37,7 @@ void SplitQueue::Move(const Rings& rings) {
   ring_.desc = reinterpret_cast<VirtqDesc*>(rings.desc);
   ring_.avail = reinterpret_cast<VirtqAvail*>(rings.avail);
   ring_.used = reinterpret_cast<VirtqUsed*>(rings.used);
+  memory_ = rings.memory;
 }
 
 uint16_t* SplitQueue::avail_event() const {
@@ -103,15 +104,14 @@ BreakReason SplitQueue::WalkChain(Translator& translate, const VirtqDesc& head, 
   });
 }
 
-bool SplitQueue::TakeCommand(const GuestMemory& memory, CommandChain* command,
-                             BreakReason* broken) {
+bool SplitQueue::TakeCommand(CommandChain* command, BreakReason* broken) {
   if (Offered(1, broken) == 0) return false;
   const uint16_t head = ring_.HeadAt(next_avail_);
   if (head >= ring_.size) {
     *broken = BreakReason::kHeadOutOfRange;
     return false;
   }
-  Translator translate(memory);
+  Translator translate(*memory_);
   command->Clear();
   *broken =
       Walk(translate, ring_.DescAt(head), [&](uint64_t address, uint32_t length, uint16_t flags) {
@@ -130,10 +130,9 @@ void SplitQueue::ReturnCommand(uint16_t id, uint16_t, uint32_t written) {
   Publish();
 }
 
-uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains,
-                          PieceStore& pieces, BreakReason* broken) {
+uint32_t SplitQueue::Take(uint32_t max, Chain* chains, PieceStore& pieces, BreakReason* broken) {
   const uint32_t heads = TakeHeads(std::min(Offered(max, broken), max), chains, broken);
-  Translator translate(memory);
+  Translator translate(*memory_);
   uint32_t count = 0;
   walked_ = 0;
   for (;;) {
@@ -153,6 +152,7 @@ uint32_t SplitQueue::Take(const GuestMemory& memory, uint32_t max, Chain* chains
     ++count;
   }
   next_avail_ = static_cast<uint16_t>(next_avail_ + count);
+  FrameSource::walked_ = walked_;
   return count;
 }
 
@@ -235,15 +235,15 @@ void SplitQueue::Return(const Chain* chains, uint32_t count) {
   Publish();
 }
 
-uint32_t SplitQueue::Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
-                           Landing* landings, PieceStore& pieces, BreakReason* broken) {
+uint32_t SplitQueue::Claim(const uint32_t* bytes, uint32_t count, Landing* landings,
+                           PieceStore& pieces, BreakReason* broken) {
   const uint32_t offered = std::min(Offered(count, broken), count);
   for (uint32_t i = 0; i < offered; ++i) {
     const uint16_t head = ring_.HeadAt(next_avail_ + i);
     // Only a hint: the entry is read again and checked below.
     PrefetchToRead(&ring_.desc[head & ring_.mask]);
   }
-  Translator translate(memory);
+  Translator translate(*memory_);
   uint32_t done = 0;
   walked_ = 0;
   for (;;) {

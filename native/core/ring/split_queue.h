@@ -39,16 +39,15 @@ class SplitQueue final : public Virtqueue {
 
   // Reads the avail index only if fewer than `wanted` chains are known. kAvailIndexJump shows here.
   uint32_t Offered(uint32_t wanted, BreakReason* broken) override;
-  uint32_t Take(const GuestMemory& memory, uint32_t max, Chain* chains, PieceStore& pieces,
-                BreakReason* broken) override;
+  uint32_t Take(uint32_t max, Chain* chains, PieceStore& pieces, BreakReason* broken) override;
   void PutBack(const Chain*, uint32_t count) override {
     next_avail_ = static_cast<uint16_t>(next_avail_ - count);
   }
   void Return(const Chain* chains, uint32_t count) override;
-  uint32_t Claim(const GuestMemory& memory, const uint32_t* bytes, uint32_t count,
-                 Landing* landings, PieceStore& pieces, BreakReason* broken) override;
+  uint32_t Claim(const uint32_t* bytes, uint32_t count, Landing* landings, PieceStore& pieces,
+                 BreakReason* broken) override;
   void Publish() override;
-  bool TakeCommand(const GuestMemory& memory, CommandChain* command, BreakReason* broken) override;
+  bool TakeCommand(CommandChain* command, BreakReason* broken) override;
   void ReturnCommand(uint16_t id, uint16_t descriptors, uint32_t written) override;
 
   bool CallWanted() override;

@@ -265,7 +265,7 @@ bool Worker::AnythingOffered() {
     BreakReason broken = BreakReason::kNone;
     if (!queue->Served()) continue;
     // A violation counts as something to do: the next round breaks the queue.
-    if (queue->ring->Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
+    if (queue->source->Offered(1, &broken) != 0 || broken != BreakReason::kNone) return true;
   }
   return false;
 }
@@ -285,7 +285,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   bool polling = false;
   for (Queue* queue : polled_) {
     if (!queue->Served()) continue;
-    queue->ring->EnableKicks();
+    queue->source->EnableKicks();
     LogRing(*queue);
     polling = polling || queue->kick_fd < 0;
   }
@@ -297,7 +297,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   }
   for (Queue* queue : polled_) {
     if (!queue->Served()) continue;
-    queue->ring->DisableKicks();
+    queue->source->DisableKicks();
     LogRing(*queue);
   }
 }

@@ -98,6 +98,47 @@ FACT("the number of a bridge that was removed is given to the next one") {
   at.there.Finish();
 }
 
+FACT("a forwarding table grows as it fills, one event after another, and others lose nothing") {
+  constexpr uint32_t kAddresses = 20'000;
+  for (const uint32_t workers : {1u, 2u}) {
+    Changed at(workers);
+    Dataplane& plane = at.plane();
+    const uint16_t sender = plane.AddProcessPort(1);
+    plane.AddProcessPort(1);
+    plane.SetPortFdbLimit(sender, kAddresses);
+    at.there.Fill();
+    Event event;
+    for (uint32_t i = 0; i < kAddresses; ++i) {
+      const FrameBytes frame = MakeFrame(kBroadcast, MacOf(1000 + i), kFrameBytes);
+      // As long as the table has no room an address is refused, so each comes until it is learned.
+      CHECK(ComesTrue(
+          [&] { return plane.ProcessTransmitqOf(sender).Send(frame.data(), kFrameBytes); }));
+      if (i % 64 != 63) continue;
+      plane.PublishProcessSent(sender);
+      while (plane.PopEvent(&event)) continue;
+    }
+    plane.PublishProcessSent(sender);
+    CHECK(ComesTrue([&] { return plane.ProcessTransmitqOf(sender).Drained(); }));
+    at.there.Pass(500);
+    // What came while there was no room: now there is.
+    CHECK(ComesTrue([&] {
+      while (plane.PopEvent(&event)) continue;
+      const size_t known = plane.ReadFdb(1).size();
+      if (known == kAddresses) return true;
+      const std::vector<FdbRecord> records = plane.ReadFdb(1);
+      std::vector<bool> is_known(kAddresses);
+      for (const FdbRecord& record : records) is_known[record.mac - MacOf(1000)] = true;
+      for (uint32_t i = 0; i < kAddresses; ++i) {
+        const FrameBytes frame = MakeFrame(kBroadcast, MacOf(1000 + i), kFrameBytes);
+        if (!is_known[i]) plane.ProcessTransmitqOf(sender).Send(frame.data(), kFrameBytes);
+      }
+      plane.PublishProcessSent(sender);
+      return false;
+    }));
+    at.there.Finish();
+  }
+}
+
 FACT("sources that a port is bound to no more are let through") {
   Changed at;
   at.plane().BindSources(at.changing->port, {.macs = {MacOf(99)}, .networks = {}});

@@ -109,12 +109,14 @@ class Pair {
     transmitq.port = &port_;
     transmitq.index = 1;
     transmitq.counters = &counters_;
-    transmitq.ring = std::make_unique<SplitQueue>();
+    transmitq.HoldNew<SplitQueue>();
     transmitq.ring->Start(sender_.transmitq().RingsIn(*port_.memory), sender_.transmitq().size(), 0,
                           sender_.features());
     transmitq.started = transmitq.enabled = true;
     receiver_.port.number = 1;
-    bridge_.members = {&port_, &receiver_.port};
+    bridge_.members[0] = &port_;
+    bridge_.members[1] = &receiver_.port;
+    bridge_.hearers = bridge_.ListHearers(kNoPort, kNoPort);
     port_.bridge = receiver_.port.bridge = &bridge_;
   }
 

@@ -30,10 +30,7 @@ bool IsPacked(uint64_t features) { return (features & VIRTIO_F_RING_PACKED) != 0
 // Ports whose rounds the test runs.
 class Rounds {
  public:
-  Rounds() {
-    bridges_.push_back(std::make_unique<Bridge>());
-    bridges_[0]->members.resize(kPortsMax);
-  }
+  Rounds() { bridges_.push_back(std::make_unique<Bridge>()); }
   ~Rounds() {
     for (auto& port : ports_) {
       for (Queue& queue : port->queues) {
@@ -55,13 +52,14 @@ class Rounds {
     }
     port.bridge->members[port.number] = &port;
     ++port.bridge->member_count;
+    port.bridge->hearers = port.bridge->ListHearers(kNoPort, kNoPort);
     return port;
   }
   Port& AddHost() {
     Port& port = AddPort(1, VIRTIO_F_VERSION_1);
-    port.is_process = true;
-    port.queues[0].ring = std::make_unique<ProcessReceiveq>();
-    port.queues[1].ring = std::make_unique<ProcessTransmitq>();
+    port.process = std::make_unique<ProcessQueues>();
+    port.queues[0].Hold(port.process->receiveq);
+    port.queues[1].Hold(port.process->transmitq);
     Begin(port.queues[0]);
     Begin(port.queues[1]);
     return port;
@@ -75,12 +73,12 @@ class Rounds {
   }
 
   void Send(Port& host, const FrameBytes& frame) {
-    auto& queue = static_cast<ProcessTransmitq&>(*host.queues[1].ring);
+    auto& queue = host.process->transmitq;
     CHECK(queue.Send(frame.data(), static_cast<uint32_t>(frame.size())));
     queue.PublishSent();
   }
   std::vector<FrameBytes> Take(Port& host) {
-    auto& queue = static_cast<ProcessReceiveq&>(*host.queues[0].ring);
+    auto& queue = host.process->receiveq;
     std::vector<FrameBytes> frames;
     for (uint32_t bytes = queue.NextBytes(); bytes != 0; bytes = queue.NextBytes()) {
       const uint8_t* frame = queue.Next();
@@ -156,18 +154,18 @@ class HostileGuest {
 
   void Start(uint16_t queue) {
     Queue& started = port.queues[queue];
-    Virtqueue::Rings rings = {ram_in_core(desc_), ram_in_core(avail_), nullptr};
+    Virtqueue::Rings rings = {ram_in_core(desc_), ram_in_core(avail_), nullptr, port.memory.get()};
     if (IsPacked(port.features)) {
       // A ring of its own: what is used is written into it.
       const uint64_t copy = ram_.Allocate(16 * kRingSize, 4096);
       std::memcpy(ram_.At(copy, 16 * kRingSize), ram_.At(desc_, 16 * kRingSize), 16 * kRingSize);
       rings.desc = ram_in_core(copy);
       rings.used = ram_in_core(ram_.Allocate(4096, 4096));
-      started.ring = std::make_unique<PackedQueue>();
+      started.HoldNew<PackedQueue>();
       started.ring->Start(rings, kRingSize, 1u << 15 | 1u << 31, port.features);
     } else {
       rings.used = ram_in_core(ram_.Allocate(6 + 8 * kRingSize, 4096));
-      started.ring = std::make_unique<SplitQueue>();
+      started.HoldNew<SplitQueue>();
       started.ring->Start(rings, kRingSize, 0, port.features);
     }
     rounds_.Begin(started);
@@ -314,8 +312,7 @@ FACT("a long flooded frame goes to some of many ports in each turn, and others g
   rounds.Send(*ports[0], small[1]);
   std::vector<std::vector<FrameBytes>> received(kCrowd);
   uint32_t number = 0;
-  for (uint32_t round = 0;
-       static_cast<ProcessTransmitq&>(*ports[0]->queues[1].ring).Drained() == false; ++round) {
+  for (uint32_t round = 0; !ports[0]->process->transmitq.Drained(); ++round) {
     CHECK(round < kCrowd);
     const FrameBytes own = MakeFrame(MacOf(7), MacOf(3), 60, number++);
     rounds.Send(*ports[7], MakeFrame(MacOf(3), MacOf(7), 60, number));
@@ -338,6 +335,48 @@ FACT("a long flooded frame goes to some of many ports in each turn, and others g
   for (uint32_t i = 1; i < kCrowd; ++i) CHECK(received[i] == all);
   CHECK_EQ(ports[0]->counters[1].value[kFrames], 4u);
   CHECK_EQ(ports[0]->counters[1].value[kFloodedFrames], 4u);
+}
+
+FACT("a flood goes on among the ports there are then: each has the frame once, or not at all") {
+  const auto plane = std::make_unique<Dataplane>(Dataplane::Options{.worker_cpus = {-1},
+                                                                    .idle_us = 0,
+                                                                    .manual = true,
+                                                                    .notify = [](void*) {},
+                                                                    .notify_context = nullptr});
+  CHECK(plane->Start());
+  plane->AddBridge(0);
+  plane->AddBridge(0);
+  for (uint32_t i = 0; i < kCrowd; ++i) CHECK_EQ(plane->AddProcessPort(0), i);
+  const FrameBytes longest = MakeFrame(kBroadcast, MacOf(0), kFrameBytesMax, 2);
+  CHECK(plane->ProcessTransmitqOf(0).Send(longest.data(), kFrameBytesMax));
+  plane->PublishProcessSent(0);
+  CHECK_EQ(plane->Step(1), 1u);
+  CHECK(!plane->ProcessTransmitqOf(0).Drained());
+  const auto has_it = [&plane](uint16_t port) {
+    return plane->ProcessReceiveqOf(port).NextBytes() != 0;
+  };
+  uint16_t reached = 1;
+  while (has_it(reached)) ++reached;
+  CHECK(reached > 3 && reached < kCrowd - 3);
+  // Two that have it and two that do not leave, one of each comes again, and one moves away.
+  for (const uint32_t left : {1u, 2u, uint32_t{reached}, kCrowd - 1}) {
+    plane->RemovePort(static_cast<uint16_t>(left));
+  }
+  CHECK_EQ(plane->AddProcessPort(0), 1u);
+  CHECK_EQ(plane->AddProcessPort(1), 2u);
+  CHECK_EQ(plane->AddProcessPort(0), reached);
+  plane->MovePort(kCrowd - 2, 1);
+  for (uint32_t turn = 0; !plane->ProcessTransmitqOf(0).Drained(); ++turn) {
+    CHECK(turn < kCrowd);
+    plane->Step(1);
+  }
+  for (uint16_t port = 0; port < kCrowd - 1; ++port) {
+    const bool hears = port > 2 && port != kCrowd - 2;
+    CHECK_EQ(has_it(port), hears);
+    if (!hears) continue;
+    plane->ProcessReceiveqOf(port).Next();
+    CHECK_EQ(plane->ProcessReceiveqOf(port).NextBytes(), 0u);
+  }
 }
 
 FACT("a flood that a link held back is as bounded, and as complete") {

@@ -88,7 +88,7 @@ struct PackedControl : OnePackedQueue {
 
 template <class Guest>
 struct Taken {
-  explicit Taken(Guest& guest) : any(guest.queue.TakeCommand(*guest.memory, &command, &broken)) {}
+  explicit Taken(Guest& guest) : any(guest.queue.TakeCommand(&command, &broken)) {}
   Bytes bytes() const {
     return {command.data.get(),
             command.data.get() + std::min(command.bytes, CommandChain::kBytesMax)};
