@@ -246,7 +246,7 @@ RingResult Dataplane::StartQueue(uint16_t port, uint32_t queue, const QueueStart
   started.stalled = false;
   started.flooded_to = 0;
   started.batch_frames = kBatchFramesMax;
-  started.known_at = 0;  // no second of a running machine: the first frame is looked at
+  started.known = {};  // no second of a running machine: the first frame is looked at
   started.started = true;
   started.is_control = start.control_pairs != 0;
   if (started.is_control) [[unlikely]]

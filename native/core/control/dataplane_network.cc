@@ -77,8 +77,7 @@ void Dataplane::MovePort(uint16_t port, uint32_t bridge) {
   Leave(moved, left);
   for (Queue& queue : moved.queues) {
     // Learned on the old bridge, or flooded to its members.
-    queue.known_source = 0;
-    queue.known_at = 0;
+    queue.known = {};
     queue.flooded_to = 0;
   }
   Join(moved, to, joined);

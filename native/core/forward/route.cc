@@ -9,7 +9,6 @@ namespace {
 using Kind = Destination::Kind;
 
 constexpr uint64_t kGroupBit = uint64_t{1} << 40;
-constexpr uint64_t kNoMac = ~uint64_t{0};
 
 // The only question that forwarding asks of the bridge.
 Destination Find(const Port& from, uint64_t mac, uint32_t now_s) {
@@ -77,23 +76,25 @@ template <bool kAll>
 [[gnu::always_inline]] inline void RouteFrames(Queue& from, Batch& batch, Dispatcher& to,
                                                uint32_t now_s) {
   const Port& port = *from.port;
-  // The second with the revision of the table: what a queue has learned since is known.
+  KnownAddresses& known = from.known;
   const uint64_t now = uint64_t{now_s} << 32 | port.bridge->fdb.revision();
-  uint64_t known_source = from.known_at == now ? from.known_source : kNoMac;
-  uint64_t last_mac = 0;
-  Destination last;
+  if (known.at != now) [[unlikely]] {
+    known = {};
+    known.at = now;
+  }
+  uint64_t last_mac = known.destination;
+  Destination last = known.where;
   const uint32_t count = batch.count;
   for (uint32_t i = 0; i < count; ++i) {
     if (!kAll && !batch.outcomes.IsUnderWay(i)) continue;
     const Frame& frame = batch.frames[i];
-    if (frame.source != known_source) [[unlikely]] {
+    if (frame.source != known.source) [[unlikely]] {
       if (!CanBeSource(frame.source)) {
         batch.End(i, Fate::kBadSource);
         continue;
       }
       if (Learn(port, frame.source, now_s, to.context().events)) {
-        known_source = from.known_source = frame.source;
-        from.known_at = now;
+        known.source = frame.source;
       }
     }
     if (frame.destination != last_mac) {
@@ -105,6 +106,10 @@ template <bool kAll>
     } else {
       RouteElsewhere(from, batch, i, last.kind, to);
     }
+  }
+  if (last_mac != known.destination && last.kind == Kind::kPort) {
+    known.destination = last_mac;
+    known.where = last;
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // With a manual clock nothing depends on when something ran: ageing, and the frames held back on
 // links, are a function of the frames and of the calls of Advance. Such a clock begins at a second,
-// since second 0 stands for "never" (Queue::known_at).
+// since second 0 stands for "never" (KnownAddresses::at).
 //
 // Thread: any; a manual clock belongs to the one thread that then runs the rounds.
 

@@ -39,6 +39,17 @@ struct RingAddresses {
   uint64_t used_log = GuestMemory::kNoGuestAddress;
 };
 
+// The addresses of a transmitq's last frames, as the forwarding database had them in one second and
+// at one revision: a steady flow looks nothing up.
+struct KnownAddresses {
+  static constexpr uint64_t kNoMac = ~uint64_t{0};
+
+  uint64_t at = 0;  // the second, and the revision below it
+  uint64_t source = kNoMac;
+  uint64_t destination = kNoMac;
+  Destination where;  // of that: a port
+};
+
 struct Queue {
   Port* port = nullptr;
   uint16_t index = 0;       // even: receiveq, odd: transmitq; unless it is the control queue
@@ -66,10 +77,8 @@ struct Queue {
   // again.
   bool stalled = false;
 
-  // Transmitq: the source learned last, and the second and revision of the FDB it was learned in; a
-  // steady flow does not even look it up.
-  uint64_t known_source = 0;
-  uint64_t known_at = 0;
+  // Transmitq.
+  KnownAddresses known;
   // Transmitq: how many frames its next batch may have; fewer behind one that met an impaired link.
   uint32_t batch_frames = kBatchFramesMax;
   // Transmitq: the ports below this number have the frame at its head already, of a flood that
