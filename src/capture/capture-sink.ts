@@ -7,7 +7,7 @@
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface CaptureSink {
   /** Takes all the same what is appended, but had better be given nothing. */
@@ -75,8 +75,8 @@ export class FileSink implements CaptureSink {
       return act();
     } catch (cause) {
       const { message } = cause as Error;
-      const said = `the capture ${this.#path} cannot be ${what}: ${message}`;
-      throw new TsvswitchError('SYSTEM', said, { cause });
+      const parameters = { path: this.#path, done: what, cause: message };
+      throw failure('capture-file-failed', parameters, { cause });
     }
   }
 }
@@ -98,7 +98,7 @@ export class StreamSink implements CaptureSink {
   }
 
   read(): Buffer {
-    throw new TsvswitchError('BAD_OPTION', 'a capture that goes to a stream is read there only');
+    throw failure('capture-stream-read');
   }
 
   close(): void {

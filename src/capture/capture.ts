@@ -17,7 +17,7 @@
 
 import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type NativeCapture, native } from '../native/addon.ts';
 import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import { PacketBlocks } from './packet-blocks.ts';
@@ -76,10 +76,11 @@ export class Capture {
 
   constructor(source: CaptureSource, { to, snapBytes = snapBytesMax }: CaptureOptions) {
     if (!Number.isInteger(snapBytes) || snapBytes < snapBytesMin || snapBytes > snapBytesMax) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `snapBytes: ${String(snapBytes)} is not an integer from ${snapBytesMin} to ${snapBytesMax}`,
-      );
+      throw failure('capture-snap', {
+        snapBytes: String(snapBytes),
+        min: snapBytesMin,
+        max: snapBytesMax,
+      });
     }
     this.#source = source;
     this.#snapBytes = snapBytes;

@@ -12,7 +12,7 @@
  * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4, appendix A; draft-ietf-opsawg-pcap §4, §5.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 
 /** Seen from the switch. */
 export type CaptureDirection = 'fromGuest' | 'toGuest';
@@ -124,12 +124,8 @@ export function encodeInterface(name: string, snapBytes: number): Buffer {
 /** The packets of a pcapng or pcap file. Throws BAD_CAPTURE. */
 export function decodeCapture(bytes: Uint8Array): CapturedPacket[] {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (buffer.length < 24) throw bad('too short to be pcapng or pcap');
+  if (buffer.length < 24) throw failure('capture-too-short');
   return buffer.readUInt32LE(0) === block.section ? decodePcapng(buffer) : decodePcap(buffer);
-}
-
-function bad(what: string): TsvswitchError {
-  return new TsvswitchError('BAD_CAPTURE', `a capture cannot be read: ${what}`);
 }
 
 /** Numbers in the byte order of whoever wrote them. */
@@ -180,17 +176,18 @@ function decodePcapng(buffer: Buffer): CapturedPacket[] {
     if (buffer.readUInt32LE(at) === block.section) {
       if (at + 28 > buffer.length) break;
       file = new Fields(buffer, buffer.readUInt32LE(at + 8) === byteOrderMagic);
-      if (file.u32(at + 8) !== byteOrderMagic) throw bad(`no byte-order magic at ${at + 8}`);
+      if (file.u32(at + 8) !== byteOrderMagic)
+        throw failure('capture-no-byte-order', { at: at + 8 });
       const version = file.u16(at + 12);
-      if (version !== 1) throw bad(`pcapng of version ${version}; only 1 is known`);
+      if (version !== 1) throw failure('capture-version', { version });
       interfaces = [];
     }
     const bytes = file.u32(at + 4);
-    if (bytes < blockFrameBytes || bytes % 4 !== 0) throw bad(`a block of ${bytes} bytes at ${at}`);
+    if (bytes < blockFrameBytes || bytes % 4 !== 0)
+      throw failure('capture-block-size', { bytes, at });
     if (at + bytes > buffer.length) break;
     const again = file.u32(at + bytes - 4);
-    if (again !== bytes)
-      throw bad(`a block of ${bytes} bytes at ${at}, which ends as one of ${again}`);
+    if (again !== bytes) throw failure('capture-block-sizes-differ', { bytes, at, again });
     const body = file.part(at + 8, at + bytes - 4);
     switch (file.u32(at)) {
       case block.interface:
@@ -212,7 +209,8 @@ function decodePcapng(buffer: Buffer): CapturedPacket[] {
 }
 
 function need(body: Fields, bytes: number): void {
-  if (body.bytes.length < bytes) throw bad(`a block has ${body.bytes.length} bytes of ${bytes}`);
+  if (body.bytes.length < bytes)
+    throw failure('capture-block-cut', { present: body.bytes.length, bytes });
 }
 
 function* optionsOf(body: Fields, start: number): Generator<{ code: number; value: Fields }> {
@@ -254,18 +252,18 @@ function decodeInterface(body: Fields): Interface {
 function checksumOf(length: number): number {
   if (length === 0) return 0;
   if (length === 4 || length === 32) return 4;
-  throw bad(`a checksum of ${length} bits behind each frame; Ethernet has one of 32`);
+  throw failure('capture-checksum-bits', { bits: length });
 }
 
 function ethernet(interfaces: readonly Interface[], number: number): Interface {
   const from = interfaces[number];
-  if (from === undefined) throw bad(`a packet of interface ${number}, which is not described`);
+  if (from === undefined) throw failure('capture-interface-unknown', { number });
   if (from.linkType !== linkTypeEthernet) throw notEthernet(from.linkType);
   return from;
 }
 
 function notEthernet(linkType: number): TsvswitchError {
-  return bad(`link type ${linkType}; only Ethernet (1) has frames`);
+  return failure('capture-link-type', { linkType });
 }
 
 function decodePacket(body: Fields, interfaces: readonly Interface[]): CapturedPacket {
@@ -364,10 +362,11 @@ function decodePcap(buffer: Buffer): CapturedPacket[] {
   const little = pcapFractionNs.has(buffer.readUInt32LE(0));
   const file = new Fields(buffer, little);
   const fractionNs = pcapFractionNs.get(file.u32(0));
-  if (fractionNs === undefined) throw bad(`neither pcapng nor pcap${compressionOf(buffer)}`);
+  if (fractionNs === undefined)
+    throw failure('capture-no-format', { compression: compressionOf(buffer) });
   const version = `${file.u16(4)}.${file.u16(6)}`;
   // Before 2.4 the two lengths of a packet changed places.
-  if (version !== '2.4') throw bad(`pcap of version ${version}; only 2.4 is known`);
+  if (version !== '2.4') throw failure('capture-pcap-version', { version });
   const link = file.u32(20);
   const checksumBytes = (link & pcapHasChecksum) === 0 ? 0 : 2 * (link >>> pcapChecksumShift);
   const linkType = link & 0xffff;

@@ -3,7 +3,7 @@
  * with it.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import type { BridgeId, Port } from '../port/port.ts';
 import type { ProcessPort } from '../port/process/process-port.ts';
 import { type Clock, machineClock } from '../runtime/clock.ts';
@@ -90,17 +90,17 @@ export class Recordings {
 
   #targetOf({ port, bridge }: CaptureTarget): Port | BridgeId {
     if (port !== undefined && bridge !== undefined) {
-      throw new TsvswitchError('BAD_OPTION', 'a capture is of a port or of a bridge, not of both');
+      throw failure('capture-of-both');
     }
     if (port !== undefined) {
       const name = typeof port === 'string' ? port : port?.name;
       const found = this.#switch.ports.find((other) => other.name === name);
       if (found !== undefined) return found;
-      throw new TsvswitchError('NO_SUCH_PORT', `the switch has no port named ${String(name)}`);
+      throw failure('port-unknown', { name: String(name) });
     }
     const name = bridge ?? 'default';
     const found = this.#switch.bridges.find((other) => other.name === name);
     if (found !== undefined) return found;
-    throw new TsvswitchError('BAD_OPTION', `bridge: no port has been on ${String(name)}`);
+    throw failure('bridge-unknown', { name: String(name) });
   }
 }

@@ -5,7 +5,7 @@
  * millisecond fine, keeps up with any capture; a manual clock sends each at its time, exactly.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import type { ProcessPort } from '../port/process/process-port.ts';
 import type { Cancel, Clock } from '../runtime/clock.ts';
 import type { CapturedPacket } from './pcapng.ts';
@@ -48,10 +48,7 @@ export class Replay {
     const cut = packets.findIndex(({ data, frameBytes }) => data.length !== frameBytes);
     if (cut !== -1) {
       const { data, frameBytes } = packets[cut]!;
-      throw new TsvswitchError(
-        'BAD_FRAME',
-        `packet ${cut} has ${data.length} of ${frameBytes} bytes; capture with larger snapBytes`,
-      );
+      throw failure('replay-packet-cut', { packet: cut, bytes: data.length, frameBytes });
     }
     const times = timesOf(packets, timing);
     this.#port = port;
@@ -97,26 +94,20 @@ export class Replay {
 function timesOf(packets: readonly CapturedPacket[], timing: ReplayTiming): number[] {
   const untimed = packets.findIndex((packet) => packet.untimed);
   if (timing === 'original' && untimed !== -1) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `timing: packet ${untimed} of the capture does not say when it was; give { intervalMs }`,
-    );
+    throw failure('replay-untimed', { packet: untimed });
   }
   const firstNs = packets[0]?.timeNs ?? 0n;
   const intervalMs = timing === 'original' ? 0 : (timing as { intervalMs?: unknown })?.intervalMs;
   if (typeof intervalMs !== 'number' || !(intervalMs >= 0)) {
     const given = JSON.stringify(timing);
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `timing: ${given} is neither original nor { intervalMs } of 0 or more`,
-    );
+    throw failure('replay-timing', { given });
   }
   let latestMs = 0;
   return packets.map(({ timeNs }, i) => {
     const atMs = timing === 'original' ? Number(timeNs - firstNs) / nsPerMs : i * intervalMs;
     latestMs = Math.max(latestMs, atMs);
     if (latestMs > timeMsMax) {
-      throw new TsvswitchError('BAD_OPTION', `timing: packet ${i} would be sent after 24 days`);
+      throw failure('replay-too-late', { packet: i });
     }
     return latestMs;
   });

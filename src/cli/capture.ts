@@ -6,7 +6,7 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { ControlClient } from '../control/client.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 
@@ -27,10 +27,7 @@ export async function run(args: readonly string[]): Promise<void> {
     .parse(args, { from: 'user' });
   const { to, control } = command.opts<Options>();
   if (to === undefined && process.stdout.isTTY) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      'a capture is nothing to read in a terminal; give --to FILE, or pipe it into `tcpdump -r -`',
-    );
+    throw failure('capture-to-terminal');
   }
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -45,6 +42,6 @@ export async function run(args: readonly string[]): Promise<void> {
     const { code, message } = cause as NodeJS.ErrnoException;
     // The program behind the pipe has seen enough.
     if (to === undefined && code === 'EPIPE') return;
-    throw new TsvswitchError('SYSTEM', `the capture is not complete: ${message}`, { cause });
+    throw failure('capture-incomplete', { cause: message }, { cause });
   }
 }

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { defaultControlPath } from '../control/default-path.ts';
 import type { RunningLab } from '../lab/running-labs.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 /**
  * For the option --control; without a default of its own, so that it is known whether it was given.
@@ -36,11 +36,7 @@ export async function controlPath(given: string | undefined, command: string): P
   const commands = labs.map(
     ({ name, file, control }) => `  ${command} --control ${control}  # lab ${name} of ${file}`,
   );
-  throw new TsvswitchError(
-    'CONTROL_UNREACHABLE',
-    `no switch runs at ${usual}, and ${labs.length} labs have one each; say which is ` +
-      `meant:\n${commands.join('\n')}`,
-  );
+  throw failure('control-which', { path: usual, labs: labs.length, commands: commands.join('\n') });
 }
 
 /** A socket that may not be connected to counts: who asks for it shall hear of that. */

@@ -22,7 +22,7 @@ import { probeKvm } from '../machine/kvm.ts';
 import { chooseMemory, reserveHugepages } from '../machine/memory.ts';
 import type { Accelerator } from '../machine/qemu.ts';
 import { umlMemoryFolder } from '../machine/uml.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { engineTypes } from '../tiny/engine.ts';
 import { type TinyGuest, tinyGuest } from '../tiny/guest.ts';
 import { type Engine, TinyNetwork, tinyMemoryMiB } from '../tiny/network.ts';
@@ -185,10 +185,7 @@ async function ping(from: number, to: number): Promise<string> {
   const command = `ping -c ${pingCount} -i 0.2 ${network!.address(to)}`;
   const { output } = await machine(from).shell.run(command, commandLimitMs);
   if (!output.includes(`${pingCount} packets transmitted, ${pingCount} packets received`)) {
-    throw new TsvswitchError(
-      'MACHINE_FAILED',
-      `vm${from}: not every ping was answered:\n${output}`,
-    );
+    throw failure('demo-ping-lost', { from, output });
   }
   const average = /min\/avg\/max = [\d.]+\/([\d.]+)\//.exec(output)?.[1];
   return `${pingCount} of ${pingCount} answered, ${average} ms on average`;
@@ -203,7 +200,7 @@ async function sendTcp(from: number, to: number): Promise<string> {
   const report = JSON.parse(await shell.check(command, tcpSeconds * 1000 + commandLimitMs));
   const { bytes, bits_per_second: bitsPerSecond } = report.end.sum_received;
   if (!(bytes > 0)) {
-    throw new TsvswitchError('MACHINE_FAILED', `no TCP data of vm${from} arrived at vm${to}`);
+    throw failure('demo-tcp-lost', { from, to });
   }
   return `${Math.round(bitsPerSecond / 1e6)} Mbit/s arrived`;
 }
@@ -287,11 +284,10 @@ function checkPrograms(engine: Engine['type']): void {
   );
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((row) => row.debianPackage))].join(' ');
-  throw new TsvswitchError(
-    'PROGRAM_MISSING',
-    `not installed: ${missing.map(({ names }) => names.join(' or ')).join(', ')}; run as root, ` +
-      `on Debian or Ubuntu: apt-get update && apt-get install --no-install-recommends ${packages}`,
-  );
+  throw failure('demo-programs-missing', {
+    programs: missing.map(({ names }) => names.join(' or ')).join(', '),
+    packages,
+  });
 }
 
 function isInPath(program: string): boolean {

@@ -8,7 +8,7 @@
 import { ControlClient } from '../control/client.ts';
 import type { Diagnosis } from '../control/doctor/diagnosis.ts';
 import { examine } from '../control/doctor/examine.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { exitFailure, newCommand } from './command.ts';
 import { controlDescription, controlPath } from './control-path.ts';
 
@@ -40,16 +40,12 @@ function select(
   control: string,
 ): readonly Diagnosis[] {
   if (all.length === 0) {
-    throw new TsvswitchError(
-      'NO_SUCH_PORT',
-      `the switch at ${control} has no port; start it with --socket, or add one with ` +
-        `\`curl --unix-socket ${control} -d '{"path": "..."}' http://localhost/v1/ports\``,
-    );
+    throw failure('doctor-no-port', { control });
   }
   const asked = all.filter((diagnosis) => port === undefined || diagnosis.port === port);
   if (asked.length > 0) return asked;
   const names = all.map((diagnosis) => diagnosis.port).join(', ');
-  throw new TsvswitchError('NO_SUCH_PORT', `there is no port ${port}; there are ${names}`);
+  throw failure('port-unknown-of', { port: port!, names });
 }
 
 function describe({ port, carries, findings }: Diagnosis): string {

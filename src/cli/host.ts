@@ -12,7 +12,7 @@ import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
 import { qemuVersion } from '../machine/qemu-version.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 
 interface PrepareOptions {
@@ -117,7 +117,7 @@ async function prepare(options: PrepareOptions): Promise<void> {
       );
     }
     if (options.dryRun) return;
-    throw new TsvswitchError('NEEDS_ROOT', 'nothing was changed: run the commands above as root');
+    throw failure('root-needed');
   }
 }
 
@@ -129,11 +129,7 @@ async function make(changes: readonly Change[]): Promise<void> {
     process.stdout.write(`${change.what}${found} (${change.reason})\n  undo: ${change.undo}\n`);
     if (pagesFound === undefined) continue;
     const { from, to } = change.pages!;
-    short = new TsvswitchError(
-      'HUGEPAGES_UNAVAILABLE',
-      `the kernel found ${pagesFound} huge pages in place of ${to}, up from ${from}, as memory ` +
-        'is in pieces: stop programs and try again, or prepare with --persist and boot',
-    );
+    short = failure('hugepages-fewer', { found: pagesFound, to, from });
   }
   if (short !== undefined) throw short;
 }
@@ -143,10 +139,7 @@ async function groupOf(nameOrNumber: string): Promise<Group> {
   const { stdout } = await execa('getent', ['group', nameOrNumber], { reject: false });
   const [name, , gid] = (stdout ?? '').split(':');
   if (!name || gid === undefined) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `--group ${nameOrNumber}: there is no such group; \`getent group\` lists them`,
-    );
+    throw failure('group-unknown', { group: nameOrNumber });
   }
   return { name, gid: Number(gid) };
 }

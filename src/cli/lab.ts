@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import type { ChangeOptions, Lab, MachineDefinition } from '../lab/lab.ts';
 import type { LabStage } from '../lab/report.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import { newCommand, wholeNumber } from './command.ts';
 
 const defaultFile = 'lab.yaml';
@@ -153,21 +153,14 @@ function addNetworkCommands(lab: Command): void {
       const lab = await openLab(command);
       const matrix = await lab.ping();
       if (matrix.pings.length === 0) {
-        throw new TsvswitchError(
-          'MACHINE_FAILED',
-          'no two machines with addresses run; `tsvswitch lab up` starts them',
-        );
+        throw failure('lab-nothing-to-ping');
       }
       const { pingText } = await import('./words/lab-report.ts');
       print(pingText(matrix));
       const lost = matrix.pings.filter(({ roundTripMs }) => roundTripMs === undefined);
       if (lost.length > 0) {
         const { control } = (await lab.status()).switch;
-        throw new TsvswitchError(
-          'MACHINE_FAILED',
-          `${lost.length} of ${matrix.pings.length} pings were not answered; \`tsvswitch doctor ` +
-            `--control ${control}\` looks for the reason`,
-        );
+        throw failure('lab-pings-lost', { lost: lost.length, pings: matrix.pings.length, control });
       }
     },
   );
@@ -211,18 +204,19 @@ async function definitionOf(settings: readonly string[]): Promise<MachineDefinit
     settings.map((setting) => {
       const [, key, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
       if (key === undefined || value === undefined) {
-        throw new TsvswitchError(
-          'BAD_OPTION',
-          `--set ${setting}: expected key=value, such as memory=512M`,
-        );
+        throw failure('set-no-pair', { setting });
       }
       try {
         return [key, settingOfText(key, value)];
       } catch (cause) {
         if (cause instanceof TsvswitchError) throw cause;
-        throw new TsvswitchError('BAD_OPTION', `--set ${setting}: the value is not YAML`, {
-          cause,
-        });
+        throw failure(
+          'set-no-yaml',
+          { setting },
+          {
+            cause,
+          },
+        );
       }
     }),
   );

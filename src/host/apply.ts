@@ -7,7 +7,7 @@
  */
 
 import { execa } from 'execa';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { hostFacts } from './facts.ts';
 import type { Change } from './needs.ts';
 
@@ -31,11 +31,11 @@ export async function* applied(
       timeout: commandLimitMs,
     });
     if (failed) {
-      throw new TsvswitchError(
-        'SYSTEM',
-        `${change.what} cannot be done: \`${change.command}\`: ${stderr || shortMessage} (in a ` +
-          'container, do it on the host)',
-      );
+      throw failure('host-change-failed', {
+        what: change.what,
+        command: change.command,
+        cause: stderr || shortMessage || '',
+      });
     }
     const pagesFound = change.pages && (await hostFacts(root)).settings['vm.nr_hugepages'];
     const isShort = pagesFound !== undefined && pagesFound < change.pages!.to;

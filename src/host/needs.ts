@@ -16,7 +16,7 @@
  */
 
 import { basename, dirname } from 'node:path';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import {
   fstabFile,
   type HostFacts,
@@ -121,11 +121,7 @@ export function obstacles(facts: HostFacts, wish: Wish): string[] {
 function defaultPool({ pools }: HostFacts): HugepagePool {
   const pool = pools.find(({ isDefault }) => isDefault);
   if (pool !== undefined) return pool;
-  throw new TsvswitchError(
-    'HUGEPAGES_UNAVAILABLE',
-    'this kernel has no huge pages (or this container hides /sys/kernel/mm/hugepages); machines ' +
-      'get ordinary shared memory, which needs no preparation',
-  );
+  throw failure('hugepages-unknown-to-kernel');
 }
 
 function checkMemory({ memory }: HostFacts, pool: HugepagePool, pages: number): void {
@@ -134,12 +130,11 @@ function checkMemory({ memory }: HostFacts, pool: HugepagePool, pages: number): 
   if (moreBytes <= 0 || moreBytes <= mostBytes) return;
   const most = pool.total + Math.floor(mostBytes / pool.pageBytes);
   const inMiB = (bytes: number) => `${Math.floor(bytes / 2 ** 20)}M`;
-  throw new TsvswitchError(
-    'HUGEPAGES_UNAVAILABLE',
-    `${inMiB(pages * pool.pageBytes)} in huge pages would leave less than ${inMiB(leftBytesMin)} ` +
-      `of memory to everything else; ask for at most --memory ${inMiB(most * pool.pageBytes)}, ` +
-      'or free some',
-  );
+  throw failure('hugepages-too-many', {
+    wanted: inMiB(pages * pool.pageBytes),
+    left: inMiB(leftBytesMin),
+    most: inMiB(most * pool.pageBytes),
+  });
 }
 
 function settingNeeds(

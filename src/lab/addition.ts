@@ -2,7 +2,7 @@
  * Plans a machine that joins a lab beside those of its file, or says why it cannot.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { canonicalAddress } from './file/address.ts';
 import type { MachineDefinition } from './file/definition.ts';
 import { type LabPlan, type MachinePlan, planOf } from './file/plan.ts';
@@ -22,10 +22,7 @@ export function plannedAddition(
 /** Throws BAD_OPTION if `machine` was given what `other` has. */
 function refuseDouble(machine: MachinePlan, other: MachinePlan): void {
   const refuse = (what: string) => {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `${machine.name}: ${what} is that of ${other.name}; give it another`,
-    );
+    throw failure('lab-addition-taken', { name: machine.name, what, other: other.name });
   };
   if (machine.name === other.name) refuse('the name');
   if ([other.mac, other.managementMac].includes(machine.mac)) {

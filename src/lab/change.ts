@@ -19,7 +19,7 @@ import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { descendantsOf, end, findMarked, isAlive } from '../machine/detached-process.ts';
 import { freePorts } from '../machine/loopback-port.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import { labKey } from './cloud-init/keys.ts';
 import { imageOfDisk } from './disk.ts';
 import { labEngines } from './engines.ts';
@@ -207,8 +207,8 @@ async function together(change: Change, requests: readonly StartRequest[]): Prom
   );
   if (failures.length === 1) throw failures[0];
   if (failures.length > 1) {
-    const sentences = failures.map((failure: Error) => failure.message).join('\n');
-    throw new TsvswitchError('MACHINE_FAILED', sentences, { cause: failures[0] });
+    const sentences = failures.map(({ message }: Error) => message).join('\n');
+    throw failure('several-failed', { sentences }, { cause: failures[0] });
   }
 }
 
@@ -260,11 +260,7 @@ async function choosePorts(
   const ports = await freePorts(wishes);
   for (const [index, { name, sshPort }] of reached.entries()) {
     if (sshPort === undefined || sshPort === ports[index]) continue;
-    throw new TsvswitchError(
-      'LAB_PORT_TAKEN',
-      `${name}: port ${sshPort} of 127.0.0.1 is taken; free it, give the machine another ` +
-        'sshPort, or none for any free one',
-    );
+    throw failure('lab-ssh-port-taken', { name, sshPort });
   }
   return machines.map((machine) => ports[reached.indexOf(machine)]);
 }

@@ -9,6 +9,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { type FaultOf, type Told, told } from '../model/faults/table.ts';
 import type { MachinePlan } from './file/plan.ts';
 import type { MachineFiles } from './state.ts';
 
@@ -18,9 +19,11 @@ export const shutdownTrace = ['-trace', 'qemu_system_shutdown_request'] as const
 export interface Death {
   /** Whether the guest switched the machine off, as it may. */
   readonly isShutdown: boolean;
-  readonly sentence: string;
+  readonly told: Told<FaultOf<'MACHINE_FAILED' | 'LAB_PORT_TAKEN'>>;
 }
 
+/** QEMU has no other sign of it than its words. */
+const portTaken = /host forwarding rule/;
 const tracePattern = /qemu_system_shutdown_request .*reason=(\d+)/;
 /** What uml-supervisor.ts writes when its guest ended by itself. */
 export const umlShutdown = 'switched off from inside';
@@ -39,25 +42,21 @@ export function deathOf(
 ): Death {
   const log = readTail(files.qemuLog);
   if (log.at(-1) === umlShutdown) {
-    return { isShutdown: true, sentence: `${machine} was switched off from inside` };
+    return { isShutdown: true, told: told('machine-switched-off-inside', { name: machine }) };
   }
   const cause = log.reduce((last, line) => Number(tracePattern.exec(line)?.[1] ?? last), 0);
   if (cause === guestShutdown) {
-    return { isShutdown: true, sentence: `${machine} was switched off from inside` };
+    return { isShutdown: true, told: told('machine-switched-off-inside', { name: machine }) };
   }
   const said = log.filter((line) => !tracePattern.test(line));
   if (cause === guestPanic) {
     const shown = readTail(files.consoleLog).join('\n');
-    return {
-      isShutdown: false,
-      sentence: `${machine}: its kernel panicked; its console ended with:\n${shown}`,
-    };
+    return { isShutdown: false, told: told('kernel-panicked', { name: machine, console: shown }) };
   }
-  const words = said.length > 0 ? `its log ends with:\n${said.join('\n')}` : 'it said nothing';
-  return {
-    isShutdown: false,
-    sentence: `${machine}: ${engineNames[engine]} ended by itself or was killed; ${words}`,
-  };
+  const which = { name: machine, engine: engineNames[engine] };
+  if (said.length === 0) return { isShutdown: false, told: told('engine-ended-silently', which) };
+  const fault = said.some((line) => portTaken.test(line)) ? 'engine-port-taken' : 'engine-ended';
+  return { isShutdown: false, told: told(fault, { ...which, log: said.join('\n') }) };
 }
 
 /** The last lines of a file; none if there is no such file. */

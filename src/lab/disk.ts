@@ -12,7 +12,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Drive } from '../machine/qemu.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import type { MachinePlan } from './file/plan.ts';
 import type { BaseImage } from './image/image.ts';
 import { makeDisk, makeOverlay } from './image/overlay.ts';
@@ -54,18 +54,15 @@ export function imageOfDisk(machine: MachinePlan, files: MachineFiles): BaseImag
   const removal = `\`tsvswitch lab remove ${name}\` removes the disk`;
   const remedy = `${removal}, and the next \`up\` makes a new one`;
   if (!isDeepStrictEqual(origin.source, machine.image)) {
-    throw new TsvswitchError(
-      'DISK_EXISTS',
-      `${name}: its disk was made from ${imageName(origin.source)}, not from ` +
-        `${imageName(machine.image)}; ${remedy}`,
-    );
+    throw failure('disk-of-other-image', {
+      name,
+      image: imageName(origin.source),
+      wanted: imageName(machine.image),
+      remedy,
+    });
   }
   if (origin.image.type === 'disk' && stampOf(origin.image.path) !== origin.stamp) {
-    throw new TsvswitchError(
-      'IMAGE_REFUSED',
-      `${name}: ${origin.image.path}, which its disk is on top of, has been changed or removed; ` +
-        `${remedy}`,
-    );
+    throw failure('disk-image-changed', { name, path: origin.image.path, remedy });
   }
   return origin.image;
 }

@@ -11,7 +11,7 @@ import { chooseMemory } from '../machine/memory.ts';
 import type { Accelerator, MachineMemory } from '../machine/qemu.ts';
 import { isBefore, qemuVersion } from '../machine/qemu-version.ts';
 import { umlMemoryFolder } from '../machine/uml.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import type { TinyGuest } from '../tiny/guest.ts';
 import { guestKernel } from '../tiny/kernel.ts';
 import { umlGuest } from '../tiny/uml-guest.ts';
@@ -93,11 +93,7 @@ async function memoryFor(sizesMiB: readonly number[], freedMiB: number): Promise
   const availableMiB = Math.floor(availableKiB / 1024) + freedMiB;
   const neededMiB = sizesMiB.reduce((sum, size) => sum + size + qemuOverheadMiB, 0);
   if (neededMiB > availableMiB) {
-    throw new TsvswitchError(
-      'MEMORY_SHORT',
-      `the machines to start need ${neededMiB} MiB of memory and ${availableMiB} MiB are ` +
-        'available; give them less, or start fewer',
-    );
+    throw failure('memory-short', { neededMiB, availableMiB });
   }
   return memory;
 }

@@ -20,7 +20,7 @@ import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bootId, isAlive, type ProcessRecord, uptimeMs } from '../machine/detached-process.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import type { Change } from './change.ts';
 import { deathOf, readTail } from './death.ts';
 import type { LabDefinition, MachineDefinition } from './file/definition.ts';
@@ -266,10 +266,7 @@ export class Lab {
     const machine = plan.machines.find((candidate) => candidate.name === name);
     if (machine !== undefined) return machine;
     const names = plan.machines.map((candidate) => candidate.name).join(', ');
-    throw new TsvswitchError(
-      'NO_SUCH_MACHINE',
-      `lab ${plan.name} has no machine ${name}; it has ${names || 'none'}`,
-    );
+    throw failure('machine-unknown', { lab: plan.name, name, machines: names || 'none' });
   }
 
   #measured(plan: MachinePlan): Measured {
@@ -296,8 +293,8 @@ export class Lab {
     const life = lifeOf(process);
     if (life.state === 'running') return ready ? life : { state: 'starting', pid: process.pid };
     if (life.state === 'stopped') return life;
-    const { isShutdown, sentence } = deathOf(name, this.#state.filesOf(name), record.plan.engine);
-    return isShutdown ? { state: 'stopped' } : { state: 'crashed', log: sentence };
+    const { isShutdown, told } = deathOf(name, this.#state.filesOf(name), record.plan.engine);
+    return isShutdown ? { state: 'stopped' } : { state: 'crashed', log: told.sentence };
   }
 
   async #switchStatus(record: LabRecord | undefined): Promise<LabSwitchStatus> {

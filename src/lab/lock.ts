@@ -11,7 +11,7 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessRecord, thisProcess } from '../machine/detached-process.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { stateUnusable } from './state.ts';
 
 /** Two that came at once have both gone back: they try again after unequal pauses. */
@@ -50,11 +50,7 @@ async function acquire(name: string, folder: string): Promise<string> {
     if (holder === undefined) return own;
     if (isFirst) await rm(own, { force: true });
   }
-  throw new TsvswitchError(
-    'LAB_BUSY',
-    `lab ${name} is being changed by process ${holder!.pid}; wait until it is done, or end that ` +
-      'process',
-  );
+  throw failure('lab-busy', { name, pid: holder!.pid });
 }
 
 /** False if this process holds it already. */

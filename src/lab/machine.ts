@@ -7,7 +7,7 @@
 
 import { isAlive } from '../machine/detached-process.ts';
 import type { ExecOptions, ExecResult, SshTarget } from '../machine/ssh.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, failureOf } from '../model/errors.ts';
 import { deathOf } from './death.ts';
 import type { LabState, MachineFiles, MachineRecord } from './state.ts';
 
@@ -66,10 +66,7 @@ export class LabMachine {
     const { stdout, stderr, status } = await this.exec(command, options);
     if (status !== 0) {
       const line = typeof command === 'string' ? command : command.join(' ');
-      throw new TsvswitchError(
-        'MACHINE_FAILED',
-        `${this.name}: \`${line}\` ended with status ${status}:\n${stdout}${stderr}`,
-      );
+      throw failure('command-failed', { name: this.name, line, status, stdout, stderr });
     }
     return stdout;
   }
@@ -111,11 +108,7 @@ export class LabMachine {
   async #target(): Promise<SshTarget> {
     const { plan, sshPort } = this.#running();
     if (sshPort === undefined) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `${this.name} is User-mode Linux, which has no ssh; use \`tsvswitch lab exec ` +
-          `${this.name} -- COMMAND\` or \`tsvswitch lab console ${this.name}\``,
-      );
+      throw failure('uml-has-no-ssh', { name: this.name });
     }
     const { sshTarget } = await import('./login.ts');
     return sshTarget(this.#state, plan, sshPort);
@@ -124,14 +117,10 @@ export class LabMachine {
   #running(): MachineRecord {
     const record = this.#state.load()?.machines[this.name];
     if (record?.life.state !== 'up') {
-      throw new TsvswitchError(
-        'MACHINE_FAILED',
-        `${this.name} does not run; \`tsvswitch lab up\` starts it`,
-      );
+      throw failure('machine-down', { name: this.name });
     }
     if (!isAlive(record.life.process)) {
-      const { sentence } = deathOf(this.name, this.#files, record.plan.engine);
-      throw new TsvswitchError('MACHINE_FAILED', sentence);
+      throw failureOf(deathOf(this.name, this.#files, record.plan.engine).told);
     }
     return record;
   }

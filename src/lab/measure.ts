@@ -3,7 +3,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import type { MachinePlan } from './file/plan.ts';
 import type { LabMachine } from './machine.ts';
 import type { IperfResult, Ping } from './report.ts';
@@ -54,7 +54,7 @@ export async function iperfBetween(
   // It ends after one test, and if there is none by itself.
   const server = `timeout ${limitMs / 1000} iperf3 --server --one-off --port ${port}`;
   const failed = to.machine.exec(server, { limitMs }).then(({ stdout, stderr, status }) => {
-    if (status !== 0) throw failure(to, stdout + stderr);
+    if (status !== 0) throw iperfFailure(to, stdout + stderr);
     return new Promise<never>(() => {});
   });
   // Until the client has something to say nobody listens.
@@ -69,7 +69,7 @@ export async function iperfBetween(
       return { from: from.plan.name, to: to.plan.name, seconds, bytes, bitsPerSecond };
     }
     const said: string = report?.error ?? (stdout + stderr).trim();
-    if (!said.includes('refused') || tries === serverTriesMax) throw failure(from, said);
+    if (!said.includes('refused') || tries === serverTriesMax) throw iperfFailure(from, said);
     await sleep(serverPauseMs);
   }
 }
@@ -77,7 +77,7 @@ export async function iperfBetween(
 function addressOf({ name, addresses }: MachinePlan): string {
   const [first] = addresses;
   if (first === undefined) {
-    throw new TsvswitchError('BAD_OPTION', `${name} has no address on the switch`);
+    throw failure('machine-without-address', { name });
   }
   return first.split('/')[0]!;
 }
@@ -91,6 +91,6 @@ function reportOf(text: string): any {
   }
 }
 
-function failure({ plan }: Measured, said: string): TsvswitchError {
-  return new TsvswitchError('MACHINE_FAILED', `${plan.name}: iperf3 failed: ${said}`);
+function iperfFailure({ plan }: Measured, said: string): TsvswitchError {
+  return failure('iperf-failed', { name: plan.name, cause: said });
 }

@@ -23,7 +23,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ended, isAlive, type ProcessRecord } from '../machine/detached-process.ts';
 import { Qmp } from '../machine/qmp.ts';
 import { type ExecResult, runOverSsh, type SshTarget } from '../machine/ssh.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { deathOf, readTail } from './death.ts';
 import { sshTarget } from './login.ts';
 import type { LabStage } from './report.ts';
@@ -251,18 +251,11 @@ async function cloudInit(
     const line = `set -- ${wait}\n${cloudInitEnd}`;
     const { stdout, stderr, status } = await onceLetIn(target, line, limitMs, signal!);
     if (status !== 0) {
-      throw new TsvswitchError(
-        'MACHINE_FAILED',
-        `${machine.name}: the lab is let in and may do nothing (status ${status}):\n${stderr}`,
-      );
+      throw failure('machine-not-allowed', { name: machine.name, status, stderr });
     }
     const { errors, willGoDown } = parsedEnd(stdout);
     if (errors.length > 0) {
-      throw new TsvswitchError(
-        'MACHINE_FAILED',
-        `${machine.name}: cloud-init failed; see /var/log/cloud-init.log in ` +
-          `it:\n${errors.join('\n')}`,
-      );
+      throw failure('cloud-init-failed', { name: machine.name, errors: errors.join('\n') });
     }
     stays = !willGoDown;
     if (stays) continue;
@@ -285,11 +278,7 @@ function parsedEnd(text: string): { errors: readonly string[]; willGoDown: boole
 /** Throws MACHINE_FAILED if its guest has switched the machine off. */
 function failIfOff(name: string, files: MachineFiles, process: ProcessRecord): void {
   if (isAlive(process) || !deathOf(name, files).isShutdown) return;
-  throw new TsvswitchError(
-    'MACHINE_FAILED',
-    `${name} switched itself off before it was ready, as its user-data or its image has it; ` +
-      `\`tsvswitch lab up\` starts it again`,
-  );
+  throw failure('machine-switched-off', { name });
 }
 
 function late({ machine, state }: StartRequest, limitMs: number, boot: Boot): TsvswitchError {
@@ -303,8 +292,5 @@ function late({ machine, state }: StartRequest, limitMs: number, boot: Boot): Ts
       : `nobody could log in ${limit}`;
   // One restart may reset the machine more than once.
   const restarts = boot.restarts === 0 ? '' : ', having restarted by itself';
-  return new TsvswitchError(
-    'MACHINE_FAILED',
-    `${name}: ${what}; it runs on${restarts}, with a console to look at, which shows:\n${shown}`,
-  );
+  return failure('machine-late', { name, what, restarts, shown });
 }

@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessRecord, startDetached } from '../machine/detached-process.ts';
 import { type DirectBoot, type Drive, qemuArguments, qemuProgram } from '../machine/qemu.ts';
 import { Qmp } from '../machine/qmp.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, failureOf } from '../model/errors.ts';
 import { tinyGuest } from '../tiny/guest.ts';
 import { makeSeed } from './cloud-init/seed.ts';
 import { deathOf, shutdownTrace } from './death.ts';
@@ -206,10 +206,8 @@ async function opened(
   while (!existsSync(files[socket])) {
     failIfDead(name, files, process, engine);
     if (performance.now() >= giveUpMs) {
-      const sentence =
-        `${name}: ${who}, process ${process.pid}, has not opened ${what} within ` +
-        `${limitMs / 1000} s; look into ${files.qemuLog}, then \`tsvswitch lab restart ${name}\``;
-      throw new TsvswitchError('MACHINE_FAILED', sentence);
+      const late = { name, who, pid: process.pid, what, seconds: limitMs / 1000 };
+      throw failure('machine-socket-late', { ...late, log: files.qemuLog });
     }
     await sleep(lookPauseMs);
   }
@@ -223,9 +221,7 @@ export function failIfDead(
   engine: MachinePlan['engine'],
 ): void {
   if (isAlive(process)) return;
-  const { sentence } = deathOf(name, files, engine);
-  const code = sentence.includes('host forwarding rule') ? 'LAB_PORT_TAKEN' : 'MACHINE_FAILED';
-  throw new TsvswitchError(code, sentence);
+  throw failureOf(deathOf(name, files, engine).told);
 }
 
 /** Where relative paths of a lab's file start, if that is still there. */

@@ -19,7 +19,7 @@ import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isAlive, otherMark, type ProcessRecord } from '../machine/detached-process.ts';
 import { socketPathBytesMax } from '../machine/short-folder.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import type { LabPlan, MachinePlan, SwitchPlan } from './file/plan.ts';
 
 /** Of what is in state.json; raised when an older one cannot be read any more. */
@@ -137,10 +137,9 @@ export class LabState {
       }
       return record;
     } catch (cause) {
-      throw new TsvswitchError(
-        'LAB_STATE_UNUSABLE',
-        `${path} is not what a lab wrote (${(cause as Error).message}); remove ${this.folder} if ` +
-          'nothing in it is needed any more',
+      throw failure(
+        'lab-state-foreign',
+        { path, cause: (cause as Error).message, folder: this.folder },
         { cause },
       );
     }
@@ -167,24 +166,20 @@ export class LabState {
     if (excess <= 0) return;
     // Names have an upper limit that always leaves room below /tmp and /run/user/UID.
     const root = dirname(dirname(this.runtimeFolder));
-    throw new TsvswitchError(
-      'SOCKET_PATH_TOO_LONG',
-      `a unix socket has a path of at most ${socketPathBytesMax} bytes, and ${consoleSocket} has ` +
-        `${excess} too many; set ${runtimeVariable} to a folder with a shorter path than ` +
-        `${root}, such as /tmp`,
-    );
+    throw failure('lab-socket-path-too-long', {
+      max: socketPathBytesMax,
+      path: consoleSocket,
+      excess,
+      variable: runtimeVariable,
+      root,
+    });
   }
 
   /** The sockets of a lab that runs from another state folder are not this one's to touch. */
   #refuseOthers(): void {
     const other = otherMark(this.folder, this.runtimeFolder);
     if (other === undefined) return;
-    throw new TsvswitchError(
-      'LAB_STATE_UNUSABLE',
-      `lab ${this.#plan.name} runs with its state in ${other}, and this would be another one in ` +
-        `its place, with state in ${this.folder}; ` +
-        'set HOME and XDG_STATE_HOME as they were when it was brought up',
-    );
+    throw failure('lab-state-elsewhere', { name: this.#plan.name, other, folder: this.folder });
   }
 
   save(record: LabRecord): void {
@@ -236,21 +231,12 @@ function ownFolder(folder: string): void {
   for (const path of [folder, join(folder, '..')]) {
     const { uid } = lstatSync(path);
     if (uid !== process.getuid!()) {
-      throw new TsvswitchError(
-        'LAB_STATE_UNUSABLE',
-        `${path} belongs to user ${uid}; a lab keeps its sockets, disks and keys only where ` +
-          'nobody else can: remove it',
-      );
+      throw failure('lab-state-of-other-user', { path, uid });
     }
   }
 }
 
 /** Why a lab cannot be kept in `folder`, for the operator. */
 export function stateUnusable(folder: string, cause: unknown): TsvswitchError {
-  return new TsvswitchError(
-    'LAB_STATE_UNUSABLE',
-    `the lab cannot keep its state in ${folder} (${(cause as Error).message}); make that ` +
-      'writable, or set XDG_STATE_HOME',
-    { cause },
-  );
+  return failure('lab-state-unwritable', { folder, cause: (cause as Error).message }, { cause });
 }

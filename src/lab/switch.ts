@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { ControlClient } from '../control/client.ts';
 import { end, isAlive, type ProcessRecord, startDetached } from '../machine/detached-process.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import { readTail } from './death.ts';
 import type { LabPlan } from './file/plan.ts';
 import type { LabRecord, LabState, SwitchRecord } from './state.ts';
@@ -140,11 +140,11 @@ async function firstAnswer(
     } catch (error) {
       const said = readTail(log).join('\n');
       if (!isAlive(process)) {
-        throw new TsvswitchError('SWITCH_FAILED', `the switch did not start; it said:\n${said}`);
+        throw failure('switch-not-started', { said });
       }
       if (performance.now() > giveUpMs) {
         const late = `the switch does not answer on ${control} within ${startLimitMs / 1000} s`;
-        throw new TsvswitchError('SWITCH_FAILED', `${late}; it said:\n${said}`, { cause: error });
+        throw failure('switch-late', { what: late, said }, { cause: error });
       }
     }
     await sleep(lookPauseMs);

@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { type ExecOptions, type ExecResult, execLimitMs, shellLine } from '../machine/ssh.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface ExecRequest {
   /** For the guest's shell. */
@@ -42,11 +42,11 @@ export async function execOverConsole(
     for await (const line of createInterface({ input: socket })) {
       const answer = JSON.parse(line) as ExecAnswer;
       if ('status' in answer) return answer.status;
-      if ('error' in answer) throw new TsvswitchError('MACHINE_FAILED', answer.error);
+      if ('error' in answer) throw failure('machine-said', { what: answer.error });
       onOutput(answer.stream, Buffer.from(answer.bytes, 'base64'));
     }
     signal?.throwIfAborted();
-    throw new TsvswitchError('MACHINE_FAILED', `${name}: it ended in the middle of a command`);
+    throw failure('machine-ended-in-command', { name });
   } finally {
     signal?.removeEventListener('abort', hangUp);
     socket.destroy();
@@ -76,11 +76,13 @@ export async function runOverConsole(
     return { stdout: text('stdout'), stderr: text('stderr'), status };
   } catch (error) {
     if (!late.signal.aborted) throw error;
-    throw new TsvswitchError(
-      'TIMEOUT',
-      `${name}: \`${line}\` did not end within ${limitMs / 1000} s; it ` +
-        `wrote:\n${text('stdout')}${text('stderr')}`,
-    );
+    throw failure('command-late', {
+      name,
+      line,
+      seconds: limitMs / 1000,
+      stdout: text('stdout'),
+      stderr: text('stderr'),
+    });
   } finally {
     clearTimeout(timer);
   }
@@ -91,12 +93,7 @@ async function connected(name: string, path: string): Promise<Socket> {
   try {
     await once(socket, 'connect');
   } catch (cause) {
-    throw new TsvswitchError(
-      'MACHINE_FAILED',
-      `${name}: nothing can be run in it now (${(cause as Error).message}); \`tsvswitch lab up\` ` +
-        'starts it',
-      { cause },
-    );
+    throw failure('machine-no-exec', { name, cause: (cause as Error).message }, { cause });
   }
   // A connection that breaks off is one that is over.
   socket.on('error', () => {});

@@ -14,7 +14,7 @@ import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { ConsoleServer } from '../machine/console-server.ts';
 import { type UmlOptions, UmlProcess } from '../machine/uml.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { runJob } from '../tiny/jobs.ts';
 import { GuestShell } from '../tiny/shell.ts';
 import { umlShutdown } from './death.ts';
@@ -36,8 +36,8 @@ async function supervise(options: UmlSupervisorOptions): Promise<void> {
     process.on(signal, () => void guest.stop());
   }
   const console_ = await ConsoleServer.open(consoleSocket, consoleLog, guest.console);
-  const ended = guest.ended.then(
-    ({ sentence }) => new TsvswitchError('MACHINE_FAILED', `${uml.name}: ${sentence}`),
+  const ended = guest.ended.then(({ sentence }) =>
+    failure('machine-ended', { name: uml.name, how: sentence }),
   );
   const shell = GuestShell.over(uml.name, guest.control, ended);
   const server = createServer((visitor) => void serve(visitor, shell, options));

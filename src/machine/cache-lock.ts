@@ -10,7 +10,7 @@
  */
 
 import { once } from 'node:events';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface LockOptions {
   /** Called once if another process holds the lock. */
@@ -70,10 +70,7 @@ async function take(
   const { exitCode, code, stderr, shortMessage } = await child;
   if (exitCode === heldByAnother) return undefined;
   if (code === 'ENOENT') {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      'flock is not installed; run `apt-get install util-linux` as root',
-    );
+    throw failure('flock-missing');
   }
-  throw new TsvswitchError('SYSTEM', `${file} cannot be locked: ${stderr || shortMessage}`);
+  throw failure('lock-failed', { file, cause: stderr || shortMessage || '' });
 }

@@ -12,7 +12,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type LockOptions, withCacheLock } from './cache-lock.ts';
 
 /** $XDG_CACHE_HOME/tsvswitch, or ~/.cache/tsvswitch (XDG Base Directory Specification). */
@@ -83,18 +83,14 @@ async function makeFolder(path: string): Promise<void> {
 function explained(error: NodeJS.ErrnoException, root: string): Error {
   const mending = 'or set XDG_CACHE_HOME to a folder elsewhere';
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT') {
-    return new TsvswitchError(
-      'DISK_FULL',
-      `the file system of the cache folder ${root} is full; make room on it, ${mending}`,
-      { cause: error },
-    );
+    return failure('cache-full', { root, remedy: mending }, { cause: error });
   }
   // What fails elsewhere, such as reading a program, is no fault of the cache.
   const { path = '' } = error;
   if (path.startsWith(root) || (error.syscall === 'mkdir' && root.startsWith(path))) {
-    return new TsvswitchError(
-      'CACHE_UNUSABLE',
-      `the cache folder ${root} cannot be used (${error.message}); make it writable, ${mending}`,
+    return failure(
+      'cache-unusable',
+      { root, cause: error.message, remedy: mending },
       { cause: error },
     );
   }

@@ -10,7 +10,7 @@ import { execa } from 'execa';
 import { applied } from '../host/apply.ts';
 import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { neededChanges } from '../host/needs.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import type { MachineMemory } from './qemu.ts';
 
 export interface MemoryChoice {
@@ -65,11 +65,7 @@ export async function reserveHugepages(sizesMiB: readonly number[]): Promise<str
     if (pagesFound !== undefined) {
       // Pages the kernel could not find are of no use to us; neither are the ones it did.
       await execa('sh', ['-c', change.undo]);
-      throw new TsvswitchError(
-        'HUGEPAGES_UNAVAILABLE',
-        `the kernel found ${pagesFound} huge pages in place of ${change.pages!.to}; free some ` +
-          'memory or go without',
-      );
+      throw failure('hugepages-fewer-for-machines', { found: pagesFound, to: change.pages!.to });
     }
     made.push(change.what);
   }

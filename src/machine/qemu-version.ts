@@ -1,7 +1,7 @@
 /** Which QEMU there is. `tsvswitch host status` asks, and loads nothing else that runs programs. */
 
 import { execFile } from 'node:child_process';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { qemuProgram } from './qemu.ts';
 
 export type QemuVersion = readonly [major: number, minor: number];
@@ -15,10 +15,7 @@ export function parseQemuVersion(text: string): QemuVersion {
   const version = [Number(major ?? 0), Number(minor ?? 0)] as const;
   if (isBefore(version, qemuOldest)) {
     const found = major === undefined ? JSON.stringify(text.slice(0, 80)) : version.join('.');
-    throw new TsvswitchError(
-      'PROGRAM_TOO_OLD',
-      `${qemuProgram} is of version ${found}; a lab needs ${qemuOldest.join('.')} or later`,
-    );
+    throw failure('qemu-too-old', { program: qemuProgram, found, oldest: qemuOldest.join('.') });
   }
   return version;
 }
@@ -29,10 +26,7 @@ export async function qemuVersion(): Promise<QemuVersion> {
     execFile(qemuProgram, ['--version'], (error, stdout) => resolve({ error, stdout })),
   );
   if ((error as NodeJS.ErrnoException | null)?.code === 'ENOENT') {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      `${qemuProgram} is not installed; run \`apt-get install qemu-system-x86\` as root`,
-    );
+    throw failure('qemu-missing', { program: qemuProgram });
   }
   return parseQemuVersion(stdout);
 }

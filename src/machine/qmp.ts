@@ -15,7 +15,7 @@ import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 
 export interface QmpEvent {
   /** Such as SHUTDOWN, RESET or GUEST_PANICKED. */
@@ -128,7 +128,7 @@ export class Qmp extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   }
 
   #failure(reason: string): TsvswitchError {
-    return new TsvswitchError('MACHINE_FAILED', `${this.#name}: ${reason}`);
+    return failure('qmp-failed', { name: this.#name, cause: reason });
   }
 }
 

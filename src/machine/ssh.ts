@@ -11,7 +11,7 @@
  */
 
 import { execa } from 'execa';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface SshTarget {
   /** Of the machine, for errors and in place of an address. */
@@ -91,18 +91,17 @@ export async function runOverSsh(
     },
   );
   if (result.code === 'ENOENT') {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      'ssh is not installed; run `apt-get install openssh-client` as root',
-    );
+    throw failure('ssh-missing');
   }
   signal?.throwIfAborted();
   if (result.timedOut) {
-    throw new TsvswitchError(
-      'TIMEOUT',
-      `${target.name}: \`${line}\` did not end within ${limitMs / 1000} s; it ` +
-        `wrote:\n${result.stdout}${result.stderr}`,
-    );
+    throw failure('command-late', {
+      name: target.name,
+      line,
+      seconds: limitMs / 1000,
+      stdout: result.stdout,
+      stderr: result.stderr,
+    });
   }
   return { stdout: result.stdout, stderr: result.stderr, status: result.exitCode ?? 255 };
 }

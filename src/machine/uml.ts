@@ -24,7 +24,7 @@ import { statfs } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { endSession } from './detached-process.ts';
 import type { DirectBoot } from './qemu.ts';
 
@@ -173,11 +173,7 @@ function endOf(status: number | null, signal: string | null, said: string): UmlE
 }
 
 export function umlMissing(cause?: unknown): TsvswitchError {
-  return new TsvswitchError(
-    'PROGRAM_MISSING',
-    `${umlProgram} is not installed; run \`apt-get install user-mode-linux\` as root`,
-    { cause },
-  );
+  return failure('uml-missing', { program: umlProgram }, { cause });
 }
 
 /** A folder that has room for the memory of machines of these sizes. Throws MEMORY_SHORT. */
@@ -191,10 +187,8 @@ export async function umlMemoryFolder(sizesMiB: readonly number[]): Promise<stri
     if (freeMiB >= neededMiB) return folder;
     seen.push(`${freeMiB} MiB in ${folder}`);
   }
-  throw new TsvswitchError(
-    'MEMORY_SHORT',
-    `the memory of User-mode Linux needs ${neededMiB} MiB, and there are ` +
-      `${seen.join(' and ') || 'neither /dev/shm nor a temporary folder'}; ` +
-      'give the machines less, or set TMPDIR to a file system with room',
-  );
+  throw failure('uml-memory-short', {
+    neededMiB,
+    available: seen.join(' and ') || 'neither /dev/shm nor a temporary folder',
+  });
 }

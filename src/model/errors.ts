@@ -12,6 +12,7 @@ import {
   codes,
   type Fault,
   type FaultArguments,
+  type Told,
   told,
 } from './faults/table.ts';
 
@@ -46,6 +47,18 @@ export class TsvswitchError extends Error {
     this.fault = details.fault;
     this.parameters = details.parameters ?? {};
   }
+}
+
+/** An error of what was told. */
+export function failureOf({ code, fault, parameters, sentence }: Told): TsvswitchError {
+  return new TsvswitchError(code, sentence, { fault, parameters });
+}
+
+/** The same error, with what became of it behind its sentence. */
+export function withOutcome(error: TsvswitchError, outcome: string): TsvswitchError {
+  const { code, fault, parameters } = error;
+  const details = { parameters, cause: error, ...(fault === undefined ? {} : { fault }) };
+  return new TsvswitchError(code, `${error.message}; ${outcome}`, details);
 }
 
 /** The error of a fault, with the sentence that the table has for it. */

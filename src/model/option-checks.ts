@@ -3,7 +3,7 @@
  */
 
 import { inspect } from 'node:util';
-import { TsvswitchError } from './errors.ts';
+import { failure, type TsvswitchError } from './errors.ts';
 import { printable, unknownKey } from './wording.ts';
 
 const nameCharactersMax = 128;
@@ -69,7 +69,7 @@ export function fields(
   }
   const unknown = Object.keys(value).find((key) => !names.includes(key));
   if (unknown !== undefined) {
-    throw new TsvswitchError('BAD_OPTION', `${name}: ${unknownKey(unknown, names)}`);
+    throw failure('option-key-unknown', { name, what: unknownKey(unknown, names) });
   }
   return value as Readonly<Record<string, unknown>>;
 }
@@ -79,5 +79,5 @@ export function bad(name: string, value: unknown, expected: string): TsvswitchEr
   // String() runs what objects have under toString, and fails if that is no function.
   const shown =
     typeof value === 'object' ? inspect(value, { breakLength: Infinity }) : String(value);
-  return new TsvswitchError('BAD_OPTION', `${name}: ${printable(shown)} is not ${expected}`);
+  return failure('option-not', { name, value: printable(shown), expected });
 }

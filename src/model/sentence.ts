@@ -7,7 +7,7 @@
 export type Template = string | readonly string[];
 
 /** Something a sentence tells: text, a number, or a list that reads `a, b, c`. */
-export type Parameter = string | number | readonly string[];
+export type Parameter = string | number | bigint | readonly string[];
 
 /** The names in braces; what is in braces and has a space in it is part of the sentence. */
 export type ParameterNames<Text extends string> =

@@ -14,7 +14,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 
 // Two levels up from src/native as from dist/native.
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -40,11 +40,12 @@ export function loadAddon(): unknown {
   const bytes = read(file);
   const damage = file === prebuilt ? mismatch(bytes) : undefined;
   const fault = foreign(bytes) ?? damage;
-  if (fault !== undefined) throw unavailable(`the native addon ${file} ${fault}; ${remedy(file)}`);
+  if (fault !== undefined)
+    throw failure('addon-unusable', { file, what: fault, remedy: remedy(file) });
   try {
     return createRequire(import.meta.url)(file);
   } catch (cause) {
-    throw failure(file, cause);
+    throw unloadable(file, cause);
   }
 }
 
@@ -53,9 +54,8 @@ function addonFile(): string {
   if (named !== undefined && named !== '') return resolve(named);
   if (existsSync(built)) return built;
   if (existsSync(prebuilt)) return prebuilt;
-  if (existsSync(join(root, 'native')))
-    throw unavailable('the native addon is not built; run `npm run build`');
-  throw unavailable(`there is no native addon for ${platform}${others()}; ${howToBuild}`);
+  if (existsSync(join(root, 'native'))) throw failure('addon-not-built');
+  throw failure('addon-not-for-platform', { platform, others: others(), remedy: howToBuild });
 }
 
 /** A file that `addon` needs, which is itself unless said. */
@@ -64,7 +64,7 @@ function read(addon: string, file = addon): Buffer {
     return readFileSync(file);
   } catch (cause) {
     const { message } = cause as Error;
-    throw unavailable(`the native addon cannot be read (${message}); ${remedy(addon)}`, cause);
+    throw failure('addon-unreadable', { cause: message, remedy: remedy(addon) }, { cause });
   }
 }
 
@@ -97,23 +97,18 @@ function mismatch(bytes: Buffer): string | undefined {
 }
 
 /** The loader's own words are kept: it alone knows what it missed. */
-function failure(file: string, cause: unknown): TsvswitchError {
+function unloadable(file: string, cause: unknown): TsvswitchError {
   const words = (cause as Error).message;
   const wanted = /version `(GLIBC_[\d.]+)' not found/.exec(words)?.[1];
   if (wanted !== undefined) {
-    const here = glibcVersion() ?? 'another C library';
-    const what =
-      `the native addon ${file} needs ${wanted.replace('_', ' ')} and ${platform} ` +
-      `here has ${here}`;
-    return unavailable(`${what}; ${howToBuild}`, cause);
+    const present = glibcVersion() ?? 'another C library';
+    const needs = { file, wanted: wanted.replace('_', ' '), platform, present };
+    return failure('addon-needs-glibc', { ...needs, remedy: howToBuild }, { cause });
   }
   if (file === prebuilt && glibcVersion() === undefined) {
-    return unavailable(
-      `the package brings none for ${platform} without glibc; ${howToBuild}`,
-      cause,
-    );
+    return failure('addon-without-glibc', { platform, remedy: howToBuild }, { cause });
   }
-  return unavailable(`the native addon cannot be loaded (${words}); ${remedy(file)}`, cause);
+  return failure('addon-unloadable', { cause: words, remedy: remedy(file) }, { cause });
 }
 
 function remedy(file: string): string {
@@ -133,8 +128,4 @@ function others(): string {
 function glibcVersion(): string | undefined {
   const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return header?.glibcVersionRuntime;
-}
-
-function unavailable(why: string, cause?: unknown): TsvswitchError {
-  return new TsvswitchError('NATIVE_UNAVAILABLE', why, { cause });
 }

@@ -14,7 +14,7 @@
  */
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { native, type PeerCredentials } from './addon.ts';
 import {
   bindError,
@@ -106,10 +106,7 @@ export class FdListener {
   prepareAccess(options: ListenOptions): () => void {
     const { mode, gid = process.getegid!() } = checkedAccess(this.path, options);
     if (!this.inPlace) {
-      throw new TsvswitchError(
-        'SYSTEM',
-        `socket ${this.path}: its file is gone, or another one is in its place; open the port anew`,
-      );
+      throw failure('socket-file-gone', { path: this.path });
     }
     if (this.#origin === 'given') {
       checkGiven(this.path, mode, options.group === undefined ? undefined : gid);
@@ -138,7 +135,7 @@ export class FdListener {
     onError: (error: TsvswitchError) => void,
   ): void {
     const fd = this.#fd;
-    if (fd === undefined) throw new TsvswitchError('CLOSED', `socket ${this.path} is closed`);
+    if (fd === undefined) throw failure('socket-closed', { path: this.path });
     native().watchReadable(fd, () => {
       let connection: number | undefined;
       try {
@@ -244,10 +241,7 @@ export class FdSocket {
   send(bytes: Uint8Array, fds: readonly number[] = []): void {
     const sent = native().socketSend(this.#open(), bytes, fds);
     if (sent < bytes.length) {
-      throw new TsvswitchError(
-        'SYSTEM',
-        `the peer does not read: ${sent} of ${bytes.length} bytes could be sent`,
-      );
+      throw failure('peer-does-not-read', { sent, bytes: bytes.length });
     }
   }
 
@@ -282,7 +276,7 @@ export class FdSocket {
   }
 
   #open(): number {
-    if (this.#fd === undefined) throw new TsvswitchError('CLOSED', 'the connection is closed');
+    if (this.#fd === undefined) throw failure('connection-closed');
     return this.#fd;
   }
 }

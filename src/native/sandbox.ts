@@ -8,7 +8,7 @@
  * nothing else.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { native } from './addon.ts';
 
 /** To be called before a switch is opened. Throws SYSTEM where the kernel does not do it. */
@@ -17,11 +17,7 @@ export function confineProcess(): void {
   try {
     confine();
   } catch (cause) {
-    throw new TsvswitchError(
-      'SYSTEM',
-      `${(cause as Error).message}; --no-sandbox runs the switch without this protection`,
-      { cause },
-    );
+    throw failure('sandbox-failed', { cause: (cause as Error).message }, { cause });
   }
 }
 

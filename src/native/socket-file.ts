@@ -12,7 +12,7 @@
 import { chownSync, lstatSync, type Stats, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { native } from './addon.ts';
 
 /** Bytes of a path that fit in sockaddr_un beside the NUL. */
@@ -41,14 +41,10 @@ export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
 }
 
 export function checkPath(path: string): void {
-  if (path === '') throw new TsvswitchError('BAD_OPTION', 'the socket path is empty');
+  if (path === '') throw failure('socket-path-empty');
   const bytes = Buffer.byteLength(path);
   if (bytes > pathBytesMax) {
-    throw new TsvswitchError(
-      'SOCKET_PATH_TOO_LONG',
-      `socket ${path}: the path has ${bytes} bytes, but a unix socket path holds at most ` +
-        `${pathBytesMax}; choose a shorter one, for example under /run`,
-    );
+    throw failure('socket-path-too-long', { path, bytes, max: pathBytesMax });
   }
 }
 
@@ -59,7 +55,7 @@ export function checkedAccess(
   checkPath(path);
   const mode = options.mode ?? 0o660;
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
-    throw new TsvswitchError('BAD_OPTION', `socket ${path}: mode ${mode} is not one of 0 to 0o777`);
+    throw failure('socket-mode', { path, mode });
   }
   return options.group === undefined ? { mode } : { mode, gid: groupNumber(path, options.group) };
 }
@@ -73,10 +69,7 @@ export function checkGiven(path: string, mode: number, gid: number | undefined):
   const [is, wanted, key] = isOpener
     ? [octal(stats.mode), octal(mode), `SocketMode=0${octal(mode)}`]
     : [`group ${stats.gid}`, `group ${gid}`, `SocketGroup=${gid}`];
-  throw new TsvswitchError(
-    'SOCKET_NO_PERMISSION',
-    `socket ${path}: its socket unit made it with ${is}, wanted is ${wanted}; put ${key} there`,
-  );
+  throw failure('socket-unit-differs', { path, is, wanted, key });
 }
 
 function octal(mode: number): string {
@@ -93,17 +86,11 @@ export function removeStale(path: string): void {
   }
   if (stats === undefined) return;
   if (!stats.isSocket()) {
-    throw new TsvswitchError(
-      'SOCKET_NOT_A_SOCKET',
-      `socket ${path}: ${kindOf(stats)} is in the way; remove it or choose another path`,
-    );
+    throw failure('socket-path-taken', { path, what: kindOf(stats) });
   }
   const listener = findListener(path);
   if (listener !== undefined) {
-    throw new TsvswitchError(
-      'SOCKET_IN_USE',
-      `socket ${path}: ${listener} listens on it; stop that process or choose another path`,
-    );
+    throw failure('socket-in-use', { path, listener });
   }
   try {
     unlinkSync(path);
@@ -140,10 +127,7 @@ function kindOf(stats: Stats): string {
 function groupNumber(path: string, group: string | number): number {
   const gid = typeof group === 'number' ? group : native().groupId(group);
   if (gid === undefined || !Number.isInteger(gid) || gid < 0) {
-    throw new TsvswitchError(
-      'SOCKET_GROUP_UNKNOWN',
-      `socket ${path}: there is no group ${group}; \`getent group\` lists those there are`,
-    );
+    throw failure('socket-group-unknown', { path, group });
   }
   return gid;
 }
@@ -152,12 +136,7 @@ export function setGroup(path: string, gid: number, group: string | number): voi
   try {
     chownSync(path, -1, gid);
   } catch (cause) {
-    throw new TsvswitchError(
-      'SOCKET_NO_PERMISSION',
-      `socket ${path}: user ${process.getuid?.()} may not give it to group ${group}; ` +
-        'join that group or run as root',
-      { cause },
-    );
+    throw failure('socket-group-refused', { path, uid: process.getuid!(), group }, { cause });
   }
 }
 
@@ -174,34 +153,20 @@ export function bindError(path: string, cause: unknown): TsvswitchError {
   const { errno } = constants;
   switch (errnoOf(cause)) {
     case errno.ENOENT:
-      return new TsvswitchError(
-        'SOCKET_FOLDER_MISSING',
-        `socket ${path}: folder ${folder} does not exist; create it with \`mkdir -p ${folder}\``,
-        { cause },
-      );
+      return failure('socket-folder-missing', { path, folder }, { cause });
     case errno.ENOTDIR:
-      return new TsvswitchError(
-        'SOCKET_FOLDER_MISSING',
-        `socket ${path}: ${folder} is not a folder; choose another path`,
-        { cause },
-      );
+      return failure('socket-folder-no-folder', { path, folder }, { cause });
     case errno.EACCES:
     case errno.EPERM:
     case errno.EROFS:
-      return new TsvswitchError(
-        'SOCKET_NO_PERMISSION',
-        `socket ${path}: user ${process.getuid?.()} may not create or replace it in ${folder}; ` +
-          'choose a folder you may write to, or change its owner',
+      return failure(
+        'socket-folder-unwritable',
+        { path, uid: process.getuid!(), folder },
         { cause },
       );
     case errno.EADDRINUSE:
-      return new TsvswitchError(
-        'SOCKET_IN_USE',
-        `socket ${path}: another process has just taken it; stop that process or choose another ` +
-          'path',
-        { cause },
-      );
+      return failure('socket-just-taken', { path }, { cause });
     default:
-      return new TsvswitchError('SYSTEM', `socket ${path}: ${(cause as Error).message}`, { cause });
+      return failure('socket-failed', { path, cause: (cause as Error).message }, { cause });
   }
 }

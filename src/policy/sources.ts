@@ -4,7 +4,7 @@
  * each protocol).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type IpNetwork, parseIpNetwork } from '../model/ip-network.ts';
 import { parseCardMac } from '../model/mac.ts';
 import { fields } from '../model/option-checks.ts';
@@ -33,13 +33,13 @@ export function sourceRule(source: SourceOptions | undefined): SourceRule | unde
     networks: list('addresses', addresses).map(network),
   };
   if (rule.macs.length + rule.networks.length > 0) return rule;
-  throw bad('neither macs nor addresses are listed; leave it out to allow all');
+  throw failure('source-empty');
 }
 
 function list(name: string, value: unknown): readonly unknown[] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || value.length > entriesMax) {
-    throw bad(`${name} is not a list of at most ${entriesMax}`);
+    throw failure('source-no-list', { name, max: entriesMax });
   }
   return value;
 }
@@ -47,18 +47,11 @@ function list(name: string, value: unknown): readonly unknown[] {
 function macNumber(text: unknown): number {
   const number = parseCardMac(text);
   if (number !== undefined) return number;
-  throw bad(`${JSON.stringify(text)} is not the MAC address of a card, such as 52:54:00:00:00:01`);
+  throw failure('source-no-mac', { text: JSON.stringify(text) });
 }
 
 function network(text: unknown): IpNetwork {
   const parsed = parseIpNetwork(text);
   if (parsed !== undefined) return parsed;
-  throw bad(
-    `${JSON.stringify(text)} is not an IP address or network, such as 10.0.0.1, fd00::1 or ` +
-      '10.0.0.0/24',
-  );
-}
-
-function bad(sentence: string): TsvswitchError {
-  return new TsvswitchError('BAD_OPTION', `source: ${sentence}`);
+  throw failure('source-no-network', { text: JSON.stringify(text) });
 }

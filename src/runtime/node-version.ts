@@ -1,6 +1,6 @@
 /** Refuses to run on a Node older than package.json says; npm only warns. */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { oldestNode } from './version.ts';
 
 /** Throws NODE_TOO_OLD. */
@@ -8,9 +8,5 @@ export function checkNodeVersion(version = process.versions.node): void {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [oldestMajor = 0, oldestMinor = 0] = oldestNode.split('.').map(Number);
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
-  throw new TsvswitchError(
-    'NODE_TOO_OLD',
-    `tsvswitch needs Node ${oldestNode} or later and this is ${version}; install a newer one ` +
-      `(https://nodejs.org/en/download)`,
-  );
+  throw failure('node-too-old', { oldest: oldestNode, version });
 }

@@ -23,7 +23,7 @@
 import { resolve } from 'node:path';
 import { changeText } from '../model/change-text.ts';
 import { type Change, difference } from '../model/difference.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError, withOutcome } from '../model/errors.ts';
 import type { PortSettings, SwitchSettings } from '../model/settings.ts';
 import { native } from '../native/addon.ts';
 import type { Links } from '../policy/impairment/links.ts';
@@ -63,7 +63,7 @@ export function apply(parts: Parts, wanted: SwitchSettings): readonly Change[] {
   try {
     new Application(parts, changes, kept).make();
   } catch (error) {
-    throw failure(error, takeBack(parts, before, kept));
+    throw undone(error, takeBack(parts, before, kept));
   } finally {
     kept.close();
   }
@@ -85,12 +85,12 @@ function takeBack(parts: Parts, before: SwitchSettings, kept: KeptSockets): stri
 }
 
 /** With the code that it has. */
-function failure(error: unknown, outcome: string | undefined): TsvswitchError {
-  if (error instanceof TsvswitchError && outcome === undefined) return error;
-  const code = error instanceof TsvswitchError ? error.code : 'SYSTEM';
-  const { message } = error as Error;
-  const sentence = outcome === undefined ? message : `${message}; ${outcome}`;
-  return new TsvswitchError(code, sentence, { cause: error });
+function undone(error: unknown, outcome: string | undefined): TsvswitchError {
+  const known =
+    error instanceof TsvswitchError
+      ? error
+      : failure('settings-failed', { cause: (error as Error).message }, { cause: error });
+  return outcome === undefined ? known : withOutcome(known, outcome);
 }
 
 /** Sockets of ports that have gone, by their paths, for those that come. */
@@ -197,10 +197,7 @@ class Application {
       ['bridges', bridgeCount],
     ] as const) {
       if (number <= portsMax) continue;
-      throw new TsvswitchError(
-        'TOO_MANY_PORTS',
-        `${key}: ${number} at once, and a switch has at most ${portsMax}`,
-      );
+      throw failure('too-many-ports', { key, number, max: portsMax });
     }
   }
 

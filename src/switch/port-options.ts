@@ -5,7 +5,7 @@
 
 import { basename, resolve } from 'node:path';
 import { defaultBridge } from '../model/check.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { bad, name as checkedName, flag, integer, text } from '../model/option-checks.ts';
 import type { DgramSettings, PortSettings, VhostUserSettings } from '../model/settings.ts';
 import { type SourceOptions, sourceRule } from '../policy/sources.ts';
@@ -46,15 +46,12 @@ export function nameOf(
   const own = socketOf(settings);
   for (const other of own === undefined ? [] : others.values()) {
     if (socketOf(other.settings) !== own) continue;
-    throw new TsvswitchError(
-      'SOCKET_DUPLICATE',
-      `socket ${socket} is given twice; every port needs a socket of its own`,
-    );
+    throw failure('socket-twice', { socket: socket! });
   }
   const short = basename(socket ?? '', '.sock');
   const chosen = checkedName('name', name ?? (others.has(short) ? socket : short));
   if (!others.has(chosen)) return chosen;
-  throw new TsvswitchError('BAD_OPTION', `a port named ${chosen} exists; names are unique`);
+  throw failure('port-name-taken', { name: chosen });
 }
 
 /** Which no two ports share, whoever makes it. */
@@ -66,7 +63,7 @@ function socketOf(settings: PortSettings): string | undefined {
 /** Throws BAD_OPTION. */
 export function wantedPort(options: AnyPortOptions): WantedPort {
   if (typeof options !== 'object' || options === null) {
-    throw new TsvswitchError('BAD_OPTION', `port: ${String(options)} is not an object of options`);
+    throw failure('port-no-options', { options: String(options) });
   }
   const given = options as Readonly<Record<string, unknown>>;
   const place = {
@@ -136,7 +133,7 @@ function vhostUser(given: Given, place: Place, path: string): VhostUserSettings 
 function dgram(given: Given, place: Place, path: string): DgramSettings {
   if (given.allow !== undefined) {
     const why = 'it hears all who may write to its file, so that a mode says who they are';
-    throw new TsvswitchError('BAD_OPTION', `socket ${path}: a dgram port has no allow: ${why}`);
+    throw failure('dgram-no-allow', { path, why });
   }
   const peer = resolve(text('peer', given.peer));
   return { kind: 'dgram', ...place, path: resolve(path), peer, mode: modeText(path, given.mode) };
@@ -152,10 +149,7 @@ function modeText(path: string, mode: unknown = modeDefault): string {
   if (typeof mode === 'number' && Number.isInteger(mode) && mode >= 0 && mode <= 0o777) {
     return mode.toString(8).padStart(3, '0');
   }
-  throw new TsvswitchError(
-    'BAD_OPTION',
-    `socket ${path}: mode ${String(mode)} is not one of 0 to 0o777`,
-  );
+  throw failure('socket-mode', { path, mode: String(mode) });
 }
 
 function copyOf(value: unknown): unknown {

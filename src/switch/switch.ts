@@ -20,7 +20,7 @@ import { type CaptureTarget, Recordings, type ReplayOptions } from '../capture/r
 import type { Replay } from '../capture/replay.ts';
 import { settingsOf } from '../model/check.ts';
 import { type Change, difference } from '../model/difference.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { flag, integer } from '../model/option-checks.ts';
 import type { SwitchSettings, WrittenSettings } from '../model/settings.ts';
 import { type Dataplane, native } from '../native/addon.ts';
@@ -89,15 +89,12 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     const ageingSeconds = integer('ageingSeconds', ageing, 0, int32Max);
     const clock: unknown = options.clock ?? 'machine';
     if (clock !== 'machine' && clock !== 'manual') {
-      throw new TsvswitchError('BAD_OPTION', `clock: ${String(clock)} is not machine or manual`);
+      throw failure('clock-unknown', { clock: String(clock) });
     }
     const manual = clock === 'manual';
     const sandbox = options.sandbox === true;
     if (manual && (cpus.length > 1 || cpus[0] !== undefined || sandbox)) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        'clock: a switch whose clock is manual has no threads; leave workers, cpus and sandbox out',
-      );
+      throw failure('clock-manual-no-workers');
     }
     this.seed = integer('seed', options.seed ?? randomInt(seedMax), 0, Number.MAX_SAFE_INTEGER);
     this.#clock = manual ? new ManualClock() : undefined;
@@ -220,8 +217,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   addWorker(options: WorkerOptions = {}): WorkerStatus {
     this.#checkOpen();
     if (this.#clock !== undefined) {
-      const why = 'a switch whose clock is manual has no threads, and can be given no workers';
-      throw new TsvswitchError('BAD_OPTION', why);
+      throw failure('clock-manual-no-more-workers');
     }
     const worker = this.#workers.add(options);
     this.#emitEvent({ type: 'worker-added', worker });
@@ -357,7 +353,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   advance(ms: number): void {
     const clock = this.#manualClock();
     if (typeof ms !== 'number' || !(ms >= 0 && ms <= advanceMsMax)) {
-      throw new TsvswitchError('BAD_OPTION', `ms: ${String(ms)} is not 0 to ${advanceMsMax}`);
+      throw failure('advance-ms', { ms: String(ms), max: advanceMsMax });
     }
     clock.advance(ms, (ns) => {
       this.#serveControl();
@@ -396,10 +392,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   #manualClock(): ManualClock {
     this.#checkOpen();
     if (this.#clock !== undefined) return this.#clock;
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      "this switch runs by itself; open it with { clock: 'manual' } to run it step by step",
-    );
+    throw failure('clock-not-manual');
   }
 
   #drainEvents(): void {
@@ -413,7 +406,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new TsvswitchError('CLOSED', 'the switch is closed');
+    if (this.#closed) throw failure('switch-closed');
   }
 
   #emitEvent(event: SwitchEvent): void {

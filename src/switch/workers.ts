@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { WorkerSettings } from '../model/difference.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { fields, integer } from '../model/option-checks.ts';
 import type { Dataplane } from '../native/addon.ts';
 import type { Port } from '../port/port.ts';
@@ -43,11 +43,10 @@ export function cpusOf(workers: number, cpus: readonly number[]): Cpu[] {
   integer('workers', workers, 1, workersMax);
   for (const [at, cpu] of cpus.entries()) freeCpu('cpus', cpu, cpus.slice(0, at));
   if (cpus.length > workers) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `cpus: ${cpus.length} CPUs for ${workers === 1 ? 'one worker' : `${workers} workers`}; ` +
-        'give at most one each',
-    );
+    throw failure('cpus-too-many', {
+      cpus: cpus.length,
+      workers: workers === 1 ? 'one worker' : `${workers} workers`,
+    });
   }
   return Array.from({ length: workers }, (_, worker) => cpus[worker]);
 }
@@ -57,11 +56,7 @@ function freeCpu(option: string, value: unknown, taken: readonly Cpu[]): number 
   const cpu = integer(option, value, 0, cpuMax);
   const worker = taken.indexOf(cpu);
   if (worker === -1) return cpu;
-  throw new TsvswitchError(
-    'BAD_OPTION',
-    `${option}: worker ${worker} is pinned to CPU ${cpu} already; give each worker a CPU of its ` +
-      'own',
-  );
+  throw failure('cpu-taken', { option, worker, cpu });
 }
 
 /** What a switch is opened with; the CPUs are those of its first workers. */
@@ -131,15 +126,12 @@ export class Workers {
   /** Throws BAD_OPTION for what this switch cannot have, and SYSTEM for a CPU that is not there. */
   check({ workers, cpus }: WorkerSettings): void {
     if (this.#manual && (workers !== 1 || cpus.length > 0)) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        'workers: a switch whose clock is manual has no threads, and can be given no workers',
-      );
+      throw failure('clock-manual-threadless');
     }
     const online = onlineCpus();
     const missing = cpus.find((cpu) => online?.has(cpu) === false);
     if (missing === undefined) return;
-    throw new TsvswitchError('SYSTEM', `cpus: this machine has no CPU ${missing} that is online`);
+    throw failure('cpu-missing', { cpu: missing });
   }
 
   /**

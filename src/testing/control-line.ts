@@ -7,7 +7,7 @@
  * Sources: virtio 1.2 §5.1.6.5.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { native } from '../native/addon.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
@@ -79,7 +79,7 @@ export class ControlLine {
   }
 
   kick(): void {
-    if (this.#closed) throw new TsvswitchError('CLOSED', 'this guest is closed');
+    if (this.#closed) throw failure('guest-closed');
     native().eventfdSignal(this.#kickFd);
   }
 
@@ -103,10 +103,7 @@ export class ControlLine {
   ): Promise<number> {
     const bytes = Uint8Array.of(of, command, ...data);
     if (bytes.length > commandBytesMax) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `data: ${data.length} bytes, a command has at most ${commandBytesMax - 2}`,
-      );
+      throw failure('command-too-long', { bytes: data.length, max: commandBytesMax - 2 });
     }
     this.#memory.bytes.set(bytes, this.#area);
     const status = this.#area + commandBytesMax;

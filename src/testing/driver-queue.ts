@@ -7,7 +7,7 @@
  * Sources: virtio 1.2 §2.7.9 and §2.8.8 (in-order use), §2.7.5.3.1 (length of chains).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import type { RingAddresses } from '../native/addon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { PackedDriver } from './packed-driver.ts';
@@ -106,10 +106,7 @@ export class DriverQueue {
     const { queue, size } = this.#options;
     const piecesMax = indirect ? Math.min(indirectEntriesMax, size) : size;
     if (pieceCount < 1 || pieceCount > piecesMax) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `queue ${queue}: a chain of ${pieceCount} pieces; 1 to ${piecesMax} fit`,
-      );
+      throw failure('chain-of-too-many', { queue, pieces: pieceCount, max: piecesMax });
     }
   }
 
@@ -201,9 +198,6 @@ export class DriverQueue {
 
   #otherFormat(format: string, accessor: string): TsvswitchError {
     const { queue } = this.#options;
-    return new TsvswitchError(
-      'BAD_OPTION',
-      `queue ${queue} has a ${format} ring; read ${accessor}, or negotiate the other format`,
-    );
+    return failure('ring-of-other-format', { queue, format, accessor });
   }
 }

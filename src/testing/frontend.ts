@@ -11,7 +11,7 @@
  * Sources: vhost-user "Communication", "Front-end message types", "REPLY_ACK".
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { type MappedRegion, native, type RingAddresses } from '../native/addon.ts';
 import { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
@@ -133,11 +133,10 @@ export class VhostUserFrontend {
   /** Throws BAD_OPTION for more than the eight regions a table holds. */
   async setMemory(regions: readonly MappedRegion[]): Promise<void> {
     if (regions.length > memoryTableRegionsMax) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `SET_MEM_TABLE: ${regions.length} regions, a table holds ${memoryTableRegionsMax}; more ` +
-          'need a backend that speaks CONFIGURE_MEM_SLOTS',
-      );
+      throw failure('memory-table-too-long', {
+        regions: regions.length,
+        max: memoryTableRegionsMax,
+      });
     }
     const fds = regions.map(({ fd }) => fd);
     await this.tell('SET_MEM_TABLE', memoryTableLayout, regions, fds);
@@ -199,7 +198,7 @@ export class VhostUserFrontend {
         : undefined;
     // emptyLayout is no answer, so undefined always means malformed.
     if (decoded === undefined) {
-      throw this.#fail('PEER_VIOLATION', `${name} was answered with ${length} bytes`);
+      throw this.#finish(failure('answer-size', { request: name, bytes: length }));
     }
     return decoded;
   }
@@ -218,12 +217,11 @@ export class VhostUserFrontend {
     if (reply === undefined) return;
     const status = reply.payload.length === 8 ? u64Layout.decode(reply.payload) : undefined;
     if (status === undefined) {
-      throw this.#fail(
-        'PEER_VIOLATION',
-        `${name}: acknowledged with ${reply.payload.length} bytes`,
+      throw this.#finish(
+        failure('acknowledgement-size', { request: name, bytes: reply.payload.length }),
       );
     }
-    if (status !== 0n) throw new TsvswitchError('REFUSED', `${name}: status ${status}`);
+    if (status !== 0n) throw failure('request-failed', { request: name, status });
   }
 
   /**
@@ -251,13 +249,15 @@ export class VhostUserFrontend {
     try {
       this.#socket.send(bytes, fds);
     } catch (cause) {
-      throw this.#finish(new TsvswitchError('DISCONNECTED', (cause as Error).message, { cause }));
+      throw this.#finish(
+        failure('connection-lost', { cause: (cause as Error).message }, { cause }),
+      );
     }
   }
 
   /** Breaks the connection off; idempotent. */
   close(): void {
-    this.#finish(new TsvswitchError('CLOSED', 'this frontend is closed'));
+    this.#finish(failure('frontend-closed'));
   }
 
   async #reply(request: number): Promise<Message> {
@@ -271,7 +271,7 @@ export class VhostUserFrontend {
     }
     const reply = this.#replies.shift()!;
     if (reply.request !== request) {
-      throw this.#fail('PEER_VIOLATION', `request ${request} was answered as ${reply.request}`);
+      throw this.#finish(failure('answer-of-another', { request, other: reply.request }));
     }
     return reply;
   }
@@ -282,7 +282,7 @@ export class VhostUserFrontend {
       const received = this.#socket.receive(this.#reader.wants);
       if (received === 'would-block') return;
       if (received === 'end') {
-        this.#fail('DISCONNECTED', 'the backend closed the connection');
+        this.#finish(failure('backend-closed'));
         return;
       }
       const { bytes, fds, fdsTruncated } = received;
@@ -294,13 +294,9 @@ export class VhostUserFrontend {
         this.#arrived.wake();
       } else if (step.kind === 'error') {
         for (const fd of step.fds) native().closeFd(fd);
-        this.#fail('PEER_VIOLATION', step.error.sentence);
+        this.#finish(failure('backend-framing', { what: step.error.sentence }));
       }
     }
-  }
-
-  #fail(code: 'PEER_VIOLATION' | 'DISCONNECTED', sentence: string): TsvswitchError {
-    return this.#finish(new TsvswitchError(code, sentence));
   }
 
   /** Ends the connection for the first reason given, and returns that. */

@@ -5,7 +5,7 @@
  * Sources: vhost-user "Reconnecting to the front-end", "Memory access", "CONFIGURE_MEM_SLOTS".
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { featureNames, protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { configHeadBytes, configSpanLayout, memoryTableRegionsMax } from '../vhost-user/message.ts';
 import type { FrontendOptions, VhostUserFrontend } from './frontend.ts';
@@ -46,7 +46,7 @@ export async function negotiateAgain(
   const agreed = await frontend.negotiate(features, wantedProtocolFeatures);
   const missing = featureNames(features & ~agreed, virtioFeatures);
   if (missing.length > 0) {
-    throw new TsvswitchError('REFUSED', `${missing.join(', ')} no longer offered`);
+    throw failure('features-taken-back', { features: missing.join(', ') });
   }
 }
 
@@ -54,10 +54,7 @@ export async function negotiateAgain(
 export async function checkServed(frontend: VhostUserFrontend, queuePairs: number): Promise<void> {
   const served = await frontend.queuePairsMax();
   if (served >= queuePairs) return;
-  throw new TsvswitchError(
-    'REFUSED',
-    `the backend serves ${served} queue pairs, not ${queuePairs}`,
-  );
+  throw failure('queue-pairs-unserved', { served, queuePairs });
 }
 
 /** A table has room for eight regions; with more, each is added by itself, as QEMU does. */
@@ -78,7 +75,7 @@ export async function setPlugged(
   const region = memory.region(index);
   if (memory.isPlugged(index) === plugged) {
     const state = plugged ? 'plugged already' : 'not plugged';
-    throw new TsvswitchError('BAD_OPTION', `memory region ${index} is ${state}`);
+    throw failure('memory-region-state', { index, state });
   }
   memory.setPlugged(index, plugged);
   try {
@@ -107,7 +104,7 @@ const configBytes = 24;
 /** GET_CONFIG. Throws REFUSED if the backend has no configuration space. */
 export async function readConfig(frontend: VhostUserFrontend): Promise<GuestConfig> {
   if (!frontend.speaks(protocolFeatures.VHOST_USER_PROTOCOL_F_CONFIG)) {
-    throw new TsvswitchError('REFUSED', 'VHOST_USER_PROTOCOL_F_CONFIG was not agreed on');
+    throw failure('config-not-agreed');
   }
   const asked = {
     offsetBytes: 0,
@@ -135,7 +132,7 @@ export async function controlQueueOf(
   features: bigint,
 ): Promise<number> {
   if ((features & virtioFeatures.VIRTIO_NET_F_CTRL_VQ) === 0n) {
-    throw new TsvswitchError('REFUSED', 'VIRTIO_NET_F_CTRL_VQ was not agreed on');
+    throw failure('control-queue-not-agreed');
   }
   const counts =
     (features & virtioFeatures.VIRTIO_NET_F_MQ) !== 0n &&

@@ -17,7 +17,7 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type MappedRegion, native } from '../native/addon.ts';
 
 /** Every kind of file that guest memory can lie in. */
@@ -91,28 +91,19 @@ export class GuestMemory {
     const pageBytes = pageBytesOf(kind);
     const isWhole = Number.isInteger(regions) && regions >= 1 && sizeBytes > 0;
     if (!isWhole || sizeBytes % (regions * pageBytes) !== 0) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `guest memory: ${sizeBytes} bytes cannot be cut into ${regions} regions of whole ` +
-          `${pageBytes}-byte pages`,
-      );
+      throw failure('memory-uncuttable', { sizeBytes, regions, pageBytes });
     }
     if (!Number.isInteger(pluggedRegions) || pluggedRegions < 1 || pluggedRegions > regions) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `guest memory: ${pluggedRegions} of ${regions} regions cannot be plugged; 1 to ` +
-          `${regions} can`,
-      );
+      throw failure('memory-unpluggable', { plugged: pluggedRegions, regions });
     }
     const file = openMemoryFile(kind, sizeBytes, options.hugetlbfs ?? '/dev/hugepages');
     try {
       return new GuestMemory(file, sizeBytes, regions, pluggedRegions);
     } catch (cause) {
       file.close();
-      throw new TsvswitchError(
-        'MEMORY_UNMAPPABLE',
-        `guest memory: ${sizeBytes} bytes of ${kind} cannot be mapped ` +
-          `(${(cause as Error).message})`,
+      throw failure(
+        'test-memory-unmappable',
+        { sizeBytes, kind, cause: (cause as Error).message },
         { cause },
       );
     }
@@ -127,10 +118,7 @@ export class GuestMemory {
   region(index: number): MappedRegion {
     const region = this.#regions[index];
     if (region === undefined) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `guest memory: there is no region ${index} of ${this.#regions.length}, counted from 0`,
-      );
+      throw failure('memory-region-unknown', { index, regions: this.#regions.length });
     }
     return region;
   }
@@ -214,11 +202,7 @@ export class GuestMemory {
     const endBytes =
       unplugged === -1 ? this.bytes.length : Number(this.#regions[unplugged]!.mmapOffset);
     if (offset + lengthBytes > endBytes) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `guest memory: ${lengthBytes} bytes do not fit behind the ${offset} in use of ` +
-          `${endBytes}; ask for more memory`,
-      );
+      throw failure('memory-used-up', { bytes: lengthBytes, offset, endBytes });
     }
     this.#allocatedBytes = offset + lengthBytes;
     return offset;

@@ -3,7 +3,7 @@
  * the size of memory. Pure.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { protocolFeatures, virtioFeatures } from '../vhost-user/features.ts';
 import { type MemoryKind, memoryKinds, pageBytesOf, roundUp } from './guest-memory.ts';
 import { packedRingBytes } from './packed-ring.ts';
@@ -105,29 +105,23 @@ const frameBytesMax = 65550;
 /** Left to who allocates buffers of their own. */
 const spareBytes = 4 << 20;
 
-function badOption(sentence: string): TsvswitchError {
-  return new TsvswitchError('BAD_OPTION', sentence);
-}
-
 /** Throws BAD_OPTION unless `value` is a whole number from `min` to `max`. */
 export function checkWhole(name: string, value: number, min: number, max: number): void {
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw badOption(`${name}: ${value} is not a whole number from ${min} to ${max}`);
+    throw failure('number-beyond', { name, value, min, max });
   }
 }
 
 /** Throws BAD_OPTION for what a call without types may give. */
 export function checkObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null)
-    throw badOption(`${name}: ${value} is no object`);
+    throw failure('option-no-object', { name, value: String(value) });
 }
 
 /** Throws BAD_OPTION unless a timer can wait that long. */
 export function checkTimeout(name: string, timeoutMs: number): void {
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= timeoutMsMax)) {
-    throw badOption(
-      `${name}: ${timeoutMs} is not a number of milliseconds from 0 to ${timeoutMsMax}`,
-    );
+    throw failure('option-no-timeout', { name, value: timeoutMs, max: timeoutMsMax });
   }
 }
 
@@ -139,12 +133,12 @@ function maskOf(
 ): bigint {
   if (typeof choice === 'bigint') {
     if (choice === BigInt.asUintN(64, choice)) return choice;
-    throw badOption(`${name}: ${choice} has more than 64 bits`);
+    throw failure('features-too-wide', { name, value: choice });
   }
-  if (!Array.isArray(choice)) throw badOption(`${name}: neither a bigint nor an array of names`);
+  if (!Array.isArray(choice)) throw failure('features-no-choice', { name });
   return choice.reduce((mask, feature) => {
     const bit = table[feature];
-    if (bit === undefined) throw badOption(`${name}: there is no feature ${feature}`);
+    if (bit === undefined) throw failure('feature-unknown', { name, feature });
     return mask | bit;
   }, 0n);
 }
@@ -198,10 +192,10 @@ export function settingsOf(options: TestGuestOptions): GuestSettings {
     memorySizeBytes,
     receiveLayout = {},
   } = options;
-  if (typeof path !== 'string') throw badOption(`path: ${path} is not a path`);
+  if (typeof path !== 'string') throw failure('guest-path', { path });
   checkWhole('queuePairs', queuePairs, 1, queuePairsMax);
   if (typeof controlQueue !== 'boolean') {
-    throw badOption(`controlQueue: ${controlQueue} is neither true nor false`);
+    throw failure('guest-control-queue', { value: controlQueue });
   }
   checkWhole('queueSize', queueSize, 1, queueSizeMax);
   checkWhole('memoryRegions', memoryRegions, 1, regionsMax);
@@ -213,7 +207,7 @@ export function settingsOf(options: TestGuestOptions): GuestSettings {
   }
   checkObject('receiveLayout', receiveLayout);
   if (!memoryKinds.includes(memory)) {
-    throw badOption(`memory: ${memory} is none of ${memoryKinds.join(', ')}`);
+    throw failure('guest-memory-kind', { value: memory, known: memoryKinds.join(', ') });
   }
   checkTimeout('timeoutMs', timeoutMs);
   const features = options.features ?? defaultFeatures(queuePairs, controlQueue);
@@ -254,28 +248,25 @@ export function memoryBytesOf(settings: GuestSettings, packed: boolean): number 
 
 /** Throws BAD_OPTION for no array, BAD_FRAME for what only raw.send() sends. */
 export function checkFrames(frames: readonly Uint8Array[]): void {
-  if (!Array.isArray(frames)) throw badOption(`frames: ${frames} is no array`);
+  if (!Array.isArray(frames)) throw failure('frames-no-array', { value: String(frames) });
   for (const frame of frames) checkFrame(frame);
 }
 
 function checkFrame(frame: Uint8Array): void {
   if (!(frame instanceof Uint8Array)) {
-    throw new TsvswitchError('BAD_FRAME', `a frame must be a Uint8Array, not ${typeof frame}`);
+    throw failure('test-frame-no-bytes', { type: typeof frame });
   }
   if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
-    throw new TsvswitchError(
-      'BAD_FRAME',
-      `a frame of ${frame.length} bytes; it has ${frameBytesMin} to ${frameBytesMax}, unless it ` +
-        'is sent by raw.send()',
-    );
+    throw failure('test-frame-size', {
+      bytes: frame.length,
+      min: frameBytesMin,
+      max: frameBytesMax,
+    });
   }
 }
 
 /** Throws BAD_OPTION for a size that a ring of the format that was agreed on cannot have. */
 export function checkQueueSize(size: number, packed: boolean): void {
   if (packed || (size & (size - 1)) === 0) return;
-  throw badOption(
-    `queueSize: ${size} is not a power of two, as a split ring must have; with ` +
-      'VIRTIO_F_RING_PACKED any size is possible',
-  );
+  throw failure('guest-ring-size', { size });
 }

@@ -15,7 +15,7 @@
  */
 
 import '../runtime/dispose.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { netHeaderBytes, type VirtioFeatureName, virtioFeatures } from '../vhost-user/features.ts';
 import type { ControlCommand } from './control-commands.ts';
 import { type CommandLayout, ControlLine } from './control-line.ts';
@@ -210,7 +210,7 @@ export class TestGuest {
     const { queuePair = 0, timeoutMs = this.#settings.timeoutMs } = options;
     checkTimeout('timeoutMs', timeoutMs);
     if (options.indirect && !this.has('VIRTIO_F_INDIRECT_DESC')) {
-      throw new TsvswitchError('BAD_OPTION', 'indirect: VIRTIO_F_INDIRECT_DESC was not agreed on');
+      throw failure('indirect-not-agreed');
     }
     checkFrames(frames);
     const pair = this.#pair(queuePair);
@@ -297,7 +297,7 @@ export class TestGuest {
     checkTimeout('timeoutMs', timeoutMs);
     this.#checkRunning();
     if (this.#control !== undefined) return this.#control.command(command, layout, timeoutMs);
-    throw new TsvswitchError('BAD_OPTION', 'this guest was connected without controlQueue: true');
+    throw failure('guest-without-control-queue');
   }
 
   /** The configuration space as it is now. Throws REFUSED if the backend has none. */
@@ -375,7 +375,7 @@ export class TestGuest {
   disconnect(): void {
     if (this.#state.kind === 'closed') return;
     this.#state = { kind: 'closed' };
-    this.#fail(new TsvswitchError('CLOSED', 'this guest is closed'));
+    this.#fail(failure('guest-closed'));
     this.#frontend.close();
     for (const pair of this.queuePairs) pair.close();
     this.#control?.close();
@@ -443,6 +443,6 @@ export class TestGuest {
     const state = this.#state;
     if (state.kind === 'running') return;
     if (state.kind === 'lost') throw state.error;
-    throw new TsvswitchError('CLOSED', `this guest is ${state.kind}`);
+    throw failure('guest-gone', { state: state.kind });
   }
 }

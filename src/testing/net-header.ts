@@ -5,7 +5,7 @@
  * Source: virtio 1.2 §5.1.6. Its legacy form lacks num_buffers (§5.1.6.1).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 /**
  * flags: the checksum is yet to be completed. Spelled, like the others, as in virtio 1.2 §5.1.6.
@@ -67,10 +67,7 @@ export function writeNetHeader(
 function field(header: Partial<NetHeader>, name: keyof NetHeader, max: number): number {
   const value = header[name] ?? 0;
   if (Number.isInteger(value) && value >= 0 && value <= max) return value;
-  throw new TsvswitchError(
-    'BAD_OPTION',
-    `header.${name}: ${value} is not a whole number from 0 to ${max}`,
-  );
+  throw failure('header-field', { name, value, max });
 }
 
 /** The header that `bytes`, 10 or 12 of them, hold. */

@@ -7,7 +7,7 @@
  * waits for it.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import { native } from '../native/addon.ts';
 import type { DriverQueue } from './driver-queue.ts';
 import type { VhostUserFrontend } from './frontend.ts';
@@ -110,7 +110,7 @@ export class QueuePair {
 
   /** Throws CLOSED: the number of an eventfd may be somebody else's by then. */
   kick(queue: 'receiveq' | 'transmitq'): void {
-    if (this.#closed) throw new TsvswitchError('CLOSED', 'this guest is closed');
+    if (this.#closed) throw failure('guest-closed');
     const { kickFd } = queue === 'receiveq' ? this.#receiveLine : this.#transmitLine;
     native().eventfdSignal(kickFd);
   }

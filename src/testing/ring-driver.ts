@@ -8,7 +8,7 @@
  * §2.8.8).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { PackedRing } from './packed-ring.ts';
 import {
@@ -93,17 +93,11 @@ export function checkPieces(
   const isLength = (bytes: number) =>
     Number.isInteger(bytes) && bytes >= 1 && bytes <= pieceBytesMax;
   if (!Array.isArray(pieces) || !pieces.every(isLength)) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `pieces: ${pieces} is not an array of whole numbers from 1 to ${pieceBytesMax}`,
-    );
+    throw failure('pieces-no-array', { pieces: String(pieces), max: pieceBytesMax });
   }
   const wantedBytes = pieces.reduce((sum, lengthBytes) => sum + lengthBytes, 0);
   if (wantedBytes > totalBytes) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `pieces: ${pieces} are ${wantedBytes} bytes, more than the ${totalBytes} there are`,
-    );
+    throw failure('pieces-too-long', { pieces, wantedBytes, totalBytes });
   }
   return [...pieces];
 }
@@ -114,5 +108,5 @@ export function crosses(event: number, before: number, now: number): boolean {
 }
 
 export function violation(queue: number, what: string): TsvswitchError {
-  return new TsvswitchError('PEER_VIOLATION', `queue ${queue}: ${what}`);
+  return failure('peer-violation', { queue, what });
 }

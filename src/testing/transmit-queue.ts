@@ -5,7 +5,7 @@
  * Sources: virtio 1.2 §5.1.6.2 (packet transmission), §2.7.4 (no rules about the framing).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type NetHeader, writeNetHeader } from './net-header.ts';
@@ -115,16 +115,13 @@ export class TransmitQueue {
   ): void {
     const { headerBytes, queue } = this.#options;
     if (typeof header !== 'object' || header === null) {
-      throw new TsvswitchError('BAD_OPTION', `header: neither fields nor bytes but ${header}`);
+      throw failure('header-no-fields', { header });
     }
     if (!(header instanceof Uint8Array)) {
       writeNetHeader(view, at, headerBytes, header);
     } else if (header.length === headerBytes) bytes.set(header, at);
     else {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `queue ${queue}: a header of ${header.length} bytes where ${headerBytes} were agreed on`,
-      );
+      throw failure('header-size', { queue, bytes: header.length, agreed: headerBytes });
     }
   }
 

@@ -4,7 +4,7 @@
  * what is true.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 interface Waiter {
   readonly resolve: () => void;
@@ -18,12 +18,11 @@ export class Wakeup {
 
   /** Resolves at the next wake(); rejects with TIMEOUT, naming `what`, or with the failure. */
   wait(timeoutMs: number, what: string): Promise<void> {
-    const failure = this.#failure;
-    if (failure !== undefined) return Promise.reject(failure);
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiters.delete(waiter);
-        reject(new TsvswitchError('TIMEOUT', `${what}: nothing within ${timeoutMs} ms`));
+        reject(failure('nothing-within', { what, timeoutMs }));
       }, timeoutMs);
       const waiter = { resolve, reject, timer };
       this.#waiters.add(waiter);

@@ -18,7 +18,7 @@ import { basename, delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { cachedFolder } from '../machine/cache.ts';
 import type { DirectBoot } from '../machine/qemu.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type CpioEntry, cpioArchive } from './cpio.ts';
 import { type GuestKernel, guestKernel } from './kernel.ts';
 
@@ -160,10 +160,7 @@ async function fileEntry(from: string, path: string): Promise<CpioEntry> {
 export async function programPath(program: string, debianPackage: string): Promise<string> {
   const path = await findProgram(program);
   if (path !== undefined) return path;
-  throw new TsvswitchError(
-    'PROGRAM_MISSING',
-    `${program} is not installed; run \`apt-get install ${debianPackage}\` as root`,
-  );
+  throw failure('tiny-program-missing', { program, package: debianPackage });
 }
 
 async function findProgram(program: string): Promise<string | undefined> {

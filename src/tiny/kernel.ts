@@ -14,7 +14,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { cachedFolder, cacheFolder } from '../machine/cache.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface GuestKernel {
   /** Package and version, such as linux-image-6.1.0-56-cloud-amd64_6.1.192-2. */
@@ -95,11 +95,7 @@ async function kernelPackages(): Promise<KernelPackage[]> {
     const modules = (await dependencies(image)).filter((name) => /^linux-modules-\d/.test(name));
     return Promise.all([image, ...modules].map(withVersion));
   }
-  throw new TsvswitchError(
-    'GUEST_KERNEL_UNAVAILABLE',
-    `apt knows none of the kernel packages ${metaPackages.join(', ')}; run \`apt-get update\` as ` +
-      'root, then try again',
-  );
+  throw failure('kernel-packages-unknown', { packages: metaPackages.join(', ') });
 }
 
 async function dependencies(name: string): Promise<string[]> {
@@ -128,7 +124,7 @@ async function unpack(packages: readonly KernelPackage[], folder: string): Promi
     const boot = join(root, 'boot');
     const image = (await readdir(boot)).find((name) => name.startsWith('vmlinuz-'));
     if (image === undefined) {
-      throw new TsvswitchError('GUEST_KERNEL_UNAVAILABLE', `${packages[0]!.file} holds no vmlinuz`);
+      throw failure('kernel-package-empty', { file: packages[0]!.file });
     }
     await copyFile(join(boot, image), join(folder, 'vmlinuz'));
     const names = await takeModules(modulesFolder(root), folder, moduleOrder);
@@ -144,11 +140,7 @@ async function download(name: string, folder: string): Promise<void> {
     // Root's apt would download as user _apt, who may not write here; it warns and goes on as root.
     await execa('apt-get', ['download', '-q', name], { cwd: folder });
   } catch (cause) {
-    throw new TsvswitchError(
-      'GUEST_KERNEL_UNAVAILABLE',
-      `apt-get cannot download ${name}; is there a network, and was \`apt-get update\` run lately?`,
-      { cause },
-    );
+    throw failure('kernel-download-failed', { name }, { cause });
   }
 }
 
@@ -178,7 +170,7 @@ export async function takeModules(
     if (new RegExp(pattern.source, 'm').test(builtin)) continue;
     const file = files.find((candidate) => pattern.test(`/${candidate}`));
     if (file === undefined) {
-      throw new TsvswitchError('GUEST_KERNEL_UNAVAILABLE', `the kernel has no module ${module}`);
+      throw failure('kernel-module-missing', { module });
     }
     const name = `${module}.ko`;
     await writeFile(join(folder, name), await uncompressed(join(base!, file)));

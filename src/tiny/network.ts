@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import type { Accelerator, MachineMemory, VhostUserCard } from '../machine/qemu.ts';
 import { shortTemporaryFolder } from '../machine/short-folder.ts';
 import { umlControlLine } from '../machine/uml.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { type TinyGuest, tinyGuestBoot } from './guest.ts';
 import { Machine } from './qemu-machine.ts';
 import { SwitchProcess } from './switch-process.ts';
@@ -73,10 +73,7 @@ export class TinyNetwork {
 
   static async create(options: TinyNetworkOptions): Promise<TinyNetwork> {
     if (options.machines < 1 || options.machines > machinesMax) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `a tiny network has 1 to ${machinesMax} machines, not ${options.machines}`,
-      );
+      throw failure('tiny-machines', { max: machinesMax, machines: options.machines });
     }
     return new TinyNetwork(shortTemporaryFolder('vm1.console'), options);
   }
@@ -156,7 +153,7 @@ export class TinyNetwork {
   ): Promise<UmlMachine> {
     if (cpus !== 1 || deviceOptions !== undefined) {
       const sentence = 'User-mode Linux has one processor, and no options for its network card';
-      throw new TsvswitchError('BAD_OPTION', `vm${number}: ${sentence}`);
+      throw failure('tiny-machine-option', { number, what: sentence });
     }
     const name = `vm${number}`;
     const { commandLine, ...boot } = tinyGuestBoot(guest, name, `${this.address(number)}/24`);
@@ -182,7 +179,7 @@ export class TinyNetwork {
   }
 
   async #close(): Promise<void> {
-    this.#closing.abort(new TsvswitchError('CLOSED', 'the network was closed'));
+    this.#closing.abort(failure('network-closed'));
     await Promise.all(this.machines.map((machine) => machine?.stop()));
     await this.switch?.stop();
     await rm(this.folder, { recursive: true, force: true });

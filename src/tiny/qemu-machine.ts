@@ -14,7 +14,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
 import { type MachineOptions, qemuArguments, qemuProgram } from '../machine/qemu.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { GuestShell } from './shell.ts';
 
 /** How long QEMU may take to end after SIGTERM before it is killed. */
@@ -114,14 +114,11 @@ const processOptions = {
 /** Why QEMU ended, with what it said. */
 function endOf(name: string, result: Awaited<ResultPromise<typeof processOptions>>): Error {
   if (result.code === 'ENOENT') {
-    return new TsvswitchError(
-      'PROGRAM_MISSING',
-      `${qemuProgram} is not installed; run \`apt-get install qemu-system-x86\` as root`,
-    );
+    return failure('qemu-missing', { program: qemuProgram });
   }
   const how = result.signal
     ? `was ended by ${result.signal}`
     : `ended with status ${result.exitCode}`;
   const said = result.all?.trim();
-  return new TsvswitchError('MACHINE_FAILED', `${name}: QEMU ${how}${said ? `:\n${said}` : ''}`);
+  return failure('qemu-ended', { name, how, said: said ? `:\n${said}` : '' });
 }

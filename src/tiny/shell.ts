@@ -17,7 +17,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
 
 export interface CommandResult {
   /** Standard output and error together, without the last line end. */
@@ -88,9 +88,13 @@ export class GuestShell {
         await sleep(connectPauseMs);
       }
     }
-    throw new TsvswitchError('MACHINE_FAILED', `${name}: QEMU does not open its control port`, {
-      cause: lastError,
-    });
+    throw failure(
+      'qemu-no-control-port',
+      { name },
+      {
+        cause: lastError,
+      },
+    );
   }
 
   /** On a line that is there already, of a machine whose `ended` says why it ended. */
@@ -107,10 +111,7 @@ export class GuestShell {
 
   async run(command: string, limitMs: number): Promise<CommandResult> {
     if (command.includes('\n')) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `a guest command is one line, got ${JSON.stringify(command)}`,
-      );
+      throw failure('guest-command-lines', { command: JSON.stringify(command) });
     }
     return this.#inTurn(() => {
       const id = randomBytes(8).toString('hex');
@@ -129,10 +130,7 @@ export class GuestShell {
   async check(command: string, limitMs: number): Promise<string> {
     const { output, status } = await this.run(command, limitMs);
     if (status !== 0) {
-      throw new TsvswitchError(
-        'MACHINE_FAILED',
-        `${this.#name}: \`${command}\` ended with status ${status}:\n${output}`,
-      );
+      throw failure('guest-command-failed', { name: this.#name, command, status, output });
     }
     return output;
   }
@@ -148,7 +146,7 @@ export class GuestShell {
 
   /** Gives up the line; what was under way fails. */
   close(): void {
-    this.#lose(new TsvswitchError('CLOSED', `${this.#name}: the shell was closed`));
+    this.#lose(failure('shell-closed', { name: this.#name }));
     this.#socket.destroy();
   }
 
@@ -226,7 +224,7 @@ export class GuestShell {
   }
 
   #failure(reason: string): TsvswitchError {
-    return new TsvswitchError('MACHINE_FAILED', `${this.#name}: ${reason}`);
+    return failure('guest-shell-failed', { name: this.#name, cause: reason });
   }
 }
 

@@ -8,7 +8,7 @@
 import '../runtime/dispose.ts';
 import { createInterface } from 'node:readline';
 import { execa, type ResultPromise } from 'execa';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 
 export interface SwitchStartOptions {
   /** The main script of the command. */
@@ -124,8 +124,9 @@ export class SwitchProcess {
     });
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      const message = `the switch does not listen within ${limitMs / 1000} s`;
-      timer = setTimeout(() => reject(this.#failure(message)), limitMs);
+      const seconds = limitMs / 1000;
+      const giveUp = () => reject(failure('switch-not-listening', { seconds, said: this.#said }));
+      timer = setTimeout(giveUp, limitMs);
     });
     const abandoned = new Promise<never>((_, reject) => {
       const giveUp = () => reject(signal?.reason);
@@ -133,7 +134,7 @@ export class SwitchProcess {
       signal?.addEventListener('abort', giveUp, { once: true });
     });
     const ended = this.ended.then((how) => {
-      throw this.#failure(`the switch ended with ${how}`);
+      throw failure('switch-ended', { how, said: this.#said });
     });
     try {
       await Promise.race([noticed, late, ended, abandoned]);
@@ -142,9 +143,10 @@ export class SwitchProcess {
     }
   }
 
-  #failure(message: string): TsvswitchError {
+  /** What goes behind a sentence: its last lines, if there are any. */
+  get #said(): string {
     const said = this.tail(10);
-    return new TsvswitchError('SWITCH_FAILED', said === '' ? message : `${message}:\n${said}`);
+    return said === '' ? '' : `:\n${said}`;
   }
 }
 

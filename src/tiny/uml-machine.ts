@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConsoleServer } from '../machine/console-server.ts';
 import { type UmlOptions, UmlProcess } from '../machine/uml.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { GuestShell } from './shell.ts';
 
 export class UmlMachine {
@@ -29,8 +29,8 @@ export class UmlMachine {
     this.consoleLog = consoleLogOf(options);
     this.#process = process;
     this.#console = console;
-    this.ended = process.ended.then(
-      ({ sentence }) => new TsvswitchError('MACHINE_FAILED', `${this.name}: ${sentence}`),
+    this.ended = process.ended.then(({ sentence }) =>
+      failure('machine-ended', { name: this.name, how: sentence }),
     );
     this.shell = GuestShell.over(this.name, process.control, this.ended);
   }

@@ -10,7 +10,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 /** Ctrl-], as in telnet and `virsh console`. */
 const escapeByte = 0x1d;
@@ -19,22 +19,13 @@ const connectedState = '03';
 
 export async function attachConsole(name: string, path: string): Promise<void> {
   if (await hasVisitor(path)) {
-    throw new TsvswitchError(
-      'SOCKET_IN_USE',
-      `${name}: another terminal is on its console; leave that one with Ctrl-] first, or read ` +
-        `along with \`tsvswitch lab logs -f ${name}\``,
-    );
+    throw failure('console-taken', { name });
   }
   const socket = connect(path);
   try {
     await once(socket, 'connect');
   } catch (cause) {
-    throw new TsvswitchError(
-      'MACHINE_FAILED',
-      `${name}: it has no console now (${(cause as Error).message}); \`tsvswitch lab up\` starts ` +
-        'it',
-      { cause },
-    );
+    throw failure('console-gone', { name, cause: (cause as Error).message }, { cause });
   }
   const { stdin, stderr } = process;
   stderr.write(`Console of ${name}; Ctrl-] leaves it, Enter shows a prompt.\n`);

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 const chunkBytes = 64 * 1024;
 const lookAgainMs = 200;
@@ -14,11 +14,7 @@ const lookAgainMs = 200;
  */
 export async function printLog(name: string, path: string, follow: boolean): Promise<void> {
   const file = await open(path).catch((cause: Error) => {
-    throw new TsvswitchError(
-      'MACHINE_FAILED',
-      `${name}: there is no log yet (${cause.message}); \`tsvswitch lab up\` starts it`,
-      { cause },
-    );
+    throw failure('log-missing', { name, cause: cause.message }, { cause });
   });
   const reader = new AbortController();
   process.stdout.on('error', () => reader.abort());

@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import { constants } from 'node:os';
 import type { LabMachine } from '../../lab/machine.ts';
 import { shellWord } from '../../machine/ssh.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 /** `words` are for ssh, as if they stood behind its destination. Returns the exit status. */
 export async function shell(machine: LabMachine, words: readonly string[]): Promise<number> {
@@ -48,12 +48,7 @@ async function runSsh(args: readonly string[]): Promise<number> {
     const [status, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     return status ?? 128 + constants.signals[signal!];
   } catch (cause) {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      `ssh cannot be run (${(cause as Error).message}); run \`apt-get install openssh-client\` ` +
-        'as root',
-      { cause },
-    );
+    throw failure('ssh-cannot-run', { cause: (cause as Error).message }, { cause });
   } finally {
     process.off('SIGINT', ignore);
   }

@@ -14,7 +14,7 @@ import { constants } from 'node:os';
 import type { ListrTask } from 'listr2';
 import type { ChangeOptions } from '../../lab/lab.ts';
 import type { LabEvent, LabStage } from '../../lab/report.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 export interface Change {
   /** The machines to show, in this order. */
@@ -155,7 +155,7 @@ class Line {
   end(succeeded: boolean): void {
     if (succeeded && this.#handle?.title === this.name) this.set(nothingToDo);
     if (succeeded) this.#settle.resolve();
-    else this.#settle.reject(new TsvswitchError('MACHINE_FAILED', this.name));
+    else this.#settle.reject(failure('step-failed', { name: this.name }));
   }
 }
 

@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecaError, execa } from 'execa';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 const keyName = 'id_ed25519';
 const makeLimitMs = 30_000;
@@ -53,15 +53,11 @@ async function makeKey(folder: string): Promise<void> {
   } catch (cause) {
     if (!(cause instanceof ExecaError)) throw cause;
     if (cause.code === 'ENOENT') {
-      throw new TsvswitchError(
-        'PROGRAM_MISSING',
-        'ssh-keygen is not installed; run `apt-get install openssh-client` as root',
-        { cause },
-      );
+      throw failure('ssh-keygen-missing', {}, { cause });
     }
-    throw new TsvswitchError(
-      'SYSTEM',
-      `ssh-keygen cannot make a key in ${folder}: ${cause.stderr || cause.shortMessage}`,
+    throw failure(
+      'ssh-key-failed',
+      { folder, cause: cause.stderr || cause.shortMessage },
       { cause },
     );
   }

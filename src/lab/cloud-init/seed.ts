@@ -16,7 +16,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecaError, execa } from 'execa';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, TsvswitchError } from '../../model/errors.ts';
 import type { MachinePlan } from '../file/plan.ts';
 import { json, userData } from './user-data.ts';
 
@@ -48,12 +48,8 @@ export async function makeSeed(
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof TsvswitchError) throw cause;
-    const said = cause instanceof ExecaError ? cause.stderr || cause.shortMessage : cause;
-    throw new TsvswitchError(
-      'SYSTEM',
-      `machine ${machine.name}: its seed cannot be made at ${path}: ${said}`,
-      { cause },
-    );
+    const said = cause instanceof ExecaError ? cause.stderr || cause.shortMessage : String(cause);
+    throw failure('seed-failed', { name: machine.name, path, cause: said }, { cause });
   }
 }
 
@@ -110,9 +106,5 @@ async function makeImage(
       if ((error as ExecaError).code !== 'ENOENT') throw error;
     }
   }
-  throw new TsvswitchError(
-    'PROGRAM_MISSING',
-    'no program that makes CD images is installed; run `apt-get install genisoimage` as root ' +
-      '(xorriso or mkisofs serve as well)',
-  );
+  throw failure('seed-program-missing');
 }

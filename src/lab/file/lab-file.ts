@@ -8,7 +8,7 @@
 
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { type Finding, isMapping } from '../../model/findings.ts';
 import { type FileKind, readText, YamlText, yamlValue } from '../../yaml/yaml-file.ts';
 import { cloudInitReading, handedOn } from './cloud-init-yaml.ts';
@@ -51,7 +51,7 @@ export function settingOfText(key: string, text: string): unknown {
   if (key !== userDataKey) return yamlValue(text);
   const value = yamlValue(text, cloudInitReading);
   return handedOn(value, [key], (path, sentence) => {
-    throw new TsvswitchError('LAB_INVALID', `${path.join('.')}: ${sentence}`);
+    throw failure('setting-invalid', { path: path.join('.'), what: sentence });
   });
 }
 

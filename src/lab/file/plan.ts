@@ -9,7 +9,7 @@
 
 import { createHash } from 'node:crypto';
 import { basename, dirname, resolve } from 'node:path';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { complaint, type Finding, type FoundIn, placeOf } from '../../model/findings.ts';
 import type { ImageSource } from '../image/source.ts';
 import { canonicalAddress, deriveAddress, derivedPrefixLength, deriveMac } from './address.ts';
@@ -106,7 +106,9 @@ export function planOf(
     ...conflicts(plain, (path) => placeOf(path, 'value', origin.text)),
   ];
   if ('findings' in checked || findings.length > 0) {
-    throw new TsvswitchError('LAB_INVALID', complaint('the lab', findings, origin.text));
+    throw failure('lab-definition-invalid', {
+      findings: complaint('the lab', findings, origin.text),
+    });
   }
 
   const { machines, switch: own, name = folderName(origin.file) } = checked.complete;
@@ -221,10 +223,6 @@ function plainCopy(definition: LabDefinition): unknown {
   try {
     return JSON.parse(JSON.stringify(definition) ?? 'null');
   } catch (cause) {
-    throw new TsvswitchError(
-      'LAB_INVALID',
-      `a lab's definition is plain data, which this is not: ${(cause as Error).message}`,
-      { cause },
-    );
+    throw failure('lab-definition-no-data', { cause: (cause as Error).message }, { cause });
   }
 }

@@ -22,7 +22,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { cachedFolder } from '../../machine/cache.ts';
 import type { DirectBoot } from '../../machine/qemu.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 import { type CpioEntry, cpioArchive } from '../../tiny/cpio.ts';
 import { modulesFolder, takeModules } from '../../tiny/kernel.ts';
 import * as recipe from './debian-recipe.ts';
@@ -183,7 +183,7 @@ async function bootstrap(
     ? 'is there a network, and does `apt-get update` work?'
     : 'is there a network, and does this user have ranges in /etc/subuid and /etc/subgid ' +
       '(package uidmap)? It also works as root';
-  throw failure('mmdebstrap', result, `${said.slice(0, 3).join('\n')}\n${mending}`);
+  throw failed('mmdebstrap', result, `${said.slice(0, 3).join('\n')}\n${mending}`);
 }
 
 /** Makes kernel and initrd; the initrd finds the disk and hands over to the system on it. */
@@ -250,7 +250,7 @@ async function run(
     ...(signal && { cancelSignal: signal }),
   });
   signal?.throwIfAborted();
-  if (result.failed) throw failure(program, result, result.stderr);
+  if (result.failed) throw failed(program, result, result.stderr);
 }
 
 interface FailedRun {
@@ -259,23 +259,15 @@ interface FailedRun {
   readonly shortMessage?: string | undefined;
 }
 
-function failure(program: string, result: FailedRun, said: string | undefined): TsvswitchError {
+function failed(program: string, result: FailedRun, said: string | undefined): TsvswitchError {
   if (result.code === 'ENOENT') {
-    return new TsvswitchError(
-      'PROGRAM_MISSING',
-      `${program} is not installed; run \`apt-get install ${program}\` as root`,
-    );
+    return failure('program-missing', { program });
   }
   if (result.stderr?.includes('No space left on device')) {
-    return new TsvswitchError(
-      'DISK_FULL',
-      'the Debian image cannot be built, since a file system is full: it takes 2 GiB in the ' +
-        'cache folder (XDG_CACHE_HOME) and 1 GiB for temporary files (TMPDIR); make room, or set ' +
-        'these to folders elsewhere',
-    );
+    return failure('debian-disk-full');
   }
-  return new TsvswitchError(
-    'IMAGE_UNAVAILABLE',
-    `the Debian image cannot be built, ${program} failed: ${said?.trim() || result.shortMessage}`,
-  );
+  return failure('debian-build-failed', {
+    program,
+    cause: said?.trim() || result.shortMessage || '',
+  });
 }

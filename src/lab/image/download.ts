@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { cachedFolder } from '../../machine/cache.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import type { Checksum, ImageOptions, ImageProgress } from './source.ts';
 
 export interface DownloadOptions extends ImageOptions {
@@ -91,20 +91,14 @@ async function download(
         await discard(job);
         // What an earlier command left may have been damaged in between.
         if (wasResumed) throw new Interruption('what was there already does not fit the rest');
-        throw new TsvswitchError(
-          'IMAGE_CHECKSUM',
-          `image ${url}: its ${algorithm} is ${found}, not ${sum}; correct the sum if the image ` +
-            'was meant to change, and do not use the image otherwise',
-        );
+        throw failure('image-checksum', { url, algorithm, found, sum });
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof Interruption)) throw error;
         if (attempt === attemptsMax) {
-          throw new TsvswitchError(
-            'IMAGE_UNAVAILABLE',
-            `image ${url}: ${error.message}, ${attemptsMax} times in a row; try again when the ` +
-              'server can be reached, the download then goes on where it stopped if the server ' +
-              'allows it',
+          throw failure(
+            'image-download-broken',
+            { url, cause: error.message, attempts: attemptsMax },
             { cause: error },
           );
         }
@@ -195,7 +189,7 @@ async function request(
   if (response.status >= 500 || [408, 429].includes(response.status)) {
     throw new Interruption(answer);
   }
-  throw new TsvswitchError('IMAGE_UNAVAILABLE', `image ${job.url}: ${answer}; correct the URL`);
+  throw failure('image-url-refused', { url: job.url, answer });
 }
 
 async function knownOrigin({ url, originFile }: Job): Promise<Origin | undefined> {
@@ -226,11 +220,12 @@ async function checkSpace({ url, file }: Job, neededBytes: number): Promise<void
   const { bavail, bsize } = await statfs(join(file, '..'));
   const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
   if (bavail * bsize < neededBytes) {
-    throw new TsvswitchError(
-      'DISK_FULL',
-      `image ${url}: ${mebibytes(neededBytes)} are to come, and ${mebibytes(bavail * bsize)} are ` +
-        `free where ${file} would be; make room there, or set XDG_CACHE_HOME to a folder elsewhere`,
-    );
+    throw failure('image-disk-full', {
+      url,
+      needed: mebibytes(neededBytes),
+      free: mebibytes(bavail * bsize),
+      file,
+    });
   }
 }
 

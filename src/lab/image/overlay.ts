@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { type DiskImage, qemuImg } from './qemu-img.ts';
 
 /** Makes the disk `path` on top of `base`, of `bytes`, or of the base's size if undefined. */
@@ -20,11 +20,12 @@ export async function makeOverlay(
   bytes: number | undefined,
 ): Promise<void> {
   if (bytes !== undefined && bytes < base.virtualBytes) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `disk ${path}: ${sizeText(bytes)} are less than its image ${base.path} has, ` +
-        `${sizeText(base.virtualBytes)}; ask for that much or leave the size out`,
-    );
+    throw failure('disk-below-image', {
+      path,
+      bytes: sizeText(bytes),
+      image: base.path,
+      imageBytes: sizeText(base.virtualBytes),
+    });
   }
   const backing = ['-F', base.format, '-b', base.path];
   await makeQcow2(path, backing, bytes ?? base.virtualBytes);
@@ -37,7 +38,7 @@ export async function makeDisk(path: string, bytes: number): Promise<void> {
 
 async function makeQcow2(path: string, backing: readonly string[], bytes: number): Promise<void> {
   if (existsSync(path)) {
-    throw new TsvswitchError('DISK_EXISTS', `disk ${path}: it is there already and stays as it is`);
+    throw failure('disk-exists', { path });
   }
   const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
   try {

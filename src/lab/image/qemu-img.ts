@@ -12,7 +12,7 @@
 
 import { access, constants, open } from 'node:fs/promises';
 import { execa } from 'execa';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 
 export interface DiskImage {
   /** Absolute. */
@@ -37,30 +37,19 @@ export async function qemuImg(about: string, args: readonly string[]): Promise<s
   });
   if (!result.failed) return result.stdout;
   if (result.code === 'ENOENT') {
-    throw new TsvswitchError(
-      'PROGRAM_MISSING',
-      'qemu-img is not installed; run `apt-get install qemu-utils` as root',
-    );
+    throw failure('qemu-img-missing');
   }
   const said = (result.stderr || result.shortMessage || '').replace(/^qemu-img: /, '').trim();
   if (said.includes('No space left on device')) {
-    throw new TsvswitchError('DISK_FULL', `${about}: the file system is full; make room on it`);
+    throw failure('disk-full', { about });
   }
   if (/unsupported .*feature/i.test(said)) {
-    throw new TsvswitchError(
-      'IMAGE_REFUSED',
-      `${about}: it was made for a newer QEMU than the one here (${said}); install a newer ` +
-        'qemu-utils',
-    );
+    throw failure('image-too-new', { about, cause: said });
   }
   if (/Failed to get .* lock/.test(said)) {
-    throw new TsvswitchError(
-      'IMAGE_REFUSED',
-      `${about}: another process has it open for writing; stop that machine, or use a copy of ` +
-        'the image',
-    );
+    throw failure('image-open-elsewhere', { about });
   }
-  throw new TsvswitchError('IMAGE_REFUSED', `${about}: ${said}`);
+  throw failure('image-qemu-img-failed', { about, cause: said });
 }
 
 /** The fields of ImageInfo that are looked at. */
@@ -77,23 +66,23 @@ export async function inspectImage(path: string): Promise<DiskImage> {
   await access(path, constants.R_OK).catch((cause: NodeJS.ErrnoException) => {
     const why =
       cause.code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${cause.code})`;
-    throw new TsvswitchError('IMAGE_UNAVAILABLE', `image ${path}: ${why}`, { cause });
+    throw failure('image-unreadable', { path, cause: why }, { cause });
   });
   const output = await qemuImg(`image ${path}`, ['info', '--output=json', path]);
   const info = JSON.parse(output) as ImageInfo;
   const { format } = info;
   if (format !== 'qcow2' && format !== 'raw') {
-    throw refused(path, `its format is ${format}, not qcow2 or raw; ${convert(path)}`);
+    throw failure('image-format', { path, format });
   }
   const backing = info['backing-filename'];
   if (backing !== undefined) {
-    throw refused(path, `it is only what differs from ${backing}; ${convert(path)}`);
+    throw failure('image-is-difference', { path, backing });
   }
   const dataFile = info['format-specific']?.data?.['data-file'];
   if (dataFile !== undefined) {
-    throw refused(path, `its data is in another file, ${dataFile}; ${convert(path)}`);
+    throw failure('image-data-elsewhere', { path, dataFile });
   }
-  if (info.encrypted) throw refused(path, `it is encrypted; ${convert(path)}`);
+  if (info.encrypted) throw failure('image-encrypted', { path });
   // Whatever is not known to qemu-img is a raw disk to it, so look what else it may be.
   if (format === 'raw') await checkRaw(path);
   return { path, format, virtualBytes: info['virtual-size'] };
@@ -114,23 +103,12 @@ async function checkRaw(path: string): Promise<void> {
   try {
     const { size } = await file.stat();
     if (size === 0 || size % sectorBytes !== 0) {
-      throw refused(
-        path,
-        `${size} bytes are no raw disk: it would have whole sectors of 512 bytes`,
-      );
+      throw failure('image-no-sectors', { path, bytes: size });
     }
     const { buffer: head } = await file.read(Buffer.alloc(sectorBytes), 0, sectorBytes, 0);
     const found = packed.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
-    if (found) throw refused(path, `it is packed; unpack it with \`${found.program}\``);
+    if (found) throw failure('image-packed', { path, program: found.program });
   } finally {
     await file.close();
   }
-}
-
-function refused(path: string, why: string): TsvswitchError {
-  return new TsvswitchError('IMAGE_REFUSED', `image ${path}: ${why}`);
-}
-
-function convert(path: string): string {
-  return `make one with \`qemu-img convert -O qcow2 ${path} NEW.qcow2\``;
 }

@@ -210,6 +210,8 @@ export const protocolCodes = {
         'switch; ',
         memoryRemedy,
       ],
+      'test-memory-unmappable':
+        'guest memory: {sizeBytes} bytes of {kind} cannot be mapped ({cause})',
       'map-private': [
         'process {pid} maps it privately, so nothing the guest writes is seen here; ',
         memoryRemedy,

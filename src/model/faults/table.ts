@@ -8,16 +8,32 @@
  */
 
 import { filled, type ParametersOf, type Template } from '../sentence.ts';
+import { controlCodes } from './control.ts';
+import { framesCodes } from './frames.ts';
 import { generalCodes } from './general.ts';
+import { labsCodes } from './labs.ts';
+import { machinesCodes } from './machines.ts';
+import { operationCodes } from './operation.ts';
+import { optionsCodes } from './options.ts';
 import { portCodes } from './ports.ts';
 import { protocolCodes } from './protocol.ts';
 import { ringCodes } from './rings.ts';
+import { socketsCodes } from './sockets.ts';
+import { testingCodes } from './testing.ts';
 
 export const codes = {
+  ...optionsCodes,
   ...generalCodes,
+  ...socketsCodes,
+  ...controlCodes,
+  ...operationCodes,
   ...protocolCodes,
-  ...portCodes,
   ...ringCodes,
+  ...portCodes,
+  ...framesCodes,
+  ...testingCodes,
+  ...machinesCodes,
+  ...labsCodes,
 } as const;
 
 export type Code = keyof typeof codes;

@@ -10,7 +10,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIP } from 'node:net';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { contentType } from './exposition.ts';
 
 const connectionsMax = 32;
@@ -32,10 +32,7 @@ export function addressOf(text: string): Address {
   const isHost =
     bracketed === undefined ? host === '' || isIP(host ?? '') === 4 : isIP(host!) === 6;
   if (!isHost || !(port <= 65_535)) {
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      `${text} is no address to listen on, such as 127.0.0.1:9477, [::1]:9477 or :9477`,
-    );
+    throw failure('metrics-address', { text });
   }
   return { ...(host === '' ? {} : { host: host! }), port };
 }
@@ -63,9 +60,8 @@ export class MetricsListener {
     try {
       await once(server, 'listening');
     } catch (cause) {
-      const where = `${host ?? ''}:${port}`;
-      const sentence = `metrics cannot be served on ${where}: ${(cause as Error).message}`;
-      throw new TsvswitchError('SYSTEM', sentence, { cause });
+      const { message } = cause as Error;
+      throw failure('metrics-unserved', { host: host ?? '', port, cause: message }, { cause });
     }
     // It keeps no process alive whose switch does not start.
     server.unref();

@@ -10,7 +10,7 @@
  */
 
 import { constants } from 'node:os';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { printable } from '../../model/wording.ts';
 import { native } from '../../native/addon.ts';
 
@@ -47,11 +47,7 @@ export class Notifier {
     try {
       return new Notifier(name, native().notifyConnect(name));
     } catch (cause) {
-      throw new TsvswitchError(
-        'SYSTEM',
-        `NOTIFY_SOCKET: ${(cause as Error).message}; the service manager is told nothing`,
-        { cause },
-      );
+      throw failure('notify-socket-failed', { cause: (cause as Error).message }, { cause });
     }
   }
 

@@ -27,7 +27,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 
 /** A kind of document. */
 export interface StateDocument<Value> {
@@ -89,11 +89,7 @@ export class StateFolder {
     } catch (cause) {
       throw this.#putAside(path, cause);
     }
-    throw new TsvswitchError(
-      'STATE_LATER',
-      `${path}: version ${written}, and this program reads up to ${version}: a later one wrote ` +
-        'it; it is neither used nor changed',
-    );
+    throw failure('state-later-unread', { path, written, version });
   }
 
   /**
@@ -134,11 +130,7 @@ export class StateFolder {
       return;
     }
     if (written <= version) return;
-    throw new TsvswitchError(
-      'STATE_LATER',
-      `${path}: version ${written}, and this program writes ${version}: a later one wrote it; it ` +
-        'stays as it is, remove it to keep state with this program',
-    );
+    throw failure('state-later-unwritten', { path, written, version });
   }
 
   #putAside(path: string, cause: unknown): TsvswitchError {
@@ -148,8 +140,7 @@ export class StateFolder {
     } catch (error) {
       return unusable(path, error);
     }
-    const sentence = `${path} is damaged (${why}); it was put aside as ${path}${damaged}`;
-    return new TsvswitchError('STATE_DAMAGED', sentence, { cause });
+    return failure('state-damaged', { path, cause: why, aside: path + damaged }, { cause });
   }
 
   /** So that the new name is there after a power failure as well. */
@@ -195,13 +186,8 @@ function envelopeOf(text: string, name: string): Envelope {
 function unusable(path: string, cause: unknown): TsvswitchError {
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    const sentence = `${path}: the disk is full; what was there before stays, make room for more`;
-    return new TsvswitchError('STATE_FULL', sentence, { cause });
+    return failure('state-disk-full', { path }, { cause });
   }
-  return new TsvswitchError(
-    'STATE_UNUSABLE',
-    `${path}: no state can be kept there (${message}); make it writable for user ` +
-      `${process.getuid!()}, or choose another folder`,
-    { cause },
-  );
+  const uid = process.getuid!();
+  return failure('state-unusable', { path, cause: message, uid }, { cause });
 }

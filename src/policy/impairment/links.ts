@@ -14,7 +14,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { bad, fields } from '../../model/option-checks.ts';
 import type { ImpairmentSettings, LinkSettings } from '../../model/settings.ts';
 import type { Dataplane, LinkSettings as LinkWords } from '../../native/addon.ts';
@@ -248,7 +248,7 @@ export class Links {
     const name = typeof port === 'object' && port !== null ? (port as Port).name : port;
     if (typeof name !== 'string') throw bad('port', port, 'a port or the name of one');
     if (this.#portOf(name) === undefined) {
-      throw new TsvswitchError('NO_SUCH_PORT', `the switch has no port named ${name}`);
+      throw failure('port-unknown', { name });
     }
     return name;
   }

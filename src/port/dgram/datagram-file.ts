@@ -6,7 +6,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { native } from '../../native/addon.ts';
 import type { KeptSocket } from '../kind.ts';
 
@@ -44,10 +44,7 @@ export class DatagramFile implements KeptSocket {
   /** What gives it these permissions. Throws SYSTEM if it is not there any more. */
   prepareMode(mode: number): () => void {
     if (!this.inPlace) {
-      throw new TsvswitchError(
-        'SYSTEM',
-        `socket ${this.path}: its file is gone, or another one is in its place; open the port anew`,
-      );
+      throw failure('socket-file-gone', { path: this.path });
     }
     return () => chmodSync(this.path, mode);
   }
@@ -86,16 +83,10 @@ function bindTo(path: string): number {
   }
   const error = errnoOf(cause);
   if (error === ENOENT) {
-    throw new TsvswitchError(
-      'SOCKET_FOLDER_MISSING',
-      `socket ${path}: folder ${dirname(path)} does not exist; make it or choose another path`,
-    );
+    throw failure('datagram-folder-missing', { path, folder: dirname(path) });
   }
   if (error === EACCES) {
-    throw new TsvswitchError(
-      'SOCKET_NO_PERMISSION',
-      `socket ${path}: no permission to make a file in ${dirname(path)}`,
-    );
+    throw failure('datagram-no-permission', { path, folder: dirname(path) });
   }
   throw cause;
 }
@@ -105,10 +96,7 @@ function removeStale(path: string): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
   if (!stats.isSocket()) {
-    throw new TsvswitchError(
-      'SOCKET_NOT_A_SOCKET',
-      `socket ${path}: a file is in the way; remove it or choose another path`,
-    );
+    throw failure('datagram-path-taken', { path });
   }
   // Connecting a datagram socket sends nothing: it only finds out whether the other one is there.
   let error: number | undefined;
@@ -118,10 +106,7 @@ function removeStale(path: string): void {
     error = errnoOf(cause);
   }
   if (error === undefined || error === EPROTOTYPE) {
-    throw new TsvswitchError(
-      'SOCKET_IN_USE',
-      `socket ${path} is in use by another program; stop it or choose another path`,
-    );
+    throw failure('datagram-in-use', { path });
   }
   if (error === ECONNREFUSED) unlinkSync(path);
 }

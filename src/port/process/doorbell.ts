@@ -8,7 +8,7 @@
  * The eventfd belongs to the data plane and is watched until close().
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { type NativeProcessQueue, native } from '../../native/addon.ts';
 
 /** What a Node timer can wait; whoever waits longer waits for ever. */
@@ -44,7 +44,7 @@ export class Doorbell {
         leftMs <= timerMsMax
           ? setTimeout(() => {
               end();
-              reject(new TsvswitchError('TIMEOUT', `${what}: nothing happened in time`));
+              reject(failure('wait-over', { what }));
             }, leftMs)
           : undefined;
       const waiter: Waiter = {

@@ -12,7 +12,7 @@
  * Its `kind` has an older word for it: `host`.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 import type { NativeProcessPort, PortReport } from '../../native/addon.ts';
 import type { PortPlace } from '../kind.ts';
 import { addressEvent, CounterReader, type Port, type PortCounters } from '../port.ts';
@@ -198,25 +198,27 @@ export class ProcessPort implements Port {
   }
 
   #closedError(): TsvswitchError {
-    return new TsvswitchError('CLOSED', `port ${this.name} is closed`);
+    return failure('port-closed', { name: this.name });
   }
 }
 
 function deadlineOf({ timeoutMs = timeoutMsDefault }: PortWaitOptions): number {
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0)) {
-    throw new TsvswitchError('BAD_OPTION', `timeoutMs: ${String(timeoutMs)} is not 0 or more`);
+    throw failure('timeout-negative', { timeoutMs: String(timeoutMs) });
   }
   return performance.now() + timeoutMs;
 }
 
 function checkFrame(frame: unknown, index: number): void {
   if (!(frame instanceof Uint8Array)) {
-    throw new TsvswitchError('BAD_FRAME', `frame ${index} is not a Uint8Array`);
+    throw failure('frame-no-bytes', { index });
   }
   if (frame.length < frameBytesMin || frame.length > frameBytesMax) {
-    throw new TsvswitchError(
-      'BAD_FRAME',
-      `frame ${index} has ${frame.length} bytes; ${frameBytesMin} to ${frameBytesMax} make one`,
-    );
+    throw failure('frame-size', {
+      index,
+      bytes: frame.length,
+      min: frameBytesMin,
+      max: frameBytesMax,
+    });
   }
 }

@@ -8,7 +8,7 @@
  * Source: unix(7), SO_PEERCRED.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { native, type PeerCredentials } from '../../native/addon.ts';
 
 /** A user by name or number, or a group as `:kvm` or `:36`. */
@@ -25,20 +25,13 @@ export class AllowList {
    */
   constructor(subject: string, peers: readonly Peer[]) {
     if (!Array.isArray(peers) || peers.length === 0) {
-      throw new TsvswitchError(
-        'BAD_OPTION',
-        `${subject}: allow lists nobody; leave it out to let in whom the file's permissions let in`,
-      );
+      throw failure('allow-nobody', { subject });
     }
     for (const peer of peers as readonly unknown[]) {
       const text = typeof peer === 'string' || typeof peer === 'number' ? String(peer) : '';
       const [, colon, name] = /^(:?)([^\p{C}:]+)$/u.exec(text) ?? [];
       if (name === undefined) {
-        throw new TsvswitchError(
-          'BAD_OPTION',
-          `${subject}: allow names ${JSON.stringify(peer)}; a user such as qemu or 1000 was ` +
-            'expected, or a group such as :kvm or :36',
-        );
+        throw failure('allow-name', { subject, peer: JSON.stringify(peer) });
       }
       if (colon === '') this.#users.add(userNumber(subject, name));
       else this.#groups.add(groupNumber(subject, name));
@@ -62,19 +55,13 @@ export class AllowList {
 function userNumber(subject: string, name: string): number {
   const uid = numberOf(name) ?? native().userId(name);
   if (uid !== undefined) return uid;
-  throw new TsvswitchError(
-    'SOCKET_USER_UNKNOWN',
-    `${subject}: there is no user ${name}; \`getent passwd\` lists those there are`,
-  );
+  throw failure('user-unknown', { subject, name });
 }
 
 function groupNumber(subject: string, name: string): number {
   const gid = numberOf(name) ?? native().groupId(name);
   if (gid !== undefined) return gid;
-  throw new TsvswitchError(
-    'SOCKET_GROUP_UNKNOWN',
-    `${subject}: there is no group ${name}; \`getent group\` lists those there are`,
-  );
+  throw failure('allow-group-unknown', { subject, name });
 }
 
 function numberOf(name: string): number | undefined {

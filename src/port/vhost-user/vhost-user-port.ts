@@ -17,7 +17,7 @@
  */
 
 import { resolve } from 'node:path';
-import { failure, TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { type Told, told } from '../../model/faults/table.ts';
 import {
   type NativeRingPort,
@@ -129,7 +129,7 @@ export class VhostUserPort implements Port {
   /** Throws CLOSED after close(). */
   get counters(): PortCounters {
     if (this.#state.kind === 'closed') {
-      throw new TsvswitchError('CLOSED', `port ${this.name} is closed`);
+      throw failure('port-closed', { name: this.name });
     }
     return this.#counters.read();
   }

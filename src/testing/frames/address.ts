@@ -4,7 +4,7 @@
  */
 
 import ipaddr from 'ipaddr.js';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 
 export const broadcastMac = 'ff:ff:ff:ff:ff:ff';
 
@@ -50,5 +50,5 @@ export function canonicalAddress(text: string): string {
 }
 
 function badAddress(field: string, given: string, expected: string): TsvswitchError {
-  return new TsvswitchError('BAD_FRAME', `${field}: ${given} is not ${expected}`);
+  return failure('frame-address', { field, value: given, expected });
 }

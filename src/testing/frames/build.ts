@@ -8,7 +8,7 @@
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 import { ip4Bytes, ip6Bytes, macBytes } from './address.ts';
 import { checksum, pseudoHeaderSum } from './checksum.ts';
 import {
@@ -63,11 +63,7 @@ export function build(fields: FrameFields): Uint8Array {
   );
   const isOverIp = fields.ip4 !== undefined || fields.ip6 !== undefined;
   if (network.length > 1 || transport.length > (isOverIp ? 1 : 0)) {
-    throw new TsvswitchError(
-      'BAD_FRAME',
-      'a frame has at most one of arp, ip4 and ip6, and on top of ip4 or ip6 at most one of ' +
-        'icmp4, icmp6, udp and tcp',
-    );
+    throw failure('frame-layers');
   }
   const payload = bytesOf(fields.payload ?? none);
   return concat([ethernetHeader(fields), networkPacket(fields, payload)]);
@@ -307,5 +303,5 @@ function bounded(name: string, value: number, max: number): number {
 }
 
 function badField(name: string, value: number | string, expected: string): TsvswitchError {
-  return new TsvswitchError('BAD_FRAME', `${name}: ${value} is not ${expected}`);
+  return failure('frame-field', { name, value, expected });
 }

@@ -3,7 +3,7 @@
  * receive: a TestGuest, or anything of the same shape.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 import { describe } from './describe.ts';
 import { checkMatcher, describeMatcher, differences, type FrameMatcher } from './match.ts';
 import { type ParsedFrame, parse } from './parse.ts';
@@ -61,10 +61,10 @@ export function assertFrame(frame: Uint8Array, matcher: FrameMatcher): ParsedFra
   checkMatcher(matcher);
   const found = differences(frame, matcher);
   if (found.length === 0) return parse(frame);
-  throw new TsvswitchError(
-    'FRAME_MISMATCH',
-    `expected ${describeMatcher(matcher)}, got ${gotText(frame, found)}`,
-  );
+  throw failure('frame-mismatch', {
+    expected: describeMatcher(matcher),
+    got: gotText(frame, found),
+  });
 }
 
 function gotText(frame: Uint8Array, found: readonly string[]): string {
@@ -80,12 +80,9 @@ function timeout(
   const expected = `expected ${describeMatcher(matcher)}`;
   const limit = `within ${within} ms`;
   if (count <= 1) {
-    return new TsvswitchError('TIMEOUT', `${expected}, got ${others[0] ?? 'nothing'} ${limit}`);
+    return failure('frame-not-come', { expected, got: others[0] ?? 'nothing', limit });
   }
   const last = count > others.length ? `; the last ${others.length}` : '';
   const list = others.map((line) => `\n  ${line}`).join('');
-  return new TsvswitchError(
-    'TIMEOUT',
-    `${expected}, got ${count} other frames ${limit}${last}:${list}`,
-  );
+  return failure('frame-not-among', { expected, count, limit, last, list });
 }

@@ -6,7 +6,7 @@
  * function that says whether a value will do. Pure.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { canonicalAddress } from './address.ts';
 import { describe, headline } from './describe.ts';
 import type { FrameLayers, LayerName, VlanLayer } from './layers.ts';
@@ -38,7 +38,7 @@ const ethernetBytes = 14;
 /** Throws BAD_OPTION for what a call without types may give. */
 export function checkMatcher(matcher: FrameMatcher): void {
   if (typeof matcher === 'function' || (typeof matcher === 'object' && matcher !== null)) return;
-  throw new TsvswitchError('BAD_OPTION', `matcher: ${matcher} is no pattern, frame or function`);
+  throw failure('matcher-unknown', { matcher });
 }
 
 /** Where a frame differs from what is expected; empty if it does not. */

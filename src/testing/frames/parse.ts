@@ -6,7 +6,7 @@
  * Sources as in layers.ts.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { ipText, macText } from './address.ts';
 import { onesSum, pseudoHeaderSum } from './checksum.ts';
 import {
@@ -62,7 +62,7 @@ type PseudoSum = (protocol: number, lengthBytes: number) => number;
 export function parse(bytes: Uint8Array): ParsedFrame {
   if (!(bytes instanceof Uint8Array) || bytes.length < ethernetBytes) {
     const given = bytes instanceof Uint8Array ? `${bytes.length} bytes` : typeof bytes;
-    throw new TsvswitchError('BAD_FRAME', `${given} instead of a frame of 14 bytes or more`);
+    throw failure('frame-too-short', { what: given });
   }
   const view = viewOf(bytes);
   const vlans: VlanLayer[] = [];
