@@ -22,12 +22,16 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'a switch as a file says, changed with it',
     load: () => import('./run.ts'),
   },
+  reload: {
+    summary: 'has a running switch read its file again',
+    load: () => import('./reload.ts'),
+  },
   check: {
     summary: 'whether the file of a switch could be run',
     load: () => import('./check.ts'),
   },
   config: {
-    summary: 'a file of a switch to start from, and its schema',
+    summary: 'the file of a switch: a first one, its schema, what was changed over it',
     load: () => import('./config.ts'),
   },
   'add-worker': {

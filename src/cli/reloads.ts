@@ -5,9 +5,10 @@
  * many came.
  */
 
-import type { Switch } from '../index.ts';
+import type { DeclaredSwitch, Reload, ReloadOptions } from '../control/index.ts';
+import type { Switch, SwitchSettings } from '../index.ts';
 import { TsvswitchError } from '../model/errors.ts';
-import type { Declared, Reload, ReloadOptions } from '../operate/declared.ts';
+import type { Declared } from '../operate/declared.ts';
 import { Keeper } from '../operate/keeper.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
 import type { EventLog } from './words/event-log.ts';
@@ -20,7 +21,7 @@ export interface ReloadParts {
   readonly state: ServiceState;
 }
 
-export class Reloads {
+export class Reloads implements DeclaredSwitch {
   readonly #declared: Declared;
   readonly #parts: ReloadParts;
   #keeper: Keeper | undefined;
@@ -44,6 +45,14 @@ export class Reloads {
     this.#keeper?.close();
   }
 
+  get file(): string {
+    return this.#declared.file;
+  }
+
+  get settings(): SwitchSettings {
+    return this.#declared.settings;
+  }
+
   onSignal(): void {
     if (this.#signals === 'none') void this.#serveSignals();
     else this.#signals = 'one more';
@@ -51,7 +60,10 @@ export class Reloads {
 
   /** Throws what Declared.reload throws; then nothing was changed. */
   async reload(options: ReloadOptions = {}): Promise<Reload> {
-    if (options.dryRun) return this.#declared.reload(this.#parts.vswitch, options);
+    if (options.dryRun) {
+      const told = this.#declared.reload(this.#parts.vswitch, options);
+      return told.catch((error: unknown) => Promise.reject(inOneLine(error)));
+    }
     const { vswitch, log, service, state } = this.#parts;
     service.reloading();
     try {
@@ -65,7 +77,7 @@ export class Reloads {
       return done;
     } catch (error) {
       this.#logFailure(error);
-      throw error;
+      throw inOneLine(error);
     } finally {
       service.ready(state);
       for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
@@ -93,4 +105,10 @@ export class Reloads {
     log.line('error', 'reload-failed', `nothing was reloaded: ${first}`, { code });
     for (const line of rest) log.line('error', 'reload-failed', line, { code });
   }
+}
+
+/** A client is answered in a line. */
+function inOneLine(error: unknown): unknown {
+  if (!(error instanceof TsvswitchError) || !error.message.includes('\n')) return error;
+  return new TsvswitchError(error.code, error.message.replaceAll('\n', '; '), { cause: error });
 }

@@ -171,7 +171,12 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
       const path = typeof controlAt === 'string' ? controlAt : controlAt.path;
       makeFolder(path);
       const { portSockets } = wanted;
-      control = ControlServer.listen(vswitch, { path, portSockets, onUnexpected });
+      control = ControlServer.listen(vswitch, {
+        path,
+        portSockets,
+        onUnexpected,
+        ...(reloads === undefined ? {} : { declared: reloads }),
+      });
     }
   } catch (error) {
     close();

@@ -28,6 +28,7 @@ import { SettingsError } from '../model/settings-error.ts';
 import { type OperationId, operations } from './operations.ts';
 import type {
   BridgeStatus,
+  ConfigStatus,
   LearnedAddress,
   MachinePortStatus,
   NamedNetworkChange,
@@ -35,6 +36,7 @@ import type {
   Operations,
   PortStatus,
   Refused,
+  Reload,
   SwitchStatus,
 } from './protocol.ts';
 
@@ -140,6 +142,21 @@ export class ControlClient {
    */
   apply(settings: WrittenSettings, { dryRun = false } = {}): Promise<readonly Change[]> {
     return this.#ask('applySettings', { body: settings, flags: dryRun ? ['dry-run'] : [] });
+  }
+
+  /** The file of the switch. Throws CONFIG_NONE if it has none. */
+  config(): Promise<ConfigStatus> {
+    return this.#ask('getConfig');
+  }
+
+  /**
+   * Returns what was changed once the switch is as its file says, or with `dryRun` what would be;
+   * with `discard`, what was changed at run time is undone, too. Throws CONFIG_NONE, RELOAD_BUSY,
+   * CONFIG_UNREADABLE, CONFIG_INVALID, and what Switch.apply throws.
+   */
+  reload({ dryRun = false, discard = false } = {}): Promise<Reload> {
+    const flags = [...(dryRun ? ['dry-run'] : []), ...(discard ? ['discard'] : [])];
+    return this.#ask('reload', { flags });
   }
 
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */

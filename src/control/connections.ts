@@ -33,6 +33,8 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   NO_SUCH_PORT: 404,
   NO_SUCH_BRIDGE: 404,
   CONTROL_TIMEOUT: 408,
+  CONFIG_NONE: 404,
+  RELOAD_BUSY: 409,
   SOCKET_DUPLICATE: 409,
   SOCKET_IN_USE: 409,
   TOO_MANY_PORTS: 409,

@@ -9,4 +9,5 @@ export { defaultControlPath } from './default-path.ts';
 export type { Diagnosis, Finding } from './doctor/diagnosis.ts';
 export { examine } from './doctor/examine.ts';
 export type * from './protocol.ts';
+export type { DeclaredSwitch, ReloadOptions } from './resources.ts';
 export { type ControlOptions, ControlServer } from './server.ts';

@@ -47,6 +47,11 @@ export const operations: Readonly<Record<OperationId, Operation>> = {
     ...{ method: 'PUT', path: '/v1/settings', status: 200, access: 'all' },
     flags: ['dry-run'],
   },
+  getConfig: { ...read, path: '/v1/config' },
+  reload: {
+    ...{ method: 'POST', path: '/v1/reload', status: 200, access: 'all' },
+    flags: ['dry-run', 'discard'],
+  },
   changeNetwork: { ...change, path: '/v1/network' },
   readEvents: { ...read, path: '/v1/events' },
   captureBridge: { ...capture, path: '/v1/capture' },

@@ -44,6 +44,10 @@ export interface Operations {
   getSettings: { answer: SwitchSettings };
   /** What was changed; with the flag `dry-run` what would be. */
   applySettings: { body: WrittenSettings; answer: readonly Change[] };
+  /** Of a switch that a file declares, as the next. */
+  getConfig: { answer: ConfigStatus };
+  /** Has the file read again. */
+  reload: { answer: Reload };
   changeNetwork: { body: NamedNetworkChange; answer: undefined };
   /** From now on, one a line. */
   readEvents: { stream: SwitchEvent | EventsLost };
@@ -60,6 +64,21 @@ export interface SwitchStatus {
   readonly uptimeSeconds: number;
   readonly workers: readonly WorkerStatus[];
   readonly ports: readonly PortStatus[];
+}
+
+/** The file of a switch. */
+export interface ConfigStatus {
+  /** Absolute. */
+  readonly file: string;
+  /** What it said when it was read last; what was changed at run time holds over it. */
+  readonly settings: SwitchSettings;
+}
+
+/** What was done, or with the flag `dry-run` would be, so that the switch is as its file says. */
+export interface Reload {
+  readonly changes: readonly Change[];
+  /** Keys of the file that differ, and that are only read at the start. */
+  readonly restart: readonly string[];
 }
 
 /** A port of a machine, or of another kind. */

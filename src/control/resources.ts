@@ -1,8 +1,8 @@
 /**
  * What every operation does: reads the switch or changes it, and says what to answer.
  *
- * Answers are made from memory in one turn. What goes on, events and captures, is handed the
- * response and ends by itself.
+ * Answers are made from memory in one turn, but for a reload. What goes on, events and captures, is
+ * handed the response and ends by itself.
  */
 
 import { readFileSync } from 'node:fs';
@@ -14,6 +14,7 @@ import {
   type SwitchPort,
   TsvswitchError,
 } from '../index.ts';
+import { failure } from '../model/errors.ts';
 import { version } from '../runtime/version.ts';
 import { History } from '../switch/history.ts';
 import { type BodyOf, bodySchemas, type Taking } from './bodies.ts';
@@ -22,10 +23,12 @@ import { newPortOf } from './new-port.ts';
 import type { OperationId } from './operations.ts';
 import type {
   BridgeStatus,
+  ConfigStatus,
   LearnedAddress,
   MachinePortStatus,
   Operations,
   PortStatus,
+  Reload,
   SwitchStatus,
 } from './protocol.ts';
 
@@ -44,11 +47,33 @@ type AnswerOf<Id extends OperationId> = Operations[Id] extends { answer: infer A
   ? Answer
   : 'goes on';
 
-type Handlers = { readonly [Id in OperationId]: (asked: Asked<Id>) => AnswerOf<Id> };
+type Handlers = {
+  readonly [Id in OperationId]: (asked: Asked<Id>) => AnswerOf<Id> | Promise<AnswerOf<Id>>;
+};
+
+/** The file of a switch that one declares. */
+export interface DeclaredSwitch extends ConfigStatus {
+  /** Throws why nothing was changed. */
+  readonly reload: (options: ReloadOptions) => Promise<Reload>;
+}
+
+export interface ReloadOptions {
+  /** Only tells. */
+  readonly dryRun?: boolean;
+  /** What was changed at run time is undone. */
+  readonly discard?: boolean;
+}
 
 /** More than anybody looks at; each has the workers copy every frame once more. */
 const capturesMax = 16;
 const milliseconds = 1000;
+
+export interface ResourceOptions {
+  /** Permissions of the ports' sockets that are added without any. */
+  readonly portSockets: ListenOptions;
+  readonly declared: DeclaredSwitch | undefined;
+  readonly onUnexpected: (error: unknown, what: string) => void;
+}
 
 export class Resources {
   readonly #switch: Switch;
@@ -59,12 +84,7 @@ export class Resources {
   readonly #handlers: Handlers;
   #captures = 0;
 
-  /** `portSockets` are the permissions of the ports' sockets that are added without any. */
-  constructor(
-    vswitch: Switch,
-    portSockets: ListenOptions,
-    onUnexpected: (error: unknown, what: string) => void,
-  ) {
+  constructor(vswitch: Switch, { portSockets, declared, onUnexpected }: ResourceOptions) {
     this.#switch = vswitch;
     this.#onUnexpected = onUnexpected;
     this.#history = new History(vswitch);
@@ -86,6 +106,14 @@ export class Resources {
       getSettings: () => vswitch.settings,
       applySettings: ({ body, flags }) =>
         flags.includes('dry-run') ? vswitch.plan(body) : vswitch.apply(body),
+      getConfig: () => {
+        const { file, settings } = declaredOf(declared);
+        return { file, settings };
+      },
+      reload: ({ flags }) => {
+        const [dryRun, discard] = [flags.includes('dry-run'), flags.includes('discard')];
+        return declaredOf(declared).reload({ dryRun, discard });
+      },
       changeNetwork: ({ body }) => vswitch.change(body) as undefined,
       readEvents: ({ response }) => {
         this.#events.add(response);
@@ -97,7 +125,7 @@ export class Resources {
     };
   }
 
-  answer<Id extends OperationId>(id: Id, asked: Asked<Id>): AnswerOf<Id> {
+  answer<Id extends OperationId>(id: Id, asked: Asked<Id>): AnswerOf<Id> | Promise<AnswerOf<Id>> {
     return this.#handlers[id](asked);
   }
 
@@ -180,6 +208,11 @@ export class Resources {
     if (socket.readableEnded) end();
     return 'goes on';
   }
+}
+
+function declaredOf(declared: DeclaredSwitch | undefined): DeclaredSwitch {
+  if (declared !== undefined) return declared;
+  throw failure('config-none');
 }
 
 /** That there is none, and which there are. */

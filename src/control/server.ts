@@ -8,7 +8,7 @@
  * Whoever may open the file may do everything, so it is the owner's alone (mode 600). What comes in
  * is checked to the last field all the same, since it is typed by hand: a request that makes no
  * sense gets one sentence. Nothing here waits for anything but the request's own body, which has a
- * bound.
+ * bound, and the file that a reload reads.
  *
  * Runs on the event loop's thread; frames do not wait for it.
  */
@@ -18,7 +18,7 @@ import { type ListenOptions, type Switch, TsvswitchError } from '../index.ts';
 import { FdListener } from '../native/fd-socket.ts';
 import { bodyOf, isTaking } from './bodies.ts';
 import { Connections, sendJson } from './connections.ts';
-import { Resources } from './resources.ts';
+import { type DeclaredSwitch, Resources } from './resources.ts';
 import { findOperation, flagsIn } from './router.ts';
 
 /** Where a control socket is, and how ports are made that it adds. */
@@ -27,6 +27,8 @@ export interface ControlOptions {
   readonly path: string;
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets?: ListenOptions;
+  /** The file of the switch, if one declares it. */
+  readonly declared?: DeclaredSwitch;
   /** How long the body of a request may take to come; half a minute unless given. */
   readonly bodyLimitMs?: number;
   /**
@@ -51,7 +53,8 @@ export class ControlServer {
     this.#bodyLimitMs = options.bodyLimitMs ?? bodyLimitMsDefault;
     const onUnexpected = options.onUnexpected ?? warn;
     const listener = FdListener.listen(options.path, { mode: socketMode });
-    this.#resources = new Resources(vswitch, options.portSockets ?? {}, onUnexpected);
+    const { portSockets = {}, declared } = options;
+    this.#resources = new Resources(vswitch, { portSockets, declared, onUnexpected });
     this.#connections = new Connections(listener, {
       serve: (request, response) => this.#serve(request, response),
       onUnexpected,
@@ -79,7 +82,7 @@ export class ControlServer {
     const { id, operation, name } = match;
     const flags = flagsIn(operation, query);
     const body = isTaking(id) ? await bodyOf(id, request, this.#bodyLimitMs) : undefined;
-    const answer = this.#resources.answer(id, { name, flags, body, request, response });
+    const answer = await this.#resources.answer(id, { name, flags, body, request, response });
     if (answer !== 'goes on') sendJson(response, operation.status, answer);
   }
 }

@@ -13,10 +13,10 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Reload, ReloadOptions } from '../control/index.ts';
 import type { Switch } from '../index.ts';
 import { checkSettings } from '../model/check.ts';
-import type { Change } from '../model/difference.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, TsvswitchError } from '../model/errors.ts';
 import type { SwitchSettings } from '../model/settings.ts';
 import { SettingsError } from '../model/settings-error.ts';
 import { readConfig } from './config-file.ts';
@@ -29,20 +29,6 @@ import {
 } from './runtime-changes.ts';
 import type { ServiceConfig, ServiceSettings } from './settings.ts';
 import { type StateDocument, StateFolder } from './state/state-folder.ts';
-
-/** What a reload has done, or would do. */
-export interface Reload {
-  readonly changes: readonly Change[];
-  /** Keys of the process that differ, and that are only read at the start. */
-  readonly restart: readonly string[];
-}
-
-export interface ReloadOptions {
-  /** Only tells. */
-  readonly dryRun?: boolean;
-  /** What was changed at run time is undone. */
-  readonly discard?: boolean;
-}
 
 /** What was said beside the file, and holds in place of what it says. */
 export type Overrides = Partial<Pick<ServiceSettings, 'control'>>;
@@ -129,10 +115,7 @@ export class Declared {
     vswitch: Switch,
     { dryRun = false, discard = false }: ReloadOptions = {},
   ): Promise<Reload> {
-    if (this.#isReloading) {
-      const sentence = `${this.file} is being read again already; ask again when that is done`;
-      throw new TsvswitchError('RELOAD_BUSY', sentence);
-    }
+    if (this.#isReloading) throw failure('reload-busy', { file: this.file });
     this.#isReloading = true;
     try {
       const config = await readConfig(this.file);
@@ -147,17 +130,18 @@ export class Declared {
   }
 
   /**
-   * Keeps what was changed at run time, if that is something else than what is kept. Throws
-   * STATE_UNUSABLE, STATE_FULL, STATE_LATER; what was kept before stays.
+   * Keeps what was changed at run time, if that is something else than what is kept; returns
+   * whether it was. Throws STATE_UNUSABLE, STATE_FULL, STATE_LATER; what was kept before stays.
    */
-  keep(vswitch: Switch): void {
+  keep(vswitch: Switch): boolean {
     const { stateFolder } = this.#options;
-    if (stateFolder === undefined) return;
+    if (stateFolder === undefined) return false;
     const changes = changesBetween(this.#read.settings, vswitch.settings);
-    if (isDeepStrictEqual(changes, this.#kept)) return;
+    if (isDeepStrictEqual(changes, this.#kept)) return false;
     this.#state ??= StateFolder.open(stateFolder);
     this.#state.write(kept, changes);
     this.#kept = structuredClone(changes);
+    return true;
   }
 
   #wanted(settings: SwitchSettings, changed: RuntimeChanges): SwitchSettings {
@@ -165,11 +149,7 @@ export class Declared {
     const checked = checkSettings(withChanges(settings, changed));
     if ('settings' in checked) return checked.settings;
     const why = new SettingsError(checked.findings).message;
-    throw new TsvswitchError(
-      'CONFIG_INVALID',
-      `${this.file} does not fit what was changed at run time (${why}); change one of them, or ` +
-        'have what was changed discarded',
-    );
+    throw failure('config-changes-misfit', { file: this.file, why });
   }
 
   #recall(stateFolder: string): void {

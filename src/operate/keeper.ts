@@ -56,8 +56,7 @@ export class Keeper {
     this.#timer = undefined;
     this.#notePorts();
     try {
-      this.#declared.keep(this.#switch);
-      this.#trouble = '';
+      if (this.#declared.keep(this.#switch)) this.#trouble = '';
     } catch (error) {
       const { message } = error as Error;
       if (message !== this.#trouble) {

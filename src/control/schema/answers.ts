@@ -197,6 +197,16 @@ export const answers = {
   addWorker: worker,
   getSettings: settings,
   applySettings: Type.Array(change),
+  getConfig: Type.Object({
+    file: Type.String({ description: 'Its absolute path.' }),
+    settings,
+  }),
+  reload: Type.Object({
+    changes: Type.Array(change),
+    restart: Type.Array(Type.String(), {
+      description: 'Keys of the file that differ, and that are only read at the start.',
+    }),
+  }),
   changeNetwork: null,
   getOpenApi: Type.Object({}),
 } as const satisfies Partial<Record<OperationId, TSchema | null>>;

@@ -25,6 +25,8 @@ const summaries: Readonly<Record<OperationId, string>> = {
   addWorker: 'Adds a worker, which takes its share of the queues.',
   getSettings: 'All that is set, as one document that can be changed and applied.',
   applySettings: 'Makes the switch as a document says; what did not change is not touched.',
+  getConfig: 'The file of the switch, and what it said when it was read last.',
+  reload: 'Reads the file of the switch again, and makes the switch as it says.',
   changeNetwork: 'Changes a link, partitions the network or heals it.',
   readEvents: 'What happens from now on.',
   captureBridge: 'What goes over all ports of bridge `default`, until the client closes its side.',
@@ -34,6 +36,7 @@ const summaries: Readonly<Record<OperationId, string>> = {
 
 const flagTexts: Readonly<Record<string, string>> = {
   'dry-run': 'Only tells what would be changed.',
+  discard: 'What was changed at run time is undone, too.',
 };
 
 /** What is named is written once. */

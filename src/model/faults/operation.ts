@@ -58,12 +58,53 @@ export const operationCodes = {
     remedy:
       'Correct the lines that the sentence names; `tsvswitch check FILE` says the same ' +
       'without a switch.',
-    sentences: {},
+    sentences: {
+      'config-changes-misfit': [
+        '{file} does not fit what was changed at run time ({why}); change one of them, or have ',
+        'what was changed discarded',
+      ],
+    },
+  },
+  CONFIG_NONE: {
+    means: 'a switch was not started from a file',
+    costs: 'the call',
+    remedy: 'Start it with `tsvswitch run`.',
+    sentences: {
+      'config-none': [
+        'this switch was started from options and has no file; `tsvswitch run` runs one from a ',
+        'file',
+      ],
+    },
+  },
+  CONFIG_UNWRITABLE: {
+    means: 'the file of a switch cannot be written',
+    costs: 'the call',
+    remedy: 'Write it as a user who may, or by hand as `tsvswitch config show` prints it.',
+    sentences: {
+      'config-unwritable': '{path} cannot be written: {cause}; it is as it was',
+      'config-aliased': [
+        '{path}: what is in force cannot be written into it, as its aliases say otherwise; write ',
+        'it by hand, as `tsvswitch config show` prints it',
+      ],
+    },
+  },
+  CONFIG_CHANGED: {
+    means: 'the file of a switch was changed since the switch read it',
+    costs: 'the call',
+    remedy: 'Have it read again first: `tsvswitch reload`.',
+    sentences: {
+      'config-changed': [
+        '{file} was changed since the switch read it; have it read again first: `tsvswitch ',
+        'reload`',
+      ],
+    },
   },
   RELOAD_BUSY: {
     means: 'the file of a switch is being read again already',
     costs: 'the call',
     remedy: 'Ask again when that is done.',
-    sentences: {},
+    sentences: {
+      'reload-busy': '{file} is being read again already; ask again when that is done',
+    },
   },
 } as const satisfies Codes;
