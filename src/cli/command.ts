@@ -9,6 +9,10 @@ import { withPriority } from './words/journal-line.ts';
 
 export const exitFailure = 1;
 export const exitUsage = 2;
+/** No switch answers. */
+export const exitNoSwitch = 3;
+/** As timeout(1) ends. */
+export const exitTimeout = 124;
 
 /** What every error of the command begins with. */
 export const errorPrefix = 'tsvswitch: ';

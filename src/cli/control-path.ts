@@ -18,12 +18,14 @@ export const controlDescription =
   'runs)';
 
 /**
- * `given` if it is, and for `command` (as people type it) what it means without. Throws
- * CONTROL_UNREACHABLE if that could be several.
+ * `given` if it is, or what the variable TSVSWITCH_CONTROL says, and for `command` (as people type
+ * it) what it means without. Throws CONTROL_UNREACHABLE if that could be several.
  */
 export async function controlPath(given: string | undefined, command: string): Promise<string> {
   const usual = defaultControlPath();
-  if (given !== undefined || (await isListening(usual))) return given ?? usual;
+  const named = given ?? process.env.TSVSWITCH_CONTROL;
+  if (named !== undefined && named !== '') return named;
+  if (await isListening(usual)) return usual;
   const { runningLabs } = await import('../lab/running-labs.ts');
   const labs = oneForEachSwitch(runningLabs());
   const [only] = labs;

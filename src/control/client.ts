@@ -121,6 +121,11 @@ export class ControlClient {
     return this.#ask('getBridge', { name });
   }
 
+  /** Has a bridge forget what it has learned. Throws NO_SUCH_BRIDGE. */
+  async flush(bridge: string): Promise<void> {
+    await this.#ask('flushBridge', { name: bridge });
+  }
+
   /** Every address that is known and not aged. */
   fdb(): Promise<readonly LearnedAddress[]> {
     return this.#ask('listAddresses');

@@ -4,6 +4,8 @@
  * @module tsvswitch/control
  */
 
+import { ControlClient } from './client.ts';
+
 export { ControlClient, RefusedError } from './client.ts';
 export { defaultControlPath } from './default-path.ts';
 export type { Diagnosis, Finding } from './doctor/diagnosis.ts';
@@ -11,3 +13,6 @@ export { examine } from './doctor/examine.ts';
 export type * from './protocol.ts';
 export type { DeclaredSwitch, ReloadOptions } from './resources.ts';
 export { type ControlOptions, ControlServer } from './server.ts';
+
+/** As ControlClient.connect(). */
+export const connect = ControlClient.connect;

@@ -39,6 +39,7 @@ export const operations: Readonly<Record<OperationId, Operation>> = {
   removePort: { ...remove, path: '/v1/ports/{name}' },
   listBridges: { ...read, path: '/v1/bridges' },
   getBridge: { ...read, path: '/v1/bridges/{name}' },
+  flushBridge: { ...change, path: '/v1/bridges/{name}/flush' },
   listAddresses: { ...read, path: '/v1/fdb' },
   listWorkers: { ...read, path: '/v1/workers' },
   addWorker: { ...add, path: '/v1/workers' },

@@ -37,6 +37,7 @@ export interface Operations {
   removePort: { answer: undefined };
   listBridges: { answer: readonly BridgeStatus[] };
   getBridge: { answer: BridgeStatus };
+  flushBridge: { answer: undefined };
   /** Of all bridges. */
   listAddresses: { answer: readonly LearnedAddress[] };
   listWorkers: { answer: readonly WorkerStatus[] };

@@ -100,6 +100,7 @@ export class Resources {
       removePort: ({ name }) => vswitch.removePort(this.#portNamed(name)) as undefined,
       listBridges: () => vswitch.bridges.map((bridge) => this.#bridgeStatus(bridge)),
       getBridge: ({ name }) => this.#bridgeStatus(this.#bridgeNamed(name)),
+      flushBridge: ({ name }) => this.#bridgeNamed(name).flush() as undefined,
       listAddresses: () => this.#addresses(),
       listWorkers: () => vswitch.workers,
       addWorker: ({ body }) => vswitch.addWorker(body),

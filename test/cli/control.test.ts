@@ -98,7 +98,7 @@ describe('add-worker', () => {
 
   test('says in one sentence what is wrong', async () => {
     expect(await addWorker()).toMatchObject({
-      status: 1,
+      status: 3,
       stdout: '',
       stderr: expect.stringContaining(`start one with \`tsvswitch --control ${control}\``),
     });

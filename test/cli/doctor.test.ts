@@ -72,7 +72,7 @@ describe('the command', () => {
 
   test('without a switch says how to start one', async () => {
     const exit = await doctor();
-    expect(exit).toMatchObject({ status: 1, stdout: '' });
+    expect(exit).toMatchObject({ status: 3, stdout: '' });
     expect(exit.stderr).toContain(`start one with \`tsvswitch --control ${control}\``);
   });
 

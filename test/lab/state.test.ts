@@ -168,7 +168,7 @@ test('labs with a switch are found by their records, and others are not', async 
   expect(runningLabs()).toEqual(labs.reverse());
 
   const asked = await execa(process.execPath, ['dist/cli/main.js', 'doctor'], { reject: false });
-  expect(asked.exitCode).toBe(1);
+  expect(asked.exitCode).toBe(3);
   expect(asked.stderr).toMatch(
     /^tsvswitch: no switch runs at .*, and 2 labs have one each; say which/,
   );

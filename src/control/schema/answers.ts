@@ -192,6 +192,7 @@ export const answers = {
   removePort: null,
   listBridges: Type.Array(bridge),
   getBridge: bridge,
+  flushBridge: null,
   listAddresses: Type.Array(learned),
   listWorkers: Type.Array(worker),
   addWorker: worker,

@@ -20,6 +20,7 @@ const summaries: Readonly<Record<OperationId, string>> = {
   removePort: 'Removes a port; its machine loses its network.',
   listBridges: 'Every bridge.',
   getBridge: 'One bridge.',
+  flushBridge: 'Forgets what a bridge has learned.',
   listAddresses: 'The addresses that were learned, of all bridges.',
   listWorkers: 'The polling threads.',
   addWorker: 'Adds a worker, which takes its share of the queues.',

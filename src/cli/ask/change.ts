@@ -1,0 +1,248 @@
+/**
+ * Commands that change a running switch: its ports, bridges, links, partitions and workers. Those
+ * of bridges and `port set` change its settings, which it checks whole before it makes a change.
+ */
+
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { ControlClient } from '../../control/client.ts';
+import type { NamedNetworkChange, NewPort } from '../../control/protocol.ts';
+import type { NamedLink, SwitchSettings } from '../../index.ts';
+import { TsvswitchError } from '../../model/errors.ts';
+import { wholeNumber } from '../command.ts';
+import { asking, type Everywhere, printJson } from './asking.ts';
+import { showNamed } from './show.ts';
+import { impairmentOf, pairsOf, setPort, sidesOf } from './values.ts';
+import type { ViewName } from './views.ts';
+
+const mayExist = 'is there already: leave it as it is, and succeed';
+const ifExists = 'is not there: succeed all the same';
+
+export function addChanges(program: Command): void {
+  addPortCommands(program);
+  addBridgeCommands(program);
+  addLinkCommands(program);
+  noun(program, 'fdb', 'Shows or flushes what bridges have learned.', 'fdb')
+    .command('flush')
+    .description('forget what was learned; frames are flooded until it is learned again')
+    .option('--bridge <name>', 'of this bridge only')
+    .action(({ bridge }: { readonly bridge?: string }, command: Command) =>
+      asking(command, async (client) => {
+        const all = bridge === undefined ? await client.bridges() : [{ name: bridge }];
+        for (const { name } of all) await client.flush(name);
+      }),
+    );
+  program
+    .command('partition <sides...>')
+    .description('Cuts sides off from each other: A,B / C,D.')
+    .action((words: string[], _: object, command: Command) =>
+      change(command, { partition: sidesOf(words) }),
+    );
+  program
+    .command('heal')
+    .description('Ends the partition.')
+    .action((_: object, command: Command) => change(command, { heal: true }));
+  const worker = noun(program, 'worker', 'Shows or adds workers.', 'workers');
+  worker
+    .command('add')
+    .description('start one more, which takes its share of the queues')
+    .option('--cpu <n>', 'pin it to this CPU', wholeNumber)
+    .action((options: { readonly cpu?: number }, command: Command) =>
+      asking(command, async (client) => printJson(command, await client.addWorker(options))),
+    );
+}
+
+/** A command with others in it, which shows all there are when none is named. */
+function noun(
+  program: Command,
+  name: string,
+  description: string,
+  view: ViewName | ((command: Command) => Promise<void>),
+): Command {
+  const show = (_: object, command: Command) =>
+    typeof view === 'string' ? showNamed(view, command) : view(command);
+  const command = program
+    .command(name)
+    .description(description)
+    .allowExcessArguments()
+    .action((options: object, itself: Command) => {
+      if (itself.args.length === 0) return show(options, itself);
+      // Of commander's, with its suggestion; only its types lack it.
+      return (itself as Command & { unknownCommand(): never }).unknownCommand();
+    });
+  command.command('show').description('show all; so does the bare word').action(show);
+  return command;
+}
+
+interface AddOptions {
+  readonly connect?: true;
+  readonly name?: string;
+  readonly mayExist?: true;
+}
+
+function addPortCommands(program: Command): void {
+  const port = noun(program, 'port', 'Shows, adds, changes or removes ports.', 'ports');
+  port
+    .command('add <path> [settings...]')
+    .description('add one: bridge=B mtu=9000 mac=MAC,... allow=USER,... and others')
+    .option('--connect', 'a machine listens on the path; connect to it')
+    .option('--name <name>', "its name; the socket's without .sock unless given")
+    .option('--may-exist', `one with this path ${mayExist}`)
+    .action((path: string, words: string[], options: AddOptions, command: Command) =>
+      asking(command, (client) => addPort(client, resolve(path), words, options, command)),
+    );
+  port
+    .command('set <name> <settings...>')
+    .description('change settings while it runs; one without a value has its default again')
+    .action((name: string, words: string[], _: object, command: Command) =>
+      edit(command, (settings) => setPort(existing('port', settings.ports, name), pairsOf(words))),
+    );
+  port
+    .command('remove <name>')
+    .description('remove one; its machine loses its network')
+    .option('--if-exists', `a port that ${ifExists}`)
+    .action((name: string, options: { readonly ifExists?: true }, command: Command) =>
+      asking(command, async (client) => {
+        try {
+          await client.removePort(name);
+        } catch (error) {
+          if (!(options.ifExists && codeOf(error) === 'NO_SUCH_PORT')) throw error;
+        }
+      }),
+    );
+}
+
+async function addPort(
+  client: ControlClient,
+  path: string,
+  words: readonly string[],
+  { connect, name, mayExist: isWelcome }: AddOptions,
+  command: Command,
+): Promise<void> {
+  if (isWelcome) {
+    const ports = await client.ports();
+    const same = ports.find((port) => port.kind === 'vhost-user' && port.path === path);
+    if (same !== undefined && (name ?? same.name) === same.name) {
+      printJson(command, same);
+      return;
+    }
+  }
+  const port = { ...(connect ? { connect: path } : { path }), ...(name !== undefined && { name }) };
+  setPort(port, pairsOf(words));
+  printJson(command, await client.addPort(port as NewPort));
+}
+
+function addBridgeCommands(program: Command): void {
+  const bridge = noun(program, 'bridge', 'Shows, adds, changes or removes bridges.', 'bridges');
+  const seconds = 'forget silent addresses after this; 0: never';
+  bridge
+    .command('add <name>')
+    .description('add one; a port that names one adds it, too')
+    .option('--ageing <seconds>', seconds, wholeNumber)
+    .option('--may-exist', `a bridge that ${mayExist}`)
+    .action((name: string, options: { ageing?: number; mayExist?: true }, command: Command) =>
+      edit(command, ({ bridges }) => {
+        if (Object.hasOwn(bridges, name)) {
+          if (options.mayExist) return;
+          throw new TsvswitchError('BAD_OPTION', `bridge ${name} is there already`);
+        }
+        bridges[name] = options.ageing === undefined ? {} : { ageingSeconds: options.ageing };
+      }),
+    );
+  bridge
+    .command('set <name>')
+    .description('change one while it runs')
+    .requiredOption('--ageing <seconds>', seconds, wholeNumber)
+    .action((name: string, { ageing }: { readonly ageing: number }, command: Command) =>
+      edit(command, ({ bridges }) => {
+        existing('bridge', bridges, name).ageingSeconds = ageing;
+      }),
+    );
+  bridge
+    .command('remove <name>')
+    .description('remove one that no port is on')
+    .option('--if-exists', `a bridge that ${ifExists}`)
+    .action((name: string, options: { readonly ifExists?: true }, command: Command) =>
+      edit(command, ({ bridges, ports }) => {
+        if (!Object.hasOwn(bridges, name) && options.ifExists) return;
+        existing('bridge', bridges, name);
+        const on = Object.entries(ports).filter(([, port]) => port.bridge === name);
+        if (name === 'default' || on.length > 0) {
+          const names = on.map(([port]) => port).join(', ');
+          const why = on.length === 0 ? 'it is always there' : `ports are on it: ${names}`;
+          throw new TsvswitchError('BAD_OPTION', `bridge ${name} cannot be removed; ${why}`);
+        }
+        delete bridges[name];
+      }),
+    );
+}
+
+/** One a line, as in the settings. */
+function showLinks(command: Command): Promise<void> {
+  return asking(command, async (client) => {
+    const { links } = await client.settings();
+    const { json } = command.optsWithGlobals<Everywhere>();
+    const lines = links.map((link) => `${JSON.stringify(link)}\n`);
+    process.stdout.write(json ? `${JSON.stringify(links, undefined, 2)}\n` : lines.join(''));
+  });
+}
+
+interface LinkOptions {
+  readonly to?: string;
+  readonly both?: true;
+}
+
+function addLinkCommands(program: Command): void {
+  const link = noun(program, 'link', 'Shows, impairs or mends links.', showLinks);
+  const to = 'the way from the port to this one, in place of that between it and its machine';
+  link
+    .command('set <port> <impairments...>')
+    .description('impair one: delay=20ms jitter=5ms loss=1% rate=100Mbit and others')
+    .option('--to <port>', to)
+    .option('--both', 'also the way back')
+    .action((port: string, words: string[], options: LinkOptions, command: Command) =>
+      change(command, { link: linkOf(port, options), impairment: impairmentOf(pairsOf(words)) }),
+    );
+  link
+    .command('clear <port>')
+    .description('make one as good as new')
+    .option('--to <port>', to)
+    .option('--both', 'also the way back')
+    .action((port: string, options: LinkOptions, command: Command) =>
+      change(command, { link: linkOf(port, options), impairment: {} }),
+    );
+}
+
+function linkOf(port: string, { to, both }: LinkOptions): NamedLink {
+  if (to === undefined) return { port };
+  return both ? { between: [port, to] } : { from: port, to };
+}
+
+function change(command: Command, wanted: NamedNetworkChange): Promise<void> {
+  return asking(command, (client) => client.change(wanted));
+}
+
+/** Changes the settings that are in force. */
+function edit(command: Command, changed: (settings: SwitchSettings) => void): Promise<void> {
+  return asking(command, async (client) => {
+    const settings = await client.settings();
+    changed(settings);
+    printJson(command, await client.apply(settings));
+  });
+}
+
+/** Throws NO_SUCH_PORT or NO_SUCH_BRIDGE. */
+function existing<Value>(
+  noun: 'port' | 'bridge',
+  all: Readonly<Record<string, Value>>,
+  name: string,
+): Value {
+  if (Object.hasOwn(all, name)) return all[name]!;
+  const names = Object.keys(all).join(', ') || 'none';
+  const code = noun === 'port' ? 'NO_SUCH_PORT' : 'NO_SUCH_BRIDGE';
+  throw new TsvswitchError(code, `there is no ${noun} ${name}; there are ${names}`);
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof TsvswitchError ? error.code : undefined;
+}

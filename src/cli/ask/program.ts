@@ -1,0 +1,19 @@
+/**
+ * The commands that ask a running switch or change it, as one tree: what it is, its help and its
+ * suggestions come from here.
+ */
+
+import { newCommand } from '../command.ts';
+import { addEverywhere } from './asking.ts';
+import { addChanges } from './change.ts';
+import { addShow } from './show.ts';
+import { addSnippet } from './snippet.ts';
+import { addStatus } from './status.ts';
+
+export async function run(args: readonly string[]): Promise<void> {
+  const program = addEverywhere(newCommand('tsvswitch'));
+  for (const add of [addStatus, addShow, addChanges, addSnippet]) add(program);
+  // Whoever reads no more, such as head, has seen enough.
+  process.stdout.on('error', () => process.exit());
+  await program.parseAsync(args, { from: 'user' });
+}
