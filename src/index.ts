@@ -72,6 +72,6 @@ export type {
   SwitchOptions,
 } from './switch/options.ts';
 export { Switch } from './switch/switch.ts';
-export type { WorkerOptions, WorkerStatus } from './switch/workers.ts';
+export type { WorkerCounters, WorkerOptions, WorkerStatus } from './switch/workers.ts';
 export type { DeviceEvent } from './vhost-user/device.ts';
 export type { CloseReason } from './vhost-user/session.ts';

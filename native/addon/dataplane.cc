@@ -179,6 +179,19 @@ Napi::Value SilentWorkers(Plane& plane, const Napi::CallbackInfo& info) {
   return silent;
 }
 
+// Those of each worker in turn, in the order of workerCounterNames.
+Napi::Value WorkerCounts(Plane& plane, const Napi::CallbackInfo& info) {
+  Dataplane& core = plane.Core(info.Env());
+  const size_t count = size_t{core.worker_count()} * kCountersPerWorker;
+  auto counts = Napi::BigUint64Array::New(info.Env(), count);
+  for (size_t at = 0; at < count; ++at) {
+    const auto worker = static_cast<uint32_t>(at / kCountersPerWorker);
+    counts.Data()[at] =
+        core.WorkerCounted(worker, static_cast<WorkerCounter>(at % kCountersPerWorker));
+  }
+  return counts;
+}
+
 Dataplane& Manual(const Plane& plane, Napi::Env env) {
   Dataplane& core = plane.Core(env);
   if (core.manual()) return core;
@@ -244,6 +257,7 @@ void DefineDataplane(Napi::Env env) {
                         Handle::Calls<&PinWorker, 2>("pinWorker"),
                         Handle::Calls<&SetIdle, 1>("setIdle"),
                         Handle::Calls<&SilentWorkers, 0>("silentWorkers"),
+                        Handle::Calls<&WorkerCounts, 0>("workerCounters"),
                         Handle::Calls<&Step, 1>("step"),
                         Handle::Calls<&Advance, 1>("advance"),
                         Handle::Calls<&DrainEvents, 0>("drainEvents"),
@@ -266,6 +280,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports) {
   };
 #define X(name, text) text,
   list("counterNames", {TSVSWITCH_COUNTERS(X)});
+  list("workerCounterNames", {TSVSWITCH_WORKER_COUNTERS(X)});
   list("fateNames", {TSVSWITCH_FATES(X)});
   list("markNames", {TSVSWITCH_MARKS(X)});
 #undef X

@@ -57,6 +57,7 @@ export interface DeclaredSwitch extends ConfigStatus {
   readonly reload: (options: ReloadOptions) => Promise<Reload>;
 }
 
+/** How the file of a switch is read again. */
 export interface ReloadOptions {
   /** Only tells. */
   readonly dryRun?: boolean;

@@ -31,6 +31,7 @@ export interface Native {
   openDataplane(options: DataplaneOptions): Dataplane;
   readonly counterNames: readonly string[];
   readonly countersPerQueue: number;
+  readonly workerCounterNames: readonly string[];
   /** From `firstDrop` on they are reasons why a frame ended. */
   readonly fateNames: readonly string[];
   readonly firstDrop: number;

@@ -208,6 +208,8 @@ export interface Dataplane {
   setIdle(idleUs: number): void;
   /** The workers that have made no round since the last call, which waits for none of them. */
   silentWorkers(): number[];
+  /** As they are now: workerCounterNames.length of each worker in turn. */
+  workerCounters(): BigUint64Array;
   /**
    * With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved.
    */

@@ -52,7 +52,13 @@ import type {
 } from './options.ts';
 import { wantedPort } from './port-options.ts';
 import { Ports } from './ports.ts';
-import { cpusOf, type WorkerOptions, type WorkerStatus, Workers } from './workers.ts';
+import {
+  cpusOf,
+  type WorkerCounters,
+  type WorkerOptions,
+  type WorkerStatus,
+  Workers,
+} from './workers.ts';
 
 const idleUsDefault = 50;
 const ageingSecondsDefault = 300;
@@ -222,6 +228,15 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     const worker = this.#workers.add(options);
     this.#emitEvent({ type: 'worker-added', worker });
     return worker;
+  }
+
+  /**
+   * What each worker has counted of itself since it was started: for how loaded it is. Waits for
+   * none of them. Throws CLOSED.
+   */
+  workerCounters(): WorkerCounters[] {
+    this.#checkOpen();
+    return this.#workers.counters;
   }
 
   /**

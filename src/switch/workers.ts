@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import type { WorkerSettings } from '../model/difference.ts';
 import { failure } from '../model/errors.ts';
 import { fields, integer } from '../model/option-checks.ts';
-import type { Dataplane } from '../native/addon.ts';
+import { type Dataplane, native } from '../native/addon.ts';
 import type { Port } from '../port/port.ts';
 import { chooseMove, type TransmitqLoad } from './balance.ts';
 
@@ -30,6 +30,23 @@ export interface WorkerStatus {
   readonly transmitqs: number;
 }
 
+/** What a worker has counted since it was started. */
+export interface WorkerCounters {
+  /** As in WorkerStatus. */
+  readonly number: number;
+  /** In which it slept, or polled and found nothing. */
+  readonly idleSeconds: number;
+  /** Times it woke up after it slept. */
+  readonly wakeups: number;
+  /** Frames that it moved. */
+  readonly frames: number;
+  /**
+   * Its rounds that moved frames, by how many: each entry counts those of at most `framesMax` that
+   * the entry before does not. The last is without a limit.
+   */
+  readonly rounds: readonly { readonly framesMax?: number; readonly count: number }[];
+}
+
 /** Of one worker; undefined: where the scheduler likes. */
 type Cpu = number | undefined;
 
@@ -37,6 +54,7 @@ const workersMax = 64;
 const cpuMax = 1023;
 const anyCpu = -1;
 const balanceIntervalMs = 1000;
+const nsPerSecond = 1e9;
 
 /** One entry for each worker that a switch begins with. Throws BAD_OPTION. */
 export function cpusOf(workers: number, cpus: readonly number[]): Cpu[] {
@@ -78,6 +96,8 @@ export class Workers {
   readonly #ports: () => readonly Port[];
   /** Frames that each transmitq had moved at the last look, by port and queue. */
   readonly #framesSeen = new Map<string, number>();
+  /** As told last, by worker. */
+  readonly #idleSeconds = new Map<number, number>();
   #balancing: NodeJS.Timeout | undefined;
 
   constructor(dataplane: Dataplane, options: WorkersOptions, ports: () => readonly Port[]) {
@@ -110,6 +130,26 @@ export class Workers {
       ...(cpu === undefined ? {} : { cpu }),
       transmitqs: transmitqs[number]!,
     }));
+  }
+
+  get counters(): WorkerCounters[] {
+    const counts = this.#dataplane.workerCounters();
+    const names = native().workerCounterNames;
+    return this.#cpus.map((_, number) => {
+      const own = counts.subarray(number * names.length, (number + 1) * names.length);
+      const of = (name: string) => Number(own[names.indexOf(name)]);
+      const idle = of('idleNs') / nsPerSecond;
+      // Of a sleep that ends as it is read, some nanoseconds too many may have been read before.
+      const idleSeconds = Math.max(idle, this.#idleSeconds.get(number) ?? 0);
+      this.#idleSeconds.set(number, idleSeconds);
+      const rounds = names.flatMap((name, at) => {
+        const [, limit] = /^rounds(?:UpTo(\d+)|OfMore)$/.exec(name) ?? [];
+        if (!name.startsWith('rounds')) return [];
+        const count = Number(own[at]);
+        return [limit === undefined ? { count } : { framesMax: Number(limit), count }];
+      });
+      return { number, idleSeconds, wakeups: of('wakeups'), frames: of('framesMoved'), rounds };
+    });
   }
 
   /** Throws BAD_OPTION, TOO_MANY_WORKERS, SYSTEM. */
@@ -145,6 +185,7 @@ export class Workers {
     while (this.#cpus.length > workers) {
       this.#dataplane.removeWorker();
       this.#cpus.pop();
+      this.#idleSeconds.delete(this.#cpus.length);
     }
     const wanted = pinsOf(this.#cpus, workers, cpus);
     // Before somebody else gets the CPU.

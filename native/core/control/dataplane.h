@@ -74,6 +74,10 @@ class Dataplane {
   bool PinWorker(uint32_t worker, int cpu) { return workers_[worker]->Pin(cpu); }
   // Whether a worker has made a round since the last call for it (worker.h); waits for nothing.
   bool WorkerHasMadeRound(uint32_t worker) { return workers_[worker]->HasMadeRound(); }
+  // What a worker has counted; waits for nothing.
+  uint64_t WorkerCounted(uint32_t worker, WorkerCounter counter) const {
+    return workers_[worker]->Counted(counter);
+  }
   // Of all workers, also those that are added later.
   void SetIdle(uint32_t idle_us);
 

@@ -135,6 +135,7 @@ bool Worker::Polls(const Queue& transmitq) const {
 void Worker::Main() {
   std::unique_lock<std::mutex> round(round_);
   uint64_t idle_since_ns = 0;  // 0: the last round moved something
+  uint64_t looked_ns = 0;      // at the clock, since then
   uint32_t looks = 0;
   uint64_t moved_awake = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
@@ -142,13 +143,16 @@ void Worker::Main() {
       YieldToControl(round);
     if (const uint32_t moved = Round(); moved != 0) {
       moved_awake += moved;
+      counters_.CountRound(moved);
       idle_since_ns = 0;
       continue;
     }
     CpuRelax();
     if (++looks % kLooksPerClock != 0) continue;
     const uint64_t now_ns = clock_.NowNs();
-    if (idle_since_ns == 0) idle_since_ns = now_ns;
+    if (idle_since_ns == 0) idle_since_ns = looked_ns = now_ns;
+    counters_.CountIdle(now_ns - looked_ns);
+    looked_ns = now_ns;
     const uint64_t idle_ns = uint64_t{idle_us_.load(std::memory_order_relaxed)} * 1000;
     const uint64_t patience = std::min(1 + moved_awake / kFramesPerPatience, kPatienceMax);
     if (now_ns - idle_since_ns < patience * idle_ns) continue;
@@ -281,6 +285,13 @@ int Worker::SleepMs(bool polling) {
   return static_cast<int>(std::min(due_ms, polling ? kPollingQueueSleepMs : kHourMs));
 }
 
+void Worker::WaitForKick(int ms) {
+  counters_.FallAsleep(clock_.NowNs());
+  epoll_event events[kWakeupsMax];
+  epoll_wait(epoll_fd_, events, kWakeupsMax, ms);
+  counters_.WakeUp(clock_.NowNs());
+}
+
 void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   bool polling = false;
   for (Queue* queue : polled_) {
@@ -291,8 +302,7 @@ void Worker::Sleep(std::unique_lock<std::mutex>& round) {
   }
   if (const int ms = SleepMs(polling); ms != 0 && !AnythingOffered()) {
     round.unlock();
-    epoll_event events[kWakeupsMax];
-    epoll_wait(epoll_fd_, events, kWakeupsMax, ms);
+    WaitForKick(ms);
     round.lock();
   }
   for (Queue* queue : polled_) {

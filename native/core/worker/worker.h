@@ -36,6 +36,7 @@
 #include "core/forward/forward.h"
 #include "core/platform/clock.h"
 #include "core/port/port.h"
+#include "core/worker/worker_counters.h"
 
 namespace tsvswitch {
 
@@ -104,6 +105,9 @@ class Worker {
 
   EventRing& events() { return events_; }
 
+  // As it is now. Any thread.
+  uint64_t Counted(WorkerCounter counter) const { return counters_.Read(counter, clock_.NowNs()); }
+
   // The most work (work.h) that one turn of a port has had so far, for tests.
   uint64_t longest_turn() const { return longest_turn_; }
 
@@ -115,6 +119,7 @@ class Worker {
   void YieldToControl(std::unique_lock<std::mutex>& round);
   int SleepMs(bool polling);
   void Sleep(std::unique_lock<std::mutex>& round);
+  void WaitForKick(int ms);
   bool AnythingOffered();
   void Wake();
 
@@ -125,6 +130,7 @@ class Worker {
   EventRing events_;
   Forwarder forwarder_;
   std::vector<Queue*> polled_;
+  WorkerCounters counters_;
   uint32_t busy_ports_ = 0;  // how many have used their turn up in the last round
   uint64_t longest_turn_ = 0;
 

@@ -260,6 +260,59 @@ FACT("frames that links hold back stay in front of those that a worker added lat
   back.Finish();
 }
 
+FACT("what a worker counts of its time holds at every moment of a sleep, and afterwards") {
+  WorkerCounters counters;
+  counters.CountIdle(7);
+  CHECK_EQ(counters.Read(kIdleNs, 100), 7u);
+  counters.FallAsleep(100);
+  CHECK_EQ(counters.Read(kIdleNs, 100), 7u);
+  CHECK_EQ(counters.Read(kIdleNs, 150), 57u);
+  CHECK_EQ(counters.Read(kWakeups, 150), 0u);
+  counters.WakeUp(160);
+  CHECK_EQ(counters.Read(kIdleNs, 1000), 67u);
+  CHECK_EQ(counters.Read(kWakeups, 1000), 1u);
+  // Its first sleep, longer than it has been awake.
+  WorkerCounters first;
+  first.FallAsleep(5);
+  first.WakeUp(1000);
+  first.FallAsleep(1001);
+  CHECK_EQ(first.Read(kIdleNs, 1002), 996u);
+}
+
+FACT("a round is counted by how many frames it moved, one that moved nothing is not") {
+  const struct {
+    uint32_t moved;
+    WorkerCounter counter;
+  } rounds[] = {
+      {1, kRoundsOf1},       {2, kRoundsUpTo3},    {3, kRoundsUpTo3},     {4, kRoundsUpTo7},
+      {15, kRoundsUpTo15},   {16, kRoundsUpTo31},  {63, kRoundsUpTo63},   {64, kRoundsUpTo127},
+      {255, kRoundsUpTo255}, {256, kRoundsOfMore}, {8128, kRoundsOfMore},
+  };
+  for (const auto& [moved, counter] : rounds) {
+    WorkerCounters counters;
+    counters.CountRound(moved);
+    for (uint32_t at = kRoundsOf1; at <= kRoundsOfMore; ++at)
+      CHECK_EQ(counters.Read(static_cast<WorkerCounter>(at), 0), at == counter ? 1u : 0u);
+    CHECK_EQ(counters.Read(kFramesMoved, 0), moved);
+  }
+  RunningBridge bridge(1);
+  Dataplane& plane = bridge.plane();
+  const auto from = bridge.Join(kModern);
+  const auto to = bridge.Join(kModern);
+  const auto counted = [&](WorkerCounter counter) { return plane.WorkerCounted(0, counter); };
+  const uint64_t idle_ns = counted(kIdleNs);
+  Stream stream(*from, *to);
+  const uint64_t before = counted(kFramesMoved);
+  stream.Pass(100);
+  stream.Finish();
+  CHECK(ComesTrue([&] { return counted(kFramesMoved) - before >= 100; }));
+  uint64_t rounds_counted = 0;
+  for (uint32_t at = kRoundsOf1; at <= kRoundsOfMore; ++at)
+    rounds_counted += counted(static_cast<WorkerCounter>(at));
+  CHECK(rounds_counted > 0 && rounds_counted <= counted(kFramesMoved));
+  CHECK(ComesTrue([&] { return counted(kIdleNs) > idle_ns && counted(kWakeups) > 0; }));
+}
+
 FACT("what a transmitq takes along to another worker is waited for there, however late it is") {
   Clock clock(true);
   Wire left(clock, 0), joined(clock, 0);

@@ -22,13 +22,13 @@ function textOf({ name, help, type }: Family, samples: readonly Sample[]): strin
 function linesOf(name: string, sample: Sample): string[] {
   const { labels } = sample;
   if ('value' in sample) return [line(name, labels, sample.value)];
-  const count = sample.buckets.at(-1)?.count ?? 0;
+  const { buckets, count, sum } = sample;
   return [
-    ...sample.buckets.map(({ upTo, count }) =>
-      line(`${name}_bucket`, { ...labels, le: String(upTo) }, count),
+    ...buckets.map((bucket) =>
+      line(`${name}_bucket`, { ...labels, le: String(bucket.upTo) }, bucket.count),
     ),
     line(`${name}_bucket`, { ...labels, le: '+Inf' }, count),
-    line(`${name}_sum`, labels, sample.sum),
+    line(`${name}_sum`, labels, sum),
     line(`${name}_count`, labels, count),
   ];
 }

@@ -9,8 +9,9 @@
  * Source: https://prometheus.io/docs/practices/naming.
  */
 
-import type { Switch, SwitchPort } from '../../index.ts';
+import type { Switch, SwitchPort, WorkerCounters } from '../../index.ts';
 import { version } from '../../runtime/version.ts';
+import type { Sessions } from './sessions.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -20,6 +21,8 @@ export type Sample =
   | {
       readonly labels: Labels;
       readonly buckets: readonly { readonly upTo: number; readonly count: number }[];
+      /** Of all, beyond the last bucket as well. */
+      readonly count: number;
       readonly sum: number;
     };
 
@@ -33,10 +36,13 @@ export interface Family {
 /** What one scrape looks at: every port is asked once. */
 export interface Scrape {
   readonly switch: Switch;
+  readonly workers: readonly WorkerCounters[];
   readonly ports: readonly {
     readonly port: SwitchPort;
     readonly labels: Labels;
     readonly counters: SwitchPort['counters'];
+    /** How often a machine has connected. */
+    readonly sessions: number;
     /** Of the port of a machine that is connected. */
     readonly frontend: Frontend | undefined;
   }[];
@@ -44,13 +50,15 @@ export interface Scrape {
 
 type Frontend = NonNullable<Extract<SwitchPort, { kind: 'vhost-user' }>['status']['frontend']>;
 
-export function scrapeOf(vswitch: Switch): Scrape {
+export function scrapeOf(vswitch: Switch, sessions: Sessions): Scrape {
   return {
     switch: vswitch,
+    workers: vswitch.workerCounters(),
     ports: vswitch.ports.map((port) => ({
       port,
       labels: { port: port.name, bridge: port.bridge },
       counters: port.counters,
+      sessions: sessions.of(port.name),
       frontend: port.kind === 'vhost-user' ? port.status.frontend : undefined,
     })),
   };
@@ -145,6 +153,15 @@ export const families: readonly Family[] = [
       ),
   },
   {
+    name: 'tsvswitch_port_sessions_total',
+    help: 'Times that a machine connected to the port of one.',
+    type: 'counter',
+    samples: ({ ports }) =>
+      ports.flatMap(({ port, labels, sessions }) =>
+        port.kind === 'vhost-user' ? [{ labels, value: sessions }] : [],
+      ),
+  },
+  {
     name: 'tsvswitch_port_guest_memory_bytes',
     help: 'Memory that a guest shares with the switch.',
     type: 'gauge',
@@ -182,6 +199,37 @@ export const families: readonly Family[] = [
         value: transmitqs,
       })),
   },
+  {
+    name: 'tsvswitch_worker_idle_seconds_total',
+    help: 'Time in which a worker slept, or polled and found nothing.',
+    type: 'counter',
+    samples: ({ workers }) =>
+      workers.map(({ number, idleSeconds }) => ({
+        labels: { worker: String(number) },
+        value: idleSeconds,
+      })),
+  },
+  {
+    name: 'tsvswitch_worker_wakeups_total',
+    help: 'Times that a worker woke up after it slept.',
+    type: 'counter',
+    samples: ({ workers }) =>
+      workers.map(({ number, wakeups }) => ({
+        labels: { worker: String(number) },
+        value: wakeups,
+      })),
+  },
+  {
+    name: 'tsvswitch_worker_round_frames',
+    help: 'Frames that a worker moved in one round, of rounds that moved any.',
+    type: 'histogram',
+    samples: ({ workers }) =>
+      workers.map(({ number, frames, rounds }) => ({
+        labels: { worker: String(number) },
+        ...cumulative(rounds),
+        sum: frames,
+      })),
+  },
 ];
 
 function directions(
@@ -204,4 +252,17 @@ function rings(
       value: pick(ring),
     })),
   );
+}
+
+/** Each bucket with all below it. */
+function cumulative(rounds: WorkerCounters['rounds']): {
+  buckets: { upTo: number; count: number }[];
+  count: number;
+} {
+  let count = 0;
+  const buckets = rounds.flatMap(({ framesMax, count: own }) => {
+    count += own;
+    return framesMax === undefined ? [] : [{ upTo: framesMax, count }];
+  });
+  return { buckets, count };
 }

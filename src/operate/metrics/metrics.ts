@@ -4,6 +4,7 @@ import type { Switch } from '../../index.ts';
 import { exposition } from './exposition.ts';
 import { families, scrapeOf } from './families.ts';
 import { addressOf, MetricsListener } from './listener.ts';
+import { Sessions } from './sessions.ts';
 
 export class Metrics {
   readonly #listener: MetricsListener;
@@ -22,7 +23,8 @@ export class Metrics {
   }
 
   serve(vswitch: Switch): void {
-    this.#listener.serve(() => exposition(families, scrapeOf(vswitch)));
+    const sessions = new Sessions(vswitch);
+    this.#listener.serve(() => exposition(families, scrapeOf(vswitch, sessions)));
   }
 
   close(): void {

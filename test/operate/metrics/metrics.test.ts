@@ -11,6 +11,7 @@ import { type ProcessPort, Switch } from '../../../src/index.ts';
 import { exposition } from '../../../src/operate/metrics/exposition.ts';
 import { families, scrapeOf } from '../../../src/operate/metrics/families.ts';
 import { addressOf, MetricsListener } from '../../../src/operate/metrics/listener.ts';
+import { Sessions } from '../../../src/operate/metrics/sessions.ts';
 import { TestGuest } from '../../../src/testing/index.ts';
 import { needs } from '../../support/needs.ts';
 
@@ -18,10 +19,12 @@ const hasPrometheus = (await execa('promtool', ['--version'], { reject: false })
 const needsPrometheus = needs(hasPrometheus ? undefined : 'needs the package prometheus');
 
 let vswitch: Switch;
+let sessions: Sessions;
 let folder: string;
 
 beforeEach(() => {
   vswitch = Switch.open();
+  sessions = new Sessions(vswitch);
   folder = mkdtempSync(join(tmpdir(), 'metrics-'));
 });
 
@@ -30,7 +33,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const text = () => exposition(families, scrapeOf(vswitch));
+const text = () => exposition(families, scrapeOf(vswitch, sessions));
 
 function sampled(line: string): number | undefined {
   const found = text()
@@ -95,13 +98,48 @@ describe('what is counted', () => {
     await guest.close();
   });
 
+  test('how often a machine has connected', async () => {
+    const path = join(folder, 'web.sock');
+    const port = vswitch.addPort({ path });
+    const line = 'tsvswitch_port_sessions_total{port="web",bridge="default"}';
+    for (let times = 0; times < 3; times++) {
+      expect(sampled(line)).toBe(times);
+      await (await TestGuest.connect({ path })).close();
+    }
+    vswitch.removePort(port);
+    vswitch.addPort({ path });
+    expect(sampled(line)).toBe(0);
+  });
+
+  test('how idle a worker is, its wake-ups and its rounds', async () => {
+    const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name }));
+    const of = (name: string, label = '') =>
+      sampled(`tsvswitch_worker_${name}{worker="0"${label}}`)!;
+    // It sleeps, and the time goes on.
+    await vi.waitFor(() => expect(of('idle_seconds_total')).toBeGreaterThan(0));
+    const idleBefore = of('idle_seconds_total');
+    const wakeupsBefore = of('wakeups_total');
+    send(a!, 3);
+    await vi.waitFor(() => expect(b!.counters.toGuest.frames).toBe(3));
+    // What is counted follows what is moved.
+    await vi.waitFor(() => expect(of('round_frames_sum')).toBe(3));
+    expect(of('round_frames_count')).toBeGreaterThanOrEqual(1);
+    expect(of('round_frames_bucket', ',le="3"')).toBe(of('round_frames_count'));
+    expect(of('idle_seconds_total')).toBeGreaterThan(idleBefore);
+    await vi.waitFor(() => expect(of('wakeups_total')).toBeGreaterThan(wakeupsBefore));
+  });
+
   test('every row has samples once there is something to tell, and only then', async () => {
-    const none = families.filter(({ samples }) => samples(scrapeOf(vswitch)).length === 0);
+    const none = families.filter(
+      ({ samples }) => samples(scrapeOf(vswitch, sessions)).length === 0,
+    );
     expect(none.every(({ name }) => /_(port|queue)_/.test(name))).toBe(true);
     const path = join(folder, 'web.sock');
     vswitch.addPort({ path });
     const guest = await TestGuest.connect({ path });
-    const silent = families.filter(({ samples }) => samples(scrapeOf(vswitch)).length === 0);
+    const silent = families.filter(
+      ({ samples }) => samples(scrapeOf(vswitch, sessions)).length === 0,
+    );
     expect(silent).toEqual([]);
     await guest.close();
   });
@@ -122,17 +160,17 @@ describe('what is written', () => {
       name: 'x',
       help: 'An example\\of\nlines.',
       type: 'histogram',
-      samples: () => [{ labels: { worker: '0' }, buckets, sum: 130 }],
+      samples: () => [{ labels: { worker: '0' }, buckets, count: 6, sum: 1000 }],
     } as const;
-    expect(exposition([family], scrapeOf(vswitch))).toBe(
+    expect(exposition([family], scrapeOf(vswitch, sessions))).toBe(
       [
         '# HELP x An example\\\\of\\nlines.',
         '# TYPE x histogram',
         'x_bucket{worker="0",le="1"} 2',
         'x_bucket{worker="0",le="64"} 5',
-        'x_bucket{worker="0",le="+Inf"} 5',
-        'x_sum{worker="0"} 130',
-        'x_count{worker="0"} 5',
+        'x_bucket{worker="0",le="+Inf"} 6',
+        'x_sum{worker="0"} 1000',
+        'x_count{worker="0"} 6',
         '',
       ].join('\n'),
     );
