@@ -54,6 +54,11 @@ describe(page, needs(systemdIsMissing()), () => {
     );
   });
 
+  test('it is changed with its file', async () => {
+    expect(await type('reload --dry-run')).toContain('+ port 03');
+    expect(existsSync(systemd.path('/run/vsw/03.sock'))).toBe(true);
+  });
+
   test('its log is in the journal, or in a file', async () => {
     expect(await type('journalctl')).toBe('-- No entries --');
     await type('StandardOutput=append');

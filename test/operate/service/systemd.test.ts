@@ -4,7 +4,7 @@
  * started by who connects.
  */
 
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -15,7 +15,7 @@ import { StoppedThread, workerThreads } from '../../support/stopped-thread.ts';
 import { Systemd, systemdIsMissing } from '../../support/systemd.ts';
 
 const service = 'tsvswitch.service';
-const ports = '--socket /run/vsw/a.sock --socket /run/vsw/b.sock';
+const ports = ['a', 'b'].map((name) => `  ${name}: { path: /run/vsw/${name}.sock }\n`);
 
 describe('under systemd', needs(systemdIsMissing()), () => {
   let folder: string;
@@ -24,10 +24,7 @@ describe('under systemd', needs(systemdIsMissing()), () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'systemd-'));
     systemd = await Systemd.boot(folder);
-    await systemd.dropIn(
-      service,
-      `[Service]\nEnvironment="TSVSWITCH_OPTIONS=--workers 2 ${ports}"\n`,
-    );
+    declare(ports);
   });
 
   afterEach(() => StoppedThread.releaseAll());
@@ -36,6 +33,12 @@ describe('under systemd', needs(systemdIsMissing()), () => {
     await systemd?.stop();
     rmSync(folder, { recursive: true });
   });
+
+  function declare(of: readonly string[], more = ''): void {
+    const path = systemd.path('/etc/tsvswitch');
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, 'tsvswitch.yaml'), `workers: 2\n${more}ports:\n${of.join('')}`);
+  }
 
   const guest = (name: string) =>
     TestGuest.connect({ path: systemd.path(`/run/vsw/${name}.sock`) });
@@ -83,6 +86,36 @@ describe('under systemd', needs(systemdIsMissing()), () => {
     expect(await journal('--priority=warning')).not.toContain('listening');
   });
 
+  test('it is changed with its file while frames go on, and not by one with a mistake', async () => {
+    await using a = await guest('a');
+    await using b = await guest('b');
+    const pid = await systemd.mainPid(service);
+    declare([...ports, '  c: { path: /run/vsw/c.sock }\n']);
+    await systemd.systemctl('reload', service);
+    expect(await systemd.show(service, 'ActiveState')).toBe('active');
+    await using _ = await guest('c');
+    declare(ports, 'idleUs: soon\n');
+    await expect(systemd.systemctl('reload', service)).rejects.toThrow();
+    const place = '/etc/tsvswitch/tsvswitch.yaml:2:9: idleUs: must be a whole number, not "soon"';
+    expect(await journal('--priority=err')).toContain(place);
+    expect(await systemd.run(['ls', '/run/vsw'])).toBe('a.sock\nb.sock\nc.sock');
+    declare(ports);
+    await systemd.systemctl('reload', service);
+    expect(await systemd.run(['ls', '/run/vsw'])).toBe('a.sock\nb.sock');
+    await expectFrames(a, b);
+    expect(await systemd.mainPid(service)).toBe(pid);
+  });
+
+  test('what is changed over its control socket outlives it', async () => {
+    const control = '/run/tsvswitch/control.sock';
+    const post = ['curl', '--fail', '--unix-socket', control, 'http://localhost/v1/ports', '-d'];
+    await systemd.run([...post, '{"path":"/run/vsw/d.sock"}']);
+    await systemd.systemctl('restart', service);
+    expect(await systemd.run(['ls', '/run/vsw'])).toBe('a.sock\nb.sock\nd.sock');
+    await systemd.run(['tsvswitch', 'reload', '--discard']);
+    expect(await systemd.run(['ls', '/run/vsw'])).toBe('a.sock\nb.sock');
+  });
+
   test('it is restarted when it is killed; its sockets were there all the time', async () => {
     const socket = systemd.path('/run/vsw/a.sock');
     const before = statSync(socket).ino;
@@ -99,10 +132,7 @@ describe('under systemd', needs(systemdIsMissing()), () => {
   });
 
   test('it is restarted when one of its workers hangs', async () => {
-    await systemd.dropIn(
-      service,
-      `[Service]\nEnvironment="TSVSWITCH_OPTIONS=--workers 2 ${ports}"\nWatchdogSec=2\n`,
-    );
+    await systemd.dropIn(service, '[Service]\nWatchdogSec=2\n');
     await systemd.systemctl('restart', service);
     const pid = await systemd.mainPid(service);
     const stopped = await StoppedThread.stop(workerThreads(pid)[1]!);
@@ -153,13 +183,11 @@ describe('under systemd', needs(systemdIsMissing()), () => {
 
   test('a setting that cannot be is one line of the journal, and no restarts without end', async () => {
     await systemd.systemctl('stop', service, 'tsvswitch.socket', 'tsvswitch-port@a.socket');
-    await systemd.dropIn(
-      service,
-      '[Service]\nEnvironment="TSVSWITCH_OPTIONS=--sokcet /run/vsw/a.sock"\n',
-    );
+    declare(ports, 'wrokers: 2\n');
     await expect(systemd.systemctl('start', service)).rejects.toThrow(/failed/);
     expect(await journal('--priority=err')).toContain(
-      "tsvswitch: unknown option '--sokcet' (Did you mean --socket?)",
+      'tsvswitch: /etc/tsvswitch/tsvswitch.yaml:2:1: wrokers: there is no such key; ' +
+        'did you mean workers?',
     );
     expect(await systemd.show(service, 'ActiveState')).toBe('failed');
   });
