@@ -2,7 +2,10 @@
  * Hands the events of a switch to everybody who reads GET /v1/events: one listener and one encoding
  * for all of them, written some fifty times a second at most.
  *
- *     Switch ──event──► EventLimit ──► lines ──every 20 ms──► each reader
+ *     Switch ──event──► EventLimit ──► EventRing ──every 20 ms──► each reader
+ *
+ * They are lines of JSON, or for who accepts `text/event-stream` server-sent events. Those have
+ * numbers: who comes back with the last one it has seen is given those behind it first.
  *
  * A reader that does not read loses events, and not the memory of the switch: once it has left 256
  * KiB unread it is given no more until it has read them, and then their number (`events-lost`). Of
@@ -10,9 +13,10 @@
  * nobody else's.
  */
 
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EventsLost, type Switch, type SwitchEvent, TsvswitchError } from '../index.ts';
 import { EventLimit } from './event-limit.ts';
+import { asLine, asServerSent, type Entry, EventRing } from './event-ring.ts';
 import { toJson } from './json.ts';
 
 /** More than people and programs that watch one switch. */
@@ -21,9 +25,16 @@ const unreadBytesMax = 1 << 18;
 const flushIntervalMs = 20;
 const eachMax = 256;
 const windowMs = 1000;
+const serverSent = 'text/event-stream';
+/** Proxies and browsers give up a connection on which nothing comes. */
+const signOfLifeMs = 15_000;
+const signOfLife = ': nothing has happened\n\n';
+/** How soon a browser comes back. */
+const beginning = 'retry: 1000\n\n';
 
 interface Reader {
   readonly response: ServerResponse;
+  readonly format: (entry: Pick<Entry, 'json' | 'type'>) => string;
   /** Events it was not given since it fell behind. */
   lost: number;
 }
@@ -39,7 +50,11 @@ export class EventFeed {
   readonly #listener = (event: SwitchEvent) => {
     if (this.#limit.admits(event)) this.#tell(event);
   };
-  #lines: string[] = [];
+  readonly #ring = new EventRing();
+  /** Somebody may come back for what it has missed. */
+  #keeps = false;
+  #entries: Entry[] = [];
+  #signs: NodeJS.Timeout | undefined;
   #flushedAtMs = Number.NEGATIVE_INFINITY;
   #next: NodeJS.Timeout | undefined;
 
@@ -48,7 +63,7 @@ export class EventFeed {
   }
 
   /** Begins to answer with events, until the client leaves. Throws CONTROL_BUSY. */
-  add(response: ServerResponse): void {
+  add({ headers }: IncomingMessage, response: ServerResponse): void {
     if (this.#readers.size >= eventReadersMax) {
       throw new TsvswitchError(
         'CONTROL_BUSY',
@@ -58,30 +73,66 @@ export class EventFeed {
     }
     // What happened before belongs to the others.
     this.#flush();
-    if (this.#readers.size === 0) this.#switch.on('event', this.#listener);
-    const reader: Reader = { response, lost: 0 };
+    if (!this.#listens) this.#switch.on('event', this.#listener);
+    const isServerSent = headers.accept?.includes(serverSent) === true;
+    const reader: Reader = { response, lost: 0, format: isServerSent ? asServerSent : asLine };
     this.#readers.add(reader);
     response.on('drain', () => this.#write(reader, []));
     response.once('close', () => this.#remove(reader));
-    response.writeHead(200, { 'content-type': 'application/jsonl' });
-    response.flushHeaders();
+    if (isServerSent) this.#begin(reader, headers['last-event-id']);
+    else {
+      response.writeHead(200, { 'content-type': 'application/jsonl' });
+      response.flushHeaders();
+    }
+  }
+
+  get #listens(): boolean {
+    return this.#keeps || this.#readers.size > 0;
+  }
+
+  /** Of server-sent events, with what was missed since that number. */
+  #begin(reader: Reader, last: string | string[] | undefined): void {
+    const { response } = reader;
+    this.#keeps = true;
+    this.#signs ??= setInterval(() => this.#giveSigns(), signOfLifeMs).unref();
+    response.writeHead(200, { 'content-type': serverSent, 'cache-control': 'no-cache' });
+    response.write(beginning);
+    if (typeof last !== 'string') return;
+    const { lost, entries } = this.#ring.since(last);
+    reader.lost = lost;
+    this.#write(reader, entries);
+  }
+
+  #giveSigns(): void {
+    for (const { response, format } of this.#readers) {
+      const isIdle = response.writableLength === 0 && !response.destroyed;
+      if (format === asServerSent && isIdle) response.write(signOfLife);
+    }
   }
 
   close(): void {
+    this.#keeps = false;
     for (const reader of [...this.#readers]) this.#remove(reader);
+    this.#stopListening();
+    clearInterval(this.#signs);
     clearTimeout(this.#next);
   }
 
   #remove(reader: Reader): void {
-    if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
+    if (this.#readers.delete(reader) && !this.#listens) this.#stopListening();
+  }
+
+  #stopListening(): void {
     this.#switch.off('event', this.#listener);
     this.#limit.close();
-    this.#lines = [];
+    this.#entries = [];
   }
 
   #tell(event: SwitchEvent | EventsLost): void {
+    if (!this.#listens) return;
+    const entry = this.#ring.add(event);
     if (this.#readers.size === 0) return;
-    this.#lines.push(`${toJson(event)}\n`);
+    this.#entries.push(entry);
     if (this.#next !== undefined) return;
     const waitMs = Math.max(0, this.#flushedAtMs + flushIntervalMs - performance.now());
     this.#next = setTimeout(() => this.#flush(), waitMs);
@@ -91,23 +142,27 @@ export class EventFeed {
     clearTimeout(this.#next);
     this.#next = undefined;
     this.#flushedAtMs = performance.now();
-    const lines = this.#lines;
-    this.#lines = [];
-    for (const reader of this.#readers) this.#write(reader, lines);
+    const entries = this.#entries;
+    this.#entries = [];
+    for (const reader of this.#readers) this.#write(reader, entries);
   }
 
-  #write(reader: Reader, lines: readonly string[]): void {
-    const { response, lost } = reader;
+  #write(reader: Reader, entries: readonly Entry[]): void {
+    const { response, lost, format } = reader;
     if (response.destroyed) return;
     if (response.writableLength > unreadBytesMax) {
-      reader.lost += lines.length;
+      reader.lost += entries.length;
       return;
     }
     reader.lost = 0;
-    const gap: EventsLost[] = lost === 0 ? [] : [{ type: 'events-lost', count: lost }];
-    const text = [...gap.map((event) => `${toJson(event)}\n`), ...lines].join('');
+    const text = [...(lost === 0 ? [] : [gapOf(lost)]), ...entries].map(format).join('');
     if (text !== '') response.write(text);
   }
+}
+
+function gapOf(count: number): Pick<Entry, 'json' | 'type'> {
+  const gap: EventsLost = { type: 'events-lost', count };
+  return { type: gap.type, json: toJson(gap) };
 }
 
 function lostOf(last: SwitchEvent, count: number): EventsLost {

@@ -117,8 +117,8 @@ export class Resources {
         return declaredOf(declared).reload({ dryRun, discard });
       },
       changeNetwork: ({ body }) => vswitch.change(body) as undefined,
-      readEvents: ({ response }) => {
-        this.#events.add(response);
+      readEvents: ({ request, response }) => {
+        this.#events.add(request, response);
         return 'goes on';
       },
       captureBridge: ({ response }) => this.#capture(response, undefined),

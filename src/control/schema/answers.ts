@@ -214,7 +214,7 @@ export const answers = {
 
 /** What goes on, by its media type. */
 export const streams = {
-  readEvents: { 'application/jsonl': switchEvent },
+  readEvents: { 'application/jsonl': switchEvent, 'text/event-stream': undefined },
   captureBridge: { 'application/x-pcapng': undefined },
   capturePort: { 'application/x-pcapng': undefined },
 } as const satisfies Record<Exclude<OperationId, keyof typeof answers>, object>;
