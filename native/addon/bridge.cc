@@ -39,6 +39,7 @@ void DefineBridge(Napi::Env env) {
                         Handle::Calls<&OpenProcessPort, 2>("addProcessPort"),
                         Handle::Calls<&CaptureOfBridge, 2>("capture"),
                         Handle::Calls<&ReadFdb, 0>("readFdb"),
+                        Handle::Calls<&FdbSize, 0>("fdbSize"),
                         Handle::Calls<&FlushFdb, 0>("flushFdb"),
                         Handle::Calls<&SetFdbEntry, 3>("setFdbEntry"),
                         Handle::Calls<&RemoveFdbEntry, 2>("removeFdbEntry"),

@@ -92,6 +92,11 @@ Napi::Value ReadFdb(BridgeState& bridge, const Napi::CallbackInfo& info) {
   return list;
 }
 
+Napi::Value FdbSize(BridgeState& bridge, const Napi::CallbackInfo& info) {
+  const size_t entries = bridge.Core(info.Env()).ReadFdb(bridge.number).size();
+  return Napi::Number::New(info.Env(), static_cast<double>(entries));
+}
+
 void FlushFdb(BridgeState& bridge, const Napi::CallbackInfo& info) {
   bridge.Core(info.Env()).FlushFdb(bridge.number, kNoPort);
 }

@@ -240,6 +240,7 @@ Napi::Object CaptureOfBridge(BridgeState& bridge, const Napi::CallbackInfo& info
 Napi::Object CaptureOfPort(PortState& port, const Napi::CallbackInfo& info);
 // The forwarding table of a bridge.
 Napi::Value ReadFdb(BridgeState& bridge, const Napi::CallbackInfo& info);
+Napi::Value FdbSize(BridgeState& bridge, const Napi::CallbackInfo& info);
 void FlushFdb(BridgeState& bridge, const Napi::CallbackInfo& info);
 Napi::Value SetFdbEntry(BridgeState& bridge, const Napi::CallbackInfo& info);
 Napi::Value RemoveFdbEntry(BridgeState& bridge, const Napi::CallbackInfo& info);

@@ -158,9 +158,9 @@ export class Resources {
     });
   }
 
-  #bridgeStatus({ name, fdb }: Bridge): BridgeStatus {
+  #bridgeStatus({ name, fdbSize }: Bridge): BridgeStatus {
     const ports = this.#switch.ports.filter(({ bridge }) => bridge === name);
-    return { name, ports: ports.map((port) => port.name), addresses: fdb.length };
+    return { name, ports: ports.map((port) => port.name), addresses: fdbSize };
   }
 
   #addresses(): LearnedAddress[] {

@@ -242,6 +242,8 @@ export interface NativeBridge {
    */
   capture(snapBytes: number, callFd: number): NativeCapture;
   readFdb(): FdbEntry[];
+  /** How many entries there are that have not aged. */
+  fdbSize(): number;
   /** Forgets what was learned; entries that are static, drop or extern stay. */
   flushFdb(): void;
   /**

@@ -187,7 +187,7 @@ export const families: readonly Family[] = [
     help: 'Addresses that a bridge has learned.',
     type: 'gauge',
     samples: ({ switch: { bridges } }) =>
-      bridges.map(({ name, fdb }) => ({ labels: { bridge: name }, value: fdb.length })),
+      bridges.map(({ name, fdbSize }) => ({ labels: { bridge: name }, value: fdbSize })),
   },
   {
     name: 'tsvswitch_worker_transmitqs',
