@@ -119,6 +119,47 @@ function importsOf(file: string): Import[] {
   });
 }
 
+/** What is for people: codes and faults are for programs. */
+const proseNames = ['message', 'sentence'];
+const searches = ['includes', 'indexOf', 'match', 'search', 'startsWith', 'endsWith'];
+
+/** What the yaml package says of a tag has no code of its own. */
+const foreignWords = [join('src', 'yaml', 'yaml-file.ts')];
+
+/** Places where a sentence is searched, matched or compared. */
+function proseReaders(file: string): string[] {
+  const parsed = ts.createSourceFile(
+    file,
+    readFileSync(file, 'utf8'),
+    ts.ScriptTarget.Latest,
+    true,
+  );
+  const found: string[] = [];
+  const isProse = (node: ts.Node | undefined): boolean => {
+    if (node === undefined) return false;
+    if (ts.isNonNullExpression(node)) return isProse(node.expression);
+    const name = ts.isPropertyAccessExpression(node) ? node.name : node;
+    return ts.isIdentifier(name) && proseNames.includes(name.text);
+  };
+  const isText = (node: ts.Node) => ts.isStringLiteralLike(node) || ts.isTemplateExpression(node);
+  const visit = (node: ts.Node): void => {
+    const isCompared =
+      ts.isBinaryExpression(node) &&
+      /^[!=]==?$/.test(node.operatorToken.getText(parsed)) &&
+      ((isProse(node.left) && isText(node.right)) || (isText(node.left) && isProse(node.right)));
+    const isSearched =
+      ts.isCallExpression(node) &&
+      ts.isPropertyAccessExpression(node.expression) &&
+      ((searches.includes(node.expression.name.text) && isProse(node.expression.expression)) ||
+        (['test', 'exec'].includes(node.expression.name.text) && isProse(node.arguments[0])));
+    const isSwitched = ts.isSwitchStatement(node) && isProse(node.expression);
+    if (isCompared || isSearched || isSwitched) found.push(`${file}: ${node.getText(parsed)}`);
+    ts.forEachChild(node, visit);
+  };
+  visit(parsed);
+  return found;
+}
+
 /** src/lab/image/debian.ts belongs to lab, src/index.ts to index. */
 function roomOf(file: string): string {
   return basename(file.split(sep)[1]!, '.ts');
@@ -147,6 +188,20 @@ function circleIn(targets: ReadonlyMap<string, readonly string[]>): string[] {
 describe('TypeScript', () => {
   const typescript = sources.filter((file) => file.startsWith(`src${sep}`));
   const imports = typescript.flatMap(importsOf);
+
+  test('nothing reads a sentence to decide something', () => {
+    const readers = typescript
+      .filter((file) => !foreignWords.includes(file))
+      .flatMap((file) => proseReaders(file));
+    expect(readers).toEqual([]);
+  });
+
+  test('every error is made of the table, but by those who hand one on', () => {
+    const makers = typescript
+      .filter((file) => readFileSync(file, 'utf8').includes('new TsvswitchError('))
+      .map((file) => file.split(sep).join('/'));
+    expect(makers).toEqual(['src/model/errors.ts']);
+  });
 
   test('imports between the rooms of src/ are the ones in the table', () => {
     const crossing = imports

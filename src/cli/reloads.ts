@@ -7,7 +7,8 @@
 
 import type { DeclaredSwitch, Reload, ReloadOptions } from '../control/index.ts';
 import type { Switch, SwitchSettings } from '../index.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { inOneLine, TsvswitchError } from '../model/errors.ts';
+import { SettingsError } from '../model/settings-error.ts';
 import type { Declared } from '../operate/declared.ts';
 import { Keeper } from '../operate/keeper.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
@@ -62,7 +63,7 @@ export class Reloads implements DeclaredSwitch {
   async reload(options: ReloadOptions = {}): Promise<Reload> {
     if (options.dryRun) {
       const told = this.#declared.reload(this.#parts.vswitch, options);
-      return told.catch((error: unknown) => Promise.reject(inOneLine(error)));
+      return told.catch((error: unknown) => Promise.reject(answered(error)));
     }
     const { vswitch, log, service, state } = this.#parts;
     service.reloading();
@@ -77,7 +78,7 @@ export class Reloads implements DeclaredSwitch {
       return done;
     } catch (error) {
       this.#logFailure(error);
-      throw inOneLine(error);
+      throw answered(error);
     } finally {
       service.ready(state);
       for (const trouble of service.takeTroubles()) log.line('warn', 'service', trouble);
@@ -108,7 +109,8 @@ export class Reloads implements DeclaredSwitch {
 }
 
 /** A client is answered in a line. */
-function inOneLine(error: unknown): unknown {
-  if (!(error instanceof TsvswitchError) || !error.message.includes('\n')) return error;
-  return new TsvswitchError(error.code, error.message.replaceAll('\n', '; '), { cause: error });
+function answered(error: unknown): unknown {
+  // Settings that do not fit are in one line, and have findings that go along.
+  const isBare = error instanceof TsvswitchError && !(error instanceof SettingsError);
+  return isBare ? inOneLine(error) : error;
 }

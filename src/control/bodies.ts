@@ -6,7 +6,8 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { AnySchema } from 'ajv';
-import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
+import { type ErrorCode, failure, TsvswitchError } from '../model/errors.ts';
+
 import { type Finding, findingsOf, isMapping, shown } from '../model/findings.ts';
 import { type SchemaFiles, validatorOf } from '../model/schema.ts';
 import { nearest, printable } from '../model/wording.ts';
@@ -86,15 +87,13 @@ export async function bodyOf<Id extends Taking>(
   const isSettings = id === 'applySettings';
   const text = await textOf(request, limitMs, isSettings ? settingsBytesMax : bodyBytesMax);
   if (isDeeperThan(depthMax, text)) {
-    const sentence = `the body has lists or mappings in more than ${depthMax} others`;
-    throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence);
+    throw failure('body-too-deep', { max: depthMax });
   }
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch (cause) {
-    const sentence = `the body is not JSON (${(cause as Error).message})`;
-    throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence, { cause });
+    throw failure('body-no-json', { cause: (cause as Error).message }, { cause });
   }
   return isSettings ? (body as BodyOf<Id>) : (checkBody(id as Checked, body) as BodyOf<Id>);
 }
@@ -195,8 +194,7 @@ function textOf(request: IncomingMessage, limitMs: number, bytesMax: number): Pr
     const chunks: Buffer[] = [];
     let bytes = 0;
     const limit = setTimeout(() => {
-      const sentence = `the body did not come within ${limitMs / 1000} s of its head`;
-      reject(new TsvswitchError('CONTROL_TIMEOUT', sentence));
+      reject(failure('body-late', { seconds: limitMs / 1000 }));
     }, limitMs).unref();
     const end = (settle: () => void) => {
       clearTimeout(limit);
@@ -207,8 +205,7 @@ function textOf(request: IncomingMessage, limitMs: number, bytesMax: number): Pr
       bytes += chunk.length;
       if (bytes <= bytesMax) chunks.push(chunk);
       else {
-        const sentence = `the body has more than the ${bytesMax} bytes that any request needs`;
-        end(() => reject(new TsvswitchError('CONTROL_BODY_TOO_LONG', sentence)));
+        end(() => reject(failure('body-too-long', { max: bytesMax })));
       }
     });
     request.once('end', () => end(() => resolve(Buffer.concat(chunks).toString())));

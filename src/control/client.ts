@@ -8,6 +8,7 @@
  * between requests and keeps no process alive by itself.
  */
 
+import { failure, TsvswitchError } from '../model/errors.ts';
 import '../runtime/dispose.ts';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -23,7 +24,7 @@ import type {
   WorkerStatus,
   WrittenSettings,
 } from '../index.ts';
-import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
+
 import { SettingsError } from '../model/settings-error.ts';
 import { type OperationId, operations } from './operations.ts';
 import type {
@@ -64,8 +65,8 @@ export class RefusedError extends TsvswitchError {
   /** Every field of what was asked that does not fit, if that is why. */
   readonly findings: readonly Finding[];
 
-  constructor(code: ErrorCode, message: string, findings: readonly Finding[] = []) {
-    super(code, message);
+  constructor({ code, error, findings = [], ...details }: Refused) {
+    super(code, error, details);
     this.findings = findings;
   }
 }
@@ -240,11 +241,12 @@ export class ControlClient {
     const path = flags.length === 0 ? place : `${place}?${flags.join('&')}`;
     const response = await this.#exchange(method, path, body, agent);
     if (response.statusCode! < firstRefusal) return response;
-    const { code, error, findings } = {
-      ...((await this.#bodyOf(response)) as Partial<Refused>),
-    };
+    const refused: Partial<Refused> = { ...((await this.#bodyOf(response)) as Partial<Refused>) };
+    const { code, error, findings } = refused;
     if (id === 'applySettings' && findings !== undefined) throw new SettingsError(findings);
-    if (code !== undefined && error !== undefined) throw new RefusedError(code, error, findings);
+    if (code !== undefined && error !== undefined) {
+      throw new RefusedError({ ...refused, code, error });
+    }
     throw this.#unreachable(new Error(`what is there answers ${response.statusCode} to ${path}`));
   }
 
@@ -278,14 +280,10 @@ export class ControlClient {
   #unreachable(cause: Error): TsvswitchError {
     const bytes = Buffer.byteLength(this.path);
     if (bytes > socketPathBytesMax) {
-      const sentence =
-        `control socket ${this.path}: the path has ${bytes} bytes, but a unix socket path holds ` +
-        `at most ${socketPathBytesMax}; give its switch a shorter one, for example under /run`;
-      return new TsvswitchError('SOCKET_PATH_TOO_LONG', sentence, { cause });
+      const parameters = { path: this.path, bytes, max: socketPathBytesMax };
+      return failure('control-path-too-long', parameters, { cause });
     }
-    const sentence =
-      `no switch can be reached at ${this.path} (${cause.message}); ` +
-      `start one with \`tsvswitch --control ${this.path}\`, or give the path of its control socket`;
-    return new TsvswitchError('CONTROL_UNREACHABLE', sentence, { cause });
+    const parameters = { path: this.path, cause: cause.message };
+    return failure('control-unreachable', parameters, { cause });
   }
 }

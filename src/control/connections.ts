@@ -16,7 +16,8 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import { type ErrorCode, SettingsError, TsvswitchError } from '../index.ts';
+import { SettingsError } from '../index.ts';
+import { type ErrorCode, failure, TsvswitchError } from '../model/errors.ts';
 import { printable } from '../model/wording.ts';
 import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { MisfitError } from './bodies.ts';
@@ -151,10 +152,7 @@ export class Connections {
     client.surplus = 0;
     // It stays in the kernel; the parser still has what was read before.
     client.socket.pause();
-    const sentence =
-      `more than ${waitingMax} requests of this connection wait; read the answers ` +
-      'before asking on';
-    this.#refuse(exchange, new TsvswitchError('CONTROL_TOO_MANY_REQUESTS', sentence));
+    this.#refuse(exchange, failure('requests-too-many', { max: waitingMax }));
   }
 
   #serveNext(client: Client): void {
@@ -192,19 +190,16 @@ export class Connections {
     } else if (!(error instanceof TsvswitchError)) {
       const what = `${request.method} ${request.url}`;
       this.#unexpected(error, what);
-      refusal = new TsvswitchError(
-        'UNEXPECTED',
-        'the switch made a mistake with this request, which is in its log; it goes on without ' +
-          'having answered',
-      );
+      refusal = failure('request-mistaken');
     }
-    const { code, message } = refusal as TsvswitchError;
+    const { code, fault, parameters, message } = refusal as TsvswitchError;
     // What was begun cannot be taken back: the client sees that it breaks off.
     if (response.headersSent) response.destroy();
     else {
       if (lastAnswers.includes(code)) response.setHeader('connection', 'close');
       const findings = refusal instanceof MisfitError ? { findings: refusal.findings } : {};
-      const body: Refused = { code, error: printable(message), ...findings };
+      const data = fault === undefined ? {} : { fault, parameters };
+      const body: Refused = { code, error: printable(message), ...data, ...findings };
       sendJson(response, refusalStatus[code] ?? 400, body);
     }
   }

@@ -14,7 +14,8 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type EventsLost, type Switch, type SwitchEvent, TsvswitchError } from '../index.ts';
+import type { EventsLost, Switch, SwitchEvent } from '../index.ts';
+import { failure } from '../model/errors.ts';
 import { EventLimit } from './event-limit.ts';
 import { asLine, asServerSent, type Entry, EventRing } from './event-ring.ts';
 import { toJson } from './json.ts';
@@ -65,11 +66,7 @@ export class EventFeed {
   /** Begins to answer with events, until the client leaves. Throws CONTROL_BUSY. */
   add({ headers }: IncomingMessage, response: ServerResponse): void {
     if (this.#readers.size >= eventReadersMax) {
-      throw new TsvswitchError(
-        'CONTROL_BUSY',
-        `${eventReadersMax} clients read events already, and there can be no more; end one of ` +
-          'them first',
-      );
+      throw failure('event-readers-too-many', { max: eventReadersMax });
     }
     // What happened before belongs to the others.
     this.#flush();

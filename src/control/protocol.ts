@@ -24,6 +24,7 @@ import type {
   WorkerStatus,
   WrittenSettings,
 } from '../index.ts';
+import type { Fault } from '../model/faults/table.ts';
 import type { PortHistory } from '../switch/history.ts';
 
 export type { PortHistory, SessionEnd, SessionHistory } from '../switch/history.ts';
@@ -150,6 +151,9 @@ export interface Refused {
   readonly code: ErrorCode;
   /** What is wrong and how to mend it. */
   readonly error: string;
+  /** Says more than the code, and what the sentence names; docs/errors.md has them all. */
+  readonly fault?: Fault;
+  readonly parameters?: Readonly<Record<string, unknown>>;
   /** Everything in the body that does not fit, with the path to it, if that is why. */
   readonly findings?: readonly Finding[];
 }

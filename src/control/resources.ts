@@ -7,13 +7,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import {
-  type Bridge,
-  type ListenOptions,
-  type Switch,
-  type SwitchPort,
-  TsvswitchError,
-} from '../index.ts';
+import type { Bridge, ListenOptions, Switch, SwitchPort } from '../index.ts';
 import { failure } from '../model/errors.ts';
 import { version } from '../runtime/version.ts';
 import { History } from '../switch/history.ts';
@@ -172,13 +166,13 @@ export class Resources {
   #portNamed(name: string): SwitchPort {
     const port = this.#switch.port(name);
     if (port !== undefined) return port;
-    throw new TsvswitchError('NO_SUCH_PORT', missing('port', name, this.#switch.ports));
+    throw failure('port-unknown-of', { port: name, names: namesOf(this.#switch.ports) });
   }
 
   #bridgeNamed(name: string): Bridge {
     const bridge = this.#switch.bridges.find((candidate) => candidate.name === name);
     if (bridge !== undefined) return bridge;
-    throw new TsvswitchError('NO_SUCH_BRIDGE', missing('bridge', name, this.#switch.bridges));
+    throw failure('bridge-unknown-of', { bridge: name, names: namesOf(this.#switch.bridges) });
   }
 
   /**
@@ -191,8 +185,7 @@ export class Resources {
     // The client has left.
     if (socket === null || socket.destroyed) return 'goes on';
     if (this.#captures >= capturesMax) {
-      const why = `${capturesMax} captures run already, and there can be no more`;
-      throw new TsvswitchError('CONTROL_BUSY', `${why}; end one of them first`);
+      throw failure('captures-too-many', { max: capturesMax });
     }
     response.setHeader('content-type', 'application/x-pcapng');
     const capture = this.#switch.capture({ ...(port && { port }), to: response });
@@ -218,8 +211,7 @@ function declaredOf(declared: DeclaredSwitch | undefined): DeclaredSwitch {
 }
 
 /** That there is none, and which there are. */
-function missing(noun: string, name: string, all: readonly { readonly name: string }[]): string {
-  const list = all.map((one) => one.name).join(', ');
-  const names = list === '' ? 'the switch has none' : `there are ${list}`;
-  return `there is no ${noun} ${name}; ${names}`;
+/** Those that there are, in a sentence. */
+function namesOf(all: readonly { readonly name: string }[]): string {
+  return all.length === 0 ? 'none' : all.map((one) => one.name).join(', ');
 }

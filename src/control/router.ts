@@ -6,7 +6,7 @@
  * rows, and its schemas are compiled by the build (schema/build.ts).
  */
 
-import { TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { printable } from '../model/wording.ts';
 import { type Operation, type OperationId, operations } from './operations.ts';
 
@@ -49,9 +49,7 @@ export function flagsIn({ flags = [] }: Operation, query: string): readonly stri
   const given = query.split('&');
   const strange = given.find((flag) => !flags.includes(flag));
   if (strange === undefined) return given;
-  const list = flags.length === 1 ? `there is ${flags[0]}` : `there are ${flags.join(', ')}`;
-  const sentence = `there is no ${printable(strange)} behind a question mark; ${list}`;
-  throw new TsvswitchError('CONTROL_BAD_REQUEST', sentence);
+  throw failure('flag-unknown', { flag: printable(strange), flags });
 }
 
 /** A name as it is written in a path. */

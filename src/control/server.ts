@@ -14,7 +14,8 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type ListenOptions, type Switch, TsvswitchError } from '../index.ts';
+import type { ListenOptions, Switch } from '../index.ts';
+import { failure } from '../model/errors.ts';
 import { FdListener } from '../native/fd-socket.ts';
 import { bodyOf, isTaking } from './bodies.ts';
 import { Connections, sendJson } from './connections.ts';
@@ -76,8 +77,7 @@ export class ControlServer {
     const [path = '/', query = ''] = request.url!.split('?');
     const match = findOperation(request.method!, path);
     if (match === undefined) {
-      const sentence = `${request.method} ${path} is nothing this switch knows; GET /v1/status is`;
-      throw new TsvswitchError('CONTROL_UNKNOWN_REQUEST', sentence);
+      throw failure('operation-unknown', { method: request.method!, path });
     }
     const { id, operation, name } = match;
     const flags = flagsIn(operation, query);

@@ -54,6 +54,13 @@ export function failureOf({ code, fault, parameters, sentence }: Told): Tsvswitc
   return new TsvswitchError(code, sentence, { fault, parameters });
 }
 
+/** The same error, for where a line is all there is. */
+export function inOneLine(error: TsvswitchError): TsvswitchError {
+  const { code, fault, parameters } = error;
+  const details = { parameters, cause: error, ...(fault === undefined ? {} : { fault }) };
+  return new TsvswitchError(code, error.message.replaceAll('\n', '; '), details);
+}
+
 /** The same error, with what became of it behind its sentence. */
 export function withOutcome(error: TsvswitchError, outcome: string): TsvswitchError {
   const { code, fault, parameters } = error;

@@ -13,7 +13,8 @@ import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { isPair, isScalar, visit } from 'yaml';
 import { checkDocument } from '../model/check.ts';
-import { TsvswitchError } from '../model/errors.ts';
+import { failure, type TsvswitchError } from '../model/errors.ts';
+
 import { complaint, type Finding } from '../model/findings.ts';
 import type { SchemaFiles } from '../model/schema.ts';
 import type { SwitchSettings } from '../model/settings.ts';
@@ -31,8 +32,14 @@ const configKind: FileKind = {
   noun: 'switch',
   smallest: '`ports: { web: { path: /run/vsw/web.sock } }` is enough',
   option: '--config',
-  unreadable: 'CONFIG_UNREADABLE',
-  invalid: 'CONFIG_INVALID',
+  faults: {
+    unreadable: 'config-unreadable',
+    tooLong: 'config-too-long',
+    noText: 'config-no-text',
+    invalid: 'config-no-yaml',
+    empty: 'config-empty',
+    aliases: 'config-aliases',
+  },
 };
 
 const systemPath = '/etc/tsvswitch/tsvswitch.yaml';
@@ -87,7 +94,7 @@ export function configOfText(text: string, name: string): ServiceConfig {
 }
 
 function invalid(yaml: YamlText, findings: readonly Finding[]): TsvswitchError {
-  return new TsvswitchError('CONFIG_INVALID', complaint('the file', findings, yaml));
+  return failure('config-invalid', { findings: complaint('the file', findings, yaml) });
 }
 
 /** Keys of permissions, and keys that are on or off, wherever in the file they stand. */

@@ -27,11 +27,12 @@ import {
   visit,
   type YAMLError,
 } from 'yaml';
-import { type ErrorCode, TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
+
 import type { Finding, FoundIn, Path } from '../model/findings.ts';
 import { printable } from '../model/wording.ts';
 
-/** What a file of this kind is called in sentences, and the codes of its errors. */
+/** What a file of this kind is called in sentences, and the faults of its errors. */
 export interface FileKind {
   /** Follows "too many for the file of" and "a file declares one". */
   readonly noun: string;
@@ -39,8 +40,17 @@ export interface FileKind {
   readonly smallest: string;
   /** How another file is named, such as "-f". */
   readonly option: string;
-  readonly unreadable: ErrorCode;
-  readonly invalid: ErrorCode;
+  readonly faults: FileFaults;
+}
+
+/** What its errors are called. */
+export interface FileFaults {
+  readonly unreadable: 'lab-unreadable' | 'config-unreadable';
+  readonly tooLong: 'lab-too-long' | 'config-too-long';
+  readonly noText: 'lab-no-text' | 'config-no-text';
+  readonly invalid: 'lab-no-yaml' | 'config-no-yaml';
+  readonly empty: 'lab-empty' | 'config-empty';
+  readonly aliases: 'lab-aliases' | 'config-aliases';
 }
 
 /** Another reading of plain words than that of YAML 1.2. */
@@ -65,7 +75,7 @@ const readingOptions = {
   resolveKnownTags: false,
 } as const;
 
-/** The text of the file at `path`, which may be a pipe. Throws `kind.unreadable`. */
+/** The text of the file at `path`, which may be a pipe. Throws what `kind.faults` calls so. */
 export async function readText(path: string, kind: FileKind): Promise<string> {
   return utf8(path, await bytesOf(path, kind), kind);
 }
@@ -84,7 +94,7 @@ export class YamlText implements FoundIn {
   readonly #lines = new LineCounter();
   readonly #aliases: Aliases;
 
-  /** `name` is the file as the user called it. Throws `kind.invalid`. */
+  /** `name` is the file as the user called it. Throws the code of `kind.faults.invalid`. */
   constructor(text: string, name: string, kind: FileKind) {
     this.name = name;
     this.#text = text;
@@ -101,22 +111,22 @@ export class YamlText implements FoundIn {
     if (mistakes.length > 0) {
       const shown = mistakes.slice(0, mistakesShownMax);
       const lines = shown.map(({ offset, sentence }) => `${this.#at(offset)}: ${sentence}`);
-      throw new TsvswitchError(kind.invalid, lines.map(printable).join('\n'));
+      throw failure(kind.faults.invalid, { mistakes: lines.map(printable).join('\n') });
     }
     const { contents } = this.document;
     if (contents === null || (isScalar(contents) && contents.value === null)) {
-      throw new TsvswitchError(kind.invalid, `${name} is empty; ${kind.smallest}`);
+      throw failure(kind.faults.empty, { file: name, smallest: kind.smallest });
     }
   }
 
-  /** What is written, as plain values; with `reading`, as that reads it. Throws `kind.invalid`. */
+  /** What is written, as plain values; with `reading`, as that reads it. Throws as the file. */
   value(reading?: Reading): unknown {
     const document = reading === undefined ? this.document : parsed(this.#text, reading);
     try {
       return document.toJS({ maxAliasCount: aliasCountMax });
     } catch (cause) {
-      const sentence = `${this.name}: its aliases repeat more than ${aliasCountMax} values`;
-      throw new TsvswitchError(this.#kind.invalid, sentence, { cause });
+      const parameters = { file: this.name, max: aliasCountMax };
+      throw failure(this.#kind.faults.aliases, parameters, { cause });
     }
   }
 
@@ -157,12 +167,10 @@ async function bytesOf(path: string, kind: FileKind): Promise<Buffer> {
       await file.close();
     }
   } catch (cause) {
-    throw new TsvswitchError(kind.unreadable, whyUnreadable(path, cause, kind), { cause });
+    const why = whyUnreadable(path, cause, kind);
+    throw failure(kind.faults.unreadable, { why }, { cause });
   }
-  throw new TsvswitchError(
-    kind.unreadable,
-    `${path} has more than ${fileBytesMax} bytes, too many for the file of a ${kind.noun}`,
-  );
+  throw failure(kind.faults.tooLong, { file: path, max: fileBytesMax });
 }
 
 function whyUnreadable(path: string, cause: unknown, kind: FileKind): string {
@@ -186,8 +194,7 @@ function utf8(path: string, bytes: Buffer, kind: FileKind): string {
   try {
     return decoder.decode(bytes);
   } catch (cause) {
-    const sentence = `${path} is not UTF-8 text; save it as UTF-8`;
-    throw new TsvswitchError(kind.unreadable, sentence, { cause });
+    throw failure(kind.faults.noText, { file: path }, { cause });
   }
 }
 

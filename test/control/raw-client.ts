@@ -8,6 +8,7 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'vitest';
 import type { EventsLost, SwitchEvent } from '../../src/index.ts';
+import { codeOf, isFault, told } from '../../src/model/faults/table.ts';
 import { printable } from '../../src/model/wording.ts';
 import { misfitsOfAnswer } from './documented.ts';
 
@@ -54,8 +55,13 @@ function exchange(
  */
 export async function refusal(asked: Promise<Response>): Promise<string> {
   const { status, text } = await asked;
-  const { code, error, findings = [], ...others } = JSON.parse(text);
+  const { code, error, fault, parameters, findings = [], ...others } = JSON.parse(text);
   expect(others).toEqual({});
+  // What does not fit is data of its own, and so has no fault.
+  if (findings.length === 0) {
+    expect(isFault(fault) && codeOf(fault)).toBe(code);
+    expect(error).toContain(printable(told(fault, parameters).sentence));
+  }
   expect(error).toMatch(/^[^\n]+$/);
   for (const finding of findings) {
     expect(error).toContain(printable(finding.sentence));

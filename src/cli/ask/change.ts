@@ -8,7 +8,7 @@ import type { Command } from 'commander';
 import type { ControlClient } from '../../control/client.ts';
 import type { NamedNetworkChange, NewPort } from '../../control/protocol.ts';
 import type { NamedLink, SwitchSettings } from '../../index.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, TsvswitchError } from '../../model/errors.ts';
 import { wholeNumber } from '../command.ts';
 import { asking, type Everywhere, printJson } from './asking.ts';
 import { showNamed } from './show.ts';
@@ -144,7 +144,7 @@ function addBridgeCommands(program: Command): void {
       edit(command, ({ bridges }) => {
         if (Object.hasOwn(bridges, name)) {
           if (options.mayExist) return;
-          throw new TsvswitchError('BAD_OPTION', `bridge ${name} is there already`);
+          throw failure('bridge-there', { bridge: name });
         }
         bridges[name] = options.ageing === undefined ? {} : { ageingSeconds: options.ageing };
       }),
@@ -170,7 +170,7 @@ function addBridgeCommands(program: Command): void {
         if (name === 'default' || on.length > 0) {
           const names = on.map(([port]) => port).join(', ');
           const why = on.length === 0 ? 'it is always there' : `ports are on it: ${names}`;
-          throw new TsvswitchError('BAD_OPTION', `bridge ${name} cannot be removed; ${why}`);
+          throw failure('bridge-stays', { bridge: name, why });
         }
         delete bridges[name];
       }),
@@ -239,8 +239,9 @@ function existing<Value>(
 ): Value {
   if (Object.hasOwn(all, name)) return all[name]!;
   const names = Object.keys(all).join(', ') || 'none';
-  const code = noun === 'port' ? 'NO_SUCH_PORT' : 'NO_SUCH_BRIDGE';
-  throw new TsvswitchError(code, `there is no ${noun} ${name}; there are ${names}`);
+  throw noun === 'port'
+    ? failure('port-unknown-of', { port: name, names })
+    : failure('bridge-unknown-of', { bridge: name, names });
 }
 
 function codeOf(error: unknown): string | undefined {

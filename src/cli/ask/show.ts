@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ControlClient } from '../../control/client.ts';
 import { toJson } from '../../control/json.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { unknownKey } from '../../model/wording.ts';
 import { asking, type Everywhere, seconds } from './asking.ts';
 import { type Column, sorted, tableText } from './table.ts';
@@ -107,7 +107,7 @@ function columnNamed<Row>(columns: readonly Column<Row>[], name: string): Column
   const found = columns.find(({ head }) => plain(head) === plain(name));
   if (found !== undefined) return found;
   const heads = columns.map(({ head }) => head.toLowerCase().replaceAll(' ', '-'));
-  throw new TsvswitchError('BAD_OPTION', `--sort: ${unknownKey(name, heads)}`);
+  throw failure('option-key-unknown', { name: '--sort', what: unknownKey(name, heads) });
 }
 
 async function showEvents(client: ControlClient): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { type Command, Option } from 'commander';
 import type { MachinePortStatus } from '../../control/protocol.ts';
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure } from '../../model/errors.ts';
 import { asking } from './asking.ts';
 import { stateText } from './views.ts';
 
@@ -43,10 +43,7 @@ const frontends: Readonly<Record<string, (place: Place) => string>> = {
     `--vdev net_virtio_user0,path=${path},mac=${mac}${isServer ? ',server=1' : ''}`,
   uml: ({ path, isServer }) => {
     if (!isServer) return `mem=256M virtio_uml.device=${path}:1`;
-    throw new TsvswitchError(
-      'BAD_OPTION',
-      'User-mode Linux connects only; add a port that listens',
-    );
+    throw failure('uml-connects-only');
   },
 };
 
@@ -67,8 +64,7 @@ export function addSnippet(program: Command): void {
         const port = await client.port(name);
         if (port.kind !== 'vhost-user') {
           const kind = stateText(port);
-          const sentence = `port ${name} is of kind ${kind}; machines connect to vhost-user`;
-          throw new TsvswitchError('BAD_OPTION', sentence);
+          throw failure('snippet-of-kind', { port: name, kind });
         }
         const { source } = (await client.settings()).ports[name] ?? {};
         const place = { ...placeOf(port), mac: source?.macs[0] ?? port.macs[0] ?? macDefault };

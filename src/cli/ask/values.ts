@@ -4,7 +4,7 @@
  * the path to it. Pure.
  */
 
-import { TsvswitchError } from '../../model/errors.ts';
+import { failure, type TsvswitchError } from '../../model/errors.ts';
 import { unknownKey } from '../../model/wording.ts';
 
 /** `key=value`; without a value the key has its default again. */
@@ -18,7 +18,7 @@ export function pairsOf(words: readonly string[]): Pair[] {
   return words.map((word) => {
     const [, key, value] = /^([A-Za-z-]+)=(.*)$/s.exec(word) ?? [];
     if (key !== undefined && value !== undefined) return { key, value };
-    throw new TsvswitchError('BAD_OPTION', `${word} is not written as KEY=VALUE, such as mtu=9000`);
+    throw failure('no-pair', { word });
   });
 }
 
@@ -88,10 +88,7 @@ const withUnit = (units: Readonly<Record<string, number>>, example: string) => (
   const [, digits, unit] = /^(\d+(?:\.\d+)?)([a-z]*)$/.exec(value.toLowerCase()) ?? [];
   const factor = unit === undefined || !Object.hasOwn(units, unit) ? undefined : units[unit];
   if (digits !== undefined && factor !== undefined) return Number(digits) * factor;
-  throw new TsvswitchError(
-    'BAD_OPTION',
-    `${value} has no unit that is known here; write ${example}`,
-  );
+  throw failure('unit-unknown', { value, example });
 };
 
 const duration = withUnit(unitsMs, '20ms, 500us or 1s');
@@ -149,5 +146,5 @@ export function sidesOf(words: readonly string[]): string[][] {
 }
 
 function strange(key: string, known: readonly string[]): TsvswitchError {
-  return new TsvswitchError('BAD_OPTION', unknownKey(key, known));
+  return failure('key-unknown', { what: unknownKey(key, known) });
 }

@@ -5,7 +5,7 @@
 
 import Type, { type TSchema } from 'typebox';
 import { errorCodes } from '../../model/errors.ts';
-import type { FaultOf } from '../../model/faults/table.ts';
+import type { Fault, FaultOf } from '../../model/faults/table.ts';
 import type { OperationId } from '../operations.ts';
 import { switchEvent } from './events.ts';
 import { change, settings } from './settings.ts';
@@ -223,6 +223,14 @@ export const streams = {
 const refused = Type.Object({
   code: words(Object.keys(errorCodes), 'For programs.'),
   error: Type.String({ description: 'For people: what is wrong and how to mend it.' }),
+  fault: Type.Optional(
+    Type.Unsafe<Fault>({ description: 'Says more than the code.', type: 'string' }),
+  ),
+  parameters: Type.Optional(
+    Type.Record(Type.String(), Type.Unknown(), {
+      description: 'What the sentence is filled with.',
+    }),
+  ),
   findings: Type.Optional(
     Type.Array(
       Type.Object({

@@ -19,8 +19,14 @@ const labFile: FileKind = {
   noun: 'lab',
   smallest: '`machines: { vm1: {}, vm2: {} }` is enough',
   option: '-f',
-  unreadable: 'LAB_FILE_UNREADABLE',
-  invalid: 'LAB_INVALID',
+  faults: {
+    unreadable: 'lab-unreadable',
+    tooLong: 'lab-too-long',
+    noText: 'lab-no-text',
+    invalid: 'lab-no-yaml',
+    empty: 'lab-empty',
+    aliases: 'lab-aliases',
+  },
 };
 
 /** `path` may be relative; complaints name the file as it is given here. */

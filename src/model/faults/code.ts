@@ -6,10 +6,10 @@ export interface CodeFacts {
   /** What has happened, in a few words. */
   readonly means: string;
   /**
-   * What it costs: the call or request alone, which has changed nothing; a queue, until its driver
+   * What it ends: the call or request alone, which has changed nothing; a queue, until its driver
    * starts it anew; a session, until the frontend connects anew; a port; or nothing.
    */
-  readonly costs: 'nothing' | 'the call' | 'the queue' | 'the session' | 'the port';
+  readonly ends: 'nothing' | 'the call' | 'the queue' | 'the session' | 'the port';
   /** What to do about it, as a sentence. */
   readonly remedy: string;
   /** By fault, which says more than the code: the sentence, which sentence.ts fills. */

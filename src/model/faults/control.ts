@@ -5,49 +5,71 @@ import type { Codes } from './code.ts';
 export const controlCodes = {
   CONTROL_UNREACHABLE: {
     means: 'no switch answers on the control socket',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Start a switch with --control, or give the path of its control socket.',
     sentences: {
       'control-which': [
         'no switch runs at {path}, and {labs} labs have one each; say which is meant:\n',
         '{commands}',
       ],
+      'control-unreachable': [
+        'no switch can be reached at {path} ({cause}); start one with `tsvswitch --control ',
+        '{path}`, or give the path of its control socket',
+      ],
     },
   },
   CONTROL_UNKNOWN_REQUEST: {
     means: 'the control socket knows no such request',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'See docs/control.md for the requests that there are.',
-    sentences: {},
+    sentences: {
+      'operation-unknown': '{method} {path} is nothing this switch knows; GET /v1/status is',
+    },
   },
   CONTROL_BAD_REQUEST: {
     means: 'a request on the control socket has an unusable body',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct what the sentence names.',
-    sentences: {},
+    sentences: {
+      'body-too-deep': 'the body has lists or mappings in more than {max} others',
+      'body-no-json': 'the body is not JSON ({cause})',
+      'flag-unknown': 'there is no {flag} behind a question mark; there is {flags}',
+    },
   },
   CONTROL_BODY_TOO_LONG: {
     means: 'a request has too long a body',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Ask for less at once.',
-    sentences: {},
+    sentences: {
+      'body-too-long': 'the body has more than the {max} bytes that any request needs',
+    },
   },
   CONTROL_TIMEOUT: {
     means: 'a request did not come to its end in time',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Send all of it at once, and read the answer.',
-    sentences: {},
+    sentences: {
+      'body-late': 'the body did not come within {seconds} s of its head',
+    },
   },
   CONTROL_BUSY: {
     means: 'as many clients or readers are served as there may be',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'End one of them first.',
-    sentences: {},
+    sentences: {
+      'event-readers-too-many':
+        '{max} clients read events already, and there can be no more; end one of them first',
+      'captures-too-many':
+        '{max} captures run already, and there can be no more; end one of them first',
+    },
   },
   CONTROL_TOO_MANY_REQUESTS: {
     means: 'too many requests of one connection wait',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Read answers before asking for more.',
-    sentences: {},
+    sentences: {
+      'requests-too-many':
+        'more than {max} requests of this connection wait; read the answers before asking on',
+    },
   },
 } as const satisfies Codes;

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const framesCodes = {
   BAD_FRAME: {
     means: 'a frame is too short or too long, or cannot be built from what was given',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the field that the sentence names.',
     sentences: {
       'replay-packet-cut':
@@ -26,7 +26,7 @@ export const framesCodes = {
   },
   BAD_CAPTURE: {
     means: 'a file is no capture, of no use here, or damaged',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Record it anew, as pcapng or pcap of Ethernet.',
     sentences: {
       'capture-too-short': 'a capture cannot be read: too short to be pcapng or pcap',
@@ -53,7 +53,7 @@ export const framesCodes = {
   },
   FRAME_MISMATCH: {
     means: 'a frame is not the one that a test expects',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Compare the two: either the program or the test is wrong.',
     sentences: {
       'frame-mismatch': 'expected {expected}, got {got}',

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const generalCodes = {
   CLOSED: {
     means: 'a method was called on something that is closed',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Call it before close(), or open the thing anew.',
     sentences: {
       'socket-closed': 'socket {path} is closed',
@@ -21,7 +21,7 @@ export const generalCodes = {
   },
   NATIVE_UNAVAILABLE: {
     means: 'the native addon cannot be loaded',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Do what the sentence says: install the package again, or build the addon.',
     sentences: {
       'addon-unusable': 'the native addon {file} {what}; {remedy}',
@@ -36,7 +36,7 @@ export const generalCodes = {
   },
   NODE_TOO_OLD: {
     means: 'Node is older than package.json allows',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Install a newer Node.',
     sentences: {
       'node-too-old': [
@@ -47,7 +47,7 @@ export const generalCodes = {
   },
   SYSTEM: {
     means: 'the operating system refused; `cause` has the number of the error',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Look for the reason that the sentence names: a limit, a file, a right.',
     sentences: {
       'capture-incomplete': 'the capture is not complete: {cause}',
@@ -70,13 +70,18 @@ export const generalCodes = {
   },
   UNEXPECTED: {
     means: 'something failed that should not',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Report the sentence and what the log says: this is a mistake of tsvswitch.',
-    sentences: {},
+    sentences: {
+      'request-mistaken': [
+        'the switch made a mistake with this request, which is in its log; it goes on without ',
+        'having answered',
+      ],
+    },
   },
   TIMEOUT: {
     means: 'nothing happened in the time given',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Wait longer, or find out why what was waited for does not happen.',
     sentences: {
       'command-late':
@@ -89,7 +94,7 @@ export const generalCodes = {
   },
   NO_SUCH_PORT: {
     means: 'the switch has no port of this name',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give the name of a port that there is: `tsvswitch status` lists them.',
     sentences: {
       'port-unknown': 'the switch has no port named {name}',
@@ -102,13 +107,15 @@ export const generalCodes = {
   },
   NO_SUCH_BRIDGE: {
     means: 'the switch has no bridge of this name',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give the name of a bridge that there is, or add it.',
-    sentences: {},
+    sentences: {
+      'bridge-unknown-of': 'there is no bridge {bridge}; there are {names}',
+    },
   },
   TOO_MANY_PORTS: {
     means: 'no more ports can be added',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Remove a port first, or open another switch.',
     sentences: {
       'too-many-ports': '{key}: {number} at once, and a switch has at most {max}',
@@ -116,7 +123,7 @@ export const generalCodes = {
   },
   TOO_MANY_WORKERS: {
     means: 'no more workers can be added',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Go on with those there are.',
     sentences: {},
   },

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const labsCodes = {
   IMAGE_UNAVAILABLE: {
     means: 'a disk image is missing, cannot be downloaded or cannot be built',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the path or the URL, or try again when the server can be reached.',
     sentences: {
       'debian-build-failed': 'the Debian image cannot be built, {program} failed: {cause}',
@@ -19,7 +19,7 @@ export const labsCodes = {
   },
   IMAGE_REFUSED: {
     means: 'a disk image is there, but no machine should be made from it',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Do what the sentence says, such as converting the image.',
     sentences: {
       'disk-image-changed':
@@ -56,7 +56,7 @@ export const labsCodes = {
   },
   IMAGE_CHECKSUM: {
     means: 'a downloaded image is not what was asked for',
-    costs: 'the call',
+    ends: 'the call',
     remedy:
       'Correct the sum if the image was meant to change, and do not use the image ' + 'otherwise.',
     sentences: {
@@ -68,7 +68,7 @@ export const labsCodes = {
   },
   DISK_EXISTS: {
     means: 'a disk is there already',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Remove the machine with its disk first: `tsvswitch lab destroy`.',
     sentences: {
       'disk-of-other-image': '{name}: its disk was made from {image}, not from {wanted}; {remedy}',
@@ -77,7 +77,7 @@ export const labsCodes = {
   },
   LAB_BUSY: {
     means: 'another process changes the lab',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Wait until it is done.',
     sentences: {
       'lab-busy': [
@@ -88,7 +88,7 @@ export const labsCodes = {
   },
   LAB_STATE_UNUSABLE: {
     means: 'the folders of a lab cannot be made, written or understood',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Do what the sentence says: it names the folder.',
     sentences: {
       'lab-state-foreign': [
@@ -111,7 +111,7 @@ export const labsCodes = {
   },
   LAB_PORT_TAKEN: {
     means: 'a port for ssh is taken by somebody else',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Free the port, or give the machine another sshPort.',
     sentences: {
       'lab-ssh-port-taken': [
@@ -124,7 +124,7 @@ export const labsCodes = {
   },
   NO_SUCH_MACHINE: {
     means: 'a lab has no machine of this name',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give one of the names in the sentence.',
     sentences: {
       'machine-unknown': 'lab {lab} has no machine {name}; it has {machines}',
@@ -132,18 +132,25 @@ export const labsCodes = {
   },
   LAB_FILE_UNREADABLE: {
     means: 'the file of a lab cannot be read',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the path or the rights of the file.',
-    sentences: {},
+    sentences: {
+      'lab-unreadable': '{why}',
+      'lab-too-long': '{file} has more than {max} bytes, too many for the file of a lab',
+      'lab-no-text': '{file} is not UTF-8 text; save it as UTF-8',
+    },
   },
   LAB_INVALID: {
     means: 'the definition of a lab says what cannot be',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the lines that the sentence names.',
     sentences: {
       'setting-invalid': '{path}: {what}',
       'lab-definition-invalid': '{findings}',
       'lab-definition-no-data': "a lab's definition is plain data, which this is not: {cause}",
+      'lab-no-yaml': '{mistakes}',
+      'lab-empty': '{file} is empty; {smallest}',
+      'lab-aliases': '{file}: its aliases repeat more than {max} values',
     },
   },
 } as const satisfies Codes;

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const machinesCodes = {
   PROGRAM_MISSING: {
     means: 'a program of the host, such as QEMU, is missing',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Install the package that the sentence names.',
     sentences: {
       'demo-programs-missing': [
@@ -30,7 +30,7 @@ export const machinesCodes = {
   },
   PROGRAM_TOO_OLD: {
     means: 'a program of the host is too old',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Install a newer version.',
     sentences: {
       'qemu-too-old': '{program} is of version {found}; a lab needs {oldest} or later',
@@ -38,7 +38,7 @@ export const machinesCodes = {
   },
   MEMORY_SHORT: {
     means: 'there is not enough memory',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give the machines less memory, start fewer, or free some.',
     sentences: {
       'memory-short': [
@@ -53,7 +53,7 @@ export const machinesCodes = {
   },
   DISK_FULL: {
     means: 'a file system is full',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Make room on it.',
     sentences: {
       'debian-disk-full': [
@@ -71,7 +71,7 @@ export const machinesCodes = {
   },
   CACHE_UNUSABLE: {
     means: 'the cache folder cannot be made or written to',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Make it writable, or set XDG_CACHE_HOME.',
     sentences: {
       'cache-unusable':
@@ -80,7 +80,7 @@ export const machinesCodes = {
   },
   MACHINE_FAILED: {
     means: 'a machine ended by itself, or did not do something in time',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Look into its console and its log: `tsvswitch lab logs NAME`.',
     sentences: {
       'demo-ping-lost': 'vm{from}: not every ping was answered:\n{output}',
@@ -129,7 +129,7 @@ export const machinesCodes = {
   },
   GUEST_KERNEL_UNAVAILABLE: {
     means: 'no kernel for the tiny guest is available',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Run `apt-get update` as root, and try again.',
     sentences: {
       'kernel-packages-unknown': [
@@ -146,7 +146,7 @@ export const machinesCodes = {
   },
   SWITCH_FAILED: {
     means: 'a switch in a process of its own ended, or did not come up',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'See what it said; the sentence has its last lines.',
     sentences: {
       'switch-not-started': 'the switch did not start; it said:\n{said}',
@@ -157,7 +157,7 @@ export const machinesCodes = {
   },
   NEEDS_ROOT: {
     means: 'only root may do this',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Run the printed commands as root.',
     sentences: {
       'root-needed': 'nothing was changed: run the commands above as root',
@@ -165,7 +165,7 @@ export const machinesCodes = {
   },
   HUGEPAGES_UNAVAILABLE: {
     means: 'huge pages cannot be reserved',
-    costs: 'the call',
+    ends: 'the call',
     remedy:
       'Free memory, ask for fewer, or do without: ordinary shared memory needs no ' +
       'preparation.',

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const operationCodes = {
   STATE_UNUSABLE: {
     means: 'the state folder cannot be made, read or written',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Make it writable for the user of the switch, or choose another folder.',
     sentences: {
       'state-unusable': [
@@ -16,7 +16,7 @@ export const operationCodes = {
   },
   STATE_FULL: {
     means: 'there is no room for state',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Make room on the file system. What was there before stays.',
     sentences: {
       'state-disk-full':
@@ -25,7 +25,7 @@ export const operationCodes = {
   },
   STATE_DAMAGED: {
     means: 'a file in the state folder is not what this program wrote',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Look at the file that was put aside, and restore it from a backup if it is worth it.',
     sentences: {
       'state-damaged': '{path} is damaged ({cause}); it was put aside as {aside}',
@@ -33,7 +33,7 @@ export const operationCodes = {
   },
   STATE_LATER: {
     means: 'kept state is of a later version of this program',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Run that version, or remove the file.',
     sentences: {
       'state-later-unread': [
@@ -48,13 +48,17 @@ export const operationCodes = {
   },
   CONFIG_UNREADABLE: {
     means: 'the file of a switch cannot be read',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the path or the rights of the file.',
-    sentences: {},
+    sentences: {
+      'config-unreadable': '{why}',
+      'config-too-long': '{file} has more than {max} bytes, too many for the file of a switch',
+      'config-no-text': '{file} is not UTF-8 text; save it as UTF-8',
+    },
   },
   CONFIG_INVALID: {
     means: 'the file of a switch says what cannot be',
-    costs: 'the call',
+    ends: 'the call',
     remedy:
       'Correct the lines that the sentence names; `tsvswitch check FILE` says the same ' +
       'without a switch.',
@@ -63,11 +67,15 @@ export const operationCodes = {
         '{file} does not fit what was changed at run time ({why}); change one of them, or have ',
         'what was changed discarded',
       ],
+      'config-invalid': '{findings}',
+      'config-no-yaml': '{mistakes}',
+      'config-empty': '{file} is empty; {smallest}',
+      'config-aliases': '{file}: its aliases repeat more than {max} values',
     },
   },
   CONFIG_NONE: {
     means: 'a switch was not started from a file',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Start it with `tsvswitch run`.',
     sentences: {
       'config-none': [
@@ -78,7 +86,7 @@ export const operationCodes = {
   },
   CONFIG_UNWRITABLE: {
     means: 'the file of a switch cannot be written',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Write it as a user who may, or by hand as `tsvswitch config show` prints it.',
     sentences: {
       'config-unwritable': '{path} cannot be written: {cause}; it is as it was',
@@ -90,7 +98,7 @@ export const operationCodes = {
   },
   CONFIG_CHANGED: {
     means: 'the file of a switch was changed since the switch read it',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Have it read again first: `tsvswitch reload`.',
     sentences: {
       'config-changed': [
@@ -101,7 +109,7 @@ export const operationCodes = {
   },
   RELOAD_BUSY: {
     means: 'the file of a switch is being read again already',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Ask again when that is done.',
     sentences: {
       'reload-busy': '{file} is being read again already; ask again when that is done',

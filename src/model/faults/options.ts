@@ -5,9 +5,16 @@ import type { Codes } from './code.ts';
 export const optionsCodes = {
   BAD_OPTION: {
     means: 'an option or argument has an unusable value',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Correct the option that the sentence names.',
     sentences: {
+      'bridge-there': 'bridge {bridge} is there already',
+      'bridge-stays': 'bridge {bridge} cannot be removed; {why}',
+      'uml-connects-only': 'User-mode Linux connects only; add a port that listens',
+      'snippet-of-kind': 'port {port} is of kind {kind}; machines connect to vhost-user',
+      'no-pair': '{word} is not written as KEY=VALUE, such as mtu=9000',
+      'unit-unknown': '{value} has no unit that is known here; write {example}',
+      'key-unknown': '{what}',
       'capture-stream-read': 'a capture that goes to a stream is read there only',
       'capture-snap': 'snapBytes: {snapBytes} is not an integer from {min} to {max}',
       'capture-of-both': 'a capture is of a port or of a bridge, not of both',

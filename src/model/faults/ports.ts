@@ -8,7 +8,7 @@ import type { Codes } from './code.ts';
 export const portCodes = {
   FRONTEND_REFUSED: {
     means: 'a process that connected to a port was sent away',
-    costs: 'nothing',
+    ends: 'nothing',
     remedy: 'Stop the process that is connected, or let the new one in with `allow`.',
     sentences: {
       'port-taken': [
@@ -23,7 +23,7 @@ export const portCodes = {
   },
   FRONTEND_AWAITED: {
     means: 'a port connects to a socket on which nobody listens; it tries again and again',
-    costs: 'nothing',
+    ends: 'nothing',
     remedy: 'Start the machine that is to listen there, or correct the path.',
     sentences: {
       'frontend-awaited': 'waiting for a frontend to listen on {path} ({cause})',
@@ -31,7 +31,7 @@ export const portCodes = {
   },
   ACCEPT_FAILED: {
     means: 'a connection cannot be accepted; it is tried again every second',
-    costs: 'nothing',
+    ends: 'nothing',
     remedy: 'Raise the limit of open files (`ulimit -n`), or look for what else the cause names.',
     sentences: {
       'accept-failed': '{cause}',
@@ -39,7 +39,7 @@ export const portCodes = {
   },
   MEMORY_LOST: {
     means: "the file behind a guest's memory was truncated",
-    costs: 'the session',
+    ends: 'the session',
     remedy: 'Leave the file of a running machine alone; restart the machine.',
     sentences: {
       'memory-truncated': "the file behind the guest's memory was truncated; its session ends",
@@ -47,7 +47,7 @@ export const portCodes = {
   },
   SOURCE_SPOOFED: {
     means: 'a guest sent from an address that its port is not bound to',
-    costs: 'nothing',
+    ends: 'nothing',
     remedy:
       'Give the guest the address that its port is bound to, or bind the port to the address ' +
       'with `mac` or `address`.',
@@ -68,7 +68,7 @@ export const portCodes = {
   },
   SEND_FAILED: {
     means: 'the answer to a request could not be sent',
-    costs: 'the session',
+    ends: 'the session',
     remedy: 'See why the frontend does not read: it is stopped, or its own log says so.',
     sentences: {
       'answer-unsent': 'the answer could not be sent: {cause}',
@@ -76,7 +76,7 @@ export const portCodes = {
   },
   DEVICE_FAILED: {
     means: 'the switch failed at what a frontend may ask for',
-    costs: 'the session',
+    ends: 'the session',
     remedy: 'Report the sentence: this is a mistake of tsvswitch, or the host is out of something.',
     sentences: {
       'device-failed': 'the switch failed: {cause}',

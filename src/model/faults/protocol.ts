@@ -22,7 +22,7 @@ const unmapped = 'guest memory cannot be mapped: ';
 export const protocolCodes = {
   BAD_VERSION: {
     means: 'a message has another protocol version than 1',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'version-unknown': 'flags {flags}: version 1 was expected in the low two bits',
@@ -30,7 +30,7 @@ export const protocolCodes = {
   },
   BAD_FLAGS: {
     means: 'a reply came where a request was expected, or the other way round',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'request-expected': 'flags {flags}: a request was expected',
@@ -39,7 +39,7 @@ export const protocolCodes = {
   },
   BAD_SIZE: {
     means: 'a payload has the wrong size',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'payload-too-long':
@@ -51,7 +51,7 @@ export const protocolCodes = {
   },
   BAD_FDS: {
     means: 'a message came with the wrong number of file descriptors',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'fds-too-many': 'more than {max} fds came with one message',
@@ -61,7 +61,7 @@ export const protocolCodes = {
   },
   BAD_EVENTFD: {
     means: 'a file descriptor is no eventfd, or an eventfd that somebody had to wait for',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'no-eventfd': 'what was passed is no eventfd',
@@ -74,7 +74,7 @@ export const protocolCodes = {
   },
   BAD_SOCKET: {
     means: 'a file descriptor is no socket',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'no-socket': 'what was passed is no socket',
@@ -82,7 +82,7 @@ export const protocolCodes = {
   },
   BAD_REPLY: {
     means: "a frontend answered one of the backend's own requests wrongly",
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'reply-malformed': 'backend channel: {what}',
@@ -95,7 +95,7 @@ export const protocolCodes = {
   },
   TRUNCATED: {
     means: 'the stream ended within a message',
-    costs: 'the session',
+    ends: 'the session',
     remedy: 'See why the frontend died: its own log says so.',
     sentences: {
       'message-truncated': 'the frontend left in the middle of a message',
@@ -103,7 +103,7 @@ export const protocolCodes = {
   },
   UNKNOWN_REQUEST: {
     means: 'a request is none that this backend serves',
-    costs: 'the session',
+    ends: 'the session',
     remedy:
       'Switch the feature of the frontend off that needs the request. A sender that waits for ' +
       'the answer keeps its session.',
@@ -113,7 +113,7 @@ export const protocolCodes = {
   },
   MISSING_FEATURE: {
     means: 'a request or a bit belongs to a feature that was not negotiated',
-    costs: 'the session',
+    ends: 'the session',
     remedy:
       'Leave out the option of the frontend that switches the feature on, and stop a migration ' +
       'that expects it.',
@@ -126,7 +126,7 @@ export const protocolCodes = {
   },
   BAD_QUEUE: {
     means: 'a queue does not exist',
-    costs: 'the session',
+    ends: 'the session',
     remedy: 'Ask for fewer queues (QEMU: queues=N of the netdev).',
     sentences: {
       'queue-beyond': 'this port has queues 0 to {queueMax}',
@@ -134,7 +134,7 @@ export const protocolCodes = {
   },
   BAD_VALUE: {
     means: 'a payload has an unusable value',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'region-empty': [region, ': more than 0 bytes were expected'],
@@ -174,7 +174,7 @@ export const protocolCodes = {
   },
   WRONG_ORDER: {
     means: 'a request is not possible in this state',
-    costs: 'the session',
+    ends: 'the session',
     remedy: reportFrontend,
     sentences: {
       'before-ring-size': 'came before SET_VRING_NUM gave the ring a size',
@@ -185,7 +185,7 @@ export const protocolCodes = {
   },
   MEMORY_NOT_SHARED: {
     means: 'guest memory came without a file',
-    costs: 'the session',
+    ends: 'the session',
     remedy: shareMemory,
     sentences: {
       'memory-empty': ['no memory region was given; ', memoryRemedy],
@@ -194,7 +194,7 @@ export const protocolCodes = {
   },
   MEMORY_UNMAPPABLE: {
     means: 'guest memory cannot be mapped',
-    costs: 'the session',
+    ends: 'the session',
     remedy: shareMemory,
     sentences: {
       'map-empty': [unmapped, 'a region has no bytes; ', memoryRemedy],
@@ -220,7 +220,7 @@ export const protocolCodes = {
   },
   RING_UNMAPPED: {
     means: 'a ring lies outside guest memory',
-    costs: 'the session',
+    ends: 'the session',
     remedy: shareMemory,
     sentences: {
       'ring-outside-memory':

@@ -8,7 +8,7 @@ import type { Codes } from './code.ts';
 export const ringCodes = {
   RING_BROKEN: {
     means: 'a guest wrote into a ring what the specification forbids, or took its memory away',
-    costs: 'the queue',
+    ends: 'the queue',
     remedy:
       'Restart the driver or the guest, which starts the queue anew. If it happens again, the ' +
       'driver has a bug, or somebody in the guest attacks the switch.',

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const socketsCodes = {
   SOCKET_PATH_TOO_LONG: {
     means: 'a unix socket holds at most 107 bytes of path',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Choose a shorter path, for example under /run.',
     sentences: {
       'lab-socket-path-too-long': [
@@ -16,11 +16,15 @@ export const socketsCodes = {
         'socket {path}: the path has {bytes} bytes, but a unix socket path holds at most {max}; ',
         'choose a shorter one, for example under /run',
       ],
+      'control-path-too-long': [
+        'control socket {path}: the path has {bytes} bytes, but a unix socket path holds at ',
+        'most {max}; give its switch a shorter one, for example under /run',
+      ],
     },
   },
   SOCKET_FOLDER_MISSING: {
     means: 'the folder of the socket does not exist',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Create the folder, or correct the path.',
     sentences: {
       'socket-folder-missing':
@@ -32,7 +36,7 @@ export const socketsCodes = {
   },
   SOCKET_NO_PERMISSION: {
     means: 'the socket may not be created here, or not for that group',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Choose a folder you may write to, join the group, or run as root.',
     sentences: {
       'socket-unit-differs':
@@ -50,7 +54,7 @@ export const socketsCodes = {
   },
   SOCKET_NOT_A_SOCKET: {
     means: 'the path is taken by something that is not a socket',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Remove what is there, or choose another path.',
     sentences: {
       'socket-path-taken': 'socket {path}: {what} is in the way; remove it or choose another path',
@@ -60,7 +64,7 @@ export const socketsCodes = {
   },
   SOCKET_IN_USE: {
     means: 'another process uses this socket',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Stop that process, or choose another path.',
     sentences: {
       'console-taken': [
@@ -79,7 +83,7 @@ export const socketsCodes = {
   },
   SOCKET_DUPLICATE: {
     means: 'the same socket is given twice',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give every port a socket of its own.',
     sentences: {
       'socket-twice': 'socket {socket} is given twice; every port needs a socket of its own',
@@ -87,7 +91,7 @@ export const socketsCodes = {
   },
   SOCKET_GROUP_UNKNOWN: {
     means: 'there is no such group',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give a group that `getent group` lists.',
     sentences: {
       'socket-group-unknown':
@@ -98,7 +102,7 @@ export const socketsCodes = {
   },
   SOCKET_USER_UNKNOWN: {
     means: 'there is no such user',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Give a user that `getent passwd` lists.',
     sentences: {
       'user-unknown': '{subject}: there is no user {name}; `getent passwd` lists those there are',

@@ -5,7 +5,7 @@ import type { Codes } from './code.ts';
 export const testingCodes = {
   DISCONNECTED: {
     means: 'the backend closed the connection of a test guest',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'See the reason in the events of the switch, or in the log of the backend.',
     sentences: {
       'connection-lost': '{cause}',
@@ -14,7 +14,7 @@ export const testingCodes = {
   },
   REFUSED: {
     means: 'the backend answered a request of a test guest with a failure',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Ask only for what the backend offers.',
     sentences: {
       'request-failed': '{request}: status {status}',
@@ -26,7 +26,7 @@ export const testingCodes = {
   },
   PEER_VIOLATION: {
     means: 'the backend broke the specification',
-    costs: 'the call',
+    ends: 'the call',
     remedy: 'Report it to those who make the backend.',
     sentences: {
       'peer-violation': 'queue {queue}: {what}',

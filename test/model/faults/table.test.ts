@@ -12,7 +12,7 @@ import {
   isFault,
   told,
 } from '../../../src/model/faults/table.ts';
-import { parameterNames } from '../../../src/model/sentence.ts';
+import { parameterNames, type Template, textOf } from '../../../src/model/sentence.ts';
 import { native } from '../../../src/native/addon.ts';
 import { sources } from '../../support/tree.js';
 
@@ -57,6 +57,26 @@ describe.each(sentences)('%s', (fault, template) => {
     for (const name of Object.keys(parameters)) expect(sentence).toContain(`<${name}>`);
     expect(sentence).not.toMatch(/\{[A-Za-z]+\}|undefined/);
   });
+});
+
+test('docs/errors.md has every code with what to do, and every sentence', () => {
+  const page = readFileSync('docs/errors.md', 'utf8');
+  const sections = new Map(
+    page
+      .split('\n## ')
+      .map((section) => [section.split('\n')[0]!, section.replaceAll(/\n */g, ' ')]),
+  );
+  for (const [code, { means, remedy, sentences }] of Object.entries(codes)) {
+    const section = sections.get(code);
+    expect(remedy).toMatch(/[.]$/);
+    expect(section).toContain(means);
+    expect(section).toContain(remedy);
+    for (const [fault, template] of Object.entries<Template>(sentences)) {
+      const sentence = textOf(template).replaceAll('\n', ' ').trim();
+      expect(section?.replaceAll(/\\([|<])/g, '$1')).toContain(`| \`${fault}\` | ${sentence} |`);
+    }
+  }
+  expect(sections.size).toBe(Object.keys(codes).length + 1);
 });
 
 test('an error of a fault has its code, its parameters and its sentence', () => {
