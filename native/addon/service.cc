@@ -73,11 +73,25 @@ Napi::Value AdoptFd(const Napi::CallbackInfo& info) {
   return Napi::String::New(env, address.sun_path, strnlen(address.sun_path, room));
 }
 
+// Two ends of a connection that keeps the bounds of messages, for what is to outlive this process:
+// whoever holds both ends holds the messages that nobody has read, with the fds in them.
+Napi::Value SocketPair(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
+    throw SystemError(env, "socketpair", "cannot make a pair of unix sockets", errno);
+  }
+  const Napi::Array pair = Napi::Array::New(env, 2);
+  for (uint32_t i = 0; i < 2; ++i) pair.Set(i, Napi::Number::New(env, ends[i]));
+  return pair;
+}
+
 }  // namespace
 
 void ExportService(Napi::Env env, Napi::Object exports) {
   ExportFunction<NotifyConnect, 1>(env, exports, "notifyConnect");
   ExportFunction<AdoptFd, 1>(env, exports, "adoptFd");
+  ExportFunction<SocketPair, 0>(env, exports, "socketPair");
 }
 
 }  // namespace tsvswitch

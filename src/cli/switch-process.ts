@@ -147,6 +147,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     reloads?.close();
     log.close();
     logCounters(vswitch, log);
+    vswitch.leaveSessions();
     close();
     endOutput();
   };
@@ -166,6 +167,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   };
   try {
     wanted.open(vswitch);
+    vswitch.resumeSessions();
     if (controlAt !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = typeof controlAt === 'string' ? controlAt : controlAt.path;

@@ -92,6 +92,8 @@ export interface Native {
    * socket that listens. Throws SYSTEM.
    */
   adoptFd(fd: number): string | undefined;
+  /** Two ends of a connection of unix sockets that keeps the bounds of messages. Throws SYSTEM. */
+  socketPair(): [number, number];
 
   /**
    * Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM.

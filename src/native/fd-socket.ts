@@ -213,6 +213,11 @@ export class FdSocket {
     return this.#fd === undefined;
   }
 
+  /** Still this object's. Throws CLOSED. */
+  get fd(): number {
+    return this.#open();
+  }
+
   /** Who opened the other end, as the kernel remembers it. */
   get peer(): PeerCredentials {
     return native().socketPeer(this.#open());

@@ -40,7 +40,7 @@ const unknownDuplex = 0xff;
 const defaultMtuBytes = 1500;
 const mtuMin = 68n;
 const mtuMax = 65535n;
-const migrationFlag = 1;
+export const migrationFlag = 1;
 /**
  * A driver makes that many queue pairs, and uses one for each of its CPUs. Frontends with a space
  * of their own ask GET_QUEUE_NUM.
@@ -71,6 +71,11 @@ export class ConfigSpace {
   /** What a driver that reads it is told. */
   get mtuBytes(): number {
     return this.#mtuBytes ?? this.#facts.mtuBytes ?? defaultMtuBytes;
+  }
+
+  /** What the driver has set, or a frontend brought along. */
+  get givenMac(): Uint8Array | undefined {
+    return this.#mac;
   }
 
   /** NET_SET_MTU; throws Refusal for what no MTU can be. */
@@ -178,6 +183,14 @@ export function controlPairsOf(
   if (!readsSpace && (protocol & VHOST_USER_PROTOCOL_F_MQ) !== 0n) return undefined;
   // A driver that finds no number, or did not agree on MQ, has one pair.
   return readsSpace && (features & VIRTIO_NET_F_MQ) !== 0n ? queuePairs : 1;
+}
+
+/** Throws Refusal for a MAC that is not the address of one machine. */
+export function checkMachineMac(mac: number): void {
+  const isGroup = Math.floor(mac / 2 ** 40) % 2 === 1;
+  if (mac !== 0 && !isGroup) return;
+  const digits = mac.toString(16).padStart(12, '0');
+  throw refusal('mac-of-no-machine', { mac: digits });
 }
 
 function checkSpan({ offsetBytes, sizeBytes }: ConfigSpan): void {

@@ -24,18 +24,18 @@ import { hex } from '../model/sentence.ts';
 import type { MemoryRegion } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
-import { type ConfigFacts, ConfigSpace, controlPairsOf } from './config-space.ts';
+import { type ConfigFacts, ConfigSpace, checkMachineMac, controlPairsOf } from './config-space.ts';
 import { checkLog, requireCovered } from './dirty-log.ts';
+import { checkOffered, checkProtocolChoice } from './feature-choice.ts';
 import {
   featureNames,
   netHeaderBytes,
-  notOffered,
   type Offer,
   type ProtocolFeatureName,
   protocolFeatures,
   virtioFeatures,
 } from './features.ts';
-import { checkInflight, checkReturnedInflight, inflightBytes, inflightHeads } from './inflight.ts';
+import { createInflight } from './inflight.ts';
 import { MemoryTable, withFd } from './memory.ts';
 import {
   type BackendRequestName,
@@ -47,6 +47,7 @@ import {
 import { type Refusal, refusal } from './refusal.ts';
 import { Ring, type RingEvent } from './ring.ts';
 import { packedRing, splitRing } from './ring-format.ts';
+import { type SessionSnapshot, snapshotOf } from './snapshot.ts';
 
 /** What happens to a guest's device in the course of a session. */
 export type DeviceEvent =
@@ -72,10 +73,6 @@ const logAllBit = virtioFeatures.VHOST_F_LOG_ALL;
 const mtuBit = virtioFeatures.VIRTIO_NET_F_MTU;
 const announceBits =
   virtioFeatures.VIRTIO_NET_F_GUEST_ANNOUNCE | virtioFeatures.VIRTIO_NET_F_STATUS;
-const inbandNeeds = [
-  'VHOST_USER_PROTOCOL_F_BACKEND_REQ',
-  'VHOST_USER_PROTOCOL_F_REPLY_ACK',
-] as const;
 
 export interface DeviceOptions {
   readonly queuePairs: number;
@@ -157,7 +154,6 @@ export class Device {
     return (this.#protocolFeatures & protocolFeatures[requirement]) !== 0n;
   }
 
-  /** SET_OWNER. */
   setOwner(): void {
     this.#isOwned = true;
   }
@@ -179,11 +175,7 @@ export class Device {
   }
 
   setFeatures(chosen: bigint): void {
-    const surplus = notOffered(chosen, this.offered.virtio);
-    if (surplus !== 0n) {
-      const names = featureNames(surplus, virtioFeatures);
-      throw refusal('features-not-offered', { features: names });
-    }
+    checkOffered(chosen, this.offered.virtio, virtioFeatures);
     this.#setLogging((chosen & logAllBit) !== 0n);
     const features = chosen & ~logAllBit;
     const before = this.#features;
@@ -209,17 +201,7 @@ export class Device {
   }
 
   setProtocolFeatures(features: bigint): void {
-    const surplus = notOffered(features, this.offered.protocol);
-    if (surplus !== 0n) {
-      throw refusal('features-not-offered', { features: featureNames(surplus, protocolFeatures) });
-    }
-    if ((features & protocolFeatures.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) !== 0n) {
-      const missing = inbandNeeds.find((name) => (features & protocolFeatures[name]) === 0n);
-      if (missing !== undefined) {
-        const feature = 'VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS';
-        throw refusal('feature-alone', { feature, missing });
-      }
-    }
+    checkProtocolChoice(features, this.offered.protocol);
     this.#protocolFeatures = features;
   }
 
@@ -251,7 +233,6 @@ export class Device {
     if (goesOn && pairs !== undefined && this.#agreed(announceBits)) this.config.askToAnnounce();
   }
 
-  /** VRING_KICK. */
   kickRing(queue: number): void {
     this.#requireFeatures();
     this.ring(queue).kick(this.#controlPairsOf(queue));
@@ -323,29 +304,14 @@ export class Device {
 
   /** SEND_RARP: the guest has moved here and cannot say so itself. */
   announce(mac: number): void {
-    const isGroup = Math.floor(mac / 2 ** 40) % 2 === 1;
-    if (mac === 0 || isGroup) {
-      const digits = mac.toString(16).padStart(12, '0');
-      throw refusal('mac-of-no-machine', { mac: digits });
-    }
+    checkMachineMac(mac);
     this.#backend.announce(mac);
   }
 
   /** A new region for `wanted`, and its file's fd, the caller's; none for packed rings. */
   createInflight(wanted: InflightArea): { area: InflightArea; fd: number | undefined } {
-    const { queues, queueSize } = wanted;
-    checkInflight(wanted, this.ringCount);
-    if (((this.#features ?? 0n) & virtioFeatures.VIRTIO_F_RING_PACKED) !== 0n) {
-      return { area: { ...wanted, sizeBytes: 0n, offsetBytes: 0n }, fd: undefined };
-    }
-    const sizeBytes = inflightBytes(queues, queueSize);
-    const fd = this.#backend.createMemoryFile(sizeBytes, inflightHeads(queues, queueSize));
-    return { area: { ...wanted, sizeBytes: BigInt(sizeBytes), offsetBytes: 0n }, fd };
-  }
-
-  /** The region comes back when the frontend starts the device; going on needs nothing in it. */
-  acceptInflight(area: InflightArea): void {
-    checkReturnedInflight(area, this.ringCount);
+    const isPacked = this.#agreed(virtioFeatures.VIRTIO_F_RING_PACKED);
+    return createInflight(wanted, this.ringCount, isPacked, this.#backend);
   }
 
   /** `takeFd` gives the fd of each region in turn. */
@@ -370,6 +336,39 @@ export class Device {
     this.#backend.removeMemoryRegion(region);
     this.#memory.remove(region);
     this.#reportMemory();
+  }
+
+  /** Undefined while messages are under way that nobody could tell again. */
+  snapshot(bases: ReadonlyMap<number, number> = new Map()): SessionSnapshot | undefined {
+    if (this.#hasInband) return undefined;
+    return snapshotOf(
+      {
+        isOwned: this.#isOwned,
+        isOfQemu: this.#isOfQemu,
+        features: this.#features,
+        offeredFeatures: this.offered.virtio,
+        protocolFeatures: this.#protocolFeatures,
+        hasChannel: this.#backendRequests !== undefined,
+        regions: this.#memory.added,
+        log: this.#log,
+        isLogging: this.#logging,
+        mtuBytes: this.#mtuBytes,
+        mac: this.#readsConfig ? this.config.givenMac : undefined,
+        status: this.#status,
+        rings: this.#rings.map(({ facts }) => facts),
+      },
+      bases,
+    );
+  }
+
+  /** Stops the rings that run, for somebody else to go on with; the device is of no use then. */
+  leave(): SessionSnapshot | undefined {
+    if (this.#hasInband) return undefined;
+    const bases = this.startedRings.map(
+      (queue) => [queue, this.#backend.stopQueue(queue)] as const,
+    );
+    this.#backendRequests?.close();
+    return this.snapshot(new Map(bases));
   }
 
   /** Everything that gives back what the backend holds for this session. */

@@ -10,7 +10,7 @@
  * Pure. Source: vhost-user "Inflight I/O tracking" (QueueRegionSplit, DescStateSplit).
  */
 
-import type { FilePiece } from './backend.ts';
+import type { Backend, FilePiece } from './backend.ts';
 import type { InflightArea } from './message.ts';
 import { refusal } from './refusal.ts';
 import { ringSizeMax } from './ring-format.ts';
@@ -41,6 +41,21 @@ export function inflightHeads(queues: number, queueSize: number): FilePiece[] {
     fields.setUint16(descNumOffset, queueSize, true);
     return { offsetBytes: queue * queueBytes(queueSize), bytes };
   });
+}
+
+/** A new region, and its file's fd, the caller's; none for packed rings. Throws Refusal. */
+export function createInflight(
+  wanted: InflightArea,
+  ringCount: number,
+  isPacked: boolean,
+  backend: Pick<Backend, 'createMemoryFile'>,
+): { area: InflightArea; fd: number | undefined } {
+  const { queues, queueSize } = wanted;
+  checkInflight(wanted, ringCount);
+  if (isPacked) return { area: { ...wanted, sizeBytes: 0n, offsetBytes: 0n }, fd: undefined };
+  const sizeBytes = inflightBytes(queues, queueSize);
+  const fd = backend.createMemoryFile(sizeBytes, inflightHeads(queues, queueSize));
+  return { area: { ...wanted, sizeBytes: BigInt(sizeBytes), offsetBytes: 0n }, fd };
 }
 
 /** Throws Refusal if a device of `ringCount` rings has no such queues. */

@@ -79,6 +79,13 @@ export class MemoryTable {
     return this.#regions.length;
   }
 
+  /** Each region as often as it was added. */
+  get added(): readonly MemoryRegion[] {
+    return this.#regions.flatMap((region) =>
+      Array<MemoryRegion>(1 + (this.#repeats.get(region) ?? 0)).fill(region),
+    );
+  }
+
   get totalBytes(): bigint {
     return this.#regions.reduce((sum, region) => sum + region.sizeBytes, 0n);
   }

@@ -15,6 +15,7 @@
  */
 
 import type { Device, Requirement } from './device.ts';
+import { checkReturnedInflight } from './inflight.ts';
 import { memorySlotsMax } from './memory.ts';
 import {
   configSpanLayout,
@@ -288,7 +289,8 @@ const rows: readonly RequestRow[] = [
     layout: inflightAreaLayout,
     requires: 'VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD',
     fds: oneFd,
-    act: (device, area) => device.acceptInflight(area),
+    // The region comes back when the frontend starts the device; going on needs nothing in it.
+    act: (device, area) => checkReturnedInflight(area, device.ringCount),
   }),
   row('RESET_DEVICE', {
     layout: emptyLayout,

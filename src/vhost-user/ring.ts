@@ -44,8 +44,19 @@ export type RingState =
       readonly size: number | undefined;
       readonly addresses: RingAddresses | undefined;
     }
-  | { readonly kind: 'started'; readonly size: number; readonly addresses: RingAddresses }
-  | { readonly kind: 'broken'; readonly size: number; readonly fault: BreakFault };
+  | {
+      readonly kind: 'started';
+      readonly size: number;
+      readonly addresses: RingAddresses;
+      readonly kick: Notification;
+    }
+  | {
+      readonly kind: 'broken';
+      readonly size: number;
+      readonly addresses: RingAddresses;
+      readonly kick: Notification;
+      readonly fault: BreakFault;
+    };
 
 export type RingEvent =
   | { readonly type: 'ring-started'; readonly queue: number; readonly size: number }
@@ -70,7 +81,15 @@ const fresh = {
 /**
  * Where a kind of notification goes; `unsaid` until the frontend said something about an eventfd.
  */
-type Notification = 'unsaid' | 'none' | 'eventfd' | 'in-band';
+export type Notification = 'unsaid' | 'none' | 'eventfd' | 'in-band';
+
+/** What there is to know of a ring. */
+export interface RingFacts {
+  readonly state: RingState;
+  readonly enabled: boolean;
+  readonly call: Notification;
+  readonly err: Notification;
+}
 
 export class Ring {
   readonly #queue: number;
@@ -97,6 +116,11 @@ export class Ring {
 
   get state(): RingState {
     return this.#state;
+  }
+
+  get facts(): RingFacts {
+    const state = this.#state.kind === 'stopped' ? this.#fitting(this.#state) : this.#state;
+    return { state, enabled: this.#enabled, call: this.#call, err: this.#err };
   }
 
   get enabled(): boolean {
@@ -167,9 +191,10 @@ export class Ring {
       this.#backend.setCallInBand(this.#queue);
     }
     const control = controlPairs === undefined ? {} : { controlPairs };
-    const start = { ...addresses, size, base, kickFd: takeKickFd(), ...control };
+    const kickFd = takeKickFd();
+    const start = { ...addresses, size, base, kickFd, ...control };
     this.#backend.startQueue(this.#queue, start);
-    this.#state = { kind: 'started', size, addresses };
+    this.#state = { kind: 'started', size, addresses, kick: kickFd === -1 ? 'none' : 'eventfd' };
     this.#emit({ type: 'ring-started', queue: this.#queue, size });
     return base !== this.#format.initialBase;
   }
@@ -225,7 +250,7 @@ export class Ring {
   markBroken(fault: BreakFault): void {
     const state = this.#state;
     if (state.kind !== 'started') return;
-    this.#state = { kind: 'broken', size: state.size, fault };
+    this.#state = { ...state, kind: 'broken', fault };
     const { sentence: reason } = told(fault);
     this.#emit({ type: 'ring-broken', queue: this.#queue, fault, reason });
   }
@@ -249,6 +274,19 @@ export class Ring {
       () => (this.#call === 'eventfd' || this.#call === 'in-band') && this.setCall(-1),
       () => this.#err === 'eventfd' && this.setErr(-1),
     ];
+  }
+
+  /** Without what was said of another format and does not fit this one: no ring starts with it. */
+  #fitting(state: RingState & { kind: 'stopped' }): RingState {
+    const { size, base, addresses } = state;
+    const format = this.#format;
+    return {
+      ...state,
+      ...(size !== undefined && !passes(() => format.checkSize(size)) && { size: undefined }),
+      ...(base !== undefined && !passes(() => format.checkBase(base, size)) && { base: undefined }),
+      ...(addresses !== undefined &&
+        !passes(() => this.#checkAlignment(addresses)) && { addresses: undefined }),
+    };
   }
 
   #checkAlignment(addresses: RingAddresses): void {
@@ -282,5 +320,15 @@ export class Ring {
         });
       }
     }
+  }
+}
+
+/** Whether a check throws no Refusal. */
+function passes(check: () => void): boolean {
+  try {
+    check();
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -53,6 +53,7 @@ import { encodeMessage, headerFlags, type Message, u64Layout } from './message.t
 import { MessageReader } from './message-reader.ts';
 import { Declined, isRefusalFault, Refusal, refusal, type ToldRefusal } from './refusal.ts';
 import { type Answer, ReceivedFds, type RequestRow, requestTable } from './requests.ts';
+import type { SessionSnapshot } from './snapshot.ts';
 
 /** What was under way when something went wrong, besides what went wrong. */
 export interface AboutRequest {
@@ -236,6 +237,22 @@ export class Session {
   mistake(mistake: ToldRefusal): void {
     this.#finish({ kind: 'protocol-error', ...this.#named(mistake) });
     this.#deliverEvents();
+  }
+
+  /** How it stands, between two messages; undefined otherwise, and of one that cannot be told. */
+  snapshot(): SessionSnapshot | undefined {
+    return this.#open && !this.#reader.midMessage ? this.#device.snapshot() : undefined;
+  }
+
+  /**
+   * Leaves it to somebody else: all rings are stopped, and nothing else is given back or told.
+   * Undefined, and nothing done, where snapshot() is.
+   */
+  leave(): SessionSnapshot | undefined {
+    if (!this.#open || this.#reader.midMessage) return undefined;
+    const snapshot = this.#device.leave();
+    this.#open = snapshot === undefined;
+    return snapshot;
   }
 
   /** Stops all rings and gives back eventfds and memory. Idempotent. */

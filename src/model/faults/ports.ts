@@ -19,6 +19,12 @@ export const portCodes = {
         'refused process {pid} (uid {uid}, gid {gid}): only {allowed} may connect; start the ',
         'machine as one of them, or allow it too',
       ],
+      'session-unsettled': [
+        'a session that was kept has ended: the process before ended in the midst of a request; ',
+        'the machine has to connect again',
+      ],
+      'session-not-resumed':
+        'a session that was kept has ended: {cause}; the machine has to connect again',
     },
   },
   FRONTEND_AWAITED: {

@@ -8,12 +8,15 @@
  *
  * The sockets of ports are kept by the manager (its FileDescriptorStoreMax= says how many) until
  * they are closed: a process that takes the place of one that was killed listens on the same ones,
- * and who connected meanwhile is served.
+ * and who connected meanwhile is served. So are sessions (session-place.ts): a frontend that was
+ * connected stays so.
  */
 
 import { native } from '../../native/addon.ts';
 import { storedListeners } from '../../native/stored-listeners.ts';
+import { storedSessions } from '../../native/stored-sessions.ts';
 import { Notifier } from './notifier.ts';
+import { StoredPlace, sessionPrefix } from './session-place.ts';
 import { type GivenFd, startedBy } from './started-by.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -45,15 +48,21 @@ export class Service {
   private constructor(env: NodeJS.ProcessEnv, pid: number) {
     const { notifySocket, watchdogUs, fds } = startedBy(env, pid);
     this.#watchdogUs = watchdogUs;
-    for (const given of fds) this.#adopt(given);
-    if (notifySocket === undefined) return;
+    const isSession = ({ name }: GivenFd) => name.startsWith(sessionPrefix);
+    for (const given of fds) if (!isSession(given)) this.#adopt(given);
+    const sessions = fds.filter(isSession);
     try {
-      this.#notifier = Notifier.connect(notifySocket);
+      if (notifySocket !== undefined) this.#notifier = Notifier.connect(notifySocket);
     } catch (error) {
       this.#troubles.push((error as Error).message);
-      return;
     }
     const notifier = this.#notifier;
+    if (notifier === undefined) {
+      for (const { fd } of sessions) native().closeFd(fd);
+      return;
+    }
+    this.#adoptSessions(sessions, notifier);
+    storedSessions.keeper = { place: () => StoredPlace.make(notifier) };
     storedListeners.keeper = {
       keep: (path, fd) => notifier.store(`${listening}${path}`, fd),
       forget: (path) => notifier.forget(`${listening}${path}`),
@@ -80,6 +89,7 @@ export class Service {
       if (origin === 'kept') storedListeners.remove(path);
       else this.#troubles.push(`socket ${path}: a socket unit made it, but no port has this path`);
     }
+    storedSessions.dropAll();
     this.#status = state.status();
     this.#notifier?.ready(this.#status);
     if (this.#watchdogUs !== undefined && this.#notifier !== undefined) this.#watch(state);
@@ -127,6 +137,17 @@ export class Service {
     const status = warning + this.#state!.status();
     if (status !== this.#status) this.#notifier!.status(status);
     this.#status = status;
+  }
+
+  /** Both ends of each have its name. */
+  #adoptSessions(given: readonly GivenFd[], notifier: Notifier): void {
+    for (const { fd } of given) native().adoptFd(fd);
+    for (const name of new Set(given.map((each) => each.name))) {
+      const fds = given.filter((each) => each.name === name).map(({ fd }) => fd);
+      const session = StoredPlace.adopt(notifier, name, fds);
+      if (session === undefined) continue;
+      storedSessions.add(session.bundle.text.split('\n', 1)[0]!, session);
+    }
   }
 
   #adopt({ fd, name }: GivenFd): void {

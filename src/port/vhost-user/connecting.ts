@@ -43,6 +43,10 @@ export class ConnectingSource implements FrontendSource {
     this.#schedule();
   }
 
+  occupied(): void {
+    clearTimeout(this.#next);
+  }
+
   released(): void {
     this.#schedule();
   }

@@ -22,6 +22,8 @@ export interface FrontendSource {
   readonly lost: boolean;
   /** Begins to deliver. A connection belongs to the receiver, who may refuse it by closing it. */
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void;
+  /** A connection was there before: none is wanted until it is released. */
+  occupied(): void;
   /** The connection delivered last has ended, or was refused. */
   released(): void;
   /** What lets others connect from then on; as FdListener.prepareAccess. */

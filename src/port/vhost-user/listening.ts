@@ -32,6 +32,10 @@ export class ListeningSource implements FrontendSource, KeptSocket {
     onEvent({ type: 'listening' });
   }
 
+  occupied(): void {
+    // Others may connect, and are told.
+  }
+
   released(): void {
     // The listener has never stopped.
   }

@@ -26,8 +26,8 @@ import {
   type PortReport,
 } from '../../native/addon.ts';
 import { FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
-import type { BackendChannel, ChannelReader } from '../../vhost-user/backend.ts';
-import { featureNames, virtioFeatures } from '../../vhost-user/features.ts';
+import { type StoredSession, storedSessions } from '../../native/stored-sessions.ts';
+import type { Channel, ChannelReader } from '../../vhost-user/backend.ts';
 import { Session, type SessionEvent } from '../../vhost-user/session.ts';
 import type { KeptSocket, PortPlace } from '../kind.ts';
 import {
@@ -40,14 +40,17 @@ import {
   type ToldEvent,
   type ToldFault,
 } from '../port.ts';
+import { openChannel } from './backend-channel.ts';
 import { ControlQueue } from './control-queue.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
+import { frontendStatus } from './frontend-status.ts';
 import { HugePages } from './huge-pages.ts';
 import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
+import { type KeptFiles, KeptSession, MutedChannel, readKept, tell } from './kept-session.ts';
 import { offerOfPort } from './offer.ts';
 import { sessionBackend } from './session-backend.ts';
-import type { FrontendStatus, RingStatus, VhostUserPortStatus } from './status.ts';
+import type { VhostUserPortStatus } from './status.ts';
 import type { PortTerms, VhostUserPortOptions } from './terms.ts';
 
 type State =
@@ -58,7 +61,10 @@ type State =
       readonly session: Session;
       readonly pid: number;
       readonly hugePages: HugePages;
+      readonly kept: KeptSession | undefined;
     }
+  /** Its session is the next process's. */
+  | { readonly kind: 'left' }
   | { readonly kind: 'closed' };
 
 /** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
@@ -137,6 +143,11 @@ export class VhostUserPort implements Port {
   /** How the port is right now. Throws CLOSED after close(). */
   get status(): VhostUserPortStatus {
     const { counters } = this;
+    const state = this.#state;
+    const frontend =
+      state.kind === 'connected'
+        ? frontendStatus(this.handle, state.session, state.pid, state.hugePages)
+        : undefined;
     return {
       name: this.name,
       kind: this.kind,
@@ -144,7 +155,7 @@ export class VhostUserPort implements Port {
       path: resolve(this.path),
       listener: this.#source.listens ? 'switch' : 'machine',
       ...(this.#source.lost ? { socketLost: true } : {}),
-      ...(this.#state.kind === 'connected' ? { frontend: this.#frontendStatus(this.#state) } : {}),
+      ...(frontend === undefined ? {} : { frontend }),
       counters,
     };
   }
@@ -183,6 +194,33 @@ export class VhostUserPort implements Port {
     } else {
       session.mtuConfigured(terms.mtu);
     }
+  }
+
+  /**
+   * Begins to go on with the session that an earlier process left, if it left one. Its guest hears
+   * the others from then on, and is heard once the function that this returns was called.
+   */
+  resume(): () => void {
+    const stored = storedSessions.take(this.#storedName);
+    if (stored === undefined) return () => {};
+    const closeFds = () => {
+      for (const fd of stored.bundle.fds) native().closeFd(fd);
+    };
+    const goOn = this.#state.kind === 'free' ? this.#goOn(stored) : undefined;
+    if (goOn === undefined) stored.place.close();
+    return () => {
+      goOn?.();
+      closeFds();
+    };
+  }
+
+  /** Leaves the session to the next process, where somebody keeps it; else the port is as it was. */
+  leaveSession(): void {
+    if (this.#state.kind !== 'connected') return;
+    const { socket, session, kept } = this.#state;
+    if (kept?.leave(session, socket.fd) !== true) return;
+    socket.close();
+    this.#state = { kind: 'left' };
   }
 
   /** Ends the session, removes the socket and the port. Idempotent. */
@@ -236,30 +274,6 @@ export class VhostUserPort implements Port {
     this.#state.session.mistake(told('eventfd-held-up', { seconds: penaltyMs / 1000 }));
   }
 
-  #frontendStatus(connected: State & { kind: 'connected' }): FrontendStatus {
-    const { session, pid } = connected;
-    const { features, memory } = session;
-    const { pageBytes } = connected.hugePages;
-    return {
-      pid,
-      ...(features === undefined ? {} : { features: featureNames(features, virtioFeatures) }),
-      memory: {
-        regions: memory.regions,
-        bytes: Number(memory.bytes),
-        ...(pageBytes === undefined ? {} : { hugePageBytes: pageBytes }),
-      },
-      rings: session.startedRings.map((queue): RingStatus => {
-        const read = this.handle.queue(queue).read();
-        const { base, offered, outOfStep, broken } = read;
-        const control = session.controlQueue === queue ? ({ control: true } as const) : {};
-        const ring = { queue, ...control, enabled: session.ringEnabled(queue), base };
-        return broken === undefined
-          ? { ...ring, state: 'started', offered, ...(outOfStep ? { outOfStep } : {}) }
-          : { ...ring, state: 'broken', fault: broken, reason: told(broken).sentence };
-      }),
-    };
-  }
-
   #accept(socket: FdSocket): void {
     const { peer } = socket;
     if (this.#terms.allow?.admits(peer) === false) {
@@ -268,7 +282,10 @@ export class VhostUserPort implements Port {
     }
     this.#refusedPid = undefined;
     // What the present frontend left behind may say that it is gone.
-    if (this.#state.kind === 'connected') this.#read(this.#state.socket, this.#state.session);
+    if (this.#state.kind === 'connected') {
+      const { socket: presentSocket, session, kept } = this.#state;
+      this.#readKept(presentSocket, session, kept);
+    }
     const { pid } = peer;
     if (this.#state.kind === 'connected') {
       const present = this.#state.pid;
@@ -281,29 +298,87 @@ export class VhostUserPort implements Port {
       this.#source.released();
       return;
     }
+    const { session, kept } = this.#begin(socket, socket, KeptSession.begin(this.#storedName));
+    socket.onReadable(() => this.#readKept(socket, session, kept));
+  }
+
+  /** A session of `socket`, which answers on `channel`; its frontend is here. */
+  #begin(
+    socket: FdSocket,
+    channel: Channel,
+    kept: KeptSession | undefined,
+  ): State & { kind: 'connected' } {
+    const { pid } = socket.peer;
     const hugePages = new HugePages();
     const { macs, mtu } = this.#terms;
+    const backend = sessionBackend({
+      port: this.handle,
+      control: this.#control,
+      inBand: this.#inBand,
+      inflight: this.#inflight,
+      hugePages,
+      pid,
+      session: () => session,
+      openChannel: (fd, reader) => openChannel(fd, (channel) => this.#read(channel, reader)),
+    });
     const session: Session = new Session({
       name: this.name,
       queuePairs: native().queuePairsMax,
       config: { macs, mtuBytes: mtu },
       offered: offerOfPort({ ...this.#options, hasAddress: macs.length > 0 }),
-      backend: sessionBackend({
-        port: this.handle,
-        control: this.#control,
-        inBand: this.#inBand,
-        inflight: this.#inflight,
-        hugePages,
-        pid,
-        session: () => session,
-        openChannel: (fd, reader) => this.#openChannel(fd, reader),
-      }),
-      channel: socket,
+      backend: kept?.keeping(backend) ?? backend,
+      channel,
       onEvent: (event) => this.#onSessionEvent(event, socket),
     });
-    this.#state = { kind: 'connected', socket, session, pid, hugePages };
+    const state = { kind: 'connected', socket, session, pid, hugePages, kept } as const;
+    this.#state = state;
     this.#emit({ type: 'frontend-connected', pid });
-    socket.onReadable(() => this.#read(socket, session));
+    return state;
+  }
+
+  /** Undefined if nobody can; the fds of its bundle, and its place then, stay the caller's. */
+  #goOn({ place, bundle, isUnsettled }: StoredSession): (() => void) | undefined {
+    if (isUnsettled) {
+      this.#tell('frontend-refused', told('session-unsettled'));
+      return undefined;
+    }
+    let left: KeptFiles;
+    try {
+      left = readKept(bundle);
+    } catch (error) {
+      const cause = (error as Error).message;
+      this.#tell('frontend-refused', told('session-not-resumed', { cause }));
+      return undefined;
+    }
+    const socket = new FdSocket(native().dupFd(left.connection));
+    if (this.#terms.allow?.admits(socket.peer) === false) {
+      this.#refuse(socket, socket.peer);
+      return undefined;
+    }
+    place.unsettled();
+    this.#source.occupied();
+    const channel = new MutedChannel(socket);
+    const keeps = KeptSession.begin(this.#storedName, place);
+    const { session, kept } = this.#begin(socket, channel, keeps);
+    const startTransmitqs = tell(session, left);
+    return () => {
+      startTransmitqs();
+      channel.isMuted = false;
+      if (session.wants === 0) return;
+      kept?.keep(session, socket.fd);
+      socket.onReadable(() => this.#readKept(socket, session, kept));
+    };
+  }
+
+  /** What a session that is kept is called: the same for the port of a later process. */
+  get #storedName(): string {
+    return `${this.#source.listens ? 'listening' : 'connecting'} ${resolve(this.path)}`;
+  }
+
+  #readKept(socket: FdSocket, session: Session, kept: KeptSession | undefined): void {
+    kept?.unsettled();
+    this.#read(socket, session);
+    if (session.wants > 0) kept?.keep(session, socket.fd);
   }
 
   /** Whoever the list does not name. */
@@ -348,6 +423,7 @@ export class VhostUserPort implements Port {
       return;
     }
     socket.close();
+    if (this.#state.kind === 'connected') this.#state.kept?.close();
     this.#place.deliverReports();
     this.handle.endSession();
     this.#inflight.discard();
@@ -356,35 +432,11 @@ export class VhostUserPort implements Port {
     this.#emit({ type: 'frontend-left', reason: event.reason });
   }
 
-  #openChannel(fd: number, reader: ChannelReader): BackendChannel {
-    const socket = new FdSocket(fd);
-    try {
-      requireSocket(socket);
-      socket.onReadable(() => this.#read(socket, reader));
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
-    return socket;
-  }
-
   #tell<Type extends ToldEvent['type']>(type: Type, told: Told<ToldFault<Type>>): void {
     this.#emit({ type, ...ofPort(this.name, told) } as Unnamed<PortEvent>);
   }
 
   #emit(event: Unnamed<PortEvent>): void {
     this.#place.onEvent({ port: this.name, ...event } as PortEvent);
-  }
-}
-
-/**
- * Throws BAD_SOCKET. Only a socket has a peer, and no file system is asked, which could take its
- * time.
- */
-function requireSocket(socket: FdSocket): void {
-  try {
-    void socket.peer;
-  } catch (cause) {
-    throw failure('no-socket', {}, { cause });
   }
 }

@@ -127,8 +127,30 @@ describe('under systemd', needs(systemdIsMissing()), () => {
     await expectFrames(a, b);
     expect(statSync(socket).ino).toBe(before);
     expect(await systemd.show(service, 'NRestarts')).toBe(`${restarts + 1}`);
-    // Two ports and the control socket.
-    expect(await systemd.show(service, 'NFileDescriptorStore')).toBe('3');
+    // Two ports and the control socket, and two for each guest.
+    expect(await systemd.show(service, 'NFileDescriptorStore')).toBe('7');
+  });
+
+  test('guests that are connected stay so when it is killed, and when it is restarted', async () => {
+    await using a = await guest('a');
+    await using b = await guest('b');
+    await expectFrames(a, b);
+    for (const restart of [
+      async () => process.kill(await systemd.mainPid(service), 'SIGKILL'),
+      () => systemd.systemctl('restart', service),
+    ]) {
+      const pid = await systemd.mainPid(service);
+      await restart();
+      await vi.waitFor(async () => {
+        expect(await systemd.show(service, 'StatusText')).toBe('2 ports, 2 connected');
+        expect(await systemd.mainPid(service)).not.toBe(pid);
+      }, 60_000);
+      // What the last worker had not handed back may come again.
+      await b.send(frameBetween(1, 0, 7));
+      while (numberOf(await a.receive()) !== 7);
+      await a.send(frameBetween(0, 1, 8));
+      while (numberOf(await b.receive()) !== 8);
+    }
   });
 
   test('it is restarted when one of its workers hangs', async () => {
@@ -170,8 +192,8 @@ describe('under systemd', needs(systemdIsMissing()), () => {
     await using b = await guest('b');
     await expectFrames(a, b);
     expect(await systemd.show(service, 'ActiveState')).toBe('active');
-    // That of port b, which no unit made.
-    expect(await systemd.show(service, 'NFileDescriptorStore')).toBe('1');
+    // That of port b, which no unit made, and two for each guest.
+    expect(await systemd.show(service, 'NFileDescriptorStore')).toBe('5');
     // The units' own sockets stay.
     await systemd.systemctl('stop', service);
     expect(await systemd.run(['ls', '/run/vsw', '/run/tsvswitch'])).toBe(
