@@ -1,7 +1,7 @@
 /**
  * Real machines that stay connected while their switch is killed or restarted under a service
- * manager that keeps their sessions: QEMU without an option to reconnect, and User-mode Linux, which
- * cannot. One of them pings the other all the time.
+ * manager that keeps their sessions: QEMU without an option to reconnect, and User-mode Linux,
+ * which cannot. One of them pings the other all the time.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -214,7 +214,7 @@ export class VhostUserPort implements Port {
     };
   }
 
-  /** Leaves the session to the next process, where somebody keeps it; else the port is as it was. */
+  /** Leaves a session that is kept to the next process; else the port is as it was. */
   leaveSession(): void {
     if (this.#state.kind !== 'connected') return;
     const { socket, session, kept } = this.#state;
