@@ -90,6 +90,17 @@ export interface RequestRow {
   read(payload: Uint8Array): Call | undefined;
 }
 
+/** Throws Refusal if another number of fds came along than `min` to `max`. */
+export function checkFdCount(row: RequestRow, { min, max }: Bounds, count: number): void {
+  if (count >= min && count <= max) return;
+  if (count === 0 && row.fdsMissing !== undefined) {
+    throw refusal(row.fdsMissing);
+  }
+  throw min === max
+    ? refusal('fds-not-exact', { count, expected: min })
+    : refusal('fds-not-within', { count, min, max });
+}
+
 interface RowFacts<P> {
   readonly layout: Layout<P>;
   readonly requires?: Requirement;

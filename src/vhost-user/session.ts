@@ -52,7 +52,13 @@ import { notOffered, type Offer, servable } from './features.ts';
 import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
 import { MessageReader } from './message-reader.ts';
 import { Declined, isRefusalFault, Refusal, refusal, type ToldRefusal } from './refusal.ts';
-import { type Answer, ReceivedFds, type RequestRow, requestTable } from './requests.ts';
+import {
+  type Answer,
+  checkFdCount,
+  ReceivedFds,
+  type RequestRow,
+  requestTable,
+} from './requests.ts';
 import type { SessionSnapshot } from './snapshot.ts';
 
 /** What was under way when something went wrong, besides what went wrong. */
@@ -244,10 +250,7 @@ export class Session {
     return this.#open && !this.#reader.midMessage ? this.#device.snapshot() : undefined;
   }
 
-  /**
-   * Leaves it to somebody else: all rings are stopped, and nothing else is given back or told.
-   * Undefined, and nothing done, where snapshot() is.
-   */
+  /** As snapshot(), and leaves it to somebody else: rings stop, nothing else is given back. */
   leave(): SessionSnapshot | undefined {
     if (!this.#open || this.#reader.midMessage) return undefined;
     const snapshot = this.#device.leave();
@@ -414,16 +417,6 @@ export class Session {
 
 function ack(status: bigint): Answer {
   return { payload: u64Layout.encode(status) };
-}
-
-function checkFdCount(row: RequestRow, { min, max }: RequestRow['payloadBytes'], count: number) {
-  if (count >= min && count <= max) return;
-  if (count === 0 && row.fdsMissing !== undefined) {
-    throw refusal(row.fdsMissing);
-  }
-  throw min === max
-    ? refusal('fds-not-exact', { count, expected: min })
-    : refusal('fds-not-within', { count, min, max });
 }
 
 /** Without the queue where the payload does not say it. */
