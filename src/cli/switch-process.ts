@@ -23,6 +23,7 @@ import type { Metrics } from '../operate/metrics/metrics.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
 import { isJournal } from '../operate/service/started-by.ts';
 import type { ServiceSettings } from '../operate/settings.ts';
+import { leaveSessions, resumeSessions } from '../switch/sessions.ts';
 import { LogOutput } from './log-output.ts';
 import { Reloads } from './reloads.ts';
 import { EventLog } from './words/event-log.ts';
@@ -147,7 +148,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     reloads?.close();
     log.close();
     logCounters(vswitch, log);
-    vswitch.leaveSessions();
+    leaveSessions(vswitch.ports);
     close();
     endOutput();
   };
@@ -167,7 +168,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   };
   try {
     wanted.open(vswitch);
-    vswitch.resumeSessions();
+    resumeSessions(vswitch.ports);
     if (controlAt !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       const path = typeof controlAt === 'string' ? controlAt : controlAt.path;

@@ -387,25 +387,6 @@ export class Switch extends EventEmitter<SwitchEventMap> {
     if (isOurs && !this.#closed) this.#emitEvent({ type: 'port-removed', port: port.name });
   }
 
-  /**
-   * Goes on with the sessions that an earlier process left for these ports.
-   *
-   * @internal
-   */
-  resumeSessions(): void {
-    const resumed = this.ports.map((port) => port.kind === 'vhost-user' && port.resume());
-    for (const start of resumed) if (start) start();
-  }
-
-  /**
-   * Leaves all sessions that are kept to the next process; to be closed then.
-   *
-   * @internal
-   */
-  leaveSessions(): void {
-    for (const port of this.ports) if (port.kind === 'vhost-user') port.leaveSession();
-  }
-
   /** Closes all ports and ends the workers. Idempotent. */
   close(): void {
     if (this.#closed) return;
