@@ -10,9 +10,10 @@ For whoever reads a code in the log, in an answer of the control socket or in a 
 to know what it means.
 
 Everything that goes wrong has a \`code\`, which never changes. A \`fault\` says more than the code.
-\`parameters\` are what the sentence names, in braces here. Errors that the library throws have all
-three, and so have answers of the [control socket](control.md) and events of ports. A sentence may
-become a better one: programs look at code and fault, never at sentences.
+\`parameters\` are what the sentence names, in braces here. Errors have all three, and so have
+answers of the [control socket](control.md) and events of ports. What the native addon checks itself
+has a code alone, and so has a document with several mistakes: its \`findings\` are the data. A
+sentence may become a better one: programs look at code and fault, never at sentences.
 
 This page is printed from the tables in \`src/model/faults\`.
 `;
