@@ -23,6 +23,9 @@ export interface SwitchOptions {
   readonly socketGroup?: string | number;
   /** true: at its default place. */
   readonly control?: string | true;
+  readonly controlMode?: number;
+  readonly controlGroup?: string | number;
+  readonly controlReaders?: string | number;
   readonly metrics?: string;
   readonly sandbox: boolean;
   readonly logLevel: LogLevel;
@@ -94,6 +97,9 @@ export async function switchOptions(
     .option('--socket-group <group>', 'group of the sockets, by name or number', nameOrNumber)
     .option('--no-sandbox', 'leave this process all system calls')
     .option('--control [path]', `take requests here (default: ${defaultControlPath()})`)
+    .option('--control-mode <octal>', 'permissions of the control socket', fileMode)
+    .option('--control-group <group>', 'let this group ask and change everything', nameOrNumber)
+    .option('--control-readers <group>', 'let this group ask, and change nothing', nameOrNumber)
     .option('--metrics <address>', 'serve metrics for Prometheus here, such as 127.0.0.1:9477')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),

@@ -171,11 +171,14 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     resumeSessions(vswitch.ports);
     if (controlAt !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
-      const path = typeof controlAt === 'string' ? controlAt : controlAt.path;
+      const { path, mode, ...whose } =
+        typeof controlAt === 'string' ? { path: controlAt } : controlAt;
       makeFolder(path);
       const { portSockets } = wanted;
       control = ControlServer.listen(vswitch, {
         path,
+        ...whose,
+        ...(mode === undefined ? {} : { mode: Number.parseInt(mode, 8) }),
         portSockets,
         onUnexpected,
         ...(reloads === undefined ? {} : { declared: reloads }),

@@ -2,9 +2,20 @@
 
 import { defaultControlPath } from '../control/default-path.ts';
 import { Service } from '../operate/service/service.ts';
+import type { ControlSettings } from '../operate/settings.ts';
 import { portsOf } from '../switch/port-options.ts';
 import type { SwitchOptions } from './switch-options.ts';
 import { runSwitch } from './switch-process.ts';
+
+function controlOf(path: string | true, options: SwitchOptions): ControlSettings {
+  const { controlMode: mode, controlGroup: group, controlReaders: readers } = options;
+  return {
+    path: path === true ? defaultControlPath() : path,
+    ...(mode === undefined ? {} : { mode: mode.toString(8).padStart(3, '0') }),
+    ...(group === undefined ? {} : { group }),
+    ...(readers === undefined ? {} : { readers }),
+  };
+}
 
 export async function run(options: SwitchOptions): Promise<void> {
   const service = Service.begin(process.env, process.pid);
@@ -15,9 +26,7 @@ export async function run(options: SwitchOptions): Promise<void> {
   };
   const wanted = {
     service: {
-      ...(control === undefined
-        ? {}
-        : { control: control === true ? defaultControlPath() : control }),
+      ...(control === undefined ? {} : { control: controlOf(control, options) }),
       ...(metrics === undefined ? {} : { metrics }),
       log: { level: options.logLevel, format: options.logFormat },
       sandbox,

@@ -19,9 +19,11 @@ import { Socket } from 'node:net';
 import { SettingsError } from '../index.ts';
 import { type ErrorCode, failure, TsvswitchError } from '../model/errors.ts';
 import { printable } from '../model/wording.ts';
+import type { PeerCredentials } from '../native/addon.ts';
 import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { MisfitError } from './bodies.ts';
 import { toJson } from './json.ts';
+import type { Access } from './operations.ts';
 import type { Refused } from './protocol.ts';
 
 export const connectionsMax = 256;
@@ -30,6 +32,7 @@ export const waitingMax = 64;
 
 /** HTTP status of a refusal; 400 unless listed. */
 const refusalStatus: Partial<Record<ErrorCode, number>> = {
+  CONTROL_READ_ONLY: 403,
   CONTROL_UNKNOWN_REQUEST: 404,
   NO_SUCH_PORT: 404,
   NO_SUCH_BRIDGE: 404,
@@ -52,8 +55,14 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
 const lastAnswers: readonly ErrorCode[] = ['CONTROL_TOO_MANY_REQUESTS', 'CONTROL_TIMEOUT'];
 
 export interface ConnectionsOptions {
-  /** Answers a request, or throws why it cannot. */
-  readonly serve: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+  /** Answers a request, or throws why it cannot; `access` is what its client may do. */
+  readonly serve: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    access: Access,
+  ) => void | Promise<void>;
+  /** What whoever has connected may do. */
+  readonly accessOf: (peer: PeerCredentials) => Access;
   /** Learns of what no request should bring about; `what` names the request. */
   readonly onUnexpected: (error: unknown, what: string) => void;
 }
@@ -65,6 +74,7 @@ interface Exchange {
 
 interface Client {
   readonly socket: Socket;
+  readonly access: Access;
   readonly waiting: Exchange[];
   /** A request is being answered. */
   isBusy: boolean;
@@ -103,7 +113,9 @@ export class Connections {
 
   #accept(connection: FdSocket): void {
     let socket: Socket;
+    let access: Access;
     try {
+      access = this.#options.accessOf(connection.peer);
       const fd = connection.release();
       socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
     } catch (error) {
@@ -116,7 +128,7 @@ export class Connections {
       turnAway(socket);
       return;
     }
-    this.#clients.set(socket, { socket, waiting: [], isBusy: false });
+    this.#clients.set(socket, { socket, access, waiting: [], isBusy: false });
     socket.once('close', () => this.#clients.delete(socket));
     this.#http.emit('connection', socket);
   }
@@ -169,13 +181,13 @@ export class Connections {
         if (!client.socket.destroyed) this.#serveNext(client);
       });
     });
-    void this.#serve(exchange);
+    void this.#serve(exchange, client.access);
   }
 
   /** Never rejects. */
-  async #serve(exchange: Exchange): Promise<void> {
+  async #serve(exchange: Exchange, access: Access): Promise<void> {
     try {
-      await this.#options.serve(exchange.request, exchange.response);
+      await this.#options.serve(exchange.request, exchange.response, access);
     } catch (error) {
       this.#refuse(exchange, error);
     }

@@ -52,7 +52,7 @@ const delay = (description: string) =>
   Type.Number({ description, minimum: 0, maximum: 86_400_000 });
 
 /** One schema, not a union: what does not fit then has one sentence. */
-const nameOrNumber = (description: string) =>
+export const nameOrNumber = (description: string) =>
   Type.Unsafe<string | number>({
     description,
     type: ['string', 'integer'],
@@ -61,10 +61,14 @@ const nameOrNumber = (description: string) =>
     maximum: 2 ** 32 - 2,
   });
 
-const socketMode = Type.String({
-  description: 'Permissions of the socket file, three octal digits.',
+export const octalText = {
   pattern: '^[0-7]{3}$',
   patternErrorMessage: 'permissions are three octal digits, such as 660',
+} as const;
+
+const socketMode = Type.String({
+  description: 'Permissions of the socket file, three octal digits.',
+  ...octalText,
   default: '660',
 });
 

@@ -4,14 +4,36 @@
  */
 
 import Type from 'typebox';
-import { path, pathText, strict, switchSettings } from '../model/settings-schema.ts';
-import { logFormats, logLevels } from './settings.ts';
+import {
+  nameOrNumber,
+  octalText,
+  path,
+  pathText,
+  strict,
+  switchSettings,
+} from '../model/settings-schema.ts';
+import { type ControlSettings, logFormats, logLevels } from './settings.ts';
 
 export const serviceSettings = Type.Object(
   {
     control: Type.Optional(
-      Type.Unsafe<string | { path: string }>({
-        ...Type.Object({ path: path('The socket file.') }, strict),
+      Type.Unsafe<string | ControlSettings>({
+        ...Type.Object(
+          {
+            path: path('The socket file.'),
+            mode: Type.Optional(
+              Type.String({
+                ...octalText,
+                description: 'Permissions of the file; 600 unless given, 660 with a group.',
+              }),
+            ),
+            group: Type.Optional(nameOrNumber('Group of the file, which may do everything.')),
+            readers: Type.Optional(
+              nameOrNumber('In place of `group`: group of the file, which may only look.'),
+            ),
+          },
+          strict,
+        ),
         description: 'Takes requests on a unix socket: its path, or a mapping with `path`.',
         type: ['string', 'object'],
         ...pathText,

@@ -9,10 +9,21 @@ import type { SwitchSettings } from '../model/settings.ts';
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export const logFormats = ['text', 'json'] as const;
 
+/** Where requests are taken, and from whom. */
+export interface ControlSettings {
+  path: string;
+  /** Permissions of the file, three octal digits. */
+  mode?: string;
+  /** Group of the file, which may do everything. */
+  group?: string | number;
+  /** In place of it: group of the file, which may only look. */
+  readers?: string | number;
+}
+
 /** Read at the start; a reload that changes one of these says so and leaves it. */
 export interface ServiceSettings {
   /** Where requests are taken; nowhere unless given. */
-  control?: string | { path: string };
+  control?: string | ControlSettings;
   /** Where metrics are served over TCP; nowhere unless given. */
   metrics?: string;
   log: { level: (typeof logLevels)[number]; format: (typeof logFormats)[number] };

@@ -26,6 +26,26 @@ export const controlCodes = {
       'operation-unknown': '{method} {path} is nothing this switch knows; GET /v1/status is',
     },
   },
+  CONTROL_READ_ONLY: {
+    means: 'whoever asks may look and change nothing',
+    ends: 'the call',
+    remedy: 'Ask as root, or as the user that the switch runs as.',
+    sentences: {
+      'control-read-only': [
+        '{method} {path} is for root and the user of the switch; ',
+        'others only look',
+      ],
+    },
+  },
+  CONTROL_TWO_GROUPS: {
+    means: 'the control socket is to be of two groups',
+    ends: 'the call',
+    remedy: 'Give one of them: the group that may change, or that of readers.',
+    sentences: {
+      'control-two-groups':
+        'readers: a group is given as well; the file of the control socket has one',
+    },
+  },
   CONTROL_BAD_REQUEST: {
     means: 'a request on the control socket has an unusable body',
     ends: 'the call',
