@@ -38,6 +38,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);
   ExportGuestFiles(env, exports);
+  ExportMemory(env, exports);
   ExportSandbox(env, exports);
   ExportService(env, exports);
   ExportDataplane(env, exports);

@@ -111,6 +111,7 @@ void ExportDataplane(Napi::Env env, Napi::Object exports);
 void ExportFdSocket(Napi::Env env, Napi::Object exports);
 void ExportFdWatch(Napi::Env env, Napi::Object exports);
 void ExportGuestFiles(Napi::Env env, Napi::Object exports);
+void ExportMemory(Napi::Env env, Napi::Object exports);
 void ExportSandbox(Napi::Env env, Napi::Object exports);
 void ExportService(Napi::Env env, Napi::Object exports);
 

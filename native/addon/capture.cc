@@ -33,8 +33,27 @@ Napi::Value Read(CaptureState& capture, const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
-void RequestCall(CaptureState& capture, const Napi::CallbackInfo& info) {
-  capture.Core(info.Env()).CaptureAt(capture.number).RequestCall();
+Napi::Value PortWithoutInterface(CaptureState& capture, const Napi::CallbackInfo& info) {
+  Capture& at = capture.Core(info.Env()).CaptureAt(capture.number);
+  const uint16_t port = at.PortWithoutInterface();
+  if (port == kNoPort) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), port);
+}
+
+void SetInterface(CaptureState& capture, const Napi::CallbackInfo& info) {
+  const auto port = static_cast<uint16_t>(IntegerArgument(info, 0, "port", 0, kPortsMax - 1));
+  const auto interface =
+      static_cast<uint32_t>(IntegerArgument(info, 1, "interface", 0, Capture::kInterfaceMax));
+  capture.Core(info.Env()).CaptureAt(capture.number).SetInterface(port, interface);
+}
+
+void ForgetInterfaces(CaptureState& capture, const Napi::CallbackInfo& info) {
+  capture.Core(info.Env()).CaptureAt(capture.number).ForgetInterfaces();
+}
+
+Napi::Value RequestCall(CaptureState& capture, const Napi::CallbackInfo& info) {
+  Capture& at = capture.Core(info.Env()).CaptureAt(capture.number);
+  return Napi::Boolean::New(info.Env(), at.RequestCall());
 }
 
 Napi::Value Lost(CaptureState& capture, const Napi::CallbackInfo& info) {
@@ -65,13 +84,17 @@ Napi::Object CaptureOfPort(PortState& port, const Napi::CallbackInfo& info) {
 
 void DefineCapture(Napi::Env env) {
   using Handle = CaptureHandle;
-  Instance::Of(env).capture_class = Handle::Class(env, "Capture",
-                                                  {
-                                                      Handle::Calls<&Read, 1>("read"),
-                                                      Handle::Calls<&RequestCall, 0>("requestCall"),
-                                                      Handle::Calls<&Lost, 0>("lost"),
-                                                      Handle::Calls<&Close, 0>("close"),
-                                                  });
+  Instance::Of(env).capture_class =
+      Handle::Class(env, "Capture",
+                    {
+                        Handle::Calls<&Read, 1>("read"),
+                        Handle::Calls<&PortWithoutInterface, 0>("portWithoutInterface"),
+                        Handle::Calls<&SetInterface, 2>("setInterface"),
+                        Handle::Calls<&ForgetInterfaces, 0>("forgetInterfaces"),
+                        Handle::Calls<&RequestCall, 0>("requestCall"),
+                        Handle::Calls<&Lost, 0>("lost"),
+                        Handle::Calls<&Close, 0>("close"),
+                    });
 }
 
 }  // namespace tsvswitch

@@ -19,13 +19,19 @@ import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
 import { failure } from '../model/errors.ts';
 import { type NativeCapture, native } from '../native/addon.ts';
-import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
-import { PacketBlocks } from './packet-blocks.ts';
+import {
+  type CaptureSink,
+  FileSink,
+  MemorySink,
+  roomBytesMin,
+  StreamSink,
+} from './capture-sink.ts';
 import {
   type CapturedPacket,
   decodeCapture,
   encodeInterface,
   encodeSectionHeader,
+  packetsIn,
 } from './pcapng.ts';
 
 /** What is recorded, and where it goes. */
@@ -59,12 +65,6 @@ export class Capture {
   readonly #snapBytes: number;
   readonly #fd: number;
   readonly #handle: NativeCapture;
-  readonly #blocks = new PacketBlocks(
-    (port) => this.#interfaceOf(this.#source.portName(port)),
-    (blocks, packets) => {
-      if (!this.#sink.append(blocks)) this.#refused += packets;
-    },
-  );
   /** Interfaces of the file, by the name of their port. */
   readonly #interfaces = new Map<string, number>();
   /** Packets that the sink had no room for. */
@@ -86,7 +86,7 @@ export class Capture {
     this.#snapBytes = snapBytes;
     this.#sink = this.#sinkFor(to);
     try {
-      this.#sink.append(encodeSectionHeader());
+      this.#append(encodeSectionHeader());
       // At once: what has none is no whole file to those who read it.
       for (const port of source.interfaces) this.#interfaceOf(port);
     } catch (error) {
@@ -128,14 +128,20 @@ export class Capture {
   drain(): void {
     if (this.#closed) return;
     try {
-      while (this.#readRecords());
-      if (this.#sink.isBehind) return;
-      this.#handle.requestCall();
-      while (this.#readRecords());
+      while (!this.#sink.isBehind) {
+        if (this.#readPackets()) continue;
+        if (!this.#handle.requestCall()) return;
+        this.#nameNext();
+      }
     } catch (error) {
       this.#failure = error;
       this.end();
     }
+  }
+
+  /** Numbers of ports may be of others from now on. Behind drain(). */
+  forgetPorts(): void {
+    if (!this.#closed) this.#handle.forgetInterfaces();
   }
 
   /** Ends the recording. Idempotent. Throws SYSTEM if the file could not be written to the end. */
@@ -174,13 +180,20 @@ export class Capture {
     return new StreamSink(to);
   }
 
-  /** False if there were none, or none are wanted now. */
-  #readRecords(): boolean {
-    if (this.#sink.isBehind) return false;
-    const bytes = this.#handle.read(this.#blocks.records);
+  /** Whether there may be more. */
+  #readPackets(): boolean {
+    const room = this.#sink.room();
+    const bytes = this.#handle.read(room);
     if (bytes === 0) return false;
-    this.#blocks.encode(bytes);
-    return true;
+    if (!this.#sink.take(bytes)) this.#refused += packetsIn(room.subarray(0, bytes));
+    return room.length - bytes < roomBytesMin;
+  }
+
+  /** Gives the port of the next packet its interface, unless it has one. */
+  #nameNext(): void {
+    const port = this.#handle.portWithoutInterface();
+    if (port === undefined) return;
+    this.#handle.setInterface(port, this.#interfaceOf(this.#source.portName(port)));
   }
 
   /** The number of a port's interface, which is described before its first packet. */
@@ -189,8 +202,13 @@ export class Capture {
     if (number === undefined) {
       number = this.#interfaces.size;
       this.#interfaces.set(port, number);
-      this.#sink.append(encodeInterface(port, this.#snapBytes));
+      this.#append(encodeInterface(port, this.#snapBytes));
     }
     return number;
+  }
+
+  #append(block: Uint8Array): void {
+    this.#sink.room().set(block);
+    this.#sink.take(block.length);
   }
 }

@@ -4,10 +4,11 @@
  *     section header, interface (name a), packet, packet, interface (name b), packet, ...
  *
  * Written are one section in this machine's order, the interfaces of the ports that are there,
- * others when they first appear, and packets (packet-blocks.ts). Read are all blocks that have
- * packets, also those which other writers used to write; blocks of other kinds are passed over, and
- * so is what a writer that was killed left of its last one. What cannot be read in full is refused:
- * no packet is left out without a word.
+ * others when they first appear, and packets, as they come from the data plane
+ * (native/core/policy/packet_block.h). Read are all blocks that have packets, also those which
+ * other writers used to write; blocks of other kinds are passed over, and so is what a writer that
+ * was killed left of its last one. What cannot be read in full is refused: no packet is left out
+ * without a word.
  *
  * Sources: draft-ietf-opsawg-pcapng §3, §4.1-4.4, appendix A; draft-ietf-opsawg-pcap §4, §5.
  */
@@ -36,7 +37,7 @@ export interface CapturedPacket {
   readonly data: Buffer;
 }
 
-export const block = {
+const block = {
   section: 0x0a0d0d0a,
   interface: 1,
   /** Of drafts before the enhanced one. */
@@ -44,7 +45,7 @@ export const block = {
   simplePacket: 3,
   packet: 6,
 } as const;
-export const option = {
+const option = {
   end: 0,
   comment: 1,
   flags: 2,
@@ -59,11 +60,7 @@ const linkTypeEthernet = 1;
 const nanosecondsResolution = 9;
 /** The default of an interface that says nothing: microseconds. */
 const defaultResolution = 6;
-export const directions: readonly (CaptureDirection | undefined)[] = [
-  undefined,
-  'fromGuest',
-  'toGuest',
-];
+const directions: readonly (CaptureDirection | undefined)[] = [undefined, 'fromGuest', 'toGuest'];
 const directionMask = 3;
 /** Of a packet's flags: the octets of the checksum behind the frame, if not 0. */
 const checksumShift = 5;
@@ -72,9 +69,9 @@ const checksumMask = 15;
 const dropsUnknown = 0xffff;
 const nsPerSecond = 1_000_000_000n;
 /** Type and length in front, length behind. */
-export const blockFrameBytes = 12;
+const blockFrameBytes = 12;
 
-export const padded = (bytes: number) => (bytes + 3) & ~3;
+const padded = (bytes: number) => (bytes + 3) & ~3;
 
 function encodeBlock(type: number, parts: readonly Uint8Array[]): Buffer {
   const bodyBytes = parts.reduce((sum, part) => sum + padded(part.length), 0);
@@ -90,7 +87,7 @@ function encodeBlock(type: number, parts: readonly Uint8Array[]): Buffer {
   return bytes;
 }
 
-export function encodeOption(code: number, value: Uint8Array): Buffer {
+function encodeOption(code: number, value: Uint8Array): Buffer {
   const bytes = Buffer.alloc(4 + padded(value.length));
   bytes.writeUInt16LE(code, 0);
   bytes.writeUInt16LE(value.length, 2);
@@ -119,6 +116,15 @@ export function encodeInterface(name: string, snapBytes: number): Buffer {
     encodeOption(option.resolution, Uint8Array.of(nanosecondsResolution)),
     endOfOptions,
   ]);
+}
+
+/** How many packets are in blocks that this package has written. */
+export function packetsIn(blocks: Uint8Array): number {
+  const { buffer, byteOffset, length } = blocks;
+  const view = new DataView(buffer, byteOffset, length);
+  let packets = 0;
+  for (let at = 0; at < length; at += view.getUint32(at + 4, true)) packets++;
+  return packets;
 }
 
 /** The packets of a pcapng or pcap file. Throws BAD_CAPTURE. */

@@ -65,9 +65,15 @@ export class Recordings {
     return replay;
   }
 
-  /** Before a port's number loses its name, and whenever frames were moved by this thread. */
+  /** Whenever frames were moved by this thread. */
   drain(): void {
     for (const capture of this.#captures) capture.drain();
+  }
+
+  /** Before a port's number loses its name. */
+  forgetPorts(): void {
+    this.drain();
+    for (const capture of this.#captures) capture.forgetPorts();
   }
 
   end(): void {

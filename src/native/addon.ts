@@ -78,6 +78,11 @@ export interface Native {
   userId(name: string): number | undefined;
   /** The number of the group called `name`, or undefined if there is none. */
   groupId(name: string): number | undefined;
+  /**
+   * Memory of at most 1 GiB, zeros, that takes up none until it is used; then in large pages where
+   * the kernel has them.
+   */
+  largeBuffer(bytes: number): ArrayBuffer;
   /** Calls back on the event loop whenever `fd` is readable or hung up, until unwatch. */
   watchReadable(fd: number, callback: () => void): void;
   unwatchReadable(fd: number): void;

@@ -385,12 +385,18 @@ export interface NativeProcessQueue extends NativeQueue {
 /** A recording that is being made. */
 export interface NativeCapture {
   /**
-   * Moves records, as native/core/policy/capture.h lays them out, into `bytes`, as many as fit;
-   * returns how many bytes they take up.
+   * Moves packet blocks of a pcapng file into `bytes`, as many as fit; returns how many bytes they
+   * have. Stops in front of a packet whose port has no interface.
    */
   read(bytes: Uint8Array): number;
-  /** Signals the eventfd once there is a record. Read again after this call. */
-  requestCall(): void;
+  /** The port of the next packet, if it has no interface. */
+  portWithoutInterface(): number | undefined;
+  /** The interface of the file that packets of the port have from now on. */
+  setInterface(port: number, interfaceNumber: number): void;
+  /** Takes every port's interface back: numbers of ports may be used again. */
+  forgetInterfaces(): void;
+  /** Signals the eventfd once there is a packet. True if there is one: then read again. */
+  requestCall(): boolean;
   /** Frames that there was no room for. */
   lost(): number;
   close(): void;

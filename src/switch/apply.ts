@@ -40,7 +40,7 @@ export interface Parts {
   readonly links: Links;
   readonly workers: Workers;
   /** Before a port's number loses its name. */
-  readonly drain: () => void;
+  readonly forgetPorts: () => void;
   readonly onRemoved: (port: string) => void;
 }
 
@@ -248,8 +248,8 @@ class Application {
   }
 
   #close(name: string): void {
-    const { ports, links, drain } = this.#parts;
-    drain();
+    const { ports, links, forgetPorts } = this.#parts;
+    forgetPorts();
     const path = pathOf(ports.settingsOf(name));
     const socket = ports.release(name);
     links.forget(name);

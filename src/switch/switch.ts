@@ -139,7 +139,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
       ports: this.#ports,
       links: this.#links,
       workers: this.#workers,
-      drain: () => this.#recordings.drain(),
+      forgetPorts: () => this.#recordings.forgetPorts(),
       onRemoved: (port) => this.#emitEvent({ type: 'port-removed', port }),
     };
   }
@@ -379,7 +379,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
 
   /** Closes a port and forgets it; the others go on. */
   removePort(port: SwitchPort): void {
-    this.#recordings.drain();
+    this.#recordings.forgetPorts();
     const isOurs = this.#ports.has(port);
     if (isOurs) this.#ports.remove(port);
     else port.close();

@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CapturedPacket, decodeCapture, type ProcessPort, Switch } from '../../src/index.ts';
 import { broadcast, ethernetFrame, frameBetween, macOf } from '../support/ethernet.ts';
@@ -201,6 +202,50 @@ describe('with a manual clock, a capture', () => {
     const [packet] = capture.packets();
     expect(packet).toMatchObject({ frameBytes: 1000 });
     expect(packet!.data).toEqual(Buffer.from(frameBetween(0, 1, 7, 1000)).subarray(0, 20));
+  });
+
+  test('has frames of every length and snap length as they were', () => {
+    const frame = fc.tuple(fc.integer({ min: 18, max: 3000 }), fc.nat(255));
+    const frames = fc.array(frame, { minLength: 1, maxLength: 70 });
+    fc.assert(
+      fc.property(frames, fc.integer({ min: 14, max: 2000 }), (sizes, snapBytes) => {
+        const capture = vswitch.capture({ port: b, snapBytes });
+        const sent = sizes.map(([bytes, seed]) => Buffer.from(frameBetween(0, 1, seed, bytes)));
+        a.send(sent);
+        vswitch.step(100);
+        takeAll(b);
+        const packets = capture.packets();
+        expect(packets.map(({ data }) => data)).toEqual(
+          sent.map((bytes) => bytes.subarray(0, snapBytes)),
+        );
+        expect(packets.map(({ frameBytes }) => frameBytes)).toEqual(sizes.map(([bytes]) => bytes));
+        capture.close();
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('in memory is the same as in a file, however much it is and however often it is read', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'capture-'));
+    try {
+      const path = join(folder, 'all.pcapng');
+      const [file, memory] = [vswitch.capture({ to: path }), vswitch.capture()];
+      let sent = 0;
+      for (let i = 0; i < 300; i++) {
+        const frame = frameBetween(0, 1, i, 60 + 97 * i);
+        sent += a.send(Array.from({ length: 1 + (i % 9) }, () => frame));
+        vswitch.step(10);
+        takeAll(b);
+        if (i % 100 === 50) expect(memory.pcapng().equals(readFileSync(path))).toBe(true);
+      }
+      file.close();
+      memory.close();
+      expect(memory.pcapng().length).toBeGreaterThan(30e6);
+      expect(memory.pcapng().equals(readFileSync(path))).toBe(true);
+      expect(memory.packets()).toHaveLength(2 * sent);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('that is not emptied in time loses records, counts them, and loses no frame', () => {

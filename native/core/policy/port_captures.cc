@@ -10,20 +10,13 @@ namespace tsvswitch {
 namespace {
 
 // Returns how much work that was.
-uint64_t Record(const Port& port, Capture::Direction direction, const Frame* frames,
-                const FrameList& list, const Outcomes& outcomes) {
-  uint64_t work = 0;
+uint64_t Record(const Port& port, Direction direction, const Frame* frames, const FrameList& list,
+                const Outcomes& outcomes) {
+  uint64_t bytes = 0;
   for (Capture* capture : port.policies.get<PortCaptures>()->list) {
-    Capture::Adding adding(*capture, port.number, direction);
-    for (uint32_t i = 0; i < list.count; ++i) {
-      const uint32_t number = list.frame[i];
-      const Fate fate = outcomes.fate[number];
-      if (fate == Fate::kHeld) continue;
-      adding.Add(frames[number].body, fate, outcomes.marks[number]);
-      work += BytesWork(frames[number].body.bytes);
-    }
+    bytes += Capture::Adding(*capture, port.number, direction).Add(frames, list, outcomes);
   }
-  return work;
+  return BytesWork(bytes);
 }
 
 }  // namespace
@@ -33,19 +26,19 @@ bool HasRecordGiven(const Port& port) { return HasRecordTaken(port); }
 
 // Not counted as work: it is bounded as the batch is.
 void RunRecordTaken(StageContext&, Queue& from, Batch& batch) {
-  Record(*from.port, Capture::Direction::kFromGuest, batch.frames, batch.All(), batch.outcomes);
+  Record(*from.port, Direction::kFromGuest, batch.frames, batch.All(), batch.outcomes);
 }
 
 void RunRecordGiven(StageContext& context, Delivery& delivery) {
-  context.work += Record(delivery.to, Capture::Direction::kToGuest, delivery.frames, delivery.all,
-                         delivery.outcomes);
+  context.work +=
+      Record(delivery.to, Direction::kToGuest, delivery.frames, delivery.all, delivery.outcomes);
 }
 
 void RecordMalformed(const Port& from, const Slice& bytes, Fate why) {
   const PortCaptures* const captures = from.policies.get<PortCaptures>();
   if (captures == nullptr) return;
   for (Capture* capture : captures->list) {
-    Capture::Adding(*capture, from.number, Capture::Direction::kFromGuest).Add(bytes, why, 0);
+    Capture::Adding(*capture, from.number, Direction::kFromGuest).Add(bytes, why, 0);
   }
 }
 

@@ -1,6 +1,7 @@
 // What is changed of ports and bridges while others move frames: those lose nothing, and from the
 // change on it holds.
 
+#include "test/packets.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {
@@ -72,8 +73,7 @@ FACT("a port that is moved is recorded with its new bridge, and not with the old
   const uint32_t old_capture = at.plane().CaptureBridge(0, 64, call_fd);
   const uint32_t new_capture = at.plane().CaptureBridge(1, 64, call_fd);
   const auto recorded = [&](uint32_t capture) {
-    uint8_t bytes[4096];
-    return at.plane().CaptureAt(capture).Read(bytes, sizeof(bytes));
+    return ReadPackets(at.plane().CaptureAt(capture), 4096, [](const CapturedPacket&) {});
   };
   at.plane().MovePort(at.changing->port, 1);
   at.Flood(*at.changing);

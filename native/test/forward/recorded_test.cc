@@ -13,21 +13,15 @@
 #include "driver/packet.h"
 #include "test/bridge_of_guests.h"
 #include "test/check.h"
+#include "test/packets.h"
 
 namespace tsvswitch {
 namespace {
 
 constexpr uint64_t kModern = VIRTIO_F_VERSION_1;
 constexpr uint64_t kMerge = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF;
-constexpr auto kFromGuest = Capture::Direction::kFromGuest;
-constexpr auto kToGuest = Capture::Direction::kToGuest;
-
-struct Recorded {
-  uint16_t port;
-  Capture::Direction direction;
-  uint32_t bytes;
-  Fate fate;
-};
+constexpr auto kFromGuest = Direction::kFromGuest;
+constexpr auto kToGuest = Direction::kToGuest;
 
 // Guests whose ports are recorded by one capture.
 struct RecordedBridge : BridgeOfGuests {
@@ -37,18 +31,13 @@ struct RecordedBridge : BridgeOfGuests {
     port(number).policies.Swap(captures);
     FindStages(port(number));
   }
-  std::vector<Recorded> Take() {
-    std::vector<uint8_t> buffer(1 << 20);
-    const size_t used = capture_->Read(buffer.data(), buffer.size());
-    std::vector<Recorded> records;
-    for (size_t at = 0; at < used;) {
-      Capture::Record record;
-      std::memcpy(&record, &buffer[at], sizeof(record));
-      CHECK_EQ(record.marks, 0u);
-      records.push_back({record.port, record.direction, record.bytes, record.fate});
-      at += (sizeof(record) + record.captured_bytes + 7) / 8 * 8;
-    }
-    return records;
+  std::vector<CapturedPacket> Take() {
+    std::vector<CapturedPacket> packets;
+    ReadPackets(*capture_, 1 << 20, [&](const CapturedPacket& packet) {
+      CHECK_EQ(packet.marks, 0u);
+      packets.push_back(packet);
+    });
+    return packets;
   }
   // Learns guest `number`, as from a frame of it.
   void Learn(uint32_t number) {
@@ -61,11 +50,11 @@ struct RecordedBridge : BridgeOfGuests {
   std::unique_ptr<Capture> capture_ = std::make_unique<Capture>(clock_, 64, -1);
 };
 
-void CheckFates(const std::vector<Recorded>& records, const std::vector<Fate>& fates, uint16_t port,
-                Capture::Direction direction) {
+void CheckFates(const std::vector<CapturedPacket>& records, const std::vector<Fate>& fates,
+                uint16_t port, Direction direction) {
   CHECK_EQ(records.size(), fates.size());
   for (size_t i = 0; i < fates.size(); ++i) {
-    CHECK(records[i].port == port && records[i].direction == direction);
+    CHECK(records[i].interface == port && records[i].direction == direction);
     CHECK(records[i].fate == fates[i]);
   }
 }
@@ -97,7 +86,7 @@ FACT("a record says why a frame of a batch ended where it came from, in the orde
   guest.Send(MakeFrame(kBroadcast, kBroadcast, 62));  // from a group
   guest.Send(MakeFrame(MacOf(9), MacOf(0), 63));      // unknown, goes on
   CHECK_EQ(bridge.Run(0), 4u);
-  const std::vector<Recorded> records = bridge.Take();
+  const std::vector<CapturedPacket> records = bridge.Take();
   CheckFates(records, {Fate::kHairpin, Fate::kUnderWay, Fate::kBadSource, Fate::kUnderWay}, 0,
              kFromGuest);
   for (uint32_t i = 0; i < 4; ++i) CHECK_EQ(records[i].bytes, 60 + i);
@@ -164,7 +153,7 @@ FACT("a frame that was cut counts as delivered if some of it was, and else by wh
     receiver.Post(buffers);
     CHECK(bridge.guest(0).SendRaw(bytes));
     CHECK_EQ(bridge.Run(0), 1u);
-    const std::vector<Recorded> records = bridge.Take();
+    const std::vector<CapturedPacket> records = bridge.Take();
     CHECK_EQ(records.size(), 1u);
     CHECK_EQ(records[0].bytes, bytes.size() - sizeof(header));
     return records[0].fate;

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include "core/policy/capture.h"
+#include "test/packets.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {
@@ -149,21 +150,14 @@ FACT("a frame in memory that goes is recorded at both ports, and everybody else'
   SendTorn(*torn);
   CheckLost(bridge, *torn);
   bystanders.GoOn(100);
-  std::vector<uint8_t> records(Capture::kRingBytes);
-  const size_t bytes = bridge.plane().CaptureAt(capture).Read(records.data(), records.size());
   uint32_t recorded = 0;
-  for (size_t at = 0; at < bytes;) {
-    Capture::Record record;
-    std::memcpy(&record, &records[at], sizeof(record));
-    CHECK_EQ(record.lost, 0u);
-    const bool from_torn =
-        record.port == torn->port && record.direction == Capture::Direction::kFromGuest;
-    if (from_torn) {
-      ++recorded;
-      CHECK_EQ(record.bytes, kLongFrameBytes);
-    }
-    at += (sizeof(record) + record.captured_bytes + 7) / 8 * 8;
-  }
+  Capture& at = bridge.plane().CaptureAt(capture);
+  ReadPackets(at, Capture::kRingBytes, [&](const CapturedPacket& packet) {
+    CHECK_EQ(packet.lost, 0u);
+    if (packet.interface != torn->port || packet.direction != Direction::kFromGuest) return;
+    ++recorded;
+    CHECK_EQ(packet.bytes, kLongFrameBytes);
+  });
   CHECK_EQ(recorded, 1u);
   bridge.plane().RemoveCapture(capture);
   close(call_fd);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "test/check.h"
+#include "test/packets.h"
 #include "test/running_bridge.h"
 
 namespace tsvswitch {
@@ -26,25 +27,18 @@ struct Eventfd {
   }
 };
 
-// Calls see(record, bytes) for everything that is there; returns how many records that were.
-template <class See>
-uint32_t ReadAll(Capture& capture, See see) {
-  std::vector<uint8_t> buffer(10'000);
-  uint32_t records = 0;
-  for (size_t used = capture.Read(buffer.data(), buffer.size()); used != 0;
-       used = capture.Read(buffer.data(), buffer.size())) {
-    for (size_t at = 0; at < used; ++records) {
-      Capture::Record record;
-      std::memcpy(&record, &buffer[at], sizeof(record));
-      see(record, &buffer[at + sizeof(record)]);
-      at += (sizeof(record) + record.captured_bytes + 7) / 8 * 8;
-    }
-  }
-  return records;
+constexpr size_t kRoom = 10'000;
+
+// Mostly as most frames are.
+Fate FateOf(uint32_t number) {
+  if (number % 7 != 3) return Fate::kDelivered;
+  const uint32_t drops = kFates - static_cast<uint32_t>(kFirstDrop);
+  return static_cast<Fate>(static_cast<uint32_t>(kFirstDrop) + number % drops);
 }
+Marks MarksOf(uint32_t number) { return static_cast<Marks>(number % 5 == 2 ? number & 15 : 0); }
 
 void AddOne(Capture& capture, const Slice& frame) {
-  Capture::Adding(capture, 0, Capture::Direction::kToGuest).Add(frame, Fate::kDelivered, 0);
+  Capture::Adding(capture, 0, Direction::kToGuest).Add(frame, Fate::kDelivered, 0);
 }
 
 FACT("records of two writers are read whole, once and in order, those without room are counted") {
@@ -53,16 +47,25 @@ FACT("records of two writers are read whole, once and in order, those without ro
   const Eventfd call;
   Capture capture(clock, 2000, call.fd);
   const auto write = [&](uint16_t port) {
-    std::vector<uint8_t> bytes(3000, static_cast<uint8_t>(port));
+    std::vector<std::vector<uint8_t>> bytes(kBatchFramesMax);
+    std::vector<Piece> pieces(kBatchFramesMax);
+    std::vector<Frame> frames(kBatchFramesMax);
     for (uint32_t number = 0; number < kFramesEach;) {
-      // Of 1 to 7 frames each.
-      Capture::Adding adding(capture, port, Capture::Direction::kToGuest);
-      for (const uint32_t end = std::min(number + 1 + number % 7, kFramesEach); number < end;) {
-        std::memcpy(bytes.data(), &number, sizeof(number));
-        const Piece piece = {bytes.data(), 14 + number * 31 % 2900};
-        adding.Add({&piece, 0, piece.bytes}, Fate::kDelivered, static_cast<Marks>(number & 15));
+      // Of 1 to 64 frames each.
+      FrameList list;
+      Outcomes outcomes;
+      for (const uint32_t end = std::min(number + 1 + number % 64, kFramesEach); number < end;) {
+        const uint32_t i = list.count;
+        bytes[i].assign(14 + number * 31 % 2900, static_cast<uint8_t>(port));
+        std::memcpy(bytes[i].data(), &number, sizeof(number));
+        pieces[i] = {bytes[i].data(), static_cast<uint32_t>(bytes[i].size())};
+        frames[i].body = {&pieces[i], 0, pieces[i].bytes};
+        outcomes.fate[i] = FateOf(number);
+        outcomes.marks[i] = MarksOf(number);
+        list.Append(i);
         ++number;
       }
+      Capture::Adding(capture, port, Direction::kToGuest).Add(frames.data(), list, outcomes);
     }
   };
   std::atomic<uint32_t> writing{2};
@@ -75,29 +78,30 @@ FACT("records of two writers are read whole, once and in order, those without ro
   }
   uint32_t next[2] = {0, 0};
   uint64_t read = 0, lost = 0, latest_ns = 0;
-  const auto see = [&](const Capture::Record& record, const uint8_t* bytes) {
+  const auto see = [&](const CapturedPacket& packet) {
     uint32_t number;
-    std::memcpy(&number, bytes, sizeof(number));
-    CHECK(number >= next[record.port]);
-    next[record.port] = number + 1;
-    CHECK_EQ(record.bytes, 14 + number * 31 % 2900);
-    CHECK(record.fate == Fate::kDelivered && record.marks == (number & 15));
-    CHECK_EQ(record.captured_bytes, std::min(record.bytes, 2000u));
-    CHECK_EQ(bytes[4], record.port);
-    CHECK_EQ(bytes[record.captured_bytes - 1], record.port);
-    CHECK(record.time_ns >= latest_ns);
-    latest_ns = record.time_ns;
-    lost += record.lost;
+    std::memcpy(&number, packet.data.data(), sizeof(number));
+    const uint32_t port = packet.interface;
+    CHECK(port < 2 && number >= next[port]);
+    next[port] = number + 1;
+    CHECK_EQ(packet.bytes, 14 + number * 31 % 2900);
+    CHECK(packet.fate == FateOf(number) && packet.marks == MarksOf(number));
+    CHECK_EQ(packet.data.size(), std::min(packet.bytes, 2000u));
+    CHECK_EQ(packet.data[4], port);
+    CHECK_EQ(packet.data.back(), port);
+    CHECK(packet.time_ns >= latest_ns);
+    latest_ns = packet.time_ns;
+    lost += packet.lost;
   };
-  while (writing.load() != 0) read += ReadAll(capture, see);
+  while (writing.load() != 0) read += ReadPackets(capture, kRoom, see);
   for (std::thread& writer : writers) writer.join();
-  read += ReadAll(capture, see);
+  read += ReadPackets(capture, kRoom, see);
   CHECK_EQ(read + capture.lost(), uint64_t{2 * kFramesEach});
   // What was lost behind the last record is told by the next one.
   const uint8_t last[14] = {};
   const Piece piece = {const_cast<uint8_t*>(last), sizeof(last)};
   AddOne(capture, {&piece, 0, sizeof(last)});
-  ReadAll(capture, [&](const Capture::Record& record, const uint8_t*) { lost += record.lost; });
+  ReadPackets(capture, kRoom, [&](const CapturedPacket& packet) { lost += packet.lost; });
   CHECK_EQ(lost, capture.lost());
 }
 
@@ -118,6 +122,59 @@ FACT("whoever asks to be called is called once, for the first record after that"
   CHECK(!call.Rang());
 }
 
+FACT("blocks are read up to one whose port has no interface, and with those that ports have then") {
+  const Clock clock(true);
+  const Eventfd call;
+  Capture capture(clock, kSnapBytes, call.fd);
+  uint8_t bytes[15] = {};
+  const Piece piece = {bytes, sizeof(bytes)};
+  const Slice frame = {&piece, 0, sizeof(bytes)};
+  const auto add = [&](uint16_t port) {
+    Capture::Adding(capture, port, Direction::kFromGuest).Add(frame, Fate::kUnderWay, 0);
+  };
+  for (const int port : {3, 3, 1023, 3}) add(static_cast<uint16_t>(port));
+  uint8_t read[1000];
+  CHECK_EQ(capture.Read(read, sizeof(read)), 0u);
+  CHECK_EQ(capture.PortWithoutInterface(), 3);
+  CHECK(capture.RequestCall());
+  capture.SetInterface(3, 70'000);
+  CHECK_EQ(capture.PortWithoutInterface(), kNoPort);
+  const size_t two = capture.Read(read, sizeof(read));
+  size_t used = 0;
+  CHECK_EQ(ReadPacket(read, two, &used).interface, 70'000u);
+  const size_t one = used;
+  CHECK_EQ(ReadPacket(read + used, two - used, &used).interface, 70'000u);
+  CHECK_EQ(used, two);
+  CHECK_EQ(capture.PortWithoutInterface(), 1023);
+  capture.SetInterface(1023, 1);
+  capture.ForgetInterfaces();
+  CHECK_EQ(capture.Read(read, sizeof(read)), 0u);
+  capture.SetInterface(1023, 2);
+  capture.SetInterface(3, 0);
+  // As many as fit, and no part of one.
+  CHECK_EQ(capture.Read(read, one - 1), 0u);
+  CHECK_EQ(capture.Read(read, 2 * one - 1), one);
+  CHECK_EQ(capture.Read(read, 2 * one - 1), one);
+  CHECK(!capture.RequestCall());
+}
+
+FACT("what is no frame is recorded, with all or nothing of its bytes") {
+  const Clock clock(true);
+  const Eventfd call;
+  Capture capture(clock, kSnapBytes, call.fd);
+  uint8_t bytes[13] = {1, 2, 3};
+  const Piece pieces[] = {{bytes, 2}, {bytes + 2, 11}};
+  for (const uint32_t count : {0u, 1u, 2u, 3u, 13u}) {
+    Capture::Adding(capture, 0, Direction::kFromGuest).Add({pieces, 0, count}, Fate::kTooShort, 0);
+    const uint32_t packets = ReadPackets(capture, kRoom, [&](const CapturedPacket& packet) {
+      CHECK_EQ(packet.bytes, count);
+      CHECK(packet.data == std::vector<uint8_t>(bytes, bytes + count));
+      CHECK(packet.fate == Fate::kTooShort);
+    });
+    CHECK_EQ(packets, 1u);
+  }
+}
+
 FACT("a frame in memory that was truncated is recorded, and its port's flag raised") {
   GuestRam ram({{1 << 20, 4096}});
   std::atomic<uint32_t> lost{0};
@@ -130,12 +187,11 @@ FACT("a frame in memory that was truncated is recorded, and its port's flag rais
   const Piece piece = {span.data, 100};
   AddOne(capture, {&piece, 0, 100});
   CHECK_EQ(lost.load(), 1u);
-  const uint32_t records =
-      ReadAll(capture, [](const Capture::Record& record, const uint8_t* bytes) {
-        CHECK_EQ(record.captured_bytes, kSnapBytes);
-        CHECK_EQ(bytes[0], 0);
-      });
-  CHECK_EQ(records, 1u);
+  const uint32_t packets = ReadPackets(capture, kRoom, [](const CapturedPacket& packet) {
+    CHECK_EQ(packet.data.size(), kSnapBytes);
+    CHECK_EQ(packet.data[0], 0);
+  });
+  CHECK_EQ(packets, 1u);
 }
 
 FACT("captures come and go under traffic of two workers, which loses nothing") {
@@ -154,18 +210,17 @@ FACT("captures come and go under traffic of two workers, which loses nothing") {
     CHECK(one != all);
     there.Pass(50);
     back.Pass(50);
-    ReadAll(plane.CaptureAt(one),
-            [&](const Capture::Record& record, const uint8_t*) { CHECK_EQ(record.port, a->port); });
+    ReadPackets(plane.CaptureAt(one), kRoom,
+                [&](const CapturedPacket& packet) { CHECK_EQ(packet.interface, a->port); });
     plane.RemoveCapture(one);
     there.Pass(50);
     there.Finish();
     back.Finish();
     CHECK(!plane.HasCapture(one));
-    ReadAll(plane.CaptureAt(all), [&](const Capture::Record& record, const uint8_t*) {
-      const bool given = record.direction == Capture::Direction::kToGuest;
-      CHECK(record.fate == (given ? Fate::kDelivered : Fate::kUnderWay));
-      CHECK_EQ(record.bytes, 300u);
-      to_b += record.port == b->port && record.direction == Capture::Direction::kToGuest;
+    ReadPackets(plane.CaptureAt(all), kRoom, [&](const CapturedPacket& packet) {
+      CHECK(!IsDrop(packet.fate) && packet.marks == 0);
+      CHECK_EQ(packet.bytes, 300u);
+      to_b += packet.interface == b->port && packet.direction == Direction::kToGuest;
     });
     plane.RemoveCapture(all);
   }
