@@ -38,8 +38,8 @@ enum WorkerCounter : uint32_t {
 class alignas(64) WorkerCounters {
  public:
   void CountRound(uint32_t moved) {
-    constexpr int kClasses = kRoundsOfMore - kRoundsOf1 + 1;
-    const int size_class = std::min(static_cast<int>(std::bit_width(moved)), kClasses);
+    constexpr uint32_t kClasses = kRoundsOfMore - kRoundsOf1 + 1;
+    const auto size_class = std::min(static_cast<uint32_t>(std::bit_width(moved)), kClasses);
     Add(static_cast<WorkerCounter>(kRoundsOf1 + size_class - 1), 1);
     Add(kFramesMoved, moved);
   }
