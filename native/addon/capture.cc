@@ -33,6 +33,16 @@ Napi::Value Read(CaptureState& capture, const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
+Napi::Value WriteTo(CaptureState& capture, const Napi::CallbackInfo& info) {
+  Capture& at = capture.Core(info.Env()).CaptureAt(capture.number);
+  return Napi::Number::New(info.Env(), at.WriteTo(FdArgument(info, 0)));
+}
+
+Napi::Value Waiting(CaptureState& capture, const Napi::CallbackInfo& info) {
+  const size_t bytes = capture.Core(info.Env()).CaptureAt(capture.number).waiting();
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
 Napi::Value PortWithoutInterface(CaptureState& capture, const Napi::CallbackInfo& info) {
   Capture& at = capture.Core(info.Env()).CaptureAt(capture.number);
   const uint16_t port = at.PortWithoutInterface();
@@ -88,6 +98,8 @@ void DefineCapture(Napi::Env env) {
       Handle::Class(env, "Capture",
                     {
                         Handle::Calls<&Read, 1>("read"),
+                        Handle::Calls<&WriteTo, 1>("writeTo"),
+                        Handle::Calls<&Waiting, 0>("waiting"),
                         Handle::Calls<&PortWithoutInterface, 0>("portWithoutInterface"),
                         Handle::Calls<&SetInterface, 2>("setInterface"),
                         Handle::Calls<&ForgetInterfaces, 0>("forgetInterfaces"),

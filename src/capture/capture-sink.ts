@@ -1,30 +1,32 @@
 /**
  * Where the bytes of a capture go: a file, whoever reads a stream, or memory up to a limit.
  *
- * Files are written synchronously: what packets() and tcpdump see is then what was recorded, and
- * the pieces, of 256 KiB at most, go to the page cache.
+ * Files are written out of the ring, synchronously, and into the page cache.
  */
 
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { getSystemErrorMap } from 'node:util';
 import { failure } from '../model/errors.ts';
-import { native } from '../native/addon.ts';
+import { type NativeCapture, native } from '../native/addon.ts';
+import { packetsIn } from './pcapng.ts';
 
-/** Holds the longest block, and more of shorter ones than are worth asking for less. */
-const bufferBytes = 1 << 18;
+/** What has recorded packets, and moves them to where they are to be. */
+export type PacketRing = Pick<NativeCapture, 'read' | 'writeTo'>;
+
+const streamBufferBytes = 1 << 18;
 /** More than the longest block has: a frame of 65,550 bytes with all that can be said of it. */
 export const roomBytesMin = 1 << 17;
 
 export interface CaptureSink {
   /** Takes all the same what is put into it, but had better be given nothing. */
   readonly isBehind: boolean;
-  /** Where the next blocks go; at least `roomBytesMin`. */
-  room(): Uint8Array;
-  /**
-   * The first `bytes` of room() are blocks now. False if there is no place for them: then none of
-   * them is taken, nor any more. Throws SYSTEM.
-   */
-  take(bytes: number): boolean;
+  /** Packets that there was no place for: then none of them is kept, nor any more. */
+  readonly refused: number;
+  /** Takes packets out of the ring, until none is left or one has no interface. Throws SYSTEM. */
+  takeFrom(ring: PacketRing): void;
+  /** Takes a block that is no packet. Throws SYSTEM. */
+  append(block: Uint8Array): void;
   read(): Buffer;
   close(): void;
 }
@@ -46,13 +48,32 @@ export class MemorySink implements CaptureSink {
   #used = 0;
   #bytes = 0;
   #full = false;
+  #refused = 0;
 
-  room(): Uint8Array {
+  get refused(): number {
+    return this.#refused;
+  }
+
+  takeFrom(ring: PacketRing): void {
+    for (;;) {
+      const room = this.#room();
+      const bytes = ring.read(room);
+      if (!this.#take(bytes)) this.#refused += packetsIn(room.subarray(0, bytes));
+      if (room.length - bytes >= roomBytesMin) return;
+    }
+  }
+
+  append(block: Uint8Array): void {
+    this.#room().set(block);
+    this.#take(block.length);
+  }
+
+  #room(): Uint8Array {
     if (this.#chunk.length - this.#used < roomBytesMin) this.#beginChunk();
     return this.#chunk.subarray(this.#used);
   }
 
-  take(bytes: number): boolean {
+  #take(bytes: number): boolean {
     this.#full ||= this.#bytes + bytes > memoryBytesMax;
     if (this.#full) return false;
     this.#used += bytes;
@@ -88,9 +109,9 @@ export class MemorySink implements CaptureSink {
 
 export class FileSink implements CaptureSink {
   readonly isBehind = false;
+  readonly refused = 0;
   readonly #path: string;
   readonly #fd: number;
-  readonly #buffer = Buffer.allocUnsafeSlow(bufferBytes);
 
   /** Throws SYSTEM. */
   constructor(path: string) {
@@ -98,15 +119,15 @@ export class FileSink implements CaptureSink {
     this.#fd = this.#attempt('opened', () => openSync(path, 'w'));
   }
 
-  room(): Uint8Array {
-    return this.#buffer;
+  takeFrom(ring: PacketRing): void {
+    this.#attempt('written', () => {
+      const error = ring.writeTo(this.#fd);
+      if (error !== 0) throw new Error(getSystemErrorMap().get(-error)?.join(': '));
+    });
   }
 
-  take(bytes: number): boolean {
-    this.#attempt('written', () => {
-      for (let at = 0; at < bytes; ) at += writeSync(this.#fd, this.#buffer, at, bytes - at);
-    });
-    return true;
+  append(block: Uint8Array): void {
+    this.#attempt('written', () => writeFileSync(this.#fd, block));
   }
 
   read(): Buffer {
@@ -129,8 +150,9 @@ export class FileSink implements CaptureSink {
 }
 
 export class StreamSink implements CaptureSink {
+  readonly refused = 0;
   readonly #stream: Writable;
-  readonly #buffer = new Uint8Array(bufferBytes);
+  readonly #buffer = new Uint8Array(streamBufferBytes);
 
   constructor(stream: Writable) {
     this.#stream = stream;
@@ -140,13 +162,16 @@ export class StreamSink implements CaptureSink {
     return this.#stream.destroyed || this.#stream.writableNeedDrain;
   }
 
-  room(): Uint8Array {
-    return this.#buffer;
+  takeFrom(ring: PacketRing): void {
+    while (!this.isBehind) {
+      const bytes = ring.read(this.#buffer);
+      if (bytes > 0) this.append(this.#buffer.slice(0, bytes));
+      if (this.#buffer.length - bytes >= roomBytesMin) return;
+    }
   }
 
-  take(bytes: number): boolean {
-    this.#stream.write(this.#buffer.subarray(0, bytes).slice());
-    return true;
+  append(block: Uint8Array): void {
+    this.#stream.write(block);
   }
 
   read(): Buffer {

@@ -19,26 +19,20 @@ import '../runtime/dispose.ts';
 import type { Writable } from 'node:stream';
 import { failure } from '../model/errors.ts';
 import { type NativeCapture, native } from '../native/addon.ts';
-import {
-  type CaptureSink,
-  FileSink,
-  MemorySink,
-  roomBytesMin,
-  StreamSink,
-} from './capture-sink.ts';
+import { type CaptureSink, FileSink, MemorySink, StreamSink } from './capture-sink.ts';
 import {
   type CapturedPacket,
   decodeCapture,
   encodeInterface,
   encodeSectionHeader,
-  packetsIn,
 } from './pcapng.ts';
 
 /** What is recorded, and where it goes. */
 export interface CaptureOptions {
   /**
    * File to write, anew, or a stream, whose end is that of the capture; without it the capture
-   * stays in memory, up to 256 MiB.
+   * stays in memory, up to 256 MiB. What a step has moved is in the file in the next turn of the
+   * event loop at the latest, and after pcapng() and close().
    */
   readonly to?: string | Writable;
   /** How much of each frame is kept, 14 to 65550; all unless given. */
@@ -58,6 +52,9 @@ export interface CaptureSource {
 
 const snapBytesMin = 14;
 const snapBytesMax = 65550;
+/** From so many on, fetching them costs less than having them. */
+const worthBytes = 3 << 16;
+
 /** A recording that is being made. */
 export class Capture {
   readonly #source: CaptureSource;
@@ -67,11 +64,10 @@ export class Capture {
   readonly #handle: NativeCapture;
   /** Interfaces of the file, by the name of their port. */
   readonly #interfaces = new Map<string, number>();
-  /** Packets that the sink had no room for. */
-  #refused = 0;
   /** Lost by the ring; known for good once the capture is closed. */
   #lost = 0;
   #failure: unknown;
+  #turn: NodeJS.Immediate | undefined;
   #closed = false;
 
   constructor(source: CaptureSource, { to, snapBytes = snapBytesMax }: CaptureOptions) {
@@ -86,7 +82,7 @@ export class Capture {
     this.#snapBytes = snapBytes;
     this.#sink = this.#sinkFor(to);
     try {
-      this.#append(encodeSectionHeader());
+      this.#sink.append(encodeSectionHeader());
       // At once: what has none is no whole file to those who read it.
       for (const port of source.interfaces) this.#interfaceOf(port);
     } catch (error) {
@@ -105,7 +101,7 @@ export class Capture {
   /** Frames that were not recorded: because nobody fetched them in time, or for want of memory. */
   get dropped(): number {
     if (!this.#closed) this.#lost = this.#handle.lost();
-    return this.#lost + this.#refused;
+    return this.#lost + this.#sink.refused;
   }
 
   /**
@@ -129,13 +125,24 @@ export class Capture {
     if (this.#closed) return;
     try {
       while (!this.#sink.isBehind) {
-        if (this.#readPackets()) continue;
+        this.#sink.takeFrom(this.#handle);
         if (!this.#handle.requestCall()) return;
         this.#nameNext();
       }
     } catch (error) {
       this.#failure = error;
       this.end();
+    }
+  }
+
+  /** Records what steps have moved, once it is much; else in the next turn of the event loop. */
+  drainSteps(): void {
+    if (this.#closed || this.#handle.waiting() >= worthBytes) this.drain();
+    else if (this.#turn === undefined) {
+      this.#turn = setImmediate(() => {
+        this.#turn = undefined;
+        this.drain();
+      });
     }
   }
 
@@ -180,15 +187,6 @@ export class Capture {
     return new StreamSink(to);
   }
 
-  /** Whether there may be more. */
-  #readPackets(): boolean {
-    const room = this.#sink.room();
-    const bytes = this.#handle.read(room);
-    if (bytes === 0) return false;
-    if (!this.#sink.take(bytes)) this.#refused += packetsIn(room.subarray(0, bytes));
-    return room.length - bytes < roomBytesMin;
-  }
-
   /** Gives the port of the next packet its interface, unless it has one. */
   #nameNext(): void {
     const port = this.#handle.portWithoutInterface();
@@ -202,13 +200,8 @@ export class Capture {
     if (number === undefined) {
       number = this.#interfaces.size;
       this.#interfaces.set(port, number);
-      this.#append(encodeInterface(port, this.#snapBytes));
+      this.#sink.append(encodeInterface(port, this.#snapBytes));
     }
     return number;
-  }
-
-  #append(block: Uint8Array): void {
-    this.#sink.room().set(block);
-    this.#sink.take(block.length);
   }
 }

@@ -66,6 +66,10 @@ export class Recordings {
   }
 
   /** Whenever frames were moved by this thread. */
+  drainSteps(): void {
+    for (const capture of this.#captures) capture.drainSteps();
+  }
+
   drain(): void {
     for (const capture of this.#captures) capture.drain();
   }

@@ -70,7 +70,7 @@ export class Reloads implements DeclaredSwitch {
     try {
       const done = await this.#declared.reload(vswitch, options);
       log.level = this.#declared.logLevel;
-      this.#keeper?.changed();
+      this.#keeper?.keep();
       const count = done.changes.length;
       const changes = count === 1 ? '1 change' : `${count} changes`;
       log.line('info', 'reloaded', `${this.#declared.file} was read again: ${changes}`, done);

@@ -389,6 +389,13 @@ export interface NativeCapture {
    * have. Stops in front of a packet whose port has no interface.
    */
   read(bytes: Uint8Array): number;
+  /**
+   * The same to where a file stands. Returns 0, or the number of an error after which the file may
+   * have a part of a block.
+   */
+  writeTo(fd: number): number;
+  /** Bytes that are there to be read. */
+  waiting(): number;
   /** The port of the next packet, if it has no interface. */
   portWithoutInterface(): number | undefined;
   /** The interface of the file that packets of the port have from now on. */

@@ -1,8 +1,8 @@
 /**
  * Has what was changed at run time kept, soon after every change and at the end.
  *
- * Many changes in a row are kept together, 50 ms after the first. What cannot be kept is told once,
- * and tried again with the next change.
+ * Many changes in a row are kept together, 50 ms after the first; a reload at once, before who asked
+ * is told. What cannot be kept is told once, and tried again with the next change.
  */
 
 import type { Switch, SwitchEvent } from '../index.ts';
@@ -35,23 +35,13 @@ export class Keeper {
     vswitch.on('event', (event) => this.#hear(event));
   }
 
-  /** Something may be another thing now. */
-  changed(): void {
-    this.#timer ??= setTimeout(() => this.#keep(), togetherMs).unref();
-  }
-
   /** Before the switch is closed. */
   close(): void {
-    if (this.#timer !== undefined) this.#keep();
+    if (this.#timer !== undefined) this.keep();
   }
 
-  #hear(event: SwitchEvent): void {
-    const isOfNew =
-      event.port !== undefined && firstTypes.includes(event.type) && !this.#ports.has(event.port);
-    if (isOfNew || operatorTypes.includes(event.type)) this.changed();
-  }
-
-  #keep(): void {
+  /** What is in force now. */
+  keep(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#notePorts();
@@ -64,6 +54,13 @@ export class Keeper {
       }
       this.#trouble = message;
     }
+  }
+
+  #hear(event: SwitchEvent): void {
+    const isOfNew =
+      event.port !== undefined && firstTypes.includes(event.type) && !this.#ports.has(event.port);
+    if (!isOfNew && !operatorTypes.includes(event.type)) return;
+    this.#timer ??= setTimeout(() => this.keep(), togetherMs).unref();
   }
 
   #notePorts(): void {

@@ -411,7 +411,7 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   }
 
   #drainEvents(): void {
-    this.#recordings.drain();
+    this.#recordings.drainSteps();
     this.#dataplane.drainEvents();
   }
 

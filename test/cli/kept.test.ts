@@ -93,6 +93,7 @@ describe('what was changed', () => {
     const command = await start();
     await asked((client) => client.removePort('b'));
     await asked((client) => client.addPort({ path: at('c') }));
+    await isKept({ ports: { b: { is: 'removed' }, c: { is: 'added' } } });
     declare('a', 'b', 'd');
     process.kill(command.pid, 'SIGHUP');
     await command.said('was read again');

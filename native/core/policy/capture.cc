@@ -2,6 +2,7 @@
 
 #include "core/policy/capture.h"
 
+#include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,18 @@ uint64_t EpochOf(const Clock& clock) {
 
 uint32_t BlockBytes(uint32_t captured_bytes, size_t end_bytes) {
   return static_cast<uint32_t>(sizeof(PacketBlockHead) + end_bytes) + PaddedToWord(captured_bytes);
+}
+
+// Returns 0 or an errno.
+int WriteAll(int fd, const uint8_t* from, size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t written = write(fd, from, bytes);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno;
+    from += written;
+    bytes -= static_cast<size_t>(written);
+  }
+  return 0;
 }
 
 // The block of a frame up to its options, in `block`. Returns where they go.
@@ -151,6 +164,17 @@ size_t Capture::Read(uint8_t* to, size_t room) {
     if (bytes == 0) return used;
     CopyBytes(to + used, run.at, bytes);
     used += bytes;
+    ring_.Release(bytes);
+  }
+}
+
+int Capture::WriteTo(int fd) {
+  for (;;) {
+    const PacketRing::Run run = ring_.Next();
+    const uint32_t bytes = PutInterfaces(run, run.bytes);
+    if (bytes == 0) return 0;
+    const int error = WriteAll(fd, run.at, bytes);
+    if (error != 0) return error;
     ring_.Release(bytes);
   }
 }

@@ -67,6 +67,11 @@ class Capture {
   // Moves blocks into `to`, as many as fit; returns how many bytes they have. Stops in front of one
   // of a port without an interface.
   size_t Read(uint8_t* to, size_t room);
+  // The same to where a file stands. Returns 0, or an errno after which the file may have a part of
+  // a block.
+  int WriteTo(int fd);
+  // Bytes in the ring, what it skips at its end with them.
+  size_t waiting() const { return ring_.waiting(); }
   // The port of the next block if it has no interface, else kNoPort.
   uint16_t PortWithoutInterface();
   // The interface that packets of a port have from now on.

@@ -79,6 +79,8 @@ class PacketRing {
     const uint64_t written = written_seen_ - taken_;
     return {At(taken_), static_cast<uint32_t>(std::min<uint64_t>(written, BytesToEnd(taken_)))};
   }
+  // Reader: bytes between what it has released and what is published.
+  uint64_t waiting() const { return written_.load(std::memory_order_acquire) - taken_; }
   // Reader: gives back the first `bytes` of it, whole blocks.
   void Release(uint32_t bytes) {
     taken_ += bytes;

@@ -3,7 +3,9 @@
 
 #include "core/policy/capture.h"
 
+#include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <thread>
@@ -156,6 +158,38 @@ FACT("blocks are read up to one whose port has no interface, and with those that
   CHECK_EQ(capture.Read(read, 2 * one - 1), one);
   CHECK_EQ(capture.Read(read, 2 * one - 1), one);
   CHECK(!capture.RequestCall());
+}
+
+FACT("a file gets the same blocks, and one that takes none says why") {
+  const Clock clock(true);
+  const Eventfd call;
+  Capture capture(clock, kSnapBytes, call.fd);
+  uint8_t bytes[15] = {1, 2, 3};
+  const Piece piece = {bytes, sizeof(bytes)};
+  const auto add = [&](uint16_t port) {
+    const Slice frame = {&piece, 0, sizeof(bytes)};
+    Capture::Adding(capture, port, Direction::kFromGuest).Add(frame, Fate::kUnderWay, 0);
+  };
+  for (const int port : {3, 3, 4}) add(static_cast<uint16_t>(port));
+  const uint64_t waiting = capture.waiting();
+  capture.SetInterface(3, 7);
+  const int file = memfd_create("blocks", MFD_CLOEXEC);
+  CHECK_EQ(capture.WriteTo(file), 0);
+  uint8_t written[1000];
+  const ssize_t two = pread(file, written, sizeof(written), 0);
+  CHECK_EQ(static_cast<uint64_t>(two), waiting / 3 * 2);
+  CHECK_EQ(capture.waiting(), waiting / 3);
+  size_t used = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto packet = ReadPacket(written + used, static_cast<size_t>(two) - used, &used);
+    CHECK_EQ(packet.interface, 7u);
+    CHECK(packet.data == std::vector<uint8_t>(bytes, bytes + sizeof(bytes)));
+  }
+  CHECK_EQ(capture.PortWithoutInterface(), 4);
+  capture.SetInterface(4, 8);
+  close(file);
+  CHECK_EQ(capture.WriteTo(file), EBADF);
+  CHECK_EQ(capture.waiting(), waiting / 3);
 }
 
 FACT("what is no frame is recorded, with all or nothing of its bytes") {
