@@ -3,8 +3,8 @@
  * none of this machine's: what it mounts, starts and writes is gone with it.
  *
  * /etc, /run, /var/lib, /var/log and /tmp are its own. The command is in /usr/local/bin and runs
- * this clone, seen as /opt/tsvswitch, since a service sees nothing below /home. npm, asked where it
- * installs, says /opt.
+ * this clone, seen as /opt/tsvswitch, since a service sees nothing below /home. npm installs
+ * nothing, and says that it would in /opt.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -23,7 +23,9 @@ const packaging = resolve('packaging/systemd');
 /** The same as it is seen inside, wherever this clone is. */
 const packagingInside = '/opt/tsvswitch/packaging/systemd';
 const systemd = '/lib/systemd/systemd';
-const namespaces = ['--mount', '--pid', '--fork', '--cgroup', '--uts', '--ipc', '--kill-child'];
+const namespaces = [
+  ...['--mount', '--pid', '--net', '--cgroup', '--uts', '--ipc', '--fork', '--kill-child'],
+];
 
 /** What a service wants by default, without all that Debian puts behind it. */
 const targets = ['sysinit', 'basic', 'shutdown', 'sockets', 'local-fs', 'multi-user'];
@@ -43,6 +45,7 @@ StandardOutput=null
 const enter = `
   set -e
   mount --make-rprivate /
+  ip link set lo up
   mount -t proc proc /proc
   mkdir -p "$1/etc" "$1/opt/tsvswitch"
   for file in group passwd nsswitch.conf ld.so.cache; do
@@ -56,7 +59,7 @@ const enter = `
   touch /usr/local/bin/node
   mount --bind "$2" /usr/local/bin/node
   printf '#!/bin/sh\\nexec node /opt/tsvswitch/dist/cli/main.js "$@"\\n' > /usr/local/bin/tsvswitch
-  printf '#!/bin/sh\n[ "$*" = "root -g" ] && echo /opt\n' > /usr/local/bin/npm
+  printf '#!/bin/sh\n[ "$*" != "root -g" ] || echo /opt\n' > /usr/local/bin/npm
   chmod 755 /usr/local/bin/tsvswitch /usr/local/bin/npm
   for folder in /run /var/lib /var/log; do mount -t tmpfs none $folder; done
   mkdir -p /run/systemd/system
@@ -141,7 +144,7 @@ export class Systemd {
   async run(line: readonly string[], reject = true): Promise<string> {
     const { stdout } = await execa(
       'nsenter',
-      ['--target', `${this.#pid}`, '--mount', '--pid', '--', ...line],
+      ['--target', `${this.#pid}`, '--mount', '--pid', '--net', '--', ...line],
       { reject, timeout: 60_000 },
     );
     return stdout;
