@@ -1,8 +1,8 @@
 /**
  * Has what was changed at run time kept, soon after every change and at the end.
  *
- * Many changes in a row are kept together, 50 ms after the first; a reload at once, before who asked
- * is told. What cannot be kept is told once, and tried again with the next change.
+ * Many changes in a row are kept together, 50 ms after the first; a reload at once, before who
+ * asked is told. What cannot be kept is told once, and tried again with the next change.
  */
 
 import type { Switch, SwitchEvent } from '../index.ts';

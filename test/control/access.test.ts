@@ -7,9 +7,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlOptions, ControlServer } from '../../src/control/server.ts';
 import { Switch } from '../../src/index.ts';
 import { Command, type Exit } from '../support/command.ts';
+import { needsRoot } from '../support/needs.ts';
 import { ask } from './raw-client.ts';
 
-const isRoot = process.getuid!() === 0;
 const nobody = { uid: 65_534, gid: 65_534 };
 
 let folder: string;
@@ -59,7 +59,7 @@ test('the user of the switch may do everything, also beside readers', async () =
   expect((await ask(control, 'DELETE', '/v1/ports/a')).status).toBe(204);
 });
 
-describe.skipIf(!isRoot)('another user', () => {
+describe('another user', needsRoot, () => {
   test('of the group of readers may look, and change and capture nothing', async () => {
     listen({ readers: nobody.gid });
     expect(await asNobody('show ports -q')).toEqual({
