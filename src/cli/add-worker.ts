@@ -1,26 +1,22 @@
 /** `tsvswitch add-worker`: one more polling thread for a switch that runs. */
 
-import { ControlClient } from '../control/client.ts';
 import { newCommand, wholeNumber } from './command.ts';
-import { controlDescription, controlPath } from './control-path.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
 
-interface Options {
+interface Options extends Which {
   readonly cpu?: number;
-  readonly control?: string;
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch add-worker')
-    .description(
-      'Gives a running switch one more worker, which takes over its share of the queues.',
-    )
-    .option('--cpu <n>', 'pin it to this CPU', wholeNumber)
-    .option('--control <path>', controlDescription)
-    .parse(args, { from: 'user' });
-  const { control, ...worker } = command.opts<Options>();
-  await using client = await ControlClient.connect(
-    await controlPath(control, 'tsvswitch add-worker'),
-  );
-  const { number, cpu } = await client.addWorker(worker);
+  const command = addWhich(
+    newCommand('tsvswitch add-worker')
+      .description(
+        'Gives a running switch one more worker, which takes over its share of the queues.',
+      )
+      .option('--cpu <n>', 'pin it to this CPU', wholeNumber),
+  ).parse(args, { from: 'user' });
+  const { cpu: wanted, ...which } = command.opts<Options>();
+  await using client = await controlClient(which, 'tsvswitch add-worker');
+  const { number, cpu } = await client.addWorker(wanted === undefined ? {} : { cpu: wanted });
   process.stdout.write(`worker ${number} runs${cpu === undefined ? '' : ` on CPU ${cpu}`}\n`);
 }

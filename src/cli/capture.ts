@@ -5,27 +5,25 @@
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { ControlClient } from '../control/client.ts';
 import { failure } from '../model/errors.ts';
 import { newCommand } from './command.ts';
-import { controlDescription, controlPath } from './control-path.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
 
-interface Options {
+interface Options extends Which {
   readonly to?: string;
-  readonly control?: string;
 }
 
 /** Guests' frames are for whoever recorded them. */
 const fileMode = 0o600;
 
 export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch capture')
-    .description('Records what goes over a running switch, as pcapng, until it is interrupted.')
-    .argument('[port]', 'record this one only')
-    .option('--to <file>', 'write here, anew; to standard output unless given')
-    .option('--control <path>', controlDescription)
-    .parse(args, { from: 'user' });
-  const { to, control } = command.opts<Options>();
+  const command = addWhich(
+    newCommand('tsvswitch capture')
+      .description('Records what goes over a running switch, as pcapng, until it is interrupted.')
+      .argument('[port]', 'record this one only')
+      .option('--to <file>', 'write here, anew; to standard output unless given'),
+  ).parse(args, { from: 'user' });
+  const { to, ...which } = command.opts<Options>();
   if (to === undefined && process.stdout.isTTY) {
     throw failure('capture-to-terminal');
   }
@@ -33,7 +31,7 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupted.abort());
   }
-  await using client = await ControlClient.connect(await controlPath(control, 'tsvswitch capture'));
+  await using client = await controlClient(which, 'tsvswitch capture');
   const packets = await client.capture(command.args[0], interrupted.signal);
   const output = to === undefined ? process.stdout : createWriteStream(to, { mode: fileMode });
   try {

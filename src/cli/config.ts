@@ -4,20 +4,19 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
-import { ControlClient } from '../control/client.ts';
+import type { ControlClient } from '../control/client.ts';
 import { difference } from '../model/difference.ts';
 import { failure } from '../model/errors.ts';
 import { newCommand } from './command.ts';
-import { controlDescription, controlPath } from './control-path.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
 import { planLines } from './words/plan-text.ts';
 
 const schemaFile = fileURLToPath(new URL('../../tsvswitch.schema.json', import.meta.url));
 
-interface Options {
+interface Options extends Which {
   readonly saved: boolean;
   readonly json: boolean;
   readonly print: boolean;
-  readonly control?: string;
 }
 
 /** A subcommand that asks a running switch. */
@@ -26,15 +25,12 @@ function asking(
   [name, description]: readonly [string, string],
   act: (client: ControlClient, options: Options) => Promise<void>,
 ): Command {
-  return command
-    .command(name)
-    .description(description)
-    .option('--control <path>', controlDescription)
-    .action(async (options: Options) => {
-      const path = await controlPath(options.control, `tsvswitch config ${name}`);
-      await using client = await ControlClient.connect(path);
+  return addWhich(command.command(name).description(description)).action(
+    async (options: Options) => {
+      await using client = await controlClient(options, `tsvswitch config ${name}`);
       await act(client, options);
-    });
+    },
+  );
 }
 
 export async function run(args: readonly string[]): Promise<void> {
@@ -81,6 +77,7 @@ async function diff(client: ControlClient): Promise<void> {
 
 async function save(client: ControlClient, { print }: Options): Promise<void> {
   const { file, settings } = await client.config();
+  if (client.isRemote) throw failure('config-elsewhere', { file });
   const { configOfText, readConfig } = await import('../operate/config-file.ts');
   const { savedText, writeConfig } = await import('../operate/save-config.ts');
   // Says what is wrong with a file that cannot be read.

@@ -14,8 +14,8 @@ import { failure } from '../model/errors.ts';
  * For the option --control; without a default of its own, so that it is known whether it was given.
  */
 export const controlDescription =
-  `control socket of the switch (default: ${defaultControlPath()}, or that of the only lab that ` +
-  'runs)';
+  `control socket or URL of the switch (default: ${defaultControlPath()}, or the only lab's ` +
+  'that runs)';
 
 /**
  * `given` if it is, or what the variable TSVSWITCH_CONTROL says, and for `command` (as people type

@@ -5,29 +5,26 @@
  * Ends with status 0 if all the ports asked about carry frames, and with 1 otherwise.
  */
 
-import { ControlClient } from '../control/client.ts';
 import type { Diagnosis } from '../control/doctor/diagnosis.ts';
 import { examine } from '../control/doctor/examine.ts';
 import { failure } from '../model/errors.ts';
 import { exitFailure, newCommand } from './command.ts';
-import { controlDescription, controlPath } from './control-path.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
 
-interface Options {
-  readonly control?: string;
+interface Options extends Which {
   readonly json: boolean;
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch doctor')
-    .description('Says why a port of a running switch carries nothing, and what mends it.')
-    .argument('[port]', 'look at this one only')
-    .option('--control <path>', controlDescription)
-    .option('--json', 'for programs', false)
-    .parse(args, { from: 'user' });
-  const { json, ...options } = command.opts<Options>();
-  const control = await controlPath(options.control, 'tsvswitch doctor');
-  await using client = await ControlClient.connect(control);
-  const ports = select(await examine(client), command.args[0], control);
+  const command = addWhich(
+    newCommand('tsvswitch doctor')
+      .description('Says why a port of a running switch carries nothing, and what mends it.')
+      .argument('[port]', 'look at this one only')
+      .option('--json', 'for programs', false),
+  ).parse(args, { from: 'user' });
+  const { json, ...which } = command.opts<Options>();
+  await using client = await controlClient(which, 'tsvswitch doctor');
+  const ports = select(await examine(client), command.args[0], client.path);
   process.stdout.write(
     json ? `${JSON.stringify({ ports }, undefined, 2)}\n` : ports.map(describe).join(''),
   );

@@ -1,29 +1,28 @@
 /** `tsvswitch reload`: has a running switch read its file again. */
 
-import { ControlClient } from '../control/client.ts';
+import type { ControlClient } from '../control/client.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
-import { controlDescription, controlPath } from './control-path.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
 import { planLines, restartText } from './words/plan-text.ts';
 
-interface Options {
+interface Options extends Which {
   readonly dryRun: boolean;
   readonly discard: boolean;
   readonly json: boolean;
-  readonly control?: string;
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch reload')
-    .description('Has a running switch read its file again, and prints what was changed.')
-    .option('-n, --dry-run', 'only print what would be changed', false)
-    .option('--discard', 'undo what was changed at run time', false)
-    .option('--json', 'print the changes for programs', false)
-    .option('--control <path>', controlDescription)
-    .parse(args, { from: 'user' });
-  const { control, json, ...options } = command.opts<Options>();
-  await using client = await ControlClient.connect(await controlPath(control, 'tsvswitch reload'));
-  const done = await reload(client, options);
+  const command = addWhich(
+    newCommand('tsvswitch reload')
+      .description('Has a running switch read its file again, and prints what was changed.')
+      .option('-n, --dry-run', 'only print what would be changed', false)
+      .option('--discard', 'undo what was changed at run time', false)
+      .option('--json', 'print the changes for programs', false),
+  ).parse(args, { from: 'user' });
+  const { dryRun, discard, json, ...which } = command.opts<Options>();
+  await using client = await controlClient(which, 'tsvswitch reload');
+  const done = await reload(client, { dryRun, discard });
   if (json) {
     process.stdout.write(`${JSON.stringify(done)}\n`);
     return;
@@ -37,6 +36,7 @@ async function reload(client: ControlClient, options: { dryRun: boolean; discard
     return await client.reload(options);
   } catch (error) {
     if (!(error instanceof TsvswitchError) || error.code !== 'CONFIG_INVALID') throw error;
+    if (client.isRemote) throw error;
     // Whoever may read the file is told each mistake in a line of its own.
     const { readConfig } = await import('../operate/config-file.ts');
     const { file } = await client.config();

@@ -20,6 +20,8 @@ export interface ReloadParts {
   readonly log: EventLog;
   readonly service: Service;
   readonly state: ServiceState;
+  /** With every reload. */
+  readonly onReload: () => void;
 }
 
 export class Reloads implements DeclaredSwitch {
@@ -71,6 +73,7 @@ export class Reloads implements DeclaredSwitch {
       const done = await this.#declared.reload(vswitch, options);
       log.level = this.#declared.logLevel;
       this.#keeper?.keep();
+      this.#parts.onReload();
       const count = done.changes.length;
       const changes = count === 1 ? '1 change' : `${count} changes`;
       log.line('info', 'reloaded', `${this.#declared.file} was read again: ${changes}`, done);

@@ -29,6 +29,7 @@ export async function run(args: readonly string[]): Promise<void> {
       options: { workers, cpus, idleUs, balance, ageingSeconds },
       open: (vswitch) => declared.open(vswitch),
       portSockets: { mode: 0o660 },
+      stateFolder: stateFolderOf(file),
       declared,
     },
     service,

@@ -26,6 +26,11 @@ export interface SwitchOptions {
   readonly controlMode?: number;
   readonly controlGroup?: string | number;
   readonly controlReaders?: string | number;
+  readonly listen?: string;
+  readonly listenCert?: string;
+  readonly listenKey?: string;
+  readonly listenToken?: string;
+  readonly listenReadToken?: string;
   readonly metrics?: string;
   readonly sandbox: boolean;
   readonly logLevel: LogLevel;
@@ -100,6 +105,11 @@ export async function switchOptions(
     .option('--control-mode <octal>', 'permissions of the control socket', fileMode)
     .option('--control-group <group>', 'let this group ask and change everything', nameOrNumber)
     .option('--control-readers <group>', 'let this group ask, and change nothing', nameOrNumber)
+    .option('--listen <address>', 'take requests over TCP, by a token, such as on 127.0.0.1:9443')
+    .option('--listen-cert <file>', 'certificate for that; without, plain HTTP on loopback')
+    .option('--listen-key <file>', 'key of the certificate')
+    .option('--listen-token <file>', 'the token, made if it is not there')
+    .option('--listen-read-token <file>', 'a token that may ask, and change nothing')
     .option('--metrics <address>', 'serve metrics for Prometheus here, such as 127.0.0.1:9477')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),
@@ -113,7 +123,9 @@ export async function switchOptions(
   const options = { ...noPorts, ...command.opts<Partial<SwitchOptions>>() } as SwitchOptions;
   const [surplus] = command.args;
   if (surplus !== undefined) command.error(await strayWord(surplus, Object.keys(summaries)));
-  if (options.socket.length + options.connect.length === 0 && options.control === undefined) {
+  const { socket, connect, control, listen } = options;
+  const takesRequests = control !== undefined || listen !== undefined;
+  if (socket.length + connect.length === 0 && !takesRequests) {
     command.error(
       "a port is needed: '--socket <path>' or '--connect <path>', or '--control' to add some later",
     );

@@ -9,7 +9,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
-import { ControlServer } from '../control/server.ts';
+import { type ControlOptions, ControlServer } from '../control/server.ts';
 import {
   type ListenOptions,
   type PortCounters,
@@ -22,10 +22,11 @@ import type { Declared } from '../operate/declared.ts';
 import type { Metrics } from '../operate/metrics/metrics.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
 import { isJournal } from '../operate/service/started-by.ts';
-import type { ServiceSettings } from '../operate/settings.ts';
+import type { ControlSettings, ServiceSettings } from '../operate/settings.ts';
 import { leaveSessions, resumeSessions } from '../switch/sessions.ts';
 import { LogOutput } from './log-output.ts';
 import { Reloads } from './reloads.ts';
+import type { RemoteControl } from './remote-control.ts';
 import { EventLog } from './words/event-log.ts';
 
 export interface Wanted {
@@ -36,6 +37,8 @@ export interface Wanted {
   readonly open: (vswitch: Switch) => void;
   /** Of ports that are added over the control socket and say nothing else. */
   readonly portSockets: ListenOptions;
+  /** Where a token is kept that nobody has named a file for. */
+  readonly stateFolder: string;
   /** The file that says all this, if one does. */
   readonly declared?: Declared;
 }
@@ -48,6 +51,12 @@ function makeFolder(path: string): void {
   } catch {
     // Listening fails for the same reason, and has a sentence for it.
   }
+}
+
+function socketOf(settings: string | ControlSettings): ControlOptions {
+  const { path, mode, ...whose } = typeof settings === 'string' ? { path: settings } : settings;
+  makeFolder(path);
+  return { path, ...whose, ...(mode === undefined ? {} : { mode: Number.parseInt(mode, 8) }) };
 }
 
 function describeCounters(counters: PortCounters): string {
@@ -89,6 +98,15 @@ async function metricsAt(address: string): Promise<Metrics> {
   return Metrics.listen(address);
 }
 
+/** As metricsAt(). */
+async function remoteAt(
+  settings: NonNullable<ServiceSettings['listen']>,
+  stateFolder: string,
+): Promise<RemoteControl> {
+  const { remoteControl } = await import('./remote-control.ts');
+  return remoteControl(settings, stateFolder);
+}
+
 function logOf({ log: { level, format } }: ServiceSettings): { log: EventLog; end: () => void } {
   const output = new LogOutput(process.stdout, (count) => {
     const message = `${count} lines were left out here, because nobody read this log`;
@@ -98,6 +116,25 @@ function logOf({ log: { level, format } }: ServiceSettings): { log: EventLog; en
     isJournal: isJournal(process.stdout.fd, process.env),
   });
   return { log, end: () => output.end() };
+}
+
+/** Where requests are taken. */
+function logPlaces(log: EventLog, path: string | undefined, remote: RemoteControl | undefined) {
+  if (path !== undefined) log.line('info', 'control', `taking requests on ${path}`, { path });
+  if (remote === undefined) return;
+  const { tokenFile: token } = remote;
+  const { url } = remote.listener;
+  const message = `taking requests on ${url}, with the token in ${token}`;
+  log.line('info', 'control', message, { url, token });
+}
+
+/** Certificates expire before a switch ends. */
+function renew(remote: RemoteControl | undefined, log: EventLog): void {
+  try {
+    remote?.renew();
+  } catch (error) {
+    log.line('error', 'listen', `the certificate stays as it was: ${(error as Error).message}`);
+  }
 }
 
 function stateOf(vswitch: Switch, log: EventLog): ServiceState {
@@ -126,8 +163,9 @@ function logCounters(vswitch: Switch, log: EventLog): void {
  * was given.
  */
 export async function runSwitch(wanted: Wanted, service: Service): Promise<void> {
-  const { control: controlAt, metrics: address, sandbox } = wanted.service;
+  const { control: controlAt, listen, metrics: address, sandbox } = wanted.service;
   const metrics = address === undefined ? undefined : await metricsAt(address);
+  const remote = listen === undefined ? undefined : await remoteAt(listen, wanted.stateFolder);
   const { cpus = [] } = wanted.options;
   if (cpus.length > 0) leaveCpus(cpus);
   if (sandbox) confineProcess();
@@ -140,6 +178,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   let control: ControlServer | undefined;
   const close = () => {
     metrics?.close();
+    remote?.listener.close();
     control?.close();
     vswitch.close();
   };
@@ -154,12 +193,14 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   };
   const state = stateOf(vswitch, log);
   const { declared } = wanted;
-  const reloads = declared && new Reloads(declared, { vswitch, log, service, state });
+  const onReload = () => renew(remote, log);
+  const reloads = declared && new Reloads(declared, { vswitch, log, service, state, onReload });
   // Before the first socket: whoever reads that it listens may send a signal at once. Once each: a
   // second signal ends a process that hangs.
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
   if (reloads !== undefined) process.on('SIGHUP', () => reloads.onSignal());
+  else if (remote !== undefined) process.on('SIGHUP', onReload);
   const onUnexpected = (error: unknown, what: string) => {
     const stack = error instanceof Error ? error.stack : undefined;
     const mistake = `${what}: the switch made a mistake: ${String(error)}`;
@@ -169,17 +210,12 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   try {
     wanted.open(vswitch);
     resumeSessions(vswitch.ports);
-    if (controlAt !== undefined) {
+    if (controlAt !== undefined || remote !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
-      const { path, mode, ...whose } =
-        typeof controlAt === 'string' ? { path: controlAt } : controlAt;
-      makeFolder(path);
-      const { portSockets } = wanted;
       control = ControlServer.listen(vswitch, {
-        path,
-        ...whose,
-        ...(mode === undefined ? {} : { mode: Number.parseInt(mode, 8) }),
-        portSockets,
+        ...(controlAt === undefined ? {} : socketOf(controlAt)),
+        ...(remote === undefined ? {} : { tcp: remote.listener }),
+        portSockets: wanted.portSockets,
         onUnexpected,
         ...(reloads === undefined ? {} : { declared: reloads }),
       });
@@ -195,9 +231,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
     service.changed();
   });
   for (const event of started) log.event(event);
-  if (control !== undefined) {
-    log.line('info', 'control', `taking requests on ${control.path}`, { path: control.path });
-  }
+  logPlaces(log, control?.path, remote);
   if (metrics !== undefined) {
     const { port } = metrics;
     log.line('info', 'metrics', `metrics are on port ${port}`, { port });

@@ -1,8 +1,10 @@
 /** `tsvswitch` without a subcommand: a switch with a port for each given socket on one bridge. */
 
 import { defaultControlPath } from '../control/default-path.ts';
+import { failure } from '../model/errors.ts';
 import { Service } from '../operate/service/service.ts';
-import type { ControlSettings } from '../operate/settings.ts';
+import type { ControlSettings, ListenSettings } from '../operate/settings.ts';
+import { defaultStateFolder } from '../operate/state/state-folder.ts';
 import { portsOf } from '../switch/port-options.ts';
 import type { SwitchOptions } from './switch-options.ts';
 import { runSwitch } from './switch-process.ts';
@@ -17,9 +19,28 @@ function controlOf(path: string | true, options: SwitchOptions): ControlSettings
   };
 }
 
+/** Undefined if TCP was not asked for. Throws BAD_OPTION for options that need it. */
+function listenOf(options: SwitchOptions): ListenSettings | undefined {
+  const { listen, listenCert, listenKey, listenToken, listenReadToken } = options;
+  const files = {
+    ...(listenCert === undefined ? {} : { certificate: listenCert }),
+    ...(listenKey === undefined ? {} : { key: listenKey }),
+    ...(listenToken === undefined ? {} : { token: listenToken }),
+    ...(listenReadToken === undefined ? {} : { readToken: listenReadToken }),
+  };
+  if (listen !== undefined) return { address: listen, ...files };
+  const names = { certificate: 'cert', key: 'key', token: 'token', readToken: 'read-token' };
+  const [stray] = Object.keys(files) as (keyof typeof names)[];
+  if (stray !== undefined) {
+    throw failure('listen-without-address', { option: `--listen-${names[stray]}` });
+  }
+  return undefined;
+}
+
 export async function run(options: SwitchOptions): Promise<void> {
   const service = Service.begin(process.env, process.pid);
   const { control, metrics, sandbox, cpus, socketMode, socketGroup } = options;
+  const listen = listenOf(options);
   const portSockets = {
     mode: socketMode,
     ...(socketGroup === undefined ? {} : { group: socketGroup }),
@@ -27,6 +48,7 @@ export async function run(options: SwitchOptions): Promise<void> {
   const wanted = {
     service: {
       ...(control === undefined ? {} : { control: controlOf(control, options) }),
+      ...(listen === undefined ? {} : { listen }),
       ...(metrics === undefined ? {} : { metrics }),
       log: { level: options.logLevel, format: options.logFormat },
       sandbox,
@@ -39,6 +61,7 @@ export async function run(options: SwitchOptions): Promise<void> {
       ageingSeconds: options.ageing,
     },
     portSockets,
+    stateFolder: defaultStateFolder(process.env, process.getuid!()),
   };
   await runSwitch(
     {

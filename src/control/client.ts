@@ -5,12 +5,13 @@
  *     await control.addPort({ path: '/run/vsw/03.sock' });
  *
  * A refusal is a RefusedError with the switch's own code and sentence. The connection is kept
- * between requests and keeps no process alive by itself.
+ * between requests and keeps no process alive by itself. server-address.ts says where a switch may
+ * be.
  */
 
-import { failure, TsvswitchError } from '../model/errors.ts';
+import { TsvswitchError } from '../model/errors.ts';
 import '../runtime/dispose.ts';
-import { Agent, type IncomingMessage, request } from 'node:http';
+import type { Agent, IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type {
@@ -24,7 +25,6 @@ import type {
   WorkerStatus,
   WrittenSettings,
 } from '../index.ts';
-
 import { SettingsError } from '../model/settings-error.ts';
 import { type OperationId, operations } from './operations.ts';
 import type {
@@ -40,11 +40,10 @@ import type {
   Reload,
   SwitchStatus,
 } from './protocol.ts';
+import { type Credentials, type ServerAddress, serverAddress } from './server-address.ts';
 
 /** The switch answers from memory; whatever takes longer hangs. */
 const answerLimitMs = 5000;
-/** Linux unix(7): sun_path holds 108 bytes, the last one a zero. */
-const socketPathBytesMax = 107;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
@@ -76,18 +75,25 @@ export class RefusedError extends TsvswitchError {
  * code.
  */
 export class ControlClient {
+  /** As it was given. */
   readonly path: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #server: ServerAddress;
+  readonly #agent: Agent;
 
-  private constructor(path: string) {
+  private constructor(path: string, server: ServerAddress) {
     this.path = path;
+    this.#server = server;
+    this.#agent = server.newAgent({ keepAlive: true, maxSockets: 1 });
   }
 
   /**
-   * Throws CONTROL_UNREACHABLE if no switch answers at `path`, SOCKET_PATH_TOO_LONG if none can.
+   * `where` is the path of a control socket, or as `https://switch.example:9443` where a switch
+   * takes requests over TCP, with `credentials` for that. Throws CONTROL_UNREACHABLE if no switch
+   * answers there or none that can be trusted, SOCKET_PATH_TOO_LONG and BAD_OPTION if none can,
+   * CONTROL_UNAUTHORIZED.
    */
-  static async connect(path: string): Promise<ControlClient> {
-    const client = new ControlClient(path);
+  static async connect(where: string, credentials: Credentials = {}): Promise<ControlClient> {
+    const client = new ControlClient(where, await serverAddress(where, credentials));
     try {
       await client.status();
     } catch (error) {
@@ -95,6 +101,11 @@ export class ControlClient {
       throw error;
     }
     return client;
+  }
+
+  /** Whether the switch may run on another host, and paths of its ports be of that one. */
+  get isRemote(): boolean {
+    return this.#server.isRemote;
   }
 
   /** The switch and all of its ports, as they are now. */
@@ -191,7 +202,7 @@ export class ControlClient {
    */
   async *events(): AsyncGenerator<SwitchEvent | EventsLost> {
     // A connection of its own: this one is never free for another request.
-    const response = await this.#send('readEvents', {}, new Agent());
+    const response = await this.#send('readEvents', {}, this.#server.newAgent());
     // From now on silence means that nothing happens.
     response.setTimeout(0);
     try {
@@ -208,8 +219,8 @@ export class ControlClient {
   async capture(port?: string, signal?: AbortSignal): Promise<Readable> {
     const response =
       port === undefined
-        ? await this.#send('captureBridge', {}, new Agent())
-        : await this.#send('capturePort', { name: port }, new Agent());
+        ? await this.#send('captureBridge', {}, this.#server.newAgent())
+        : await this.#send('capturePort', { name: port }, this.#server.newAgent());
     response.setTimeout(0);
     const stop = () => response.socket.end();
     if (signal?.aborted) stop();
@@ -252,7 +263,7 @@ export class ControlClient {
 
   #exchange(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const outgoing = request({ socketPath: this.path, method, path, agent });
+      const outgoing = this.#server.request({ method, path, agent });
       outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
       outgoing.on('error', (cause: NodeJS.ErrnoException) => {
         // The switch closed the connection, which had been idle, before it read this: on a new one
@@ -278,12 +289,6 @@ export class ControlClient {
   }
 
   #unreachable(cause: Error): TsvswitchError {
-    const bytes = Buffer.byteLength(this.path);
-    if (bytes > socketPathBytesMax) {
-      const parameters = { path: this.path, bytes, max: socketPathBytesMax };
-      return failure('control-path-too-long', parameters, { cause });
-    }
-    const parameters = { path: this.path, cause: cause.message };
-    return failure('control-unreachable', parameters, { cause });
+    return this.#server.unreachable(cause);
   }
 }

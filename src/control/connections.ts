@@ -1,7 +1,7 @@
 /**
  * The connections to a control socket: how many there may be, and their requests one at a time.
  *
- *     FdListener ──connection──► node:http ──request──► its connection's turn ──► serve()
+ *     listener ──connection──► node:http ──request──► its connection's turn ──► serve()
  *
  * A client may write its next requests before it has its answer (HTTP pipelining). Each is served
  * when the one before it has been answered, in a turn of the event loop of its own: so a response
@@ -15,12 +15,10 @@
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { SettingsError } from '../index.ts';
 import { type ErrorCode, failure, TsvswitchError } from '../model/errors.ts';
 import { printable } from '../model/wording.ts';
-import type { PeerCredentials } from '../native/addon.ts';
-import type { FdListener, FdSocket } from '../native/fd-socket.ts';
 import { MisfitError } from './bodies.ts';
 import { toJson } from './json.ts';
 import type { Access } from './operations.ts';
@@ -32,7 +30,9 @@ export const waitingMax = 64;
 
 /** HTTP status of a refusal; 400 unless listed. */
 const refusalStatus: Partial<Record<ErrorCode, number>> = {
+  CONTROL_UNAUTHORIZED: 401,
   CONTROL_READ_ONLY: 403,
+  CONTROL_FOREIGN: 403,
   CONTROL_UNKNOWN_REQUEST: 404,
   NO_SUCH_PORT: 404,
   NO_SUCH_BRIDGE: 404,
@@ -52,7 +52,12 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
 };
 
 /** What comes behind these on the same connection is not read. */
-const lastAnswers: readonly ErrorCode[] = ['CONTROL_TOO_MANY_REQUESTS', 'CONTROL_TIMEOUT'];
+const lastAnswers: readonly ErrorCode[] = [
+  'CONTROL_TOO_MANY_REQUESTS',
+  'CONTROL_TIMEOUT',
+  'CONTROL_UNAUTHORIZED',
+  'CONTROL_FOREIGN',
+];
 
 export interface ConnectionsOptions {
   /** Answers a request, or throws why it cannot; `access` is what its client may do. */
@@ -61,9 +66,7 @@ export interface ConnectionsOptions {
     response: ServerResponse,
     access: Access,
   ) => void | Promise<void>;
-  /** What whoever has connected may do. */
-  readonly accessOf: (peer: PeerCredentials) => Access;
-  /** Learns of what no request should bring about; `what` names the request. */
+  /** Learns of what no request should bring about; `what` names the request. Never throws. */
   readonly onUnexpected: (error: unknown, what: string) => void;
 }
 
@@ -72,9 +75,12 @@ interface Exchange {
   readonly response: ServerResponse;
 }
 
+/** What the client of a request may do. Throws why it may not even ask. */
+export type AccessOf = (request: IncomingMessage) => Access;
+
 interface Client {
   readonly socket: Socket;
-  readonly access: Access;
+  readonly accessOf: AccessOf;
   readonly waiting: Exchange[];
   /** A request is being answered. */
   isBusy: boolean;
@@ -90,45 +96,28 @@ const surplusMax = 8192;
 
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #listener: FdListener;
   /** In the order in which they became idle, or began. */
   readonly #clients = new Map<Socket, Client>();
   readonly #http = createServer((request, response) => this.#arrived({ request, response }));
 
-  constructor(listener: FdListener, options: ConnectionsOptions) {
-    this.#listener = listener;
+  constructor(options: ConnectionsOptions) {
     this.#options = options;
-    listener.onConnection(
-      (connection) => this.#accept(connection),
-      // It tries again by itself; whoever waits for an answer sees that it takes long.
-      () => {},
-    );
   }
 
-  /** Breaks all connections off and removes the socket. Idempotent. */
+  /** Breaks all connections off. Idempotent. */
   close(): void {
-    this.#listener.close();
     for (const socket of this.#clients.keys()) socket.destroy();
   }
 
-  #accept(connection: FdSocket): void {
-    let socket: Socket;
-    let access: Access;
-    try {
-      access = this.#options.accessOf(connection.peer);
-      const fd = connection.release();
-      socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-    } catch (error) {
-      this.#unexpected(error, 'a connection');
-      return;
-    }
+  /** Serves a client that has connected, and that may be half open. */
+  add(socket: Socket, accessOf: AccessOf): void {
     // node:http listens too, but not to the end of every connection.
     socket.on('error', ignore);
     if (this.#clients.size >= connectionsMax && !this.#makeRoom()) {
       turnAway(socket);
       return;
     }
-    this.#clients.set(socket, { socket, access, waiting: [], isBusy: false });
+    this.#clients.set(socket, { socket, accessOf, waiting: [], isBusy: false });
     socket.once('close', () => this.#clients.delete(socket));
     this.#http.emit('connection', socket);
   }
@@ -181,15 +170,15 @@ export class Connections {
         if (!client.socket.destroyed) this.#serveNext(client);
       });
     });
-    void this.#serve(exchange, client.access);
+    void this.#serve(exchange, client.accessOf);
   }
 
   /** Never rejects. */
-  async #serve(exchange: Exchange, access: Access): Promise<void> {
+  async #serve({ request, response }: Exchange, accessOf: AccessOf): Promise<void> {
     try {
-      await this.#options.serve(exchange.request, exchange.response, access);
+      await this.#options.serve(request, response, accessOf(request));
     } catch (error) {
-      this.#refuse(exchange, error);
+      this.#refuse({ request, response }, error);
     }
   }
 
@@ -201,7 +190,7 @@ export class Connections {
       refusal = new MisfitError(error.code, error.findings, 'settings');
     } else if (!(error instanceof TsvswitchError)) {
       const what = `${request.method} ${request.url}`;
-      this.#unexpected(error, what);
+      this.#options.onUnexpected(error, what);
       refusal = failure('request-mistaken');
     }
     const { code, fault, parameters, message } = refusal as TsvswitchError;
@@ -209,18 +198,11 @@ export class Connections {
     if (response.headersSent) response.destroy();
     else {
       if (lastAnswers.includes(code)) response.setHeader('connection', 'close');
+      if (code === 'CONTROL_UNAUTHORIZED') response.setHeader('www-authenticate', 'Bearer');
       const findings = refusal instanceof MisfitError ? { findings: refusal.findings } : {};
       const data = fault === undefined ? {} : { fault, parameters };
       const body: Refused = { code, error: printable(message), ...data, ...findings };
       sendJson(response, refusalStatus[code] ?? 400, body);
-    }
-  }
-
-  #unexpected(error: unknown, what: string): void {
-    try {
-      this.#options.onUnexpected(error, what);
-    } catch {
-      // Whoever cannot be told has no say in whether the switch goes on.
     }
   }
 }

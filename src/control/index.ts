@@ -13,6 +13,11 @@ export { examine } from './doctor/examine.ts';
 export type * from './protocol.ts';
 export type { DeclaredSwitch, ReloadOptions } from './resources.ts';
 export { type ControlOptions, ControlServer } from './server.ts';
+export type { Credentials } from './server-address.ts';
+export type { Tokens } from './tcp/gate.ts';
+export { TcpListener, type TcpOptions, type TlsFiles } from './tcp/listener.ts';
+export { tokenIn } from './tcp/token-file.ts';
+export type { UnixAccess } from './unix-door.ts';
 
 /** As ControlClient.connect(). */
 export const connect = ControlClient.connect;

@@ -1,15 +1,15 @@
 /**
  * The control socket of a switch: answers what operations.ts lists, over HTTP on a unix socket, so
- * that `curl --unix-socket` is enough to ask.
+ * that `curl --unix-socket` is enough to ask, and over TCP if that is asked for (tcp/).
  *
- *     connections.ts (how many, whose turn) --request--> router.ts --> resources.ts --> Switch
- *                                                           bodies.ts     event-feed.ts
+ *     unix-door.ts ─┐
+ *     tcp/ ─────────┴► connections.ts (how many, whose turn) ──request──► router.ts
+ *                                         Switch ◄── resources.ts, event-feed.ts ◄─┘ bodies.ts
  *
- * Whoever may open the file may do everything, so it is the owner's alone (mode 600), or a group's
- * that was told; a group of readers may only look, by what the kernel says of who has connected
- * (SO_PEERCRED). What comes in is checked to the last field all the same, since it is typed by
- * hand: a request that makes no sense gets one sentence. Nothing here waits for anything but the
- * request's own body, which has a bound, and the file that a reload reads.
+ * Whoever may open the file may do everything, or only look (unix-door.ts); over TCP a token says
+ * which. What comes in is checked to the last field all the same, since it is typed by hand: a
+ * request that makes no sense gets one sentence. Nothing here waits for anything but the request's
+ * own body, which has a bound, and the file that a reload reads.
  *
  * Runs on the event loop's thread; frames do not wait for it.
  */
@@ -17,23 +17,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ListenOptions, Switch } from '../index.ts';
 import { failure } from '../model/errors.ts';
-import { FdListener } from '../native/fd-socket.ts';
 import { bodyOf, isTaking } from './bodies.ts';
 import { Connections, sendJson } from './connections.ts';
 import type { Access } from './operations.ts';
 import { type DeclaredSwitch, Resources } from './resources.ts';
 import { findOperation, flagsIn } from './router.ts';
+import type { TcpListener } from './tcp/listener.ts';
+import { type UnixAccess, UnixDoor } from './unix-door.ts';
 
-/** Where a control socket is, and how ports are made that it adds. */
-export interface ControlOptions {
-  /** Where to listen; stale files are replaced as those of ports are. */
-  readonly path: string;
-  /** Permissions of the file: 600 unless given, 660 with a group. */
-  readonly mode?: number;
-  /** Group of the file, which may then do everything. */
-  readonly group?: string | number;
-  /** In place of it: group of the file, for whom only root and our own user may change anything. */
-  readonly readers?: string | number;
+/** Where requests are taken, and how ports are made that they add. */
+export interface ControlOptions extends UnixAccess {
+  /**
+   * Where to listen; stale files are replaced as those of ports are. No unix socket unless given.
+   */
+  readonly path?: string;
+  /** Takes requests there as well. It is the server's to close from then on. */
+  readonly tcp?: TcpListener;
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets?: ListenOptions;
   /** The file of the switch, if one declares it. */
@@ -44,33 +43,44 @@ export interface ControlOptions {
    * Learns of an error that no request should bring about, and of which; else it is a warning of
    * the process.
    */
-  readonly onUnexpected?: (error: unknown, what: string) => void;
+  readonly onUnexpected?: OnUnexpected;
 }
 
-const ownMode = 0o600;
-const groupMode = 0o660;
+type OnUnexpected = (error: unknown, what: string) => void;
+
 const bodyLimitMsDefault = 30_000;
 
 /** The control socket of a switch in this process. */
 export class ControlServer {
-  readonly path: string;
+  readonly path: string | undefined;
   readonly #resources: Resources;
-  readonly #connections: Connections;
   readonly #bodyLimitMs: number;
+  /** What takes connections, and the connections. */
+  readonly #parts: { close(): void }[] = [];
 
   private constructor(vswitch: Switch, options: ControlOptions) {
-    this.path = options.path;
+    const { path, tcp, portSockets = {}, declared } = options;
+    const onUnexpected = unable(options.onUnexpected ?? warn);
+    this.path = path;
     this.#bodyLimitMs = options.bodyLimitMs ?? bodyLimitMsDefault;
-    const onUnexpected = options.onUnexpected ?? warn;
-    const { portSockets = {}, declared, readers } = options;
-    const listener = FdListener.listen(options.path, accessTo(options));
+    const door = path === undefined ? undefined : new UnixDoor(path, options);
     this.#resources = new Resources(vswitch, { portSockets, declared, onUnexpected });
-    this.#connections = new Connections(listener, {
-      serve: (request, response, access) => this.#serve(request, response, access),
-      accessOf: ({ uid }) =>
-        readers === undefined || uid === 0 || uid === process.geteuid!() ? 'all' : 'read',
-      onUnexpected,
-    });
+    if (door !== undefined) {
+      const connections = this.#connections(onUnexpected);
+      door.onConnection(
+        (socket, accessOf) => connections.add(socket, accessOf),
+        (error) => onUnexpected(error, 'a connection'),
+      );
+      this.#parts.push(door, connections);
+    }
+    if (tcp !== undefined) {
+      // Of its own: whoever reaches the address takes no place of who opens the file.
+      const connections = this.#connections(onUnexpected);
+      tcp.onConnection((socket) => {
+        connections.add(socket, (request) => tcp.gate.accessOf(request));
+      });
+      this.#parts.push(tcp, connections);
+    }
   }
 
   /** Throws what FdListener.listen throws. Close it before the switch. */
@@ -80,8 +90,15 @@ export class ControlServer {
 
   /** Breaks all connections off and removes the socket. Idempotent. */
   close(): void {
-    this.#connections.close();
+    for (const part of this.#parts) part.close();
     this.#resources.close();
+  }
+
+  #connections(onUnexpected: OnUnexpected): Connections {
+    return new Connections({
+      serve: (request, response, access) => this.#serve(request, response, access),
+      onUnexpected,
+    });
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, access: Access): Promise<void> {
@@ -101,12 +118,15 @@ export class ControlServer {
   }
 }
 
-/** Throws CONTROL_TWO_GROUPS. */
-function accessTo({ mode, group, readers }: ControlOptions): ListenOptions {
-  if (group !== undefined && readers !== undefined) throw failure('control-two-groups');
-  const whose = readers ?? group;
-  if (whose === undefined) return { mode: mode ?? ownMode };
-  return { mode: mode ?? groupMode, group: whose };
+/** To throw: whoever cannot be told has no say in whether the switch goes on. */
+function unable(tell: OnUnexpected): OnUnexpected {
+  return (error, what) => {
+    try {
+      tell(error, what);
+    } catch {
+      // Nobody is left to hear of this.
+    }
+  };
 }
 
 /** For want of somebody to tell. */

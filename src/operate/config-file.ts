@@ -80,11 +80,12 @@ export function configOfText(text: string, name: string): ServiceConfig {
   readKindly(yaml);
   const checked = checkDocument(yaml.value(), configSchema);
   if ('findings' in checked) throw invalid(yaml, checked.findings);
-  const { control, metrics, log, sandbox, ...settings } = checked.settings as ServiceSettings &
-    SwitchSettings;
+  const { control, listen, metrics, log, sandbox, ...settings } =
+    checked.settings as ServiceSettings & SwitchSettings;
   return {
     service: {
       ...(control === undefined ? {} : { control }),
+      ...(listen === undefined ? {} : { listen }),
       ...(metrics === undefined ? {} : { metrics }),
       log,
       sandbox,

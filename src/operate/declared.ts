@@ -164,9 +164,10 @@ export class Declared {
 
   #needingRestart(wanted: ServiceSettings): string[] {
     const present = this.service;
-    const { control, metrics, sandbox, log } = { ...wanted, ...this.#options.overrides };
+    const { control, listen, metrics, sandbox, log } = { ...wanted, ...this.#options.overrides };
     const pairs: Readonly<Record<string, readonly [unknown, unknown]>> = {
       control: [present.control, control],
+      listen: [present.listen, listen],
       metrics: [present.metrics, metrics],
       sandbox: [present.sandbox, sandbox],
       'log.format': [present.log.format, log.format],

@@ -12,7 +12,13 @@ import {
   strict,
   switchSettings,
 } from '../model/settings-schema.ts';
-import { type ControlSettings, logFormats, logLevels } from './settings.ts';
+import { type ControlSettings, type ListenSettings, logFormats, logLevels } from './settings.ts';
+
+const address = (description: string) => ({
+  description,
+  pattern: '^([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$',
+  patternErrorMessage: 'an address is such as 127.0.0.1:9477, [::1]:9477 or :9477',
+});
 
 export const serviceSettings = Type.Object(
   {
@@ -39,12 +45,28 @@ export const serviceSettings = Type.Object(
         ...pathText,
       }),
     ),
-    metrics: Type.Optional(
-      Type.String({
-        description: 'Serves metrics for Prometheus on this address, such as 127.0.0.1:9477.',
-        pattern: '^([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$',
-        patternErrorMessage: 'an address is such as 127.0.0.1:9477, [::1]:9477 or :9477',
+    listen: Type.Optional(
+      Type.Unsafe<string | ListenSettings>({
+        ...Type.Object(
+          {
+            address: Type.String(address('The TCP address, such as 127.0.0.1:9443.')),
+            certificate: Type.Optional(path('File of the certificate, in PEM.')),
+            key: Type.Optional(path('File of its key, in PEM.')),
+            token: Type.Optional(
+              path('File of the token, made if it is not there; in the state folder unless given.'),
+            ),
+            readToken: Type.Optional(path('File of a token that may only look.')),
+          },
+          strict,
+        ),
+        ...address('Takes requests over TCP: on this address, or a mapping with `address`.'),
+        type: ['string', 'object'],
       }),
+    ),
+    metrics: Type.Optional(
+      Type.String(
+        address('Serves metrics for Prometheus on this address, such as 127.0.0.1:9477.'),
+      ),
     ),
     log: Type.Object(
       {

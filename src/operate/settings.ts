@@ -20,10 +20,25 @@ export interface ControlSettings {
   readers?: string | number;
 }
 
+/** Where requests are taken over TCP, and from whom. */
+export interface ListenSettings {
+  /** Such as `127.0.0.1:9443`, `[::1]:9443` or `:9443`. */
+  address: string;
+  /** Files, in PEM; may be left out on loopback. */
+  certificate?: string;
+  key?: string;
+  /** The file of the token, made if it is not there; in the state folder unless given. */
+  token?: string;
+  /** The file of a token that may only look. */
+  readToken?: string;
+}
+
 /** Read at the start; a reload that changes one of these says so and leaves it. */
 export interface ServiceSettings {
   /** Where requests are taken; nowhere unless given. */
   control?: string | ControlSettings;
+  /** Where requests are taken over TCP; nowhere unless given. */
+  listen?: string | ListenSettings;
   /** Where metrics are served over TCP; nowhere unless given. */
   metrics?: string;
   log: { level: (typeof logLevels)[number]; format: (typeof logFormats)[number] };

@@ -8,14 +8,13 @@
 
 import { dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { ControlClient } from '../../control/client.ts';
+import type { ControlClient } from '../../control/client.ts';
 import { defaultControlPath } from '../../control/default-path.ts';
 import { errorPrefix, exitTimeout, writeError } from '../command.ts';
-import { controlDescription, controlPath } from '../control-path.ts';
+import { addWhich, controlClient, type Which } from '../control-client.ts';
 
 /** Options that stand before or behind the words of any of these commands. */
-export interface Everywhere {
-  readonly control?: string;
+export interface Everywhere extends Which {
   readonly switch?: string;
   readonly json?: true;
   readonly timeout?: number;
@@ -24,8 +23,7 @@ export interface Everywhere {
 const millisecondsASecond = 1000;
 
 export function addEverywhere(program: Command): Command {
-  return program
-    .option('--control <path>', controlDescription)
+  return addWhich(program)
     .option('-s, --switch <name>', 'the same by its name: NAME.sock in the usual folder')
     .option('--json', 'print JSON, for programs')
     .option('--timeout <seconds>', 'give up after this long, with status 124', seconds);
@@ -36,11 +34,12 @@ export async function asking(
   command: Command,
   work: (client: ControlClient) => Promise<void>,
 ): Promise<void> {
-  const { control, switch: name, timeout } = command.optsWithGlobals<Everywhere>();
-  const named = name === undefined ? control : join(dirname(defaultControlPath()), `${name}.sock`);
+  const { switch: name, timeout, ...which } = command.optsWithGlobals<Everywhere>();
+  const control =
+    name === undefined ? {} : { control: join(dirname(defaultControlPath()), `${name}.sock`) };
   const timer = timeout === undefined ? undefined : giveUpAfter(timeout);
   try {
-    await using client = await ControlClient.connect(await controlPath(named, wordsOf(command)));
+    await using client = await controlClient({ ...which, ...control }, wordsOf(command));
     await work(client);
   } finally {
     clearTimeout(timer);

@@ -18,7 +18,8 @@ export async function examine(control: ControlClient): Promise<Diagnosis[]> {
   const now = await control.status();
   const sockets = new Map(
     now.ports.flatMap((port) => {
-      const file = port.kind === 'vhost-user' ? readSocketFile(port.path) : undefined;
+      const isHere = port.kind === 'vhost-user' && !control.isRemote;
+      const file = isHere ? readSocketFile(port.path) : undefined;
       return file === undefined ? [] : [[port.name, file] as const];
     }),
   );

@@ -16,6 +16,35 @@ export const controlCodes = {
         'no switch can be reached at {path} ({cause}); start one with `tsvswitch --control ',
         '{path}`, or give the path of its control socket',
       ],
+      'control-unreachable-url': 'no switch can be reached at {url} ({cause})',
+      'control-untrusted': [
+        'the switch at {url} cannot be told from another ({cause}); give the certificate of who ',
+        'signed its own with --ca FILE',
+      ],
+    },
+  },
+  CONTROL_UNAUTHORIZED: {
+    means: 'a request over TCP has no token that the switch knows',
+    ends: 'the call',
+    remedy: 'Send the token of the switch: `--token FILE`, or a header `Authorization: Bearer`.',
+    sentences: {
+      'token-missing': [
+        'a token is needed here: the header `Authorization: Bearer TOKEN`, or --token FILE ',
+        'of the command',
+      ],
+      'token-wrong': 'the token of this request is none of this switch',
+    },
+  },
+  CONTROL_FOREIGN: {
+    means: 'a request over TCP was meant for another server, or made by a page of one',
+    ends: 'the call',
+    remedy: 'Ask by the IP address, by localhost, or by a name that the certificate has.',
+    sentences: {
+      'host-foreign': [
+        'the header Host names {host}, which this switch is not; it is its IP addresses, ',
+        'localhost, and the names of its certificate',
+      ],
+      'origin-foreign': 'pages of {origin} may not ask this switch, only those of {own}',
     },
   },
   CONTROL_UNKNOWN_REQUEST: {

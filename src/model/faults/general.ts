@@ -65,6 +65,7 @@ export const generalCodes = {
       'capture-file-failed': 'the capture {path} cannot be {done}: {cause}',
       'notify-socket-failed': 'NOTIFY_SOCKET: {cause}; the service manager is told nothing',
       'metrics-unserved': 'metrics cannot be served on {host}:{port}: {cause}',
+      'listen-failed': 'listen: requests cannot be taken on {address}: {cause}',
       'settings-failed': '{cause}',
     },
   },

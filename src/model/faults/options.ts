@@ -127,6 +127,39 @@ export const optionsCodes = {
       'guest-command-lines': 'a guest command is one line, got {command}',
       'metrics-address':
         '{text} is no address to listen on, such as 127.0.0.1:9477, [::1]:9477 or :9477',
+      'control-url': [
+        '{url} is no address of a switch, such as https://switch.example:9443, or ',
+        'http://127.0.0.1:9443 on its own host',
+      ],
+      'listen-address':
+        'listen: {text} is no address to listen on, such as 127.0.0.1:9443, [::1]:9443 or :9443',
+      'listen-plain': [
+        'listen: {address} is reached from other hosts, where a token needs TLS; give a ',
+        'certificate and a key, or listen on 127.0.0.1',
+      ],
+      'listen-half-tls': 'listen: {given} is given without {missing}; TLS needs both',
+      'listen-tls': 'listen: TLS cannot be made of this certificate and key: {cause}',
+      'listen-file': '{what} {path} cannot be read: {cause}',
+      'listen-key-open': [
+        'listen: key {path} may be read by every user of this host (mode {mode}); make that ',
+        '`chmod 600 {path}`',
+      ],
+      'token-open': [
+        'token file {path} may be read by others (mode {mode}); make that ',
+        '`chmod 600 {path}`',
+      ],
+      'token-no-file': 'token file {path} is no regular file of this user or of root',
+      'token-unmade': 'there is no token file {path}, and none can be made: {cause}',
+      'token-text': [
+        '{what} is not {min} to {max} visible ASCII characters without spaces; make one with ',
+        '`openssl rand -hex 32`',
+      ],
+      'token-twice': 'the token of readers is the one that may change everything',
+      'config-elsewhere': [
+        '{file} is on the host of the switch: save it there, or print the settings with ',
+        '`tsvswitch config show`',
+      ],
+      'listen-without-address': '{option} is for the address of --listen, which is not given',
       'clock-manual-no-more-workers':
         'a switch whose clock is manual has no threads, and can be given no workers',
     },

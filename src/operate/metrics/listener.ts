@@ -9,33 +9,14 @@
 
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, isIP } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { failure } from '../../model/errors.ts';
+import type { TcpAddress } from '../../model/tcp-address.ts';
 import { contentType } from './exposition.ts';
 
 const connectionsMax = 32;
 const requestMsMax = 5000;
 const pathOfMetrics = '/metrics';
-
-export interface Address {
-  /** An IP address; absent: all of this host's. */
-  readonly host?: string;
-  /** 0: any that is free. */
-  readonly port: number;
-}
-
-/** Such as `127.0.0.1:9477`, `[::1]:9477` or `:9477`. Throws BAD_OPTION. */
-export function addressOf(text: string): Address {
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  const port = Number(digits);
-  const isHost =
-    bracketed === undefined ? host === '' || isIP(host ?? '') === 4 : isIP(host!) === 6;
-  if (!isHost || !(port <= 65_535)) {
-    throw failure('metrics-address', { text });
-  }
-  return { ...(host === '' ? {} : { host: host! }), port };
-}
 
 export class MetricsListener {
   readonly #server: Server;
@@ -47,7 +28,7 @@ export class MetricsListener {
   }
 
   /** Throws SYSTEM if the address cannot be listened on. */
-  static async listen({ host, port }: Address): Promise<MetricsListener> {
+  static async listen({ host, port }: TcpAddress): Promise<MetricsListener> {
     const server = createServer({
       requestTimeout: requestMsMax,
       headersTimeout: requestMsMax,

@@ -1,9 +1,10 @@
 /** The metrics of a switch, served to Prometheus. */
 
 import type { Switch } from '../../index.ts';
+import { tcpAddressOf } from '../../model/tcp-address.ts';
 import { exposition } from './exposition.ts';
 import { families, scrapeOf } from './families.ts';
-import { addressOf, MetricsListener } from './listener.ts';
+import { MetricsListener } from './listener.ts';
 import { Sessions } from './sessions.ts';
 
 export class Metrics {
@@ -15,7 +16,7 @@ export class Metrics {
 
   /** Throws BAD_OPTION, and SYSTEM if the address cannot be listened on. */
   static async listen(address: string): Promise<Metrics> {
-    return new Metrics(await MetricsListener.listen(addressOf(address)));
+    return new Metrics(await MetricsListener.listen(tcpAddressOf(address, 'metrics-address')));
   }
 
   get port(): number {

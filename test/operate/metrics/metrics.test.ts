@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type ProcessPort, Switch } from '../../../src/index.ts';
 import { exposition } from '../../../src/operate/metrics/exposition.ts';
 import { families, scrapeOf } from '../../../src/operate/metrics/families.ts';
-import { addressOf, MetricsListener } from '../../../src/operate/metrics/listener.ts';
+import { MetricsListener } from '../../../src/operate/metrics/listener.ts';
 import { Sessions } from '../../../src/operate/metrics/sessions.ts';
 import { TestGuest } from '../../../src/testing/index.ts';
 import { needs } from '../../support/needs.ts';
@@ -209,24 +209,6 @@ describe('what is told of them', () => {
 });
 
 describe('where it is asked for', () => {
-  test.each([
-    ['127.0.0.1:9477', { host: '127.0.0.1', port: 9477 }],
-    ['[::1]:0', { host: '::1', port: 0 }],
-    [':9477', { port: 9477 }],
-  ])('%s', (written, address) => expect(addressOf(written)).toEqual(address));
-
-  test.each([
-    '9477',
-    '127.0.0.1',
-    'localhost:9477',
-    '::1:9477',
-    '1.2.3.4:70000',
-    '[1.2.3.4]:1',
-    '',
-  ])('not at %j', (written) => {
-    expect(() => addressOf(written)).toThrow(/is no address to listen on, such as 127\.0\.0\.1/);
-  });
-
   test('a port that somebody has is said', async () => {
     const { port, close } = await takenPort();
     await expect(MetricsListener.listen({ host: '127.0.0.1', port })).rejects.toMatchObject({
