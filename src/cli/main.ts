@@ -82,7 +82,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
 
 /** What is wrong with a command line, or the file of a switch, on any machine. */
 const usageCodes: readonly ErrorCode[] = [
-  ...(['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE', 'CONTROL_TWO_GROUPS'] as const),
+  ...(['BAD_OPTION', 'SOCKET_PATH_TOO_LONG', 'SOCKET_DUPLICATE'] as const),
   ...(['CONFIG_UNREADABLE', 'CONFIG_INVALID'] as const),
 ];
 

@@ -35,6 +35,13 @@ const bodyBytesMax = 65_536;
 const settingsBytesMax = 4 * 2 ** 20;
 /** Whoever looks at a body calls itself for what is in it; no request needs half as many. */
 const depthMax = 32;
+/**
+ * Keys and entries of a body. Whatever looks at one of them takes time, most of all what says that
+ * it is wrong: 300,000 would hold up everybody else for a second.
+ */
+const valuesMax = 4096;
+/** The most ports a switch may have, 1024, with all that can be said of each, take 25,000. */
+const settingsValuesMax = 32_768;
 /** More than anybody reads of one body. */
 const findingsMax = 32;
 
@@ -86,9 +93,7 @@ export async function bodyOf<Id extends Taking>(
 ): Promise<BodyOf<Id>> {
   const isSettings = id === 'applySettings';
   const text = await textOf(request, limitMs, isSettings ? settingsBytesMax : bodyBytesMax);
-  if (isDeeperThan(depthMax, text)) {
-    throw failure('body-too-deep', { max: depthMax });
-  }
+  checkExtent(text, isSettings ? settingsValuesMax : valuesMax);
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -169,23 +174,35 @@ function schemaOfBodies(file: unknown): AnySchema {
   return { type: 'object', properties: Object.fromEntries(properties) };
 }
 
-/** Of what is JSON; of other texts it does not matter. */
-function isDeeperThan(most: number, text: string): boolean {
+const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
+const [beginList, endList, beginMapping, endMapping] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/**
+ * That what is JSON is neither deep nor large, before anything is made of it; of other texts it
+ * does not matter. Throws CONTROL_BAD_REQUEST, CONTROL_BODY_TOO_LONG.
+ */
+function checkExtent(text: string, valuesMost: number): void {
   let depth = 0;
+  let values = 0;
   for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (character === '"') at = endOfString(text, at);
-    else if (character === '[' || character === '{') depth++;
-    else if (character === ']' || character === '}') depth--;
-    if (depth > most) return true;
+    const character = text.charCodeAt(at);
+    if (character === quote) at = endOfString(text, at);
+    else if (character === comma) values++;
+    else if (character === beginList || character === beginMapping) {
+      depth++;
+      values++;
+    } else if (character === endList || character === endMapping) depth--;
+    if (depth > depthMax) throw failure('body-too-deep', { max: depthMax });
+    if (values > valuesMost) throw failure('body-too-many', { max: valuesMost });
   }
-  return false;
 }
 
 /** Where the quotation mark is that ends what begins with the one at `start`. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
-  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+  while (at < text.length && text.charCodeAt(at) !== quote) {
+    at += text.charCodeAt(at) === backslash ? 2 : 1;
+  }
   return at;
 }
 

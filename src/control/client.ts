@@ -176,6 +176,11 @@ export class ControlClient {
     return this.#ask('reload', { flags });
   }
 
+  /** This API as an OpenAPI 3.1 document. */
+  openApi(): Promise<object> {
+    return this.#ask('getOpenApi');
+  }
+
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
   addPort(port: NewPort): Promise<MachinePortStatus> {
     return this.#ask('addPort', { body: port });

@@ -33,6 +33,7 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   CONTROL_UNAUTHORIZED: 401,
   CONTROL_READ_ONLY: 403,
   CONTROL_FOREIGN: 403,
+  CONTROL_STRANGER: 403,
   CONTROL_UNKNOWN_REQUEST: 404,
   NO_SUCH_PORT: 404,
   NO_SUCH_BRIDGE: 404,
@@ -57,6 +58,7 @@ const lastAnswers: readonly ErrorCode[] = [
   'CONTROL_TIMEOUT',
   'CONTROL_UNAUTHORIZED',
   'CONTROL_FOREIGN',
+  'CONTROL_STRANGER',
 ];
 
 export interface ConnectionsOptions {

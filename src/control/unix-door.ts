@@ -3,40 +3,47 @@
  * may do.
  *
  * The file is the owner's alone (mode 600), or a group's that was told. A group of readers may only
- * look, by what the kernel says of who has connected.
+ * look, by what the kernel says of who has connected. A file has one group: where there are readers
+ * as well, everybody may open it, and who is in neither group is refused.
  *
- * Source: unix(7), SO_PEERCRED.
+ * Sources: unix(7), SO_PEERCRED and SO_PEERGROUPS.
  */
 
 import { Socket } from 'node:net';
 import { failure } from '../model/errors.ts';
 import type { PeerCredentials } from '../native/addon.ts';
 import { FdListener, type FdSocket } from '../native/fd-socket.ts';
-import type { ListenOptions } from '../native/socket-file.ts';
+import { groupNumber, type ListenOptions } from '../native/socket-file.ts';
 import type { AccessOf } from './connections.ts';
 import type { Access } from './operations.ts';
 
 /** Who may open the file of a control socket. */
 export interface UnixAccess {
-  /** Permissions of the file: 600 unless given, 660 with a group. */
+  /** Permissions of the file: 600 unless given, 660 with a group, 666 with two. */
   readonly mode?: number;
-  /** Group of the file, which may then do everything. */
+  /** Who is in this group may do everything. */
   readonly group?: string | number;
-  /** In place of it: group of the file, for whom only root and our own user may change anything. */
+  /** Who is in this group may look; nobody but root, our own user and `group` changes anything. */
   readonly readers?: string | number;
 }
 
 const ownMode = 0o600;
 const groupMode = 0o660;
+const groupsMode = 0o666;
 
 export class UnixDoor {
   readonly #listener: FdListener;
-  readonly #hasReaders: boolean;
+  /** Undefined: all who can open the file. */
+  readonly #changers: number | undefined;
+  readonly #readers: number | undefined;
 
-  /** Throws CONTROL_TWO_GROUPS, and what FdListener.listen throws. */
+  /** Throws what FdListener.listen throws. */
   constructor(path: string, access: UnixAccess) {
+    const { group, readers } = access;
+    this.#changers =
+      group === undefined || readers === undefined ? undefined : groupNumber(path, group);
+    this.#readers = readers === undefined ? undefined : groupNumber(path, readers);
     this.#listener = FdListener.listen(path, permissionsOf(access));
-    this.#hasReaders = access.readers !== undefined;
   }
 
   /** `onError` learns why somebody who has connected cannot be served. */
@@ -58,10 +65,17 @@ export class UnixDoor {
   }
 
   #enter(connection: FdSocket): [Socket, AccessOf] {
-    const access = this.#accessOf(connection.peer);
+    const { peer } = connection;
+    const access = this.#accessOf(peer);
     const fd = connection.release();
     const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-    return [socket, () => access];
+    return [
+      socket,
+      () => {
+        if (access !== undefined) return access;
+        throw failure('control-stranger', { uid: peer.uid });
+      },
+    ];
   }
 
   /** Removes the socket. Idempotent. */
@@ -69,14 +83,19 @@ export class UnixDoor {
     this.#listener.close();
   }
 
-  #accessOf({ uid }: PeerCredentials): Access {
-    const mayAll = !this.#hasReaders || uid === 0 || uid === process.geteuid!();
-    return mayAll ? 'all' : 'read';
+  /** Undefined: none. */
+  #accessOf({ uid, gid, groups }: PeerCredentials): Access | undefined {
+    if (this.#readers === undefined || uid === 0 || uid === process.geteuid!()) return 'all';
+    // The file lets in the readers alone.
+    if (this.#changers === undefined) return 'read';
+    const all = [gid, ...groups];
+    if (all.includes(this.#changers)) return 'all';
+    return all.includes(this.#readers) ? 'read' : undefined;
   }
 }
 
 function permissionsOf({ mode, group, readers }: UnixAccess): ListenOptions {
-  if (group !== undefined && readers !== undefined) throw failure('control-two-groups');
+  if (group !== undefined && readers !== undefined) return { mode: mode ?? groupsMode };
   const whose = readers ?? group;
   if (whose === undefined) return { mode: mode ?? ownMode };
   return { mode: mode ?? groupMode, group: whose };

@@ -25,6 +25,8 @@ export interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
+  /** The supplementary ones. */
+  readonly groups: readonly number[];
 }
 
 export interface Native {

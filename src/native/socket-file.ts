@@ -124,7 +124,8 @@ function kindOf(stats: Stats): string {
   return stats.isFile() ? 'a regular file' : 'a special file';
 }
 
-function groupNumber(path: string, group: string | number): number {
+/** Throws SOCKET_GROUP_UNKNOWN. */
+export function groupNumber(path: string, group: string | number): number {
   const gid = typeof group === 'number' ? group : native().groupId(group);
   if (gid === undefined || !Number.isInteger(gid) || gid < 0) {
     throw failure('socket-group-unknown', { path, group });

@@ -30,13 +30,12 @@ export const serviceSettings = Type.Object(
             mode: Type.Optional(
               Type.String({
                 ...octalText,
-                description: 'Permissions of the file; 600 unless given, 660 with a group.',
+                description:
+                  'Permissions of the file; 600 unless given, 660 with a group, 666 with both.',
               }),
             ),
-            group: Type.Optional(nameOrNumber('Group of the file, which may do everything.')),
-            readers: Type.Optional(
-              nameOrNumber('In place of `group`: group of the file, which may only look.'),
-            ),
+            group: Type.Optional(nameOrNumber('Who is in this group may do everything.')),
+            readers: Type.Optional(nameOrNumber('Who is in this group may only look.')),
           },
           strict,
         ),

@@ -14,9 +14,9 @@ export interface ControlSettings {
   path: string;
   /** Permissions of the file, three octal digits. */
   mode?: string;
-  /** Group of the file, which may do everything. */
+  /** Who is in this group may do everything. */
   group?: string | number;
-  /** In place of it: group of the file, which may only look. */
+  /** Who is in this group may only look. */
   readers?: string | number;
 }
 

@@ -3,10 +3,11 @@
 import { chmodSync, lstatSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlOptions, ControlServer } from '../../src/control/server.ts';
 import { Switch } from '../../src/index.ts';
-import { Command, type Exit } from '../support/command.ts';
+import { Command, type Exit, script } from '../support/command.ts';
 import { needsRoot } from '../support/needs.ts';
 import { ask } from './raw-client.ts';
 
@@ -44,15 +45,19 @@ test.each([
   [{ group: process.getgid!() }, 0o660],
   [{ readers: process.getgid!() }, 0o660],
   [{ readers: process.getgid!(), mode: 0o666 }, 0o666],
+  [{ group: 7, readers: 8 }, 0o666],
 ])('%j gives the file its permissions', (options, mode) => {
   listen(options);
   expect(modeOf()).toBe(mode);
 });
 
-test('a group and readers at once are refused, and nothing listens', () => {
-  expect(() => listen({ group: 0, readers: 0 })).toThrow(/readers: a group is given as well/);
-  expect(() => lstatSync(control)).toThrow();
-});
+test.each([{ group: 'no-such-group', readers: 0 }, { readers: 'no-such-group' }])(
+  '%j is refused, and nothing listens',
+  (options) => {
+    expect(() => listen(options)).toThrow(/there is no group no-such-group/);
+    expect(() => lstatSync(control)).toThrow();
+  },
+);
 
 test('the user of the switch may do everything, also beside readers', async () => {
   listen({ readers: process.getgid!() });
@@ -78,6 +83,43 @@ describe('another user', needsRoot, () => {
     listen({ group: nobody.gid });
     expect(await asNobody('port remove a')).toMatchObject({ status: 0, stderr: '' });
     expect(vswitch.ports).toEqual([]);
+  });
+
+  describe('by a supplementary group', () => {
+    /** Somebody whose own group is nobody's, and who is in `groups` besides. */
+    const inGroups = async (groups: string, line: string) => {
+      const who = [`--reuid=${nobody.uid}`, `--regid=${nobody.gid}`, `--groups=${groups}`];
+      const words = [process.execPath, script, ...line.split(' '), '--control', control];
+      const { exitCode, stderr } = await execa('setpriv', [...who, ...words], {
+        reject: false,
+        timeout: 60_000,
+      });
+      return { status: exitCode, stderr };
+    };
+    const [changers, readers, others] = [4242, 4243, 4244];
+
+    test('of readers may look', async () => {
+      listen({ readers });
+      expect(await inGroups(`${others},${readers}`, 'status')).toMatchObject({ status: 0 });
+      expect(await inGroups(`${readers}`, 'port remove a')).toMatchObject({ status: 1 });
+      expect(await inGroups(`${others}`, 'status')).toMatchObject({ status: 3 });
+      expect(vswitch.ports).toHaveLength(1);
+    });
+
+    test('of one that may change beside readers does so, and of neither is refused', async () => {
+      listen({ group: changers, readers });
+      expect(await inGroups(`${readers}`, 'status')).toMatchObject({ status: 0 });
+      const refused = await inGroups(`${readers}`, 'port remove a');
+      expect(refused.stderr).toMatch(/others only look$/);
+      const stranger = await inGroups(`${others}`, 'status');
+      expect(stranger).toEqual({
+        status: 1,
+        stderr: 'tsvswitch: user 65534 is in neither group that this control socket is for',
+      });
+      expect(vswitch.ports).toHaveLength(1);
+      expect(await inGroups(`${others},${changers}`, 'port remove a')).toMatchObject({ status: 0 });
+      expect(vswitch.ports).toEqual([]);
+    });
   });
 
   test('of no such group does not come in', async () => {

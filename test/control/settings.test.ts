@@ -85,6 +85,37 @@ describe('that do not fit are refused, with the path to each thing that is wrong
     expect(text).toMatch(/the body (has lists or mappings in more than 32 others|is not JSON)/);
   });
 
+  test.each([
+    ['keys', (i: number) => `"key${i}":${i}`, '{', '}'],
+    ['ports', (i: number) => `"p${i}":{"kind":"process"}`, '{"ports":{', '}}'],
+    ['entries', () => '1', '{"links":[', ']}'],
+  ])('more %s than any switch has are refused before they are looked at', async (...values) => {
+    const [, item, begin, end] = values;
+    const body = begin + Array.from({ length: 100_000 }, (_, i) => item(i)).join(',') + end;
+    const { status, text } = await ask(control, 'PUT', '/v1/settings', body);
+    expect({ status, error: JSON.parse(text).fault }).toEqual({
+      status: 413,
+      error: 'body-too-many',
+    });
+    expect(vswitch.ports).toEqual([]);
+  });
+
+  test('as many ports as a switch may have are settings, with all that can be said of each', async () => {
+    const source = { macs: ['52:54:00:00:00:01'], addresses: ['10.0.0.0/24', 'fe80::/64'] };
+    const all = { mode: '660', group: 0, allow: [0, ':0'], source, mtu: 9000, bridge: 'blue' };
+    const port = (i: number) => ({
+      path: join(folder, `${i}`),
+      ...all,
+      ringReset: true,
+      inBand: true,
+    });
+    const ports = Object.fromEntries(
+      Array.from({ length: 1024 }, (_, i) => [`port ${i}`, port(i)]),
+    );
+    const changes = await client.apply({ ports }, { dryRun: true });
+    expect(changes.length).toBeGreaterThanOrEqual(1024);
+  });
+
   test('brackets in texts are texts', async () => {
     const body = JSON.stringify({ ports: { [`"\\${'['.repeat(100)}`]: { kind: 'process' } } });
     expect((await ask(control, 'PUT', '/v1/settings', body)).status).toBe(200);

@@ -66,13 +66,12 @@ export const controlCodes = {
       ],
     },
   },
-  CONTROL_TWO_GROUPS: {
-    means: 'the control socket is to be of two groups',
+  CONTROL_STRANGER: {
+    means: 'whoever asks is in none of the groups of the control socket',
     ends: 'the call',
-    remedy: 'Give one of them: the group that may change, or that of readers.',
+    remedy: 'Join one of them, or ask as root or as the user that the switch runs as.',
     sentences: {
-      'control-two-groups':
-        'readers: a group is given as well; the file of the control socket has one',
+      'control-stranger': 'user {uid} is in neither group that this control socket is for',
     },
   },
   CONTROL_BAD_REQUEST: {
@@ -91,6 +90,7 @@ export const controlCodes = {
     remedy: 'Ask for less at once.',
     sentences: {
       'body-too-long': 'the body has more than the {max} bytes that any request needs',
+      'body-too-many': 'the body has more than the {max} keys and entries that any request needs',
     },
   },
   CONTROL_TIMEOUT: {

@@ -2,10 +2,11 @@
  * Who may be at the other end of a port's socket, besides what the permissions of its file say:
  * users and groups, as the kernel knows the process that opened that end.
  *
- * Names are looked up once, when the port is made. Of a process its user and its first group count,
- * as they were when it connected (for a port that connects: when the machine began to listen).
+ * Names are looked up once, when the port is made. Of a process its user and all of its groups
+ * count, as they were when it connected (for a port that connects: when the machine began to
+ * listen).
  *
- * Source: unix(7), SO_PEERCRED.
+ * Sources: unix(7), SO_PEERCRED and SO_PEERGROUPS.
  */
 
 import { failure } from '../../model/errors.ts';
@@ -38,8 +39,8 @@ export class AllowList {
     }
   }
 
-  admits({ uid, gid }: PeerCredentials): boolean {
-    return this.#users.has(uid) || this.#groups.has(gid);
+  admits({ uid, gid, groups }: PeerCredentials): boolean {
+    return this.#users.has(uid) || [gid, ...groups].some((one) => this.#groups.has(one));
   }
 
   /** The list in words. */

@@ -8,6 +8,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { PortOptions } from '../../../src/index.ts';
+import { AllowList } from '../../../src/port/vhost-user/allow.ts';
 import { TestGuest } from '../../../src/testing/index.ts';
 import { frameBetween } from '../../support/ethernet.ts';
 import { expectDelivery, SwitchNetwork } from '../../support/network.ts';
@@ -43,6 +44,13 @@ test.each<[string, (string | number)[]]>([
   const [a, b] = await network.connectAll();
   await expectDelivery(a!, b!, [frameBetween(0, 1, 1)]);
   expect(network.eventsOf('frontend-refused')).toEqual([]);
+});
+
+test('a group counts that is not the first of a process', () => {
+  const list = new AllowList('port p1', [':4242']);
+  const peer = { pid: 1, uid: 1, gid: 1 };
+  expect(list.admits({ ...peer, groups: [7, 4242] })).toBe(true);
+  expect(list.admits({ ...peer, groups: [7] })).toBe(false);
 });
 
 test('a process that is not listed is refused, and told by its uid, gid and pid', async () => {
