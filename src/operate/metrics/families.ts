@@ -30,6 +30,8 @@ export interface Family {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
+  /** `ports`: its samples are of ports, and can be asked for some of them at a time. */
+  readonly of: 'switch' | 'ports';
   readonly samples: (of: Scrape) => readonly Sample[];
 }
 
@@ -50,18 +52,14 @@ export interface Scrape {
 
 type Frontend = NonNullable<Extract<SwitchPort, { kind: 'vhost-user' }>['status']['frontend']>;
 
-export function scrapeOf(vswitch: Switch, sessions: Sessions): Scrape {
-  return {
-    switch: vswitch,
-    workers: vswitch.workerCounters(),
-    ports: vswitch.ports.map((port) => ({
-      port,
-      labels: { port: port.name, bridge: port.bridge },
-      counters: port.counters,
-      sessions: sessions.of(port.name),
-      frontend: port.kind === 'vhost-user' ? port.status.frontend : undefined,
-    })),
-  };
+export function scrapedPort(port: SwitchPort, sessions: Sessions): Scrape['ports'][number] {
+  const { name, bridge } = port;
+  const rest = { port, labels: { port: name, bridge }, sessions: sessions.of(name) };
+  if (port.kind !== 'vhost-user') {
+    return { ...rest, counters: port.counters, frontend: undefined };
+  }
+  const { counters, frontend } = port.status;
+  return { ...rest, counters, frontend };
 }
 
 const startedAtSeconds = Date.now() / 1000 - process.uptime();
@@ -71,24 +69,28 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_info',
     help: 'The version of the switch; always 1.',
     type: 'gauge',
+    of: 'switch',
     samples: () => [{ labels: { version }, value: 1 }],
   },
   {
     name: 'process_start_time_seconds',
     help: 'When the process started, in seconds since 1970.',
     type: 'gauge',
+    of: 'switch',
     samples: () => [{ labels: {}, value: startedAtSeconds }],
   },
   {
     name: 'process_resident_memory_bytes',
     help: 'Memory of the process that is in RAM.',
     type: 'gauge',
+    of: 'switch',
     samples: () => [{ labels: {}, value: process.memoryUsage.rss() }],
   },
   {
     name: 'process_cpu_seconds_total',
     help: 'CPU time of all threads, the polling ones included.',
     type: 'counter',
+    of: 'switch',
     samples: () => {
       const { user, system } = process.cpuUsage();
       return [{ labels: {}, value: (user + system) / 1e6 }];
@@ -98,24 +100,28 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_frames_total',
     help: 'Frames that came from a guest, or were delivered to it.',
     type: 'counter',
+    of: 'ports',
     samples: directions(({ frames }) => frames),
   },
   {
     name: 'tsvswitch_port_bytes_total',
     help: 'Bytes of these frames.',
     type: 'counter',
+    of: 'ports',
     samples: directions(({ bytes }) => bytes),
   },
   {
     name: 'tsvswitch_port_notifications_total',
     help: 'Interrupts that a guest was sent for these frames.',
     type: 'counter',
+    of: 'ports',
     samples: directions(({ notifications }) => notifications),
   },
   {
     name: 'tsvswitch_port_flooded_frames_total',
     help: 'Frames of a guest that went to every other port of its bridge.',
     type: 'counter',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.map(({ labels, counters }) => ({ labels, value: counters.floodedFrames })),
   },
@@ -123,6 +129,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_drops_total',
     help: 'Frames that ended at a port, by reason.',
     type: 'counter',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.flatMap(({ labels, counters }) =>
         Object.entries(counters.drops).map(([reason, value]) => ({
@@ -135,6 +142,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_impaired_frames_total',
     help: 'Frames that an impaired link held, duplicated, reordered or corrupted.',
     type: 'counter',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.flatMap(({ labels, counters }) =>
         Object.entries(counters.impaired).map(([effect, value]) => ({
@@ -147,6 +155,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_connected',
     help: 'Whether a machine is connected to the port of one.',
     type: 'gauge',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.flatMap(({ port, labels, frontend }) =>
         port.kind === 'vhost-user' ? [{ labels, value: frontend === undefined ? 0 : 1 }] : [],
@@ -156,6 +165,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_sessions_total',
     help: 'Times that a machine connected to the port of one.',
     type: 'counter',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.flatMap(({ port, labels, sessions }) =>
         port.kind === 'vhost-user' ? [{ labels, value: sessions }] : [],
@@ -165,6 +175,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_port_guest_memory_bytes',
     help: 'Memory that a guest shares with the switch.',
     type: 'gauge',
+    of: 'ports',
     samples: ({ ports }) =>
       ports.flatMap(({ labels, frontend }) =>
         frontend === undefined ? [] : [{ labels, value: frontend.memory.bytes }],
@@ -174,18 +185,21 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_queue_offered_chains',
     help: 'Buffers that a driver offers on a queue and the switch has not taken.',
     type: 'gauge',
+    of: 'ports',
     samples: ({ ports }) => rings(ports, (ring) => (ring.state === 'started' ? ring.offered : 0)),
   },
   {
     name: 'tsvswitch_queue_broken',
     help: 'Whether a guest broke a queue by what it wrote there.',
     type: 'gauge',
+    of: 'ports',
     samples: ({ ports }) => rings(ports, (ring) => (ring.state === 'broken' ? 1 : 0)),
   },
   {
     name: 'tsvswitch_fdb_entries',
     help: 'Addresses that a bridge has learned.',
     type: 'gauge',
+    of: 'switch',
     samples: ({ switch: { bridges } }) =>
       bridges.map(({ name, fdbSize }) => ({ labels: { bridge: name }, value: fdbSize })),
   },
@@ -193,6 +207,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_worker_transmitqs',
     help: 'Transmit queues that a worker polls.',
     type: 'gauge',
+    of: 'switch',
     samples: ({ switch: { workers } }) =>
       workers.map(({ number, transmitqs }) => ({
         labels: { worker: String(number) },
@@ -203,6 +218,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_worker_idle_seconds_total',
     help: 'Time in which a worker slept, or polled and found nothing.',
     type: 'counter',
+    of: 'switch',
     samples: ({ workers }) =>
       workers.map(({ number, idleSeconds }) => ({
         labels: { worker: String(number) },
@@ -213,6 +229,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_worker_wakeups_total',
     help: 'Times that a worker woke up after it slept.',
     type: 'counter',
+    of: 'switch',
     samples: ({ workers }) =>
       workers.map(({ number, wakeups }) => ({
         labels: { worker: String(number) },
@@ -223,6 +240,7 @@ export const families: readonly Family[] = [
     name: 'tsvswitch_worker_round_frames',
     help: 'Frames that a worker moved in one round, of rounds that moved any.',
     type: 'histogram',
+    of: 'switch',
     samples: ({ workers }) =>
       workers.map(({ number, frames, rounds }) => ({
         labels: { worker: String(number) },

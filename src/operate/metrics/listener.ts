@@ -20,11 +20,13 @@ const pathOfMetrics = '/metrics';
 
 export class MetricsListener {
   readonly #server: Server;
-  #render: (() => string) | undefined;
+  #render: (() => Promise<string>) | undefined;
+  /** What is being made; who asks meanwhile is given it, too. */
+  #making: Promise<string> | undefined;
 
   private constructor(server: Server) {
     this.#server = server;
-    server.on('request', (request, response) => this.#answer(request, response));
+    server.on('request', (request, response) => void this.#answer(request, response));
   }
 
   /** Throws SYSTEM if the address cannot be listened on. */
@@ -55,7 +57,7 @@ export class MetricsListener {
   }
 
   /** From now on; before, it is not ready. */
-  serve(render: () => string): void {
+  serve(render: () => Promise<string>): void {
     this.#render = render;
   }
 
@@ -65,7 +67,7 @@ export class MetricsListener {
     this.#server.closeAllConnections();
   }
 
-  #answer({ method, url }: IncomingMessage, response: ServerResponse): void {
+  async #answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
     response.setHeader('connection', 'close');
     const [path] = url!.split('?');
     if (path !== pathOfMetrics) {
@@ -75,7 +77,15 @@ export class MetricsListener {
     } else if (this.#render === undefined) {
       response.writeHead(503).end('the switch is starting\n');
     } else {
-      response.writeHead(200, { 'content-type': contentType }).end(this.#render());
+      try {
+        this.#making ??= this.#render().finally(() => {
+          this.#making = undefined;
+        });
+        const text = await this.#making;
+        response.writeHead(200, { 'content-type': contentType }).end(text);
+      } catch (error) {
+        response.writeHead(500).end(`metrics cannot be made: ${(error as Error).message}\n`);
+      }
     }
   }
 }

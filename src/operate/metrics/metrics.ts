@@ -3,7 +3,7 @@
 import type { Switch } from '../../index.ts';
 import { tcpAddressOf } from '../../model/tcp-address.ts';
 import { exposition } from './exposition.ts';
-import { families, scrapeOf } from './families.ts';
+import { families } from './families.ts';
 import { MetricsListener } from './listener.ts';
 import { Sessions } from './sessions.ts';
 
@@ -25,7 +25,7 @@ export class Metrics {
 
   serve(vswitch: Switch): void {
     const sessions = new Sessions(vswitch);
-    this.#listener.serve(() => exposition(families, scrapeOf(vswitch, sessions)));
+    this.#listener.serve(() => exposition(families, vswitch, sessions));
   }
 
   close(): void {

@@ -9,7 +9,7 @@ import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type ProcessPort, Switch } from '../../../src/index.ts';
 import { exposition } from '../../../src/operate/metrics/exposition.ts';
-import { families, scrapeOf } from '../../../src/operate/metrics/families.ts';
+import { families, type Scrape, scrapedPort } from '../../../src/operate/metrics/families.ts';
 import { MetricsListener } from '../../../src/operate/metrics/listener.ts';
 import { Sessions } from '../../../src/operate/metrics/sessions.ts';
 import { TestGuest } from '../../../src/testing/index.ts';
@@ -33,12 +33,16 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const text = () => exposition(families, scrapeOf(vswitch, sessions));
+const text = () => exposition(families, vswitch, sessions);
 
-function sampled(line: string): number | undefined {
-  const found = text()
-    .split('\n')
-    .find((each) => each.startsWith(`${line} `));
+const scrape = (): Scrape => ({
+  switch: vswitch,
+  workers: vswitch.workerCounters(),
+  ports: vswitch.ports.map((port) => scrapedPort(port, sessions)),
+});
+
+async function sampled(line: string): Promise<number | undefined> {
+  const found = (await text()).split('\n').find((each) => each.startsWith(`${line} `));
   return found === undefined ? undefined : Number(found.slice(line.length + 1));
 }
 
@@ -63,35 +67,37 @@ describe('what is counted', () => {
     vswitch.addPort({ process: 'b' });
     send(a, 3);
     const labels = 'port="a",bridge="default"';
-    await vi.waitFor(() =>
+    await vi.waitFor(async () =>
       expect(
-        sampled('tsvswitch_port_frames_total{port="b",bridge="default",direction="to_guest"}'),
+        await sampled(
+          'tsvswitch_port_frames_total{port="b",bridge="default",direction="to_guest"}',
+        ),
       ).toBe(3),
     );
-    expect(sampled(`tsvswitch_port_frames_total{${labels},direction="from_guest"}`)).toBe(3);
-    expect(sampled(`tsvswitch_port_bytes_total{${labels},direction="from_guest"}`)).toBe(180);
-    expect(sampled(`tsvswitch_port_flooded_frames_total{${labels}}`)).toBe(3);
-    expect(sampled('tsvswitch_fdb_entries{bridge="default"}')).toBe(1);
+    expect(await sampled(`tsvswitch_port_frames_total{${labels},direction="from_guest"}`)).toBe(3);
+    expect(await sampled(`tsvswitch_port_bytes_total{${labels},direction="from_guest"}`)).toBe(180);
+    expect(await sampled(`tsvswitch_port_flooded_frames_total{${labels}}`)).toBe(3);
+    expect(await sampled('tsvswitch_fdb_entries{bridge="default"}')).toBe(1);
   });
 
   test('drops, each with its reason', async () => {
     const a = vswitch.addPort({ process: 'a' });
     send(a, 2);
     const line = 'tsvswitch_port_drops_total{port="a",bridge="default",reason="noDestination"}';
-    await vi.waitFor(() => expect(sampled(line)).toBe(2));
+    await vi.waitFor(async () => expect(await sampled(line)).toBe(2));
   });
 
   test('a machine that is there, its memory and its queues', async () => {
     const path = join(folder, 'web.sock');
     vswitch.addPort({ path });
     const connected = 'tsvswitch_port_connected{port="web",bridge="default"}';
-    expect(sampled(connected)).toBe(0);
-    expect(text()).not.toContain('tsvswitch_port_guest_memory_bytes');
+    expect(await sampled(connected)).toBe(0);
+    expect(await text()).not.toContain('tsvswitch_port_guest_memory_bytes');
     const guest = await TestGuest.connect({ path });
-    expect(sampled(connected)).toBe(1);
-    const memory = sampled('tsvswitch_port_guest_memory_bytes{port="web",bridge="default"}');
+    expect(await sampled(connected)).toBe(1);
+    const memory = await sampled('tsvswitch_port_guest_memory_bytes{port="web",bridge="default"}');
     expect(memory).toBeGreaterThan(0);
-    const offered = sampled(
+    const offered = await sampled(
       'tsvswitch_queue_offered_chains{port="web",bridge="default",queue="0"}',
     );
     expect(offered).toBeGreaterThan(0);
@@ -103,55 +109,51 @@ describe('what is counted', () => {
     const port = vswitch.addPort({ path });
     const line = 'tsvswitch_port_sessions_total{port="web",bridge="default"}';
     for (let times = 0; times < 3; times++) {
-      expect(sampled(line)).toBe(times);
+      expect(await sampled(line)).toBe(times);
       await (await TestGuest.connect({ path })).close();
     }
     vswitch.removePort(port);
     vswitch.addPort({ path });
-    expect(sampled(line)).toBe(0);
+    expect(await sampled(line)).toBe(0);
   });
 
   test('how idle a worker is, its wake-ups and its rounds', async () => {
     const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name }));
-    const of = (name: string, label = '') =>
-      sampled(`tsvswitch_worker_${name}{worker="0"${label}}`)!;
+    const of = async (name: string, label = '') =>
+      (await sampled(`tsvswitch_worker_${name}{worker="0"${label}}`))!;
     // It sleeps, and the time goes on.
-    await vi.waitFor(() => expect(of('idle_seconds_total')).toBeGreaterThan(0));
-    const idleBefore = of('idle_seconds_total');
-    const wakeupsBefore = of('wakeups_total');
+    await vi.waitFor(async () => expect(await of('idle_seconds_total')).toBeGreaterThan(0));
+    const idleBefore = await of('idle_seconds_total');
+    const wakeupsBefore = await of('wakeups_total');
     send(a!, 3);
     await vi.waitFor(() => expect(b!.counters.toGuest.frames).toBe(3));
     // What is counted follows what is moved.
-    await vi.waitFor(() => expect(of('round_frames_sum')).toBe(3));
-    expect(of('round_frames_count')).toBeGreaterThanOrEqual(1);
-    expect(of('round_frames_bucket', ',le="3"')).toBe(of('round_frames_count'));
-    expect(of('idle_seconds_total')).toBeGreaterThan(idleBefore);
-    await vi.waitFor(() => expect(of('wakeups_total')).toBeGreaterThan(wakeupsBefore));
+    await vi.waitFor(async () => expect(await of('round_frames_sum')).toBe(3));
+    expect(await of('round_frames_count')).toBeGreaterThanOrEqual(1);
+    expect(await of('round_frames_bucket', ',le="3"')).toBe(await of('round_frames_count'));
+    expect(await of('idle_seconds_total')).toBeGreaterThan(idleBefore);
+    await vi.waitFor(async () => expect(await of('wakeups_total')).toBeGreaterThan(wakeupsBefore));
   });
 
   test('every row has samples once there is something to tell, and only then', async () => {
-    const none = families.filter(
-      ({ samples }) => samples(scrapeOf(vswitch, sessions)).length === 0,
-    );
+    const none = families.filter(({ samples }) => samples(scrape()).length === 0);
     expect(none.every(({ name }) => /_(port|queue)_/.test(name))).toBe(true);
     const path = join(folder, 'web.sock');
     vswitch.addPort({ path });
     const guest = await TestGuest.connect({ path });
-    const silent = families.filter(
-      ({ samples }) => samples(scrapeOf(vswitch, sessions)).length === 0,
-    );
+    const silent = families.filter(({ samples }) => samples(scrape()).length === 0);
     expect(silent).toEqual([]);
     await guest.close();
   });
 });
 
 describe('what is written', () => {
-  test('names that would end a label do not', () => {
+  test('names that would end a label do not', async () => {
     vswitch.addPort({ process: 'a "quoted\\name"' });
-    expect(text()).toContain('{port="a \\"quoted\\\\name\\"",bridge="default",');
+    expect(await text()).toContain('{port="a \\"quoted\\\\name\\"",bridge="default",');
   });
 
-  test('a histogram has all that is expected of one', () => {
+  test('a histogram has all that is expected of one', async () => {
     const buckets = [
       { upTo: 1, count: 2 },
       { upTo: 64, count: 5 },
@@ -160,9 +162,10 @@ describe('what is written', () => {
       name: 'x',
       help: 'An example\\of\nlines.',
       type: 'histogram',
+      of: 'switch',
       samples: () => [{ labels: { worker: '0' }, buckets, count: 6, sum: 1000 }],
     } as const;
-    expect(exposition([family], scrapeOf(vswitch, sessions))).toBe(
+    expect(await exposition([family], vswitch, sessions)).toBe(
       [
         '# HELP x An example\\\\of\\nlines.',
         '# TYPE x histogram',
@@ -176,12 +179,43 @@ describe('what is written', () => {
     );
   });
 
+  test('many ports are written in slices, between which others are served', async () => {
+    for (let i = 0; i < 200; i++) vswitch.addPort({ process: `p${i}` });
+    let turns = 0;
+    let isDone = false;
+    const count = () => {
+      turns++;
+      if (!isDone) setImmediate(count);
+    };
+    setImmediate(count);
+    const made = text();
+    await new Promise(setImmediate);
+    vswitch.removePort(vswitch.port('p199')!);
+    const lines = (await made).split('\n');
+    isDone = true;
+    expect(turns).toBeGreaterThan(3);
+    const familiesOf = (port: string) =>
+      lines.filter((each) => each.includes(`{port="${port}",`)).map((each) => each.split('{')[0]);
+    expect(familiesOf('p0').length).toBeGreaterThan(20);
+    expect(familiesOf('p198')).toEqual(familiesOf('p0'));
+    // One that is removed meanwhile is there as a whole, or not at all.
+    expect([0, familiesOf('p0').length]).toContain(familiesOf('p199').length);
+    const heads = lines.filter((each) => each.startsWith('# TYPE '));
+    expect(new Set(heads).size).toBe(heads.length);
+    // Samples of a family stand together.
+    const names = familiesOf('p0').filter((name, i, all) => name !== all[i - 1]);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
   test('promtool has nothing to say of it', needsPrometheus, async () => {
     const path = join(folder, 'web.sock');
     vswitch.addPort({ path });
     vswitch.addPort({ process: 'a "quoted\\name"' });
     const guest = await TestGuest.connect({ path });
-    const check = await execa('promtool', ['check', 'metrics'], { input: text(), reject: false });
+    const check = await execa('promtool', ['check', 'metrics'], {
+      input: await text(),
+      reject: false,
+    });
     expect(check.stderr + check.stdout).toBe('');
     expect(check.exitCode).toBe(0);
     await guest.close();
@@ -240,6 +274,27 @@ describe('the listener', () => {
     expect((await get('/metrics', { method: 'HEAD' })).status).toBe(200);
     expect((await get('/metrics', { method: 'POST', body: 'x' })).status).toBe(405);
     expect((await get('/')).status).toBe(404);
+  });
+
+  test('who asks while an answer is made is given that one', async () => {
+    let made = 0;
+    listener.serve(async () => {
+      made++;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return `${made}\n`;
+    });
+    const answers = await Promise.all([1, 2, 3].map(async () => (await get('/metrics')).text()));
+    expect(answers).toEqual(['1\n', '1\n', '1\n']);
+    expect(await (await get('/metrics')).text()).toBe('2\n');
+  });
+
+  test('an answer that cannot be made is said to be none', async () => {
+    listener.serve(() => Promise.reject(new Error('closed')));
+    const answer = await get('/metrics');
+    expect(answer.status).toBe(500);
+    expect(await answer.text()).toBe('metrics cannot be made: closed\n');
+    listener.serve(text);
+    expect((await get('/metrics')).status).toBe(200);
   });
 
   test('serves on while many connect and say nothing', async () => {
