@@ -65,6 +65,7 @@ const clientCommands = [
   'capture',
   'check',
   'reload',
+  'upgrade',
   'config',
   'doctor',
   'host',

@@ -36,6 +36,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: 'has a running switch read its file again',
     load: () => import('./reload.ts'),
   },
+  upgrade: {
+    summary: 'has the version that is installed take over a running switch',
+    load: () => import('./upgrade.ts'),
+  },
   check: {
     summary: 'whether the file of a switch could be run',
     load: () => import('./check.ts'),

@@ -21,20 +21,25 @@ export interface RemoteControl {
   readonly renew: () => void;
 }
 
-/** `stateFolder` has the token unless a file is named. Throws what TcpListener.listen throws. */
+/**
+ * `stateFolder` has the token unless a file is named. `fd` is a socket that listens already. Throws
+ * what TcpListener.listen throws.
+ */
 export async function remoteControl(
   settings: string | ListenSettings,
   stateFolder: string,
+  fd?: number,
 ): Promise<RemoteControl> {
   const listen = typeof settings === 'string' ? { address: settings } : settings;
   const tls = tlsOf(listen);
   const tokenFile = listen.token ?? join(stateFolder, 'token');
-  const listener = await TcpListener.listen({
+  const options = {
     address: listen.address,
     token: tokenIn(tokenFile),
     ...(listen.readToken === undefined ? {} : { readToken: tokenIn(listen.readToken) }),
     ...(tls === undefined ? {} : { tls }),
-  });
+  };
+  const listener = await TcpListener.listen(options, fd);
   const renew = () => {
     const now = tlsOf(listen);
     if (now !== undefined) listener.renew(now);

@@ -1,7 +1,14 @@
 /** `tsvswitch run`: a switch as its file says, which SIGHUP and `tsvswitch reload` read again. */
 
 import { Service } from '../operate/service/service.ts';
+import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { newCommand } from './command.ts';
+import { asSuccessor } from './upgrades.ts';
+
+interface Given {
+  readonly config?: string;
+  readonly control?: string;
+}
 
 export async function run(args: readonly string[]): Promise<void> {
   const command = newCommand('tsvswitch run')
@@ -12,8 +19,15 @@ export async function run(args: readonly string[]): Promise<void> {
     )
     .option('--control <path>', 'take requests here, whatever the file says')
     .parse(args, { from: 'user' });
-  const { config, control } = command.opts<{ config?: string; control?: string }>();
-  const service = Service.begin(process.env, process.pid);
+  const given = command.opts<Given>();
+  await asSuccessor((takeOver) => runDeclared(given, takeOver));
+}
+
+async function runDeclared(
+  { config, control }: Given,
+  takeOver: TakeOver | undefined,
+): Promise<void> {
+  const service = Service.begin(process.env, process.pid, takeOver?.manager);
   const { defaultConfigPath, stateFolderOf } = await import('../operate/config-file.ts');
   const { Declared } = await import('../operate/declared.ts');
   const file = config ?? defaultConfigPath();
@@ -33,5 +47,6 @@ export async function run(args: readonly string[]): Promise<void> {
       declared,
     },
     service,
+    takeOver,
   );
 }

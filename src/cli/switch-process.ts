@@ -16,6 +16,7 @@ import {
   Switch,
   type SwitchEvent,
   type SwitchOptions,
+  type SwitchSettings,
 } from '../index.ts';
 import { confineProcess, leaveCpus } from '../native/sandbox.ts';
 import type { Declared } from '../operate/declared.ts';
@@ -23,10 +24,12 @@ import type { Metrics } from '../operate/metrics/metrics.ts';
 import type { Service, ServiceState } from '../operate/service/service.ts';
 import { isJournal } from '../operate/service/started-by.ts';
 import type { ControlSettings, ServiceSettings } from '../operate/settings.ts';
+import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { leaveSessions, resumeSessions } from '../switch/sessions.ts';
 import { LogOutput } from './log-output.ts';
 import { Reloads } from './reloads.ts';
 import type { RemoteControl } from './remote-control.ts';
+import { beginUpgrades, goOnWith, upgradable } from './upgrades.ts';
 import { EventLog } from './words/event-log.ts';
 
 export interface Wanted {
@@ -93,18 +96,40 @@ function describeSilence(workers: readonly number[], watchdogSeconds: number): s
 }
 
 /** Listens before the process confines itself, which takes away the right to. */
-async function metricsAt(address: string): Promise<Metrics> {
+async function metricsAt(
+  { metrics: address }: ServiceSettings,
+  takeOver: TakeOver | undefined,
+): Promise<Metrics | undefined> {
+  const fd = takeOver?.tcp('metrics');
+  if (address === undefined) return undefined;
   const { Metrics } = await import('../operate/metrics/metrics.ts');
-  return Metrics.listen(address);
+  return fd === undefined ? Metrics.listen(address) : Metrics.adopt(fd);
+}
+
+function startingOptions(settings: SwitchSettings): SwitchOptions {
+  const { workers, cpus, idleUs, balance, ageingSeconds } = settings;
+  return { workers, cpus, idleUs, balance, ageingSeconds };
+}
+
+/** Of a request that should bring about none. */
+function unexpectedIn(log: EventLog) {
+  return (error: unknown, what: string) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    const mistake = `${what}: the switch made a mistake: ${String(error)}`;
+    const message = `${mistake}; it goes on; please report it`;
+    log.line('error', 'unexpected', message, { stack });
+  };
 }
 
 /** As metricsAt(). */
 async function remoteAt(
-  settings: NonNullable<ServiceSettings['listen']>,
+  { listen }: ServiceSettings,
   stateFolder: string,
-): Promise<RemoteControl> {
+  takeOver: TakeOver | undefined,
+): Promise<RemoteControl | undefined> {
+  if (listen === undefined) return undefined;
   const { remoteControl } = await import('./remote-control.ts');
-  return remoteControl(settings, stateFolder);
+  return remoteControl(listen, stateFolder, takeOver?.tcp('control'));
 }
 
 function logOf({ log: { level, format } }: ServiceSettings): { log: EventLog; end: () => void } {
@@ -158,19 +183,37 @@ function logCounters(vswitch: Switch, log: EventLog): void {
   }
 }
 
+/** Makes the switch as it is to be, or as the process has it that this one takes over from. */
+function open(vswitch: Switch, wanted: Wanted, takeOver: TakeOver | undefined): void {
+  if (takeOver === undefined) {
+    wanted.open(vswitch);
+    resumeSessions(vswitch.ports);
+    return;
+  }
+  vswitch.applyComplete(takeOver.settings);
+  if (takeOver.declared !== undefined) wanted.declared?.goOn(takeOver.declared);
+}
+
 /**
  * `service` has begun before anything was opened: what is opened later could take the place of what
- * was given.
+ * was given. So has `takeOver`, if this process takes over from another one.
  */
-export async function runSwitch(wanted: Wanted, service: Service): Promise<void> {
-  const { control: controlAt, listen, metrics: address, sandbox } = wanted.service;
-  const metrics = address === undefined ? undefined : await metricsAt(address);
-  const remote = listen === undefined ? undefined : await remoteAt(listen, wanted.stateFolder);
-  const { cpus = [] } = wanted.options;
+export async function runSwitch(
+  wanted: Wanted,
+  service: Service,
+  takeOver?: TakeOver,
+): Promise<void> {
+  const settings = takeOver?.service ?? wanted.service;
+  const { control: controlAt, sandbox } = settings;
+  const metrics = await metricsAt(settings, takeOver);
+  const remote = await remoteAt(settings, wanted.stateFolder, takeOver);
+  const options = takeOver === undefined ? wanted.options : startingOptions(takeOver.settings);
+  const { cpus = [] } = options;
   if (cpus.length > 0) leaveCpus(cpus);
+  const upgrade = controlAt === undefined ? undefined : await beginUpgrades(controlAt);
   if (sandbox) confineProcess();
-  const { log, end: endOutput } = logOf(wanted.service);
-  const vswitch = Switch.open({ ...wanted.options, sandbox });
+  const { log, end: endOutput } = logOf(settings);
+  const vswitch = Switch.open({ ...options, sandbox });
   // Told once all of them are there: of a switch that does not start only its error is said.
   const started: SwitchEvent[] = [];
   const note = (event: SwitchEvent) => started.push(event);
@@ -184,6 +227,7 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   };
   const end = () => {
     service.stopping();
+    upgrade?.abort();
     reloads?.close();
     log.close();
     logCounters(vswitch, log);
@@ -201,24 +245,31 @@ export async function runSwitch(wanted: Wanted, service: Service): Promise<void>
   process.once('SIGTERM', end);
   if (reloads !== undefined) process.on('SIGHUP', () => reloads.onSignal());
   else if (remote !== undefined) process.on('SIGHUP', onReload);
-  const onUnexpected = (error: unknown, what: string) => {
-    const stack = error instanceof Error ? error.stack : undefined;
-    const mistake = `${what}: the switch made a mistake: ${String(error)}`;
-    const message = `${mistake}; it goes on; please report it`;
-    log.line('error', 'unexpected', message, { stack });
-  };
   try {
-    wanted.open(vswitch);
-    resumeSessions(vswitch.ports);
+    open(vswitch, wanted, takeOver);
     if (controlAt !== undefined || remote !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       control = ControlServer.listen(vswitch, {
         ...(controlAt === undefined ? {} : socketOf(controlAt)),
         ...(remote === undefined ? {} : { tcp: remote.listener }),
         portSockets: wanted.portSockets,
-        onUnexpected,
+        onUnexpected: unexpectedIn(log),
         ...(reloads === undefined ? {} : { declared: reloads }),
+        ...upgradable(upgrade, {
+          ...{ vswitch, service, settings, reloads, metrics, remote, log },
+          control: () => control!,
+          end: () => {
+            logCounters(vswitch, log);
+            close();
+            endOutput();
+          },
+        }),
       });
+    }
+    if (takeOver !== undefined) {
+      control?.pause();
+      await takeOver.take((taken) => goOnWith(taken, vswitch, service));
+      control?.resume();
     }
   } catch (error) {
     close();

@@ -5,9 +5,11 @@ import { failure } from '../model/errors.ts';
 import { Service } from '../operate/service/service.ts';
 import type { ControlSettings, ListenSettings } from '../operate/settings.ts';
 import { defaultStateFolder } from '../operate/state/state-folder.ts';
+import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { portsOf } from '../switch/port-options.ts';
 import type { SwitchOptions } from './switch-options.ts';
 import { runSwitch } from './switch-process.ts';
+import { asSuccessor } from './upgrades.ts';
 
 function controlOf(path: string | true, options: SwitchOptions): ControlSettings {
   const { controlMode: mode, controlGroup: group, controlReaders: readers } = options;
@@ -37,8 +39,12 @@ function listenOf(options: SwitchOptions): ListenSettings | undefined {
   return undefined;
 }
 
-export async function run(options: SwitchOptions): Promise<void> {
-  const service = Service.begin(process.env, process.pid);
+export function run(options: SwitchOptions): Promise<void> {
+  return asSuccessor((takeOver) => runFrom(options, takeOver));
+}
+
+async function runFrom(options: SwitchOptions, takeOver: TakeOver | undefined): Promise<void> {
+  const service = Service.begin(process.env, process.pid, takeOver?.manager);
   const { control, metrics, sandbox, cpus, socketMode, socketGroup } = options;
   const listen = listenOf(options);
   const portSockets = {
@@ -76,5 +82,6 @@ export async function run(options: SwitchOptions): Promise<void> {
       },
     },
     service,
+    takeOver,
   );
 }

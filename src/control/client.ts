@@ -39,15 +39,25 @@ import type {
   Refused,
   Reload,
   SwitchStatus,
+  Upgraded,
 } from './protocol.ts';
 import { type Credentials, type ServerAddress, serverAddress } from './server-address.ts';
 
 /** The switch answers from memory; whatever takes longer hangs. */
 const answerLimitMs = 5000;
+/** A new process starts meanwhile. */
+const upgradeLimitMs = 60_000;
 /** HTTP status codes from here on say that the request was not served. */
 const firstRefusal = 400;
 
 /** What a request is about. */
+interface Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly agent: Agent;
+  readonly limitMs: number;
+}
+
 interface Asked {
   readonly name?: string;
   readonly body?: object;
@@ -181,6 +191,16 @@ export class ControlClient {
     return this.#ask('getOpenApi');
   }
 
+  /**
+   * Returns once a new process of the installed version has taken over; ask it by another client.
+   * Throws UPGRADE_BUSY, UPGRADE_FAILED; then the switch goes on as it was.
+   */
+  async upgrade(): Promise<Upgraded> {
+    // On a connection of its own: one that breaks off is not to be asked for again.
+    const response = await this.#send('upgrade', {}, this.#server.newAgent());
+    return (await this.#bodyOf(response)) as Upgraded;
+  }
+
   /** Returns once the port listens, or tries to connect. Throws what Switch.addPort throws. */
   addPort(port: NewPort): Promise<MachinePortStatus> {
     return this.#ask('addPort', { body: port });
@@ -255,7 +275,8 @@ export class ControlClient {
     const place =
       name === undefined ? template : template.replace('{name}', () => encodeURIComponent(name));
     const path = flags.length === 0 ? place : `${place}?${flags.join('&')}`;
-    const response = await this.#exchange(method, path, body, agent);
+    const limitMs = id === 'upgrade' ? upgradeLimitMs : answerLimitMs;
+    const response = await this.#exchange({ method, path, agent, limitMs }, body);
     if (response.statusCode! < firstRefusal) return response;
     const refused: Partial<Refused> = { ...((await this.#bodyOf(response)) as Partial<Refused>) };
     const { code, error, findings } = refused;
@@ -266,15 +287,16 @@ export class ControlClient {
     throw this.#unreachable(new Error(`what is there answers ${response.statusCode} to ${path}`));
   }
 
-  #exchange(method: string, path: string, body: unknown, agent: Agent): Promise<IncomingMessage> {
+  #exchange(asked: Exchange, body: unknown): Promise<IncomingMessage> {
+    const { limitMs, ...head } = asked;
     return new Promise((resolve, reject) => {
-      const outgoing = this.#server.request({ method, path, agent });
-      outgoing.setTimeout(answerLimitMs, () => outgoing.destroy(new Error('it does not answer')));
+      const outgoing = this.#server.request(head);
+      outgoing.setTimeout(limitMs, () => outgoing.destroy(new Error('it does not answer')));
       outgoing.on('error', (cause: NodeJS.ErrnoException) => {
         // The switch closed the connection, which had been idle, before it read this: on a new one
         // it will.
         const wasIdle = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(cause.code ?? '');
-        if (wasIdle) resolve(this.#exchange(method, path, body, agent));
+        if (wasIdle) resolve(this.#exchange(asked, body));
         else reject(this.#unreachable(cause));
       });
       outgoing.once('response', resolve);

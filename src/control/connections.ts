@@ -14,6 +14,7 @@
  * Runs on the event loop's thread. Source: RFC 9112 §9.3.2, RFC 6585 §4.
  */
 
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { SettingsError } from '../index.ts';
@@ -40,6 +41,8 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   CONTROL_TIMEOUT: 408,
   CONFIG_NONE: 404,
   RELOAD_BUSY: 409,
+  UPGRADE_BUSY: 409,
+  UPGRADE_FAILED: 409,
   SOCKET_DUPLICATE: 409,
   SOCKET_IN_USE: 409,
   TOO_MANY_PORTS: 409,
@@ -100,10 +103,22 @@ export class Connections {
   readonly #options: ConnectionsOptions;
   /** In the order in which they became idle, or began. */
   readonly #clients = new Map<Socket, Client>();
+  #paused: EventEmitter<{ over: [] }> | undefined;
   readonly #http = createServer((request, response) => this.#arrived({ request, response }));
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+  }
+
+  /** Requests that come from now on wait for resume(). */
+  pause(): void {
+    this.#paused ??= new EventEmitter<{ over: [] }>().setMaxListeners(0);
+  }
+
+  resume(): void {
+    const paused = this.#paused;
+    this.#paused = undefined;
+    paused?.emit('over');
   }
 
   /** Breaks all connections off. Idempotent. */
@@ -177,6 +192,7 @@ export class Connections {
 
   /** Never rejects. */
   async #serve({ request, response }: Exchange, accessOf: AccessOf): Promise<void> {
+    if (this.#paused !== undefined) await once(this.#paused, 'over');
     try {
       await this.#options.serve(request, response, accessOf(request));
     } catch (error) {

@@ -53,6 +53,7 @@ export const operations: Readonly<Record<OperationId, Operation>> = {
     ...{ method: 'POST', path: '/v1/reload', status: 200, access: 'all' },
     flags: ['dry-run', 'discard'],
   },
+  upgrade: { method: 'POST', path: '/v1/upgrade', status: 200, access: 'all' },
   changeNetwork: { ...change, path: '/v1/network' },
   readEvents: { ...read, path: '/v1/events' },
   captureBridge: { ...capture, path: '/v1/capture' },

@@ -50,6 +50,8 @@ export interface Operations {
   getConfig: { answer: ConfigStatus };
   /** Has the file read again. */
   reload: { answer: Reload };
+  /** Has a new process take over, of the version that is installed. */
+  upgrade: { answer: Upgraded };
   changeNetwork: { body: NamedNetworkChange; answer: undefined };
   /** From now on, one a line. */
   readEvents: { stream: SwitchEvent | EventsLost };
@@ -81,6 +83,19 @@ export interface Reload {
   readonly changes: readonly Change[];
   /** Keys of the file that differ, and that are only read at the start. */
   readonly restart: readonly string[];
+}
+
+/** What was done. */
+export interface Upgraded {
+  /** Of the program that runs now, and of the one that ran before. */
+  readonly version: string;
+  readonly from: string;
+  /** The process that runs now. */
+  readonly pid: number;
+  /** Machines that stayed connected. */
+  readonly sessions: number;
+  /** How long no frames went, at most, in milliseconds. */
+  readonly pauseMs: number;
 }
 
 /** A port of a machine, or of another kind. */

@@ -24,6 +24,7 @@ import type {
   PortStatus,
   Reload,
   SwitchStatus,
+  Upgraded,
 } from './protocol.ts';
 
 /** A request that was found to make sense. */
@@ -59,6 +60,14 @@ export interface ReloadOptions {
   readonly discard?: boolean;
 }
 
+/** A switch that a new process can take over. */
+export interface Upgradable {
+  /** Throws why none has; then all is as it was. */
+  readonly run: () => Promise<Upgraded>;
+  /** Whoever asked was told that it was done: this process is to end. */
+  readonly end: () => void;
+}
+
 /** More than anybody looks at; each has the workers copy every frame once more. */
 const capturesMax = 16;
 const milliseconds = 1000;
@@ -67,6 +76,7 @@ export interface ResourceOptions {
   /** Permissions of the ports' sockets that are added without any. */
   readonly portSockets: ListenOptions;
   readonly declared: DeclaredSwitch | undefined;
+  readonly upgrade: Upgradable | undefined;
   readonly onUnexpected: (error: unknown, what: string) => void;
 }
 
@@ -79,7 +89,8 @@ export class Resources {
   readonly #handlers: Handlers;
   #captures = 0;
 
-  constructor(vswitch: Switch, { portSockets, declared, onUnexpected }: ResourceOptions) {
+  constructor(vswitch: Switch, options: ResourceOptions) {
+    const { portSockets, declared, upgrade, onUnexpected } = options;
     this.#switch = vswitch;
     this.#onUnexpected = onUnexpected;
     this.#history = new History(vswitch);
@@ -110,6 +121,7 @@ export class Resources {
         const [dryRun, discard] = [flags.includes('dry-run'), flags.includes('discard')];
         return declaredOf(declared).reload({ dryRun, discard });
       },
+      upgrade: ({ response }) => upgraded(upgrade, response),
       changeNetwork: ({ body }) => vswitch.change(body) as undefined,
       readEvents: ({ request, response }) => {
         this.#events.add(request, response);
@@ -210,7 +222,17 @@ function declaredOf(declared: DeclaredSwitch | undefined): DeclaredSwitch {
   throw failure('config-none');
 }
 
-/** That there is none, and which there are. */
+async function upgraded(
+  upgrade: Upgradable | undefined,
+  response: ServerResponse,
+): Promise<Upgraded> {
+  if (upgrade === undefined) throw failure('upgrade-nowhere');
+  const done = await upgrade.run();
+  if (response.destroyed) upgrade.end();
+  else response.once('close', () => upgrade.end());
+  return done;
+}
+
 /** Those that there are, in a sentence. */
 function namesOf(all: readonly { readonly name: string }[]): string {
   return all.length === 0 ? 'none' : all.map((one) => one.name).join(', ');

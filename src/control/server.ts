@@ -17,10 +17,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ListenOptions, Switch } from '../index.ts';
 import { failure } from '../model/errors.ts';
+import type { ListeningSocket } from '../native/fd-socket.ts';
 import { bodyOf, isTaking } from './bodies.ts';
 import { Connections, sendJson } from './connections.ts';
 import type { Access } from './operations.ts';
-import { type DeclaredSwitch, Resources } from './resources.ts';
+import { type DeclaredSwitch, Resources, type Upgradable } from './resources.ts';
 import { findOperation, flagsIn } from './router.ts';
 import type { TcpListener } from './tcp/listener.ts';
 import { type UnixAccess, UnixDoor } from './unix-door.ts';
@@ -37,6 +38,8 @@ export interface ControlOptions extends UnixAccess {
   readonly portSockets?: ListenOptions;
   /** The file of the switch, if one declares it. */
   readonly declared?: DeclaredSwitch;
+  /** How a new process takes over, if one can. */
+  readonly upgrade?: Upgradable;
   /** How long the body of a request may take to come; half a minute unless given. */
   readonly bodyLimitMs?: number;
   /**
@@ -57,14 +60,16 @@ export class ControlServer {
   readonly #bodyLimitMs: number;
   /** What takes connections, and the connections. */
   readonly #parts: { close(): void }[] = [];
+  readonly #door: UnixDoor | undefined;
+  readonly #served: Connections[] = [];
 
   private constructor(vswitch: Switch, options: ControlOptions) {
-    const { path, tcp, portSockets = {}, declared } = options;
+    const { path, tcp, portSockets = {}, declared, upgrade } = options;
     const onUnexpected = unable(options.onUnexpected ?? warn);
     this.path = path;
     this.#bodyLimitMs = options.bodyLimitMs ?? bodyLimitMsDefault;
     const door = path === undefined ? undefined : new UnixDoor(path, options);
-    this.#resources = new Resources(vswitch, { portSockets, declared, onUnexpected });
+    this.#resources = new Resources(vswitch, { portSockets, declared, upgrade, onUnexpected });
     if (door !== undefined) {
       const connections = this.#connections(onUnexpected);
       door.onConnection(
@@ -72,6 +77,8 @@ export class ControlServer {
         (error) => onUnexpected(error, 'a connection'),
       );
       this.#parts.push(door, connections);
+      this.#door = door;
+      this.#served.push(connections);
     }
     if (tcp !== undefined) {
       // Of its own: whoever reaches the address takes no place of who opens the file.
@@ -80,12 +87,28 @@ export class ControlServer {
         connections.add(socket, (request) => tcp.gate.accessOf(request));
       });
       this.#parts.push(tcp, connections);
+      this.#served.push(connections);
     }
   }
 
   /** Throws what FdListener.listen throws. Close it before the switch. */
   static listen(vswitch: Switch, options: ControlOptions): ControlServer {
     return new ControlServer(vswitch, options);
+  }
+
+  /** Requests that come from now on wait for resume(). */
+  pause(): void {
+    for (const connections of this.#served) connections.pause();
+  }
+
+  /** They are served. */
+  resume(): void {
+    for (const connections of this.#served) connections.resume();
+  }
+
+  /** A copy of its unix socket. */
+  copySocket(): ListeningSocket | undefined {
+    return this.#door?.copySocket();
   }
 
   /** Breaks all connections off and removes the socket. Idempotent. */

@@ -12,7 +12,7 @@
 import { Socket } from 'node:net';
 import { failure } from '../model/errors.ts';
 import type { PeerCredentials } from '../native/addon.ts';
-import { FdListener, type FdSocket } from '../native/fd-socket.ts';
+import { FdListener, type FdSocket, type ListeningSocket } from '../native/fd-socket.ts';
 import { groupNumber, type ListenOptions } from '../native/socket-file.ts';
 import type { AccessOf } from './connections.ts';
 import type { Access } from './operations.ts';
@@ -76,6 +76,10 @@ export class UnixDoor {
         throw failure('control-stranger', { uid: peer.uid });
       },
     ];
+  }
+
+  copySocket(): ListeningSocket {
+    return this.#listener.copy();
   }
 
   /** Removes the socket. Idempotent. */

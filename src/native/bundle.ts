@@ -26,20 +26,24 @@ const partFds = 32;
 const partsMax = 1024;
 
 /** False if the socket has no room for it. Throws SYSTEM. The fds stay the caller's. */
-export function sendBundle(socket: number, { text, fds }: Bundle): boolean {
+export function sendBundle(socket: number, bundle: Bundle): boolean {
+  return messagesOf(bundle).every(({ bytes, fds }) => native().socketSend(socket, bytes, fds) > 0);
+}
+
+/** What it is sent as, in order. */
+export function messagesOf({ text, fds }: Bundle): { bytes: Buffer; fds: readonly number[] }[] {
   const bytes = Buffer.from(text);
   const byBytes = Math.ceil(bytes.length / partBytes);
   const parts = Math.max(1, byBytes, Math.ceil(fds.length / partFds));
-  for (let part = 0; part < parts; part++) {
+  return Array.from({ length: parts }, (_, part) => {
     const piece = bytes.subarray(part * partBytes, (part + 1) * partBytes);
     const head = Buffer.alloc(headBytes);
     [mark, part, parts, piece.length].forEach((word, i) => {
       head.writeUInt32LE(word, 4 * i);
     });
     const along = fds.slice(part * partFds, (part + 1) * partFds);
-    if (native().socketSend(socket, Buffer.concat([head, piece]), along) === 0) return false;
-  }
-  return true;
+    return { bytes: Buffer.concat([head, piece]), fds: along };
+  });
 }
 
 /** Puts bundles together from what comes. */

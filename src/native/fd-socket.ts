@@ -16,6 +16,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { failure, type TsvswitchError } from '../model/errors.ts';
 import { native, type PeerCredentials } from './addon.ts';
+import { type Gated, gate } from './gate.ts';
 import {
   bindError,
   checkedAccess,
@@ -37,6 +38,9 @@ const backlog = 8;
 /** How long a listener rests after it failed to accept, which is when fds have run out. */
 const acceptRetryMs = 1000;
 
+/** A socket that listens on `path`; its fd is the holder's. */
+export type ListeningSocket = StoredListener & { readonly path: string };
+
 /** A listening socket and the file it is bound to. */
 export class FdListener {
   readonly path: string;
@@ -44,6 +48,7 @@ export class FdListener {
   readonly #origin: StoredListener['origin'] | undefined;
   #fd: number | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #gated: Gated | undefined;
 
   private constructor(path: string, fd: number, origin?: StoredListener['origin']) {
     this.path = path;
@@ -121,6 +126,12 @@ export class FdListener {
 
   /** Delivers nothing more until onConnection() is called again; who connects meanwhile waits. */
   rest(): void {
+    if (this.#gated !== undefined) gate.leave(this.#gated);
+    this.#gated = undefined;
+    this.#hold();
+  }
+
+  #hold(): void {
     clearTimeout(this.#retry);
     if (this.#fd !== undefined) native().unwatchReadable(this.#fd);
   }
@@ -134,21 +145,18 @@ export class FdListener {
     onConnection: (socket: FdSocket) => void,
     onError: (error: TsvswitchError) => void,
   ): void {
-    const fd = this.#fd;
-    if (fd === undefined) throw failure('socket-closed', { path: this.path });
-    native().watchReadable(fd, () => {
-      let connection: number | undefined;
-      try {
-        connection = native().socketAccept(fd);
-      } catch (error) {
-        native().unwatchReadable(fd);
-        this.#retry = setTimeout(() => this.onConnection(onConnection, onError), acceptRetryMs);
-        onError(error as TsvswitchError);
-        return;
-      }
-      // One per call: the callback may close this listener, and more connections call again.
-      if (connection !== undefined) onConnection(new FdSocket(connection));
-    });
+    if (this.#fd === undefined) throw failure('socket-closed', { path: this.path });
+    this.rest();
+    const goOn = () => this.#accept(onConnection, onError);
+    this.#gated = { hold: () => this.#hold(), goOn };
+    gate.join(this.#gated);
+    if (gate.isOpen) goOn();
+  }
+
+  /** A copy of its fd, the caller's, for another process to listen with. */
+  copy(): ListeningSocket {
+    const fd = native().dupFd(this.#fd!);
+    return { path: this.path, fd, origin: this.#origin ?? 'kept' };
   }
 
   /** Whether `path` still leads here: its file was not removed, and nobody has put theirs there. */
@@ -173,10 +181,33 @@ export class FdListener {
       storedListeners.add(this.path, { fd, origin: this.#origin });
       return;
     }
-    // Before the close, so that nobody finds a file that refuses connections.
-    removeFile(this);
-    storedListeners.closed(this.path);
+    // Else another process listens there.
+    if (gate.isOpen) {
+      // Before the close, so that nobody finds a file that refuses connections.
+      removeFile(this);
+      storedListeners.closed(this.path);
+    }
     native().closeFd(fd);
+  }
+
+  #accept(
+    onConnection: (socket: FdSocket) => void,
+    onError: (error: TsvswitchError) => void,
+  ): void {
+    const fd = this.#fd!;
+    native().watchReadable(fd, () => {
+      let connection: number | undefined;
+      try {
+        connection = native().socketAccept(fd);
+      } catch (error) {
+        this.#hold();
+        this.#retry = setTimeout(() => this.#accept(onConnection, onError), acceptRetryMs);
+        onError(error as TsvswitchError);
+        return;
+      }
+      // One per call: the callback may close this listener, and more connections call again.
+      if (connection !== undefined) onConnection(new FdSocket(connection));
+    });
   }
 }
 

@@ -22,8 +22,26 @@ export interface SessionPlace {
   keep(bundle: Bundle): boolean;
   /** The session is left to the next process: what is kept stays. */
   leave(): void;
+  /** Whether it is still there when this process has ended. */
+  readonly outlives: boolean;
+  /** What another process goes on keeping it with: a name, and fds of the caller's. */
+  readonly asStored: StoredAs | undefined;
   /** It has ended. Idempotent. */
   close(): void;
+}
+
+/** Where a service manager keeps a session. */
+export interface StoredAs {
+  readonly name: string;
+  readonly fds: readonly number[];
+}
+
+/** A session that its port has left, with its rings stopped. The fds are the holder's. */
+export interface LeftSession {
+  /** What its port calls it. */
+  readonly name: string;
+  readonly bundle: Bundle;
+  readonly stored: StoredAs | undefined;
 }
 
 /** A session that an earlier process left. */
@@ -71,9 +89,26 @@ export const storedSessions = {
     keeper = wanted;
   },
 
+  get hasKeeper(): boolean {
+    return keeper !== undefined;
+  },
+
   place(): SessionPlace | undefined {
     return keeper?.place();
   },
+};
+
+/** Nobody keeps sessions but this process: for those that it hands over itself. */
+export const unkept: SessionKeeper = {
+  place: () => ({
+    unsettled() {},
+    settled() {},
+    keep: () => true,
+    leave() {},
+    outlives: false,
+    asStored: undefined,
+    close() {},
+  }),
 };
 
 function drop(session: StoredSession | undefined): void {

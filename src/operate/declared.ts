@@ -97,6 +97,11 @@ export class Declared {
     }
   }
 
+  /** Another process has read this, and the switch goes on as it was there. */
+  goOn(settings: SwitchSettings): void {
+    this.#read = { ...this.#read, settings };
+  }
+
   /** As much as is logged may be changed at any time. */
   get logLevel(): ServiceSettings['log']['level'] {
     return this.#read.service.log.level;

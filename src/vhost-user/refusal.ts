@@ -4,6 +4,7 @@
  * dispatcher of session.ts; it never leaves the folder as an exception.
  */
 
+import { TsvswitchError } from '../model/errors.ts';
 import { protocolCodes } from '../model/faults/protocol.ts';
 import {
   codeOf,
@@ -18,7 +19,7 @@ export type RefusalCode = keyof typeof protocolCodes;
 export type RefusalFault = FaultOf<RefusalCode>;
 export type ToldRefusal = Told<RefusalFault>;
 
-export function isRefusalFault(fault: Fault | undefined): fault is RefusalFault {
+function isRefusalFault(fault: Fault | undefined): fault is RefusalFault {
   return fault !== undefined && codeOf(fault) in protocolCodes;
 }
 
@@ -46,4 +47,15 @@ export function refusal<F extends RefusalFault>(fault: F, ...args: FaultArgument
 
 export function declined<F extends RefusalFault>(fault: F, ...args: FaultArguments<F>): Declined {
   return new Declined(told(fault, ...args) as ToldRefusal);
+}
+
+/**
+ * What the frontend did wrong, if that is why: what a backend refuses because of what the frontend
+ * shared is its mistake, too.
+ */
+export function mistakeOf(error: unknown): ToldRefusal | undefined {
+  if (error instanceof Refusal) return error.told;
+  if (!(error instanceof TsvswitchError) || !isRefusalFault(error.fault)) return undefined;
+  const { fault, parameters, message: sentence } = error;
+  return { code: codeOf(fault), fault, parameters, sentence };
 }

@@ -35,10 +35,8 @@
  * Sources: vhost-user "Message Specification", "Communication", VHOST_USER_PROTOCOL_F_REPLY_ACK.
  */
 
-import { TsvswitchError } from '../model/errors.ts';
 import {
   type BreakFault,
-  codeOf,
   type Fault,
   type FaultOf,
   type Told,
@@ -51,7 +49,7 @@ import { Device, type DeviceEvent } from './device.ts';
 import { notOffered, type Offer, servable } from './features.ts';
 import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
 import { MessageReader } from './message-reader.ts';
-import { Declined, isRefusalFault, Refusal, refusal, type ToldRefusal } from './refusal.ts';
+import { Declined, mistakeOf, refusal, type ToldRefusal } from './refusal.ts';
 import {
   type Answer,
   checkFdCount,
@@ -245,6 +243,10 @@ export class Session {
     this.#deliverEvents();
   }
 
+  get isBetweenMessages(): boolean {
+    return !this.#reader.midMessage;
+  }
+
   /** How it stands, between two messages; undefined otherwise, and of one that cannot be told. */
   snapshot(): SessionSnapshot | undefined {
     return this.#open && !this.#reader.midMessage ? this.#device.snapshot() : undefined;
@@ -311,7 +313,7 @@ export class Session {
     error: unknown,
   ): CloseReason & { kind: 'protocol-error' | 'backend-error' } {
     const about = aboutRequest(row, message);
-    const mistake = error instanceof Refusal ? error.told : mistakeOfBackend(error);
+    const mistake = mistakeOf(error);
     if (mistake !== undefined) return { kind: 'protocol-error', ...this.#named(mistake, about) };
     const failed = told('device-failed', { cause: messageOf(error) });
     return { kind: 'backend-error', ...this.#named(failed, about), cause: error };
@@ -426,13 +428,6 @@ function aboutRequest(row: RequestRow | undefined, { request, payload }: Message
   const readable = payload.length >= min && payload.length <= max;
   const queue = readable ? row.read(payload)?.queue : undefined;
   return { request: row.name, ...(queue === undefined ? {} : { queue }) };
-}
-
-/** What a backend refuses because of what the frontend shared is the frontend's mistake. */
-function mistakeOfBackend(error: unknown): ToldRefusal | undefined {
-  if (!(error instanceof TsvswitchError) || !isRefusalFault(error.fault)) return undefined;
-  const { fault, parameters, message: sentence } = error;
-  return { code: codeOf(fault), fault, parameters, sentence };
 }
 
 /** Without what only its end knows. */

@@ -36,7 +36,9 @@ beforeEach(async () => {
   const path = join(folder, 'control');
   const file = { file: '/switch.yaml', settings: vswitch.settings };
   const reload = async () => ({ changes: [], restart: ['sandbox'] });
-  server = ControlServer.listen(vswitch, { path, declared: { ...file, reload } });
+  const run = async () => ({ version: '2', from: '1', pid: 1, sessions: 0, pauseMs: 0.5 });
+  const upgrade = { run, end: () => {} };
+  server = ControlServer.listen(vswitch, { path, declared: { ...file, reload }, upgrade });
   client = await connect(path);
   bareServer = ControlServer.listen(vswitch, { path: join(folder, 'bare') });
   bare = await connect(join(folder, 'bare'));
@@ -92,6 +94,7 @@ const calls: { readonly [Id in OperationId]: () => Promise<Answer<Id>> } = {
   applySettings: () => client.apply({ workers: 2 }),
   getConfig: () => client.config(),
   reload: () => client.reload({ discard: true }),
+  upgrade: () => client.upgrade(),
   changeNetwork: () => client.change({ heal: true }) as Promise<undefined>,
   readEvents: () => firstOf(client.events(), () => vswitch.heal()),
   captureBridge: () => headOfCapture(),

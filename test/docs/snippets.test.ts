@@ -182,7 +182,7 @@ function besides(command: string, lines: string): string {
 
 describe('YAML is the file of a lab, of a switch or of Prometheus', () => {
   const about = of('yaml').map((snippet) => {
-    const [key] = /^(machines|scrape_configs)(?=:)/m.exec(snippet.text) ?? ['ports'];
+    const [key] = /^(machines|scrape_configs|groups)(?=:)/m.exec(snippet.text) ?? ['ports'];
     return { ...snippet, key };
   });
   const ofKey = (wanted: string) =>

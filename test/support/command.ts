@@ -24,6 +24,8 @@ export interface CommandOptions {
   /** Run as this user and group, which only root may ask for. */
   readonly uid?: number;
   readonly gid?: number;
+  /** In place of the command itself. */
+  readonly script?: string;
   /** In place of 240 s. */
   readonly limitMs?: number;
   /** Beside this process's own environment. */
@@ -46,7 +48,8 @@ export class Command {
   private constructor(args: readonly string[], options: CommandOptions) {
     if (!existsSync(script))
       throw new Error(`${script} is missing; run \`npm run build:ts\` first`);
-    const { limitMs: limit = limitMs, env: more = {}, given = [], ...identity } = options;
+    const { limitMs: limit = limitMs, env: more = {}, given = [], ...rest } = options;
+    const { script: path = script, ...identity } = rest;
     const env = {
       ...process.env,
       ...JSON.parse(process.env.SWITCH_ENVIRONMENT ?? '{}'),
@@ -55,9 +58,10 @@ export class Command {
       ...more,
     };
     const stdio: SpawnOptions['stdio'] = ['ignore', 'pipe', 'pipe', ...given.map(({ fd }) => fd)];
-    const line = [process.execPath, script, ...args];
-    const [program, ...rest] = given.length === 0 ? line : ['sh', '-c', giveSockets, 'sh', ...line];
-    this.#process = spawn(program!, rest, { stdio, env, ...identity });
+    const line = [process.execPath, path, ...args];
+    const [program, ...words] =
+      given.length === 0 ? line : ['sh', '-c', giveSockets, 'sh', ...line];
+    this.#process = spawn(program!, words, { stdio, env, ...identity });
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), limit);
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;

@@ -208,6 +208,13 @@ export const answers = {
       description: 'Keys of the file that differ, and that are only read at the start.',
     }),
   }),
+  upgrade: Type.Object({
+    version: Type.String({ description: 'Of the program that runs now.' }),
+    from: Type.String({ description: 'Of the one that ran before.' }),
+    pid: Type.Integer({ description: 'The process that runs now.' }),
+    sessions: Type.Integer({ description: 'Machines that stayed connected.' }),
+    pauseMs: Type.Number({ description: 'How long no frames went, at most, in milliseconds.' }),
+  }),
   changeNetwork: null,
   getOpenApi: Type.Object({}),
 } as const satisfies Partial<Record<OperationId, TSchema | null>>;

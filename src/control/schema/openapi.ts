@@ -28,6 +28,7 @@ const summaries: Readonly<Record<OperationId, string>> = {
   applySettings: 'Makes the switch as a document says; what did not change is not touched.',
   getConfig: 'The file of the switch, and what it said when it was read last.',
   reload: 'Reads the file of the switch again, and makes the switch as it says.',
+  upgrade: 'Has a new process of the installed version take over, without a machine noticing.',
   changeNetwork: 'Changes a link, partitions the network or heals it.',
   readEvents: 'What happens from now on.',
   captureBridge: 'What goes over all ports of bridge `default`, until the client closes its side.',

@@ -14,6 +14,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { failure } from '../../model/errors.ts';
 import { isLoopback, tcpAddressOf, urlHost } from '../../model/tcp-address.ts';
+import { copyOf } from '../../native/tcp-copy.ts';
 import { Gate, type Tokens } from './gate.ts';
 
 /** In PEM: the switch's certificate with those that lead to one that clients know, and its key. */
@@ -59,16 +60,18 @@ export class TcpListener {
 
   /**
    * Throws BAD_OPTION for an address, tokens or a certificate that cannot be, and for an address
-   * that other hosts reach without TLS; SYSTEM if it cannot be listened on.
+   * that other hosts reach without TLS; SYSTEM if it cannot be listened on. `fd`, which it takes
+   * over, is a socket that listens there already.
    */
-  static async listen(options: TcpOptions): Promise<TcpListener> {
+  static async listen(options: TcpOptions, fd?: number): Promise<TcpListener> {
     const { address, tls } = options;
     const { host, port } = tcpAddressOf(address, 'listen-address');
     if (tls === undefined && !isLoopback(host)) throw failure('listen-plain', { address });
     const gate = gateOf(options, tls);
     const server = tls === undefined ? createServer(whole) : await secureServer(tls);
     const listener = new TcpListener(server, options, gate);
-    server.listen({ port, ...(host === undefined ? {} : { host }) });
+    const at = { port, ...(host === undefined ? {} : { host }) };
+    server.listen(fd === undefined ? at : { fd });
     try {
       await once(server, 'listening');
     } catch (cause) {
@@ -77,6 +80,11 @@ export class TcpListener {
     // It keeps no process alive whose switch does not start.
     server.unref();
     return listener;
+  }
+
+  /** A copy of its socket, the caller's. */
+  copySocket(): number {
+    return copyOf(this.#server);
   }
 
   /** As clients write it; where it listens on all addresses, that of this host's own. */

@@ -115,4 +115,52 @@ export const operationCodes = {
       'reload-busy': '{file} is being read again already; ask again when that is done',
     },
   },
+  UPGRADE_BUSY: {
+    means: 'a switch is being upgraded already',
+    ends: 'the call',
+    remedy: 'Ask again when that is done.',
+    sentences: {
+      'upgrade-busy': 'the switch is being upgraded already; ask again when that is done',
+    },
+  },
+  UPGRADE_FAILED: {
+    means: 'no new process has taken a switch over',
+    ends: 'the call',
+    remedy: 'The switch goes on as it was. Correct what the sentence names, and ask again.',
+    sentences: {
+      'upgrade-no-starter': [
+        'nothing can start a new process any more, as the shell for it has ended; restart the ',
+        'switch',
+      ],
+      'upgrade-nowhere':
+        'nobody can take over a switch without a control socket, beside which it is found',
+      'upgrade-port': [
+        'port {port} is of kind {kind}, whose socket is not handed over; the switch goes on as it ',
+        'was, restart it',
+      ],
+      'upgrade-ended': [
+        'the new process ended with status {status}, and its log says why; the switch goes on ',
+        'as it was',
+      ],
+      'upgrade-broke-off': [
+        'the new process broke off, or took nothing for {seconds} s; the switch goes on as it was',
+      ],
+      'upgrade-late': [
+        'the new process did not answer within {seconds} s, and was ended; the switch goes on ',
+        'as it was',
+      ],
+      'upgrade-versions': [
+        'the new process takes over by versions {reads} of the protocol, and this one hands over ',
+        'by {version}; the switch goes on as it was, restart it',
+      ],
+      'upgrade-refused': 'the new process refused: {why}; the switch goes on as it was',
+      'upgrade-strange': [
+        'the new process said {said} in place of {wanted}, and was ended; the switch goes on as ',
+        'it was',
+      ],
+      'upgrade-changed':
+        'settings were changed while the new process started; the switch goes on, ask again',
+      'upgrade-no-offer': 'the switch that was to be taken over has not handed over',
+    },
+  },
 } as const satisfies Codes;

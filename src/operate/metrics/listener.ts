@@ -12,6 +12,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { failure } from '../../model/errors.ts';
 import type { TcpAddress } from '../../model/tcp-address.ts';
+import { copyOf } from '../../native/tcp-copy.ts';
 import { contentType } from './exposition.ts';
 
 const connectionsMax = 32;
@@ -20,17 +21,32 @@ const pathOfMetrics = '/metrics';
 
 export class MetricsListener {
   readonly #server: Server;
+  readonly #isAdopted: boolean;
   #render: (() => Promise<string>) | undefined;
   /** What is being made; who asks meanwhile is given it, too. */
   #making: Promise<string> | undefined;
+  readonly #waiting: (() => void)[] = [];
 
-  private constructor(server: Server) {
+  private constructor(server: Server, isAdopted: boolean) {
     this.#server = server;
+    this.#isAdopted = isAdopted;
     server.on('request', (request, response) => void this.#answer(request, response));
   }
 
   /** Throws SYSTEM if the address cannot be listened on. */
-  static async listen({ host, port }: TcpAddress): Promise<MetricsListener> {
+  static listen({ host, port }: TcpAddress): Promise<MetricsListener> {
+    return MetricsListener.#open({ port, ...(host === undefined ? {} : { host }) });
+  }
+
+  /**
+   * With the socket of another process, whose copy `fd` is; takes it over. Who asks before serve()
+   * waits.
+   */
+  static adopt(fd: number): Promise<MetricsListener> {
+    return MetricsListener.#open({ fd });
+  }
+
+  static async #open(at: { fd: number } | TcpAddress): Promise<MetricsListener> {
     const server = createServer({
       requestTimeout: requestMsMax,
       headersTimeout: requestMsMax,
@@ -38,13 +54,14 @@ export class MetricsListener {
     });
     server.maxConnections = connectionsMax;
     server.timeout = requestMsMax;
-    const listener = new MetricsListener(server);
-    server.listen({ port, ...(host === undefined ? {} : { host }) });
+    const listener = new MetricsListener(server, 'fd' in at);
+    server.listen(at);
     try {
       await once(server, 'listening');
     } catch (cause) {
       const { message } = cause as Error;
-      throw failure('metrics-unserved', { host: host ?? '', port, cause: message }, { cause });
+      const { host = '', port = 0 } = at as Partial<TcpAddress>;
+      throw failure('metrics-unserved', { host, port, cause: message }, { cause });
     }
     // It keeps no process alive whose switch does not start.
     server.unref();
@@ -56,9 +73,15 @@ export class MetricsListener {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** A copy of its socket, the caller's. */
+  copySocket(): number {
+    return copyOf(this.#server);
+  }
+
   /** From now on; before, it is not ready. */
   serve(render: () => Promise<string>): void {
     this.#render = render;
+    for (const answer of this.#waiting.splice(0)) answer();
   }
 
   /** Breaks all connections off. Idempotent. */
@@ -67,7 +90,12 @@ export class MetricsListener {
     this.#server.closeAllConnections();
   }
 
-  async #answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, url } = request;
+    if (this.#render === undefined && this.#isAdopted) {
+      this.#waiting.push(() => void this.#answer(request, response));
+      return;
+    }
     response.setHeader('connection', 'close');
     const [path] = url!.split('?');
     if (path !== pathOfMetrics) {

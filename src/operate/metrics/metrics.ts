@@ -19,6 +19,15 @@ export class Metrics {
     return new Metrics(await MetricsListener.listen(tcpAddressOf(address, 'metrics-address')));
   }
 
+  /** With the socket of another process, whose copy `fd` is. */
+  static async adopt(fd: number): Promise<Metrics> {
+    return new Metrics(await MetricsListener.adopt(fd));
+  }
+
+  copySocket(): number {
+    return this.#listener.copySocket();
+  }
+
   get port(): number {
     return this.#listener.port;
   }

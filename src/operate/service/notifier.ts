@@ -36,6 +36,7 @@ export class Notifier {
   #socket: number | undefined;
   #waiting: Message[] = [];
   #retry: NodeJS.Timeout | undefined;
+  #isHeld = false;
 
   private constructor(name: string, socket: number) {
     this.#name = name;
@@ -49,6 +50,21 @@ export class Notifier {
     } catch (cause) {
       throw failure('notify-socket-failed', { cause: (cause as Error).message }, { cause });
     }
+  }
+
+  /** Tells nothing until release(). */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#sendWaiting();
+  }
+
+  /** Another process is the service. */
+  mainPid(pid: number): void {
+    this.#tell({ kind: 'state', text: `MAINPID=${pid}` });
   }
 
   /** The start, or a reload, is done. */
@@ -110,7 +126,7 @@ export class Notifier {
 
   #sendWaiting(): void {
     clearTimeout(this.#retry);
-    for (;;) {
+    while (!this.#isHeld) {
       const [message] = this.#waiting;
       if (message === undefined) return;
       if (!this.#send(message)) {

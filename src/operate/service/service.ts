@@ -14,7 +14,12 @@
 
 import { native } from '../../native/addon.ts';
 import { storedListeners } from '../../native/stored-listeners.ts';
-import { storedSessions } from '../../native/stored-sessions.ts';
+import {
+  type SessionPlace,
+  type StoredAs,
+  storedSessions,
+  unkept,
+} from '../../native/stored-sessions.ts';
 import { Notifier } from './notifier.ts';
 import { StoredPlace, sessionPrefix } from './session-place.ts';
 import { type GivenFd, startedBy } from './started-by.ts';
@@ -30,6 +35,13 @@ export interface ServiceState {
   readonly onSilent: (workers: readonly number[], watchdogSeconds: number) => void;
 }
 
+/** Who is told of a service. */
+export interface Manager {
+  /** NOTIFY_SOCKET. */
+  readonly socket: string;
+  readonly watchdogUs?: number;
+}
+
 /** Of the names under which sockets are kept that listen; their paths follow. */
 const listening = 'listening ';
 /** A status is told that often at most. */
@@ -37,22 +49,25 @@ const statusMs = 1000;
 const usPerSecond = 1e6;
 
 export class Service {
+  /** Who started this process, or the one that it takes over from. */
+  readonly manager: Manager | undefined;
   readonly #notifier: Notifier | undefined;
-  readonly #watchdogUs: number | undefined;
   readonly #troubles: string[] = [];
   #watchdog: Watchdog | undefined;
   #state: ServiceState | undefined;
   #status: string | undefined;
   #statusTimer: NodeJS.Timeout | undefined;
 
-  private constructor(env: NodeJS.ProcessEnv, pid: number) {
+  private constructor(env: NodeJS.ProcessEnv, pid: number, manager: Manager | undefined) {
     const { notifySocket, watchdogUs, fds } = startedBy(env, pid);
-    this.#watchdogUs = watchdogUs;
+    const ours = notifySocket === undefined ? undefined : { socket: notifySocket };
+    this.manager = manager ?? (ours && { ...ours, ...(watchdogUs && { watchdogUs }) });
     const isSession = ({ name }: GivenFd) => name.startsWith(sessionPrefix);
     for (const given of fds) if (!isSession(given)) this.#adopt(given);
     const sessions = fds.filter(isSession);
     try {
-      if (notifySocket !== undefined) this.#notifier = Notifier.connect(notifySocket);
+      if (this.manager !== undefined) this.#notifier = Notifier.connect(this.manager.socket);
+      if (manager !== undefined) this.#notifier!.hold();
     } catch (error) {
       this.#troubles.push((error as Error).message);
     }
@@ -71,10 +86,11 @@ export class Service {
 
   /**
    * Once in a process, before it confines itself and before anything in it listens: takes what its
-   * manager gave it, and its variables out of `env`.
+   * manager gave it, and its variables out of `env`. `manager` is that of a service which this
+   * process takes over: nothing is told before ready().
    */
-  static begin(env: NodeJS.ProcessEnv, pid: number): Service {
-    return new Service(env, pid);
+  static begin(env: NodeJS.ProcessEnv, pid: number, manager?: Manager): Service {
+    return new Service(env, pid, manager);
   }
 
   /** What is not as the operator wanted it, in sentences; each is told once. */
@@ -91,8 +107,9 @@ export class Service {
     }
     storedSessions.dropAll();
     this.#status = state.status();
+    this.#notifier?.release();
     this.#notifier?.ready(this.#status);
-    if (this.#watchdogUs !== undefined && this.#notifier !== undefined) this.#watch(state);
+    if (this.manager?.watchdogUs !== undefined && this.#notifier !== undefined) this.#watch(state);
   }
 
   /** Call ready() once it is done. */
@@ -111,14 +128,33 @@ export class Service {
 
   /** From now on nothing else is told, and no sign of life is wanted. */
   stopping(): void {
-    this.#watchdog?.close();
-    clearTimeout(this.#statusTimer);
-    this.#state = undefined;
+    this.#end();
     this.#notifier?.stopping();
   }
 
+  /** The service is the process `pid` from now on. */
+  handedOver(pid: number): void {
+    this.#end();
+    this.#notifier?.mainPid(pid);
+  }
+
+  /** Where a session is kept that another process has left. */
+  placeOf(stored: StoredAs | undefined): SessionPlace {
+    if (stored !== undefined && this.#notifier !== undefined) {
+      return StoredPlace.goOn(this.#notifier, stored);
+    }
+    for (const fd of stored?.fds ?? []) native().closeFd(fd);
+    return storedSessions.place() ?? unkept.place()!;
+  }
+
+  #end(): void {
+    this.#watchdog?.close();
+    clearTimeout(this.#statusTimer);
+    this.#state = undefined;
+  }
+
   #watch({ silentWorkers, onSilent }: ServiceState): void {
-    const timeoutUs = this.#watchdogUs!;
+    const timeoutUs = this.manager!.watchdogUs!;
     this.#watchdog?.close();
     this.#watchdog = new Watchdog({
       timeoutUs,

@@ -18,7 +18,7 @@ import { randomBytes } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { native } from '../../native/addon.ts';
 import { type Bundle, BundleReader, sendBundle } from '../../native/bundle.ts';
-import type { SessionPlace, StoredSession } from '../../native/stored-sessions.ts';
+import type { SessionPlace, StoredAs, StoredSession } from '../../native/stored-sessions.ts';
 import type { Notifier } from './notifier.ts';
 
 /** Of the names under which the ends are kept. */
@@ -26,6 +26,7 @@ export const sessionPrefix = 'session ';
 const wordBytes = 4;
 
 export class StoredPlace implements SessionPlace {
+  readonly outlives = true;
   readonly #notifier: Notifier;
   readonly #name: string;
   readonly #ends: readonly [number, number];
@@ -82,6 +83,19 @@ export class StoredPlace implements SessionPlace {
     // Until its port says more, the next process would find the same.
     place.#send(left);
     return { place, bundle: left, isUnsettled };
+  }
+
+  /** Goes on with one that another process has left, with a bundle in it. Takes over the fds. */
+  static goOn(notifier: Notifier, { name, fds }: StoredAs): StoredPlace {
+    const [first, second, wordFd] = fds as [number, number, number];
+    const place = new StoredPlace(notifier, name, [first, second], wordFd);
+    place.#inside = 1;
+    return place;
+  }
+
+  get asStored(): StoredAs {
+    const fds = [...this.#ends, this.#wordFd].map((fd) => native().dupFd(fd));
+    return { name: this.#name, fds };
   }
 
   unsettled(): void {

@@ -14,6 +14,7 @@
 
 import { told } from '../../model/faults/table.ts';
 import { FdSocket } from '../../native/fd-socket.ts';
+import { gate } from '../../native/gate.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 
 /** Well under a second, so that a machine that has just started does not wait for its network. */
@@ -28,7 +29,9 @@ export class ConnectingSource implements FrontendSource {
   #next: NodeJS.Timeout | undefined;
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #hasComplained = false;
-  #closed = false;
+  /** A connection is there, or none is wanted any more. */
+  #isDone = false;
+  readonly #gated = { hold: () => clearTimeout(this.#next), goOn: () => this.#schedule() };
 
   /** Throws SOCKET_PATH_TOO_LONG or BAD_OPTION. */
   constructor(path: string) {
@@ -40,14 +43,17 @@ export class ConnectingSource implements FrontendSource {
   start(onConnection: (socket: FdSocket) => void, onEvent: (event: SourceEvent) => void): void {
     this.#onConnection = onConnection;
     this.#onEvent = onEvent;
+    gate.join(this.#gated);
     this.#schedule();
   }
 
   occupied(): void {
+    this.#isDone = true;
     clearTimeout(this.#next);
   }
 
   released(): void {
+    this.#isDone = false;
     this.#schedule();
   }
 
@@ -56,17 +62,19 @@ export class ConnectingSource implements FrontendSource {
     return () => {};
   }
 
+  copySocket(): undefined {}
+
   release(): undefined {
     this.close();
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#next);
+    this.occupied();
+    gate.leave(this.#gated);
   }
 
   #schedule(): void {
-    if (this.#closed) return;
+    if (this.#isDone || !gate.isOpen) return;
     const waitMs = Math.max(0, this.#triedAtMs + retryMs - performance.now());
     this.#next = setTimeout(() => this.#try(), waitMs);
   }
@@ -86,6 +94,7 @@ export class ConnectingSource implements FrontendSource {
       return;
     }
     this.#hasComplained = false;
+    this.#isDone = true;
     this.#onConnection(socket);
   }
 }

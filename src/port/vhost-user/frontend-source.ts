@@ -5,7 +5,7 @@
  */
 
 import type { Told } from '../../model/faults/table.ts';
-import type { FdSocket, ListenOptions } from '../../native/fd-socket.ts';
+import type { FdSocket, ListeningSocket, ListenOptions } from '../../native/fd-socket.ts';
 import type { KeptSocket } from '../kind.ts';
 
 /** What a source tells besides connections; sentences are without the port's name. */
@@ -28,6 +28,8 @@ export interface FrontendSource {
   released(): void;
   /** What lets others connect from then on; as FdListener.prepareAccess. */
   prepareAccess(options: ListenOptions): () => void;
+  /** Of the socket that it listens on, for another process. */
+  copySocket(): ListeningSocket | undefined;
   /** As close(), but for what can be started again for another port. */
   release(): KeptSocket | undefined;
   /** Nothing is delivered afterwards. Idempotent. */

@@ -17,7 +17,11 @@
 import { readSync } from 'node:fs';
 import { native } from '../../native/addon.ts';
 import type { Bundle } from '../../native/bundle.ts';
-import { type SessionPlace, storedSessions } from '../../native/stored-sessions.ts';
+import {
+  type LeftSession,
+  type SessionPlace,
+  storedSessions,
+} from '../../native/stored-sessions.ts';
 import type { Backend, Channel } from '../../vhost-user/backend.ts';
 import {
   encodeMessage,
@@ -82,16 +86,24 @@ export class KeptSession {
 
   /** Leaves the session to the next process; false, and nothing is done, if it cannot be. */
   leave(session: Session, socket: number): boolean {
-    this.#place.unsettled();
-    const snapshot = session.leave();
-    if (snapshot === undefined) {
-      this.keep(session, socket);
-      return false;
+    return this.#place.outlives && this.#leave(session, socket, () => true) === true;
+  }
+
+  /**
+   * As leave(), to a process that is told: returns what it has to know, its fds the caller's.
+   * Undefined, and nothing is done, if it cannot be left.
+   */
+  handOver(session: Session, socket: number): LeftSession | undefined {
+    const now = session.snapshot();
+    if (now === undefined || filesOf(now).some((role) => this.#files.fd(role) === undefined)) {
+      return undefined;
     }
-    this.#keep(snapshot, socket);
-    this.#place.leave();
-    this.#files.close();
-    return true;
+    return this.#leave(session, socket, (snapshot) => {
+      const fds = [socket, ...filesOf(snapshot).map((role) => this.#files.fd(role)!)];
+      const copies = fds.map((fd) => native().dupFd(fd));
+      const bundle = { text: this.#textOf(snapshot), fds: copies };
+      return { name: this.#name, bundle, stored: this.#place.asStored };
+    });
   }
 
   /** The session has ended. */
@@ -100,8 +112,30 @@ export class KeptSession {
     this.#files.close();
   }
 
+  #leave<Left>(
+    session: Session,
+    socket: number,
+    withIt: (snapshot: SessionSnapshot) => Left,
+  ): Left | undefined {
+    this.#place.unsettled();
+    const snapshot = session.leave();
+    if (snapshot === undefined) {
+      this.keep(session, socket);
+      return undefined;
+    }
+    this.#keep(snapshot, socket);
+    const left = withIt(snapshot);
+    this.#place.leave();
+    this.#files.close();
+    return left;
+  }
+
+  #textOf(snapshot: SessionSnapshot): string {
+    return `${this.#name}\n${JSON.stringify(keptOf(snapshot))}`;
+  }
+
   #keep(snapshot: SessionSnapshot, socket: number): void {
-    const text = `${this.#name}\n${JSON.stringify(keptOf(snapshot))}`;
+    const text = this.#textOf(snapshot);
     if (text === this.#text && this.#revision === this.#files.revision) {
       this.#place.settled();
       return;

@@ -1,7 +1,12 @@
 /** A port as the server: frontends connect to its socket. See frontend-source.ts. */
 
 import { told } from '../../model/faults/table.ts';
-import { FdListener, type FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
+import {
+  FdListener,
+  type FdSocket,
+  type ListeningSocket,
+  type ListenOptions,
+} from '../../native/fd-socket.ts';
 import type { KeptSocket } from '../kind.ts';
 import type { FrontendSource, SourceEvent } from './frontend-source.ts';
 
@@ -42,6 +47,10 @@ export class ListeningSource implements FrontendSource, KeptSocket {
 
   prepareAccess(options: ListenOptions): () => void {
     return this.#listener.prepareAccess(options);
+  }
+
+  copySocket(): ListeningSocket | undefined {
+    return this.lost ? undefined : this.#listener.copy();
   }
 
   release(): KeptSocket | undefined {

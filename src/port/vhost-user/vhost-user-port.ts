@@ -25,9 +25,13 @@ import {
   type PeerCredentials,
   type PortReport,
 } from '../../native/addon.ts';
-import { FdSocket, type ListenOptions } from '../../native/fd-socket.ts';
-import { type StoredSession, storedSessions } from '../../native/stored-sessions.ts';
-import type { Channel, ChannelReader } from '../../vhost-user/backend.ts';
+import { FdSocket, type ListeningSocket, type ListenOptions } from '../../native/fd-socket.ts';
+import {
+  type LeftSession,
+  type StoredSession,
+  storedSessions,
+} from '../../native/stored-sessions.ts';
+import type { Channel } from '../../vhost-user/backend.ts';
 import { Session, type SessionEvent } from '../../vhost-user/session.ts';
 import type { KeptSocket, PortPlace } from '../kind.ts';
 import {
@@ -49,6 +53,7 @@ import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
 import { type KeptFiles, KeptSession, MutedChannel, readKept, tell } from './kept-session.ts';
 import { offerOfPort } from './offer.ts';
+import { readInto } from './reading.ts';
 import { sessionBackend } from './session-backend.ts';
 import type { VhostUserPortStatus } from './status.ts';
 import type { PortTerms, VhostUserPortOptions } from './terms.ts';
@@ -69,9 +74,6 @@ type State =
 
 /** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
 const penaltyMs = 2000;
-
-/** Reads before other ports get a turn; the socket stays readable if there is more. */
-const readsPerTurnMax = 128;
 
 type Unnamed<Event> = Event extends unknown ? Omit<Event, 'port'> : never;
 
@@ -206,7 +208,8 @@ export class VhostUserPort implements Port {
     const closeFds = () => {
       for (const fd of stored.bundle.fds) native().closeFd(fd);
     };
-    const goOn = this.#state.kind === 'free' ? this.#goOn(stored) : undefined;
+    const isFree = this.#state.kind === 'free' || this.#state.kind === 'left';
+    const goOn = isFree ? this.#goOn(stored) : undefined;
     if (goOn === undefined) stored.place.close();
     return () => {
       goOn?.();
@@ -221,6 +224,27 @@ export class VhostUserPort implements Port {
     if (kept?.leave(session, socket.fd) !== true) return;
     socket.close();
     this.#state = { kind: 'left' };
+  }
+
+  /** As leaveSession(), for a process that is told; resume() takes it back. */
+  handOverSession(): LeftSession | undefined {
+    if (this.#state.kind !== 'connected') return undefined;
+    const { socket, session, kept } = this.#state;
+    const left = kept?.handOver(session, socket.fd);
+    if (left === undefined) return undefined;
+    socket.close();
+    this.#state = { kind: 'left' };
+    return left;
+  }
+
+  /** No frontend is in the midst of a message. */
+  get isBetweenMessages(): boolean {
+    return this.#state.kind !== 'connected' || this.#state.session.isBetweenMessages;
+  }
+
+  /** A copy of the socket that it listens on, if frontends find it. */
+  copySocket(): ListeningSocket | undefined {
+    return this.#source.copySocket();
   }
 
   /** Ends the session, removes the socket and the port. Idempotent. */
@@ -319,7 +343,7 @@ export class VhostUserPort implements Port {
       hugePages,
       pid,
       session: () => session,
-      openChannel: (fd, reader) => openChannel(fd, (channel) => this.#read(channel, reader)),
+      openChannel: (fd, reader) => openChannel(fd, (channel) => readInto(reader, channel)),
     });
     const session: Session = new Session({
       name: this.name,
@@ -377,7 +401,7 @@ export class VhostUserPort implements Port {
 
   #readKept(socket: FdSocket, session: Session, kept: KeptSession | undefined): void {
     kept?.unsettled();
-    this.#read(socket, session);
+    readInto(session, socket);
     if (session.wants > 0) kept?.keep(session, socket.fd);
   }
 
@@ -397,24 +421,6 @@ export class VhostUserPort implements Port {
   #onSourceEvent(event: SourceEvent): void {
     if (event.type === 'listening') this.#emit({ ...event, path: this.path });
     else this.#tell(event.type, event.told);
-  }
-
-  #read(socket: FdSocket, reader: ChannelReader): void {
-    for (let reads = 0; reads < readsPerTurnMax && reader.wants > 0; reads += 1) {
-      let received: ReturnType<FdSocket['receive']>;
-      try {
-        received = socket.receive(reader.wants);
-      } catch {
-        // A reset connection: the frontend was killed with our bytes unread.
-        received = 'end';
-      }
-      if (received === 'would-block') return;
-      if (received === 'end') {
-        reader.end();
-        return;
-      }
-      reader.receive(received.bytes, received.fds, received.fdsTruncated);
-    }
   }
 
   #onSessionEvent(event: SessionEvent, socket: FdSocket): void {

@@ -129,9 +129,9 @@ describe('docs/operate.md', needs(systemdIsMissing()), () => {
     execaSync('promtool', ['check', 'rules', file]);
   });
 
-  test('it is restarted, and its machines stay connected', async () => {
+  test('it is upgraded and restarted, and its machines stay connected', async () => {
     const before = await page.systemd.mainPid(service);
-    await page.type('systemctl restart');
+    expect(await page.type('tsvswitch upgrade')).toContain('2 machines stayed connected');
     expect(await page.systemd.mainPid(service)).not.toBe(before);
     await vi.waitFor(async () => expect(await status()).toBe('4 ports, 2 connected'), 30_000);
     await expectForwarding();
@@ -154,6 +154,13 @@ describe('docs/service.md', needs(systemdIsMissing()), () => {
     expect(await page.systemd.run(['stat', '--format=%a %U %G', '/run/vsw/01.sock'])).toBe(
       '660 tsvswitch kvm',
     );
+  });
+
+  test('another release is put in its place', async () => {
+    const before = await page.systemd.mainPid(service);
+    await page.type('tsvswitch upgrade');
+    expect(await page.systemd.mainPid(service)).not.toBe(before);
+    expect(await isActive()).toBe('active');
   });
 
   test('its log is in the journal, or in a file', async () => {

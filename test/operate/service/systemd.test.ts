@@ -4,7 +4,15 @@
  * started by who connects.
  */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -151,6 +159,42 @@ describe('under systemd', needs(systemdIsMissing()), () => {
       await a.send(frameBetween(0, 1, 8));
       while (numberOf(await b.receive()) !== 8);
     }
+  });
+
+  test('a new process becomes the main one of the unit, behind the same hardening', async () => {
+    await using a = await guest('a');
+    await using b = await guest('b');
+    await expectFrames(a, b);
+    const restarts = await systemd.show(service, 'NRestarts');
+    const said = ['Name', 'Uid', 'NoNewPrivs', 'CapBnd', 'Seccomp'];
+    const factsOf = async () => {
+      const pid = await systemd.mainPid(service);
+      const lines = readFileSync(`/proc/${pid}/status`, 'utf8').split('\n');
+      const cgroup = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+      const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+      const kept = lines.filter((line) => said.some((name) => line.startsWith(`${name}:`)));
+      return { pid, like: [...kept, cgroup, limits, readlinkSync(`/proc/${pid}/ns/mnt`)] };
+    };
+    const before = await factsOf();
+    for (let time = 0; time < 2; time++) {
+      expect(await systemd.run(['tsvswitch', 'upgrade'])).toContain('2 machines stayed connected');
+      await expectFrames(a, b);
+    }
+    const after = await factsOf();
+    expect(after.pid).not.toBe(before.pid);
+    expect(after.like).toEqual(before.like);
+    expect(await systemd.show(service, 'StatusText')).toBe('2 ports, 2 connected');
+    expect(await systemd.show(service, 'NFileDescriptorStore')).toBe('7');
+    expect(await systemd.show(service, 'NRestarts')).toBe(restarts);
+    // systemd notices its end, and its sessions lie in the store.
+    process.kill(after.pid, 'SIGKILL');
+    await vi.waitFor(async () => {
+      expect(await systemd.show(service, 'StatusText')).toBe('2 ports, 2 connected');
+      expect(await systemd.mainPid(service)).not.toBe(after.pid);
+    }, 60_000);
+    await a.send(frameBetween(0, 1, 8));
+    while (numberOf(await b.receive()) !== 8);
+    expect(await systemd.show(service, 'NRestarts')).toBe(`${Number(restarts) + 1}`);
   });
 
   test('it is restarted when one of its workers hangs', async () => {

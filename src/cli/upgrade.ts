@@ -1,0 +1,27 @@
+/** `tsvswitch upgrade`: has the version that is installed take over a switch while it runs. */
+
+import { newCommand } from './command.ts';
+import { addWhich, controlClient, type Which } from './control-client.ts';
+
+interface Options extends Which {
+  readonly json: boolean;
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const command = newCommand('tsvswitch upgrade')
+    .description(
+      'Has the version that is installed take over a running switch. Machines stay connected.',
+    )
+    .option('--json', 'print what was done for programs', false);
+  const { json, ...which } = addWhich(command).parse(args, { from: 'user' }).opts<Options>();
+  await using client = await controlClient(which, 'tsvswitch upgrade');
+  const done = await client.upgrade();
+  const { from, version, pid, sessions, pauseMs } = done;
+  const stayed = sessions === 1 ? '1 machine stayed' : `${sessions} machines stayed`;
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(done)}\n`
+      : `${from} is ${version} now, process ${pid}; ${stayed} connected, without frames for at ` +
+          `most ${pauseMs} ms\n`,
+  );
+}
