@@ -73,5 +73,5 @@ export type {
 } from './switch/options.ts';
 export { Switch } from './switch/switch.ts';
 export type { WorkerCounters, WorkerOptions, WorkerStatus } from './switch/workers.ts';
-export type { DeviceEvent } from './vhost-user/device.ts';
+export type { DeviceEvent } from './vhost-user/device-event.ts';
 export type { CloseReason } from './vhost-user/session.ts';

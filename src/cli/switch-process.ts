@@ -29,7 +29,7 @@ import { leaveSessions, resumeSessions } from '../switch/sessions.ts';
 import { LogOutput } from './log-output.ts';
 import { Reloads } from './reloads.ts';
 import type { RemoteControl } from './remote-control.ts';
-import { beginUpgrades, goOnWith, upgradable } from './upgrades.ts';
+import { beginUpgrades, goOnWith, rehearse, upgradable } from './upgrades.ts';
 import { EventLog } from './words/event-log.ts';
 
 export interface Wanted {
@@ -268,6 +268,7 @@ export async function runSwitch(
     }
     if (takeOver !== undefined) {
       control?.pause();
+      rehearse();
       await takeOver.take((taken) => goOnWith(taken, vswitch, service));
       control?.resume();
     }

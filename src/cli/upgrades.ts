@@ -92,6 +92,9 @@ function presentOf(parts: UpgradeParts): Present {
   };
 }
 
+/** In the next process, before machines wait for it. */
+export { rehearse } from '../switch/rehearsal.ts';
+
 /** In the next process. */
 export function goOnWith({ sessions, addresses }: Taken, vswitch: Switch, service: Service): void {
   store(sessions, service);

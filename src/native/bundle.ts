@@ -94,3 +94,7 @@ function headOf(bytes: Buffer): { readonly part: number; readonly parts: number 
   if (part! >= parts! || parts! > partsMax || length !== bytes.length - headBytes) return undefined;
   return { part: part!, parts: parts! };
 }
+
+export function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) native().closeFd(fd);
+}

@@ -8,7 +8,7 @@
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { native } from './addon.ts';
-import { type Bundle, BundleReader, messagesOf } from './bundle.ts';
+import { type Bundle, BundleReader, closeAll, messagesOf } from './bundle.ts';
 
 /** How long a full socket is left alone. */
 const retryMs = 1;
@@ -120,8 +120,4 @@ export class Talk {
     this.#onRead();
     return this.#hasEnded ? 'end' : 'would-block';
   }
-}
-
-export function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) native().closeFd(fd);
 }

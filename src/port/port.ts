@@ -13,7 +13,7 @@ import {
   type PortReport,
   type SpoofedSource,
 } from '../native/addon.ts';
-import type { DeviceEvent } from '../vhost-user/device.ts';
+import type { DeviceEvent } from '../vhost-user/device-event.ts';
 import type { CloseReason, Mistake } from '../vhost-user/session.ts';
 
 /** Events that say with a fault what has happened, and its codes. */

@@ -16,7 +16,9 @@ export function resumeSessions(ports: readonly SwitchPort[], midway = () => {}):
 
 /** Leaves all sessions that are kept to the next process; the switch is to be closed then. */
 export function leaveSessions(ports: readonly SwitchPort[]): void {
-  for (const port of ports) if (port.kind === 'vhost-user') port.leaveSession();
+  const machines = ports.filter((port) => port.kind === 'vhost-user');
+  for (const port of machines) port.prepareLeaving('leave');
+  for (const port of machines) port.leaveSession();
 }
 
 /**
@@ -24,8 +26,8 @@ export function leaveSessions(ports: readonly SwitchPort[]): void {
  * left stays, and ends with the switch.
  */
 export function handOverSessions(ports: readonly SwitchPort[]): LeftSession[] {
-  return ports.flatMap((port) => {
-    const left = port.kind === 'vhost-user' ? port.handOverSession() : undefined;
-    return left === undefined ? [] : [left];
-  });
+  const machines = ports.filter((port) => port.kind === 'vhost-user');
+  // Nobody sends to whom has been left already.
+  for (const port of machines) port.prepareLeaving('hand over');
+  return machines.flatMap((port) => port.handOverSession() ?? []);
 }

@@ -25,6 +25,7 @@ import type { MemoryRegion } from '../native/addon.ts';
 import type { Backend } from './backend.ts';
 import { BackendRequests } from './backend-requests.ts';
 import { type ConfigFacts, ConfigSpace, checkMachineMac, controlPairsOf } from './config-space.ts';
+import type { DeviceEvent } from './device-event.ts';
 import { checkLog, requireCovered } from './dirty-log.ts';
 import { checkOffered, checkProtocolChoice } from './feature-choice.ts';
 import {
@@ -45,23 +46,9 @@ import {
   vringLogFlag,
 } from './message.ts';
 import { type Refusal, refusal } from './refusal.ts';
-import { Ring, type RingEvent } from './ring.ts';
+import { Ring } from './ring.ts';
 import { packedRing, splitRing } from './ring-format.ts';
 import { type SessionSnapshot, snapshotOf } from './snapshot.ts';
-
-/** What happens to a guest's device in the course of a session. */
-export type DeviceEvent =
-  | RingEvent
-  | {
-      readonly type: 'features-agreed';
-      readonly features: bigint;
-      readonly names: readonly string[];
-      readonly netHeaderBytes: number;
-    }
-  | { readonly type: 'memory'; readonly regions: number; readonly bytes: bigint }
-  /** A migration begins or ends: what is written to guest memory is noted in the frontend's log. */
-  | { readonly type: 'logging'; readonly enabled: boolean }
-  | { readonly type: 'mtu'; readonly bytes: number };
 
 /** What a request may need besides a connection. */
 export type Requirement = 'VHOST_USER_F_PROTOCOL_FEATURES' | ProtocolFeatureName;
@@ -105,6 +92,8 @@ export class Device {
   #log: LogArea | undefined;
   #logging = false;
   #backendRequests: BackendRequests | undefined;
+  /** Where rings go on that were stopped for somebody else. */
+  readonly #left = new Map<number, number>();
 
   constructor(options: DeviceOptions) {
     const { queuePairs, backend, onEvent } = options;
@@ -364,11 +353,14 @@ export class Device {
   /** Stops the rings that run, for somebody else to go on with; the device is of no use then. */
   leave(): SessionSnapshot | undefined {
     if (this.#hasInband) return undefined;
-    const bases = this.startedRings.map(
-      (queue) => [queue, this.#backend.stopQueue(queue)] as const,
-    );
+    for (const queue of this.startedRings) this.#leaveRing(queue);
     this.#backendRequests?.close();
-    return this.snapshot(new Map(bases));
+    return this.snapshot(this.#left);
+  }
+
+  /** Of a device that is left soon: its guest sends nothing more, and still hears others. */
+  stopSending(): void {
+    for (const queue of this.startedRings) if (queue % 2 === 1) this.#leaveRing(queue);
   }
 
   /** Everything that gives back what the backend holds for this session. */
@@ -388,6 +380,10 @@ export class Device {
       },
       () => this.#backendRequests?.close(),
     ];
+  }
+
+  #leaveRing(queue: number): void {
+    if (!this.#left.has(queue)) this.#left.set(queue, this.#backend.stopQueue(queue));
   }
 
   #configChanged(): void {

@@ -45,7 +45,8 @@ import {
 import type { ControlTurn } from '../native/addon.ts';
 import type { Backend, Channel } from './backend.ts';
 import type { ConfigFacts } from './config-space.ts';
-import { Device, type DeviceEvent } from './device.ts';
+import { Device } from './device.ts';
+import type { DeviceEvent } from './device-event.ts';
 import { notOffered, type Offer, servable } from './features.ts';
 import { encodeMessage, headerFlags, type Message, u64Layout } from './message.ts';
 import { MessageReader } from './message-reader.ts';
@@ -250,6 +251,11 @@ export class Session {
   /** How it stands, between two messages; undefined otherwise, and of one that cannot be told. */
   snapshot(): SessionSnapshot | undefined {
     return this.#open && !this.#reader.midMessage ? this.#device.snapshot() : undefined;
+  }
+
+  /** Before leave(), which is to follow in this turn: what this guest sends still finds others. */
+  stopSending(): void {
+    if (this.#open) this.#device.stopSending();
   }
 
   /** As snapshot(), and leaves it to somebody else: rings stop, nothing else is given back. */

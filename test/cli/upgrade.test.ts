@@ -102,6 +102,87 @@ test.each(Object.entries(kinds))('%s stays connected, time and again', async (_,
   expect(command.stdout).not.toMatch(/left|broke| error /);
 });
 
+/** Sends numbered frames, one at a time about every 100 µs, until `stop`. */
+async function flood(from: TestGuest, stop: () => boolean): Promise<number> {
+  let sent = 0;
+  while (!stop()) {
+    await from.send(frameBetween(0, 1, sent++));
+    const untilMs = performance.now() + 0.1;
+    while (performance.now() < untilMs) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return sent;
+}
+
+const countersOf = async () =>
+  Object.fromEntries(
+    (await status()).ports.map(({ name, counters }) => [
+      name,
+      counters.fromGuest.frames + counters.toGuest.frames,
+    ]),
+  );
+
+test('of what is sent meanwhile nothing comes twice, and all of it comes', async () => {
+  await start();
+  await using a = await guest('a', { queueSize: 1024 });
+  await using b = await guest('b', { queueSize: 1024 });
+  // What b has said is known there, so nothing is flooded afterwards either.
+  await b.send(frameBetween(1, 0, 0));
+  await a.receive();
+  let isDone = false;
+  const last = 0xffff_ffff;
+  const numbers: number[] = [];
+  let gapMs = 0;
+  const receiving = (async () => {
+    let lastMs = performance.now();
+    for (;;) {
+      const number = numberOf(await b.receive());
+      if (number === last) return;
+      numbers.push(number);
+      const nowMs = performance.now();
+      gapMs = Math.max(gapMs, nowMs - lastMs);
+      lastMs = nowMs;
+    }
+  })();
+  const sending = flood(a, () => isDone);
+  const pauses: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    const before = await countersOf();
+    expect(before.b).toBeGreaterThan(0);
+    pauses.push((await upgrade()).pauseMs);
+    const [seen] = [numbers.length];
+    await expect.poll(() => numbers.length).toBeGreaterThan(seen + 500);
+    // Those of the new process.
+    const after = await countersOf();
+    expect(after.b).toBeGreaterThan(500);
+    expect(after.b).toBeLessThan(before.b! + numbers.length);
+  }
+  isDone = true;
+  const sent = await sending;
+  await a.send(frameBetween(0, 1, last));
+  await receiving;
+  expect(numbers).toEqual(Array.from({ length: sent }, (_, number) => number));
+  const learned = (await status()).ports.flatMap((port) => port.macs);
+  expect(learned).toHaveLength(2);
+  if (process.env.MEASURED) {
+    process.stdout.write(`${sent} frames; pauses ${pauses} ms; the longest gap ${gapMs} ms\n`);
+  }
+});
+
+test('learned addresses go along', async () => {
+  await start();
+  await using a = await guest('a');
+  await using b = await guest('b');
+  await a.send(frameBetween(0, 1, 1));
+  await b.receive();
+  await b.send(frameBetween(1, 0, 2));
+  await a.receive();
+  await upgrade();
+  await expectFrames(a, b);
+  const { ports } = await status();
+  const floodedFrames = ports.map(({ counters }) => counters.floodedFrames);
+  expect(floodedFrames).toEqual([0, 0]);
+});
+
 /** Programs that begin as the next version would. */
 const strange = (body: string) => `
 import { bundleOf, messageOf } from ${JSON.stringify(dist('operate/upgrade/messages.js'))};

@@ -8,11 +8,12 @@
 import { settingsOf } from '../../model/check.ts';
 import { failure } from '../../model/errors.ts';
 import type { SwitchSettings } from '../../model/settings.ts';
+import { closeAll } from '../../native/bundle.ts';
 import { FdSocket } from '../../native/fd-socket.ts';
 import { gate } from '../../native/gate.ts';
 import { storedListeners } from '../../native/stored-listeners.ts';
 import type { LeftSession } from '../../native/stored-sessions.ts';
-import { closeAll, Talk } from '../../native/talk.ts';
+import { Talk } from '../../native/talk.ts';
 import { version as programVersion } from '../../runtime/version.ts';
 import type { Manager } from '../service/service.ts';
 import type { ServiceSettings } from '../settings.ts';

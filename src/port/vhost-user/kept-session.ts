@@ -84,6 +84,13 @@ export class KeptSession {
     if (snapshot !== undefined) this.#keep(snapshot, socket);
   }
 
+  /** If it can be left so, which is to follow in this turn, its guest sends nothing more. */
+  prepareLeaving(session: Session, how: 'leave' | 'hand over'): void {
+    if (how === 'leave' && !this.#place.outlives) return;
+    const now = session.snapshot();
+    if (now !== undefined && this.#hasAll(now)) session.stopSending();
+  }
+
   /** Leaves the session to the next process; false, and nothing is done, if it cannot be. */
   leave(session: Session, socket: number): boolean {
     return this.#place.outlives && this.#leave(session, socket, () => true) === true;
@@ -95,9 +102,7 @@ export class KeptSession {
    */
   handOver(session: Session, socket: number): LeftSession | undefined {
     const now = session.snapshot();
-    if (now === undefined || filesOf(now).some((role) => this.#files.fd(role) === undefined)) {
-      return undefined;
-    }
+    if (now === undefined || !this.#hasAll(now)) return undefined;
     return this.#leave(session, socket, (snapshot) => {
       const fds = [socket, ...filesOf(snapshot).map((role) => this.#files.fd(role)!)];
       const copies = fds.map((fd) => native().dupFd(fd));
@@ -130,8 +135,12 @@ export class KeptSession {
     return left;
   }
 
+  #hasAll(snapshot: SessionSnapshot): boolean {
+    return filesOf(snapshot).every((role) => this.#files.fd(role) !== undefined);
+  }
+
   #textOf(snapshot: SessionSnapshot): string {
-    return `${this.#name}\n${JSON.stringify(keptOf(snapshot))}`;
+    return keptText(this.#name, snapshot);
   }
 
   #keep(snapshot: SessionSnapshot, socket: number): void {
@@ -147,6 +156,10 @@ export class KeptSession {
     this.#text = text;
     this.#revision = this.#files.revision;
   }
+}
+
+export function keptText(name: string, snapshot: SessionSnapshot): string {
+  return `${name}\n${JSON.stringify(keptOf(snapshot))}`;
 }
 
 /** A session that was kept, read. */

@@ -25,6 +25,7 @@ import {
   type PeerCredentials,
   type PortReport,
 } from '../../native/addon.ts';
+import { closeAll } from '../../native/bundle.ts';
 import { FdSocket, type ListeningSocket, type ListenOptions } from '../../native/fd-socket.ts';
 import {
   type LeftSession,
@@ -136,9 +137,7 @@ export class VhostUserPort implements Port {
 
   /** Throws CLOSED after close(). */
   get counters(): PortCounters {
-    if (this.#state.kind === 'closed') {
-      throw failure('port-closed', { name: this.name });
-    }
+    if (this.#state.kind === 'closed') throw failure('port-closed', { name: this.name });
     return this.#counters.read();
   }
 
@@ -205,36 +204,29 @@ export class VhostUserPort implements Port {
   resume(): () => void {
     const stored = storedSessions.take(this.#storedName);
     if (stored === undefined) return () => {};
-    const closeFds = () => {
-      for (const fd of stored.bundle.fds) native().closeFd(fd);
-    };
     const isFree = this.#state.kind === 'free' || this.#state.kind === 'left';
     const goOn = isFree ? this.#goOn(stored) : undefined;
     if (goOn === undefined) stored.place.close();
     return () => {
       goOn?.();
-      closeFds();
+      closeAll(stored.bundle.fds);
     };
+  }
+
+  /** Before leaveSession() or handOverSession() in this turn: all frames find their ways. */
+  prepareLeaving(how: 'leave' | 'hand over'): void {
+    const state = this.#state;
+    if (state.kind === 'connected') state.kept?.prepareLeaving(state.session, how);
   }
 
   /** Leaves a session that is kept to the next process; else the port is as it was. */
   leaveSession(): void {
-    if (this.#state.kind !== 'connected') return;
-    const { socket, session, kept } = this.#state;
-    if (kept?.leave(session, socket.fd) !== true) return;
-    socket.close();
-    this.#state = { kind: 'left' };
+    this.#leave((kept, session, socket) => kept.leave(session, socket) || undefined);
   }
 
   /** As leaveSession(), for a process that is told; resume() takes it back. */
   handOverSession(): LeftSession | undefined {
-    if (this.#state.kind !== 'connected') return undefined;
-    const { socket, session, kept } = this.#state;
-    const left = kept?.handOver(session, socket.fd);
-    if (left === undefined) return undefined;
-    socket.close();
-    this.#state = { kind: 'left' };
-    return left;
+    return this.#leave((kept, session, socket) => kept.handOver(session, socket));
   }
 
   /** No frontend is in the midst of a message. */
@@ -358,6 +350,16 @@ export class VhostUserPort implements Port {
     this.#state = state;
     this.#emit({ type: 'frontend-connected', pid });
     return state;
+  }
+
+  #leave<Left>(by: (kept: KeptSession, session: Session, socket: number) => Left | undefined) {
+    if (this.#state.kind !== 'connected' || this.#state.kept === undefined) return undefined;
+    const { socket, session, kept } = this.#state;
+    const left = by(kept, session, socket.fd);
+    if (left === undefined) return undefined;
+    socket.close();
+    this.#state = { kind: 'left' };
+    return left;
   }
 
   /** Undefined if nobody can; the fds of its bundle, and its place then, stay the caller's. */
