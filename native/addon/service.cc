@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -86,12 +87,23 @@ Napi::Value SocketPair(const Napi::CallbackInfo& info) {
   return pair;
 }
 
+// Holds until every copy of the fd is closed, as at the end of this process. False if another open
+// file has it.
+Napi::Value LockFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int fd = FdArgument(info, 0);
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return Napi::Boolean::New(env, true);
+  if (errno == EWOULDBLOCK) return Napi::Boolean::New(env, false);
+  throw SystemError(env, "flock", "cannot lock fd " + std::to_string(fd), errno);
+}
+
 }  // namespace
 
 void ExportService(Napi::Env env, Napi::Object exports) {
   ExportFunction<NotifyConnect, 1>(env, exports, "notifyConnect");
   ExportFunction<AdoptFd, 1>(env, exports, "adoptFd");
   ExportFunction<SocketPair, 0>(env, exports, "socketPair");
+  ExportFunction<LockFile, 1>(env, exports, "lockFile");
 }
 
 }  // namespace tsvswitch

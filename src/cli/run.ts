@@ -1,5 +1,6 @@
 /** `tsvswitch run`: a switch as its file says, which SIGHUP and `tsvswitch reload` read again. */
 
+import { resolve } from 'node:path';
 import { Service } from '../operate/service/service.ts';
 import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { newCommand } from './command.ts';
@@ -8,6 +9,7 @@ import { asSuccessor } from './upgrades.ts';
 interface Given {
   readonly config?: string;
   readonly control?: string;
+  readonly state?: string;
 }
 
 export async function run(args: readonly string[]): Promise<void> {
@@ -18,22 +20,26 @@ export async function run(args: readonly string[]): Promise<void> {
       'the file (default: $TSVSWITCH_CONFIG, else the one of this user or of the system)',
     )
     .option('--control <path>', 'take requests here, whatever the file says')
+    .option('--state <folder>', 'keep what was changed and learned here')
     .parse(args, { from: 'user' });
   const given = command.opts<Given>();
   await asSuccessor((takeOver) => runDeclared(given, takeOver));
 }
 
 async function runDeclared(
-  { config, control }: Given,
+  { config, control, state: folder }: Given,
   takeOver: TakeOver | undefined,
 ): Promise<void> {
   const service = Service.begin(process.env, process.pid, takeOver?.manager);
   const { defaultConfigPath, stateFolderOf } = await import('../operate/config-file.ts');
+  const { givenStateFolder } = await import('../operate/state/state-folder.ts');
   const { Declared } = await import('../operate/declared.ts');
   const file = config ?? defaultConfigPath();
+  const state = folder === undefined ? givenStateFolder(process.env) : resolve(folder);
+  const stateFolder = state ?? stateFolderOf(file);
   const declared = await Declared.read(file, {
     overrides: control === undefined ? {} : { control },
-    stateFolder: stateFolderOf(file),
+    stateFolder,
   });
   const { workers, cpus, idleUs, balance, ageingSeconds } = declared.settings;
   const { runSwitch } = await import('./switch-process.ts');
@@ -43,7 +49,8 @@ async function runDeclared(
       options: { workers, cpus, idleUs, balance, ageingSeconds },
       open: (vswitch) => declared.open(vswitch),
       portSockets: { mode: 0o660 },
-      stateFolder: stateFolderOf(file),
+      stateFolder,
+      state,
       declared,
     },
     service,

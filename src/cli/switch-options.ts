@@ -32,6 +32,7 @@ export interface SwitchOptions {
   readonly listenToken?: string;
   readonly listenReadToken?: string;
   readonly metrics?: string;
+  readonly state?: string;
   readonly sandbox: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -110,6 +111,7 @@ export async function switchOptions(
     .option('--listen-key <file>', 'key of the certificate')
     .option('--listen-token <file>', 'the token, made if it is not there')
     .option('--listen-read-token <file>', 'a token that may ask, and change nothing')
+    .option('--state <folder>', 'keep what was learned here, for the next start')
     .option('--metrics <address>', 'serve metrics for Prometheus here, such as 127.0.0.1:9477')
     .addOption(
       new Option('--log-level <level>', 'how much to tell').choices(logLevels).default('info'),

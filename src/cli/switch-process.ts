@@ -26,6 +26,7 @@ import { isJournal } from '../operate/service/started-by.ts';
 import type { ControlSettings, ServiceSettings } from '../operate/settings.ts';
 import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { leaveSessions, resumeSessions } from '../switch/sessions.ts';
+import { type KeptState, keepState } from './kept-state.ts';
 import { LogOutput } from './log-output.ts';
 import { Reloads } from './reloads.ts';
 import type { RemoteControl } from './remote-control.ts';
@@ -42,6 +43,8 @@ export interface Wanted {
   readonly portSockets: ListenOptions;
   /** Where a token is kept that nobody has named a file for. */
   readonly stateFolder: string;
+  /** The same, if it was given for all that is kept. */
+  readonly state?: string | undefined;
   /** The file that says all this, if one does. */
   readonly declared?: Declared;
 }
@@ -100,7 +103,7 @@ async function metricsAt(
   { metrics: address }: ServiceSettings,
   takeOver: TakeOver | undefined,
 ): Promise<Metrics | undefined> {
-  const fd = takeOver?.tcp('metrics');
+  const fd = takeOver?.held('metrics');
   if (address === undefined) return undefined;
   const { Metrics } = await import('../operate/metrics/metrics.ts');
   return fd === undefined ? Metrics.listen(address) : Metrics.adopt(fd);
@@ -129,7 +132,7 @@ async function remoteAt(
 ): Promise<RemoteControl | undefined> {
   if (listen === undefined) return undefined;
   const { remoteControl } = await import('./remote-control.ts');
-  return remoteControl(listen, stateFolder, takeOver?.tcp('control'));
+  return remoteControl(listen, stateFolder, takeOver?.held('control'));
 }
 
 function logOf({ log: { level, format } }: ServiceSettings): { log: EventLog; end: () => void } {
@@ -184,10 +187,15 @@ function logCounters(vswitch: Switch, log: EventLog): void {
 }
 
 /** Makes the switch as it is to be, or as the process has it that this one takes over from. */
-function open(vswitch: Switch, wanted: Wanted, takeOver: TakeOver | undefined): void {
+function open(
+  vswitch: Switch,
+  wanted: Wanted,
+  takeOver: TakeOver | undefined,
+  state: KeptState | undefined,
+): void {
   if (takeOver === undefined) {
     wanted.open(vswitch);
-    resumeSessions(vswitch.ports);
+    resumeSessions(vswitch.ports, () => state?.addresses.recall());
     return;
   }
   vswitch.applyComplete(takeOver.settings);
@@ -219,6 +227,8 @@ export async function runSwitch(
   const note = (event: SwitchEvent) => started.push(event);
   vswitch.on('event', note);
   let control: ControlServer | undefined;
+  let kept: KeptState | undefined;
+  const onStateTrouble = (sentence: string) => log.line('warn', 'state', sentence);
   const close = () => {
     metrics?.close();
     remote?.listener.close();
@@ -229,6 +239,7 @@ export async function runSwitch(
     service.stopping();
     upgrade?.abort();
     reloads?.close();
+    kept?.addresses.close();
     log.close();
     logCounters(vswitch, log);
     leaveSessions(vswitch.ports);
@@ -246,7 +257,9 @@ export async function runSwitch(
   if (reloads !== undefined) process.on('SIGHUP', () => reloads.onSignal());
   else if (remote !== undefined) process.on('SIGHUP', onReload);
   try {
-    open(vswitch, wanted, takeOver);
+    const { state: folder } = wanted;
+    if (folder !== undefined) kept = keepState(folder, vswitch, takeOver, onStateTrouble);
+    open(vswitch, wanted, takeOver, kept);
     if (controlAt !== undefined || remote !== undefined) {
       // In the same turn as the ports: nobody has connected yet, so it knows their whole past.
       control = ControlServer.listen(vswitch, {
@@ -256,7 +269,7 @@ export async function runSwitch(
         onUnexpected: unexpectedIn(log),
         ...(reloads === undefined ? {} : { declared: reloads }),
         ...upgradable(upgrade, {
-          ...{ vswitch, service, settings, reloads, metrics, remote, log },
+          ...{ vswitch, service, settings, reloads, metrics, remote, state: kept, log },
           control: () => control!,
           end: () => {
             logCounters(vswitch, log);
@@ -271,6 +284,7 @@ export async function runSwitch(
       rehearse();
       await takeOver.take((taken) => goOnWith(taken, vswitch, service));
       control?.resume();
+      kept?.lock.sign();
     }
   } catch (error) {
     close();

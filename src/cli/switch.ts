@@ -1,10 +1,11 @@
 /** `tsvswitch` without a subcommand: a switch with a port for each given socket on one bridge. */
 
+import { resolve } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
 import { failure } from '../model/errors.ts';
 import { Service } from '../operate/service/service.ts';
 import type { ControlSettings, ListenSettings } from '../operate/settings.ts';
-import { defaultStateFolder } from '../operate/state/state-folder.ts';
+import { defaultStateFolder, givenStateFolder } from '../operate/state/state-folder.ts';
 import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { portsOf } from '../switch/port-options.ts';
 import type { SwitchOptions } from './switch-options.ts';
@@ -47,6 +48,8 @@ async function runFrom(options: SwitchOptions, takeOver: TakeOver | undefined): 
   const service = Service.begin(process.env, process.pid, takeOver?.manager);
   const { control, metrics, sandbox, cpus, socketMode, socketGroup } = options;
   const listen = listenOf(options);
+  const given = options.state;
+  const state = given === undefined ? givenStateFolder(process.env) : resolve(given);
   const portSockets = {
     mode: socketMode,
     ...(socketGroup === undefined ? {} : { group: socketGroup }),
@@ -67,7 +70,8 @@ async function runFrom(options: SwitchOptions, takeOver: TakeOver | undefined): 
       ageingSeconds: options.ageing,
     },
     portSockets,
-    stateFolder: defaultStateFolder(process.env, process.getuid!()),
+    stateFolder: state ?? defaultStateFolder(process.env, process.getuid!()),
+    state,
   };
   await runSwitch(
     {

@@ -15,6 +15,7 @@ import type { Taken, TakeOver } from '../operate/upgrade/take-over.ts';
 import type { Present, Upgrade } from '../operate/upgrade/upgrade.ts';
 import { learnAgain, learnedAddresses } from '../switch/addresses.ts';
 import { handOverSessions, resumeSessions } from '../switch/sessions.ts';
+import type { KeptState } from './kept-state.ts';
 import type { Reloads } from './reloads.ts';
 import type { RemoteControl } from './remote-control.ts';
 import type { EventLog } from './words/event-log.ts';
@@ -26,6 +27,7 @@ export interface UpgradeParts {
   readonly reloads: Reloads | undefined;
   readonly metrics: Metrics | undefined;
   readonly remote: RemoteControl | undefined;
+  readonly state: KeptState | undefined;
   readonly log: EventLog;
   readonly control: () => ControlServer;
   /** Another process is the switch. */
@@ -62,7 +64,7 @@ export function upgradable(upgrade: Upgrade | undefined, parts: UpgradeParts) {
 }
 
 function presentOf(parts: UpgradeParts): Present {
-  const { vswitch, service, settings, reloads, metrics, remote, control } = parts;
+  const { vswitch, service, settings, reloads, metrics, remote, state, control } = parts;
   const machines = () => vswitch.ports.filter((port) => port.kind === 'vhost-user');
   return {
     settings: () => vswitch.settings,
@@ -70,9 +72,10 @@ function presentOf(parts: UpgradeParts): Present {
     declared: () => reloads?.settings,
     manager: service.manager,
     sockets: () => [control(), ...machines()].flatMap((listening) => listening.copySocket() ?? []),
-    tcp: () => [
+    held: () => [
       ...(metrics === undefined ? [] : [['metrics', metrics.copySocket()] as const]),
       ...(remote === undefined ? [] : [['control', remote.listener.copySocket()] as const]),
+      ...(state === undefined ? [] : [['lock', state.lock.copy()] as const]),
     ],
     addresses: () => learnedAddresses(vswitch),
     isSettled: () => machines().every((port) => port.isBetweenMessages),
@@ -80,6 +83,7 @@ function presentOf(parts: UpgradeParts): Present {
       control().pause();
       // The next process keeps what is changed there.
       reloads?.close();
+      state?.addresses.write();
     },
     resume: () => control().resume(),
     leave: () => handOverSessions(vswitch.ports),

@@ -101,6 +101,11 @@ export interface Native {
   adoptFd(fd: number): string | undefined;
   /** Two ends of a connection of unix sockets that keeps the bounds of messages. Throws SYSTEM. */
   socketPair(): [number, number];
+  /**
+   * Locks an open file until all copies of the fd are closed (flock(2)). False if somebody else has
+   * locked it. Throws SYSTEM.
+   */
+  lockFile(fd: number): boolean;
 
   /**
    * Confines all threads of this process for good (native/core/platform/sandbox.h). Throws SYSTEM.

@@ -62,7 +62,7 @@ describe('what was changed', () => {
   test('is there after kill -9, whatever it was', async () => {
     declare('a', 'b', 'gone');
     const command = await start();
-    expect(existsSync(state)).toBe(false);
+    expect(existsSync(join(state, 'settings.json'))).toBe(false);
     await asked(async (client) => {
       await client.addPort({ path: at('new'), bridge: 'blue' });
       await client.addPort({ connect: at('nobody'), name: 'far' });

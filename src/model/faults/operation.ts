@@ -8,10 +8,20 @@ export const operationCodes = {
     ends: 'the call',
     remedy: 'Make it writable for the user of the switch, or choose another folder.',
     sentences: {
+      'addresses-not-kept': 'learned addresses are not kept: {why}',
       'state-unusable': [
         '{path}: no state can be kept there ({cause}); make it writable for user {uid}, or ',
         'choose another folder',
       ],
+    },
+  },
+  STATE_LOCKED: {
+    means: 'another switch keeps its state in this folder',
+    ends: 'the call',
+    remedy: 'End that process, or give this switch a folder of its own with --state.',
+    sentences: {
+      'state-locked':
+        '{folder}: process {pid} keeps its state there; give this switch another folder',
     },
   },
   STATE_FULL: {

@@ -183,7 +183,8 @@ function envelopeOf(text: string, name: string): Envelope {
   return { document, version: version!, value };
 }
 
-function unusable(path: string, cause: unknown): TsvswitchError {
+/** Why a file of a state folder cannot be made, read or written. */
+export function unusable(path: string, cause: unknown): TsvswitchError {
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return failure('state-disk-full', { path }, { cause });

@@ -35,7 +35,7 @@ export interface Hello {
   readonly version: string;
 }
 
-/** Fds: one for each of `sockets`, then for each of `tcp`. */
+/** Fds: one for each of `sockets`, then for each of `held`. */
 export interface Offer {
   readonly say: 'offer';
   readonly version: number;
@@ -44,12 +44,12 @@ export interface Offer {
   /** What the file of the switch said when it was read last. */
   readonly declared?: SwitchSettings;
   readonly sockets: readonly Omit<ListeningSocket, 'fd'>[];
-  readonly tcp: readonly TcpName[];
+  readonly held: readonly HeldName[];
   readonly manager?: Manager;
 }
 
-/** What a TCP socket is for. */
-export type TcpName = 'metrics' | 'control';
+/** TCP sockets that listen, and the lock of the state folder. */
+export type HeldName = 'metrics' | 'control' | 'lock';
 
 /** Of a bridge; a part of what was learned. */
 export interface Addresses {

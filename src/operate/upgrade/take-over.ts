@@ -20,11 +20,11 @@ import type { ServiceSettings } from '../settings.ts';
 import {
   type Addresses,
   bundleOf,
+  type HeldName,
   leftSessionOf,
   messageOf,
   type Offer,
   type SessionMessage,
-  type TcpName,
   type ToNext,
   versionsRead,
 } from './messages.ts';
@@ -46,7 +46,7 @@ export class TakeOver {
   readonly declared: SwitchSettings | undefined;
   readonly manager: Manager | undefined;
   readonly #talk: Talk;
-  readonly #tcp: ReadonlyMap<TcpName, number>;
+  readonly #held: ReadonlyMap<HeldName, number>;
 
   private constructor(talk: Talk, offer: Offer, fds: readonly number[]) {
     this.#talk = talk;
@@ -54,7 +54,7 @@ export class TakeOver {
     this.service = offer.service;
     this.declared = offer.declared === undefined ? undefined : settingsOf(offer.declared);
     this.manager = offer.manager;
-    this.#tcp = new Map(offer.tcp.map((name, i) => [name, fds[offer.sockets.length + i]!]));
+    this.#held = new Map(offer.held.map((name, i) => [name, fds[offer.sockets.length + i]!]));
     offer.sockets.forEach(({ path, origin }, i) => {
       storedListeners.add(path, { fd: fds[i]!, origin });
     });
@@ -82,9 +82,9 @@ export class TakeOver {
     }
   }
 
-  /** A socket that listens, the caller's; undefined if there was none. */
-  tcp(name: TcpName): number | undefined {
-    return this.#tcp.get(name);
+  /** The caller's; undefined if there was none. */
+  held(name: HeldName): number | undefined {
+    return this.#held.get(name);
   }
 
   /**

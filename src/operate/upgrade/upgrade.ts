@@ -27,11 +27,11 @@ import type { ServiceSettings } from '../settings.ts';
 import {
   type Addresses,
   bundleOf,
+  type HeldName,
   type Hello,
   messageOf,
   type Offer,
   sessionMessage,
-  type TcpName,
   type ToPresent,
   version,
 } from './messages.ts';
@@ -45,7 +45,7 @@ export interface Present {
   readonly manager: Manager | undefined;
   /** Copies. */
   readonly sockets: () => ListeningSocket[];
-  readonly tcp: () => (readonly [TcpName, number])[];
+  readonly held: () => (readonly [HeldName, number])[];
   readonly addresses: () => Omit<Addresses, 'say'>[];
   /** No frontend is in the midst of a message. */
   readonly isSettled: () => boolean;
@@ -209,16 +209,16 @@ class Attempt {
   async #offer(talk: Talk, settings: SwitchSettings): Promise<void> {
     const { service, manager, ...present } = this.#present;
     const sockets = present.sockets();
-    const tcp = present.tcp();
+    const held = present.held();
     const declared = present.declared();
     const offer: Offer = {
       ...{ say: 'offer', version, settings, service },
       ...(declared === undefined ? {} : { declared }),
       sockets: sockets.map(({ path, origin }) => ({ path, origin })),
-      tcp: tcp.map(([name]) => name),
+      held: held.map(([name]) => name),
       ...(manager === undefined ? {} : { manager }),
     };
-    const fds = [...sockets.map(({ fd }) => fd), ...tcp.map(([, fd]) => fd)];
+    const fds = [...sockets.map(({ fd }) => fd), ...held.map(([, fd]) => fd)];
     try {
       await this.#send(talk, bundleOf(offer, fds));
     } finally {
