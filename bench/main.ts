@@ -13,7 +13,7 @@ import { writeCharts } from './charts.ts';
 import { type GuestMemory, guestHugePageBytes } from './client.ts';
 import { type Driver, peerHugePageBytes } from './drivers/driver.ts';
 import { describeMachine } from './machine.ts';
-import { fullPlan, harnessPlan, noPatience, type Plan, quickPlan } from './plan.ts';
+import { fullPlan, harnessPlan, noPatience, operatePlan, type Plan, quickPlan } from './plan.ts';
 import { preamble, table } from './report.ts';
 import { collect, type Results, readResults, type Skipped } from './results.ts';
 import { runRounds } from './rounds.ts';
@@ -24,6 +24,7 @@ const help = `usage: npm run bench -- [options]
 
   --quick            fewer trials, switches and rounds: under two minutes
   --harness          what a switch inside a test does, without peers: half a minute
+  --operate          what operators wait for, and what watching costs: four minutes
   --rounds N         how often each trial is repeated (${quick} with --quick, else ${full})
   --seconds S        length of each measurement
   --switches A,B     only these: ${fullPlan.drivers.map(({ name }) => name).join(', ')}
@@ -48,6 +49,7 @@ function parse(): Task {
     options: {
       quick: { type: 'boolean', default: false },
       harness: { type: 'boolean', default: false },
+      operate: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       switches: { type: 'string' },
@@ -61,7 +63,7 @@ function parse(): Task {
   const { charts, from } = values;
   if (values.help) return { kind: 'help' };
   if (from !== undefined) return { kind: 'show', from, charts };
-  const base = values.harness ? harnessPlan : values.quick ? quickPlan : fullPlan;
+  const base = basePlan(values);
   const words = (values.trials ?? '').toLowerCase();
   const trials = base.trials.filter(({ name }) => name.toLowerCase().includes(words));
   if (trials.length === 0) {
@@ -77,6 +79,12 @@ function parse(): Task {
     patience: values.hasty ? noPatience : base.patience,
   };
   return { kind: 'measure', plan, charts };
+}
+
+function basePlan(asked: { harness: boolean; operate: boolean; quick: boolean }): Plan {
+  if (asked.harness) return harnessPlan;
+  if (asked.operate) return operatePlan;
+  return asked.quick ? quickPlan : fullPlan;
 }
 
 function driversNamed(list: string): Driver[] {

@@ -15,6 +15,7 @@ import { harnessTrials } from './trials/harness.ts';
 import { idleTrial, memoryTrial } from './trials/idle.ts';
 import { pingpongTrial, wakeTrial } from './trials/latency.ts';
 import { loadTrial, lossTrial } from './trials/load.ts';
+import { operateTrials } from './trials/operate.ts';
 import { segmentsTrial } from './trials/segments.ts';
 import { startupTrial } from './trials/startup.ts';
 import { tcpTrial } from './trials/tcp.ts';
@@ -89,4 +90,14 @@ export const harnessPlan: Plan = {
   warmupS: 0.3,
   seconds: 1,
   patience: { repeats: 1, nearWaitMs: 0, totalMs: 20_000 },
+};
+
+/** What operators wait for, and what watching a flood costs it. */
+export const operatePlan: Plan = {
+  drivers: [inProcess],
+  trials: operateTrials,
+  rounds: 3,
+  warmupS: 0.3,
+  seconds: 5,
+  patience: { repeats: 1, nearWaitMs: 0, totalMs: 60_000 },
 };
