@@ -64,6 +64,7 @@ export type {
   OperatorEvent,
   SwitchEvent,
 } from './switch/events.ts';
+export type { Flow } from './switch/flows.ts';
 export type {
   DgramPortOptions,
   HostPortOptions,

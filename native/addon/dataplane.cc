@@ -192,6 +192,20 @@ Napi::Value WorkerCounts(Plane& plane, const Napi::CallbackInfo& info) {
   return counts;
 }
 
+// Of each pair of ports, for each worker: from, to, frames, bytes. Without `to`: kNoPort.
+Napi::Value PairCounts(Plane& plane, const Napi::CallbackInfo& info) {
+  const std::vector<PairCounters::Pair> pairs = plane.Core(info.Env()).Pairs();
+  auto counts = Napi::BigUint64Array::New(info.Env(), 4 * pairs.size());
+  uint64_t* next = counts.Data();
+  for (const PairCounters::Pair& pair : pairs) {
+    *next++ = pair.from;
+    *next++ = pair.to;
+    *next++ = pair.frames;
+    *next++ = pair.bytes;
+  }
+  return counts;
+}
+
 Dataplane& Manual(const Plane& plane, Napi::Env env) {
   Dataplane& core = plane.Core(env);
   if (core.manual()) return core;
@@ -258,6 +272,7 @@ void DefineDataplane(Napi::Env env) {
                         Handle::Calls<&SetIdle, 1>("setIdle"),
                         Handle::Calls<&SilentWorkers, 0>("silentWorkers"),
                         Handle::Calls<&WorkerCounts, 0>("workerCounters"),
+                        Handle::Calls<&PairCounts, 0>("pairCounters"),
                         Handle::Calls<&Step, 1>("step"),
                         Handle::Calls<&Advance, 1>("advance"),
                         Handle::Calls<&DrainEvents, 0>("drainEvents"),

@@ -18,6 +18,7 @@ import type {
   Change,
   EventsLost,
   Finding,
+  Flow,
   NetworkChange,
   SwitchEvent,
   SwitchSettings,
@@ -105,7 +106,8 @@ export class ControlClient {
   static async connect(where: string, credentials: Credentials = {}): Promise<ControlClient> {
     const client = new ControlClient(where, await serverAddress(where, credentials));
     try {
-      await client.status();
+      // Of all that every switch answers, this is small however many ports it has.
+      await client.workers();
     } catch (error) {
       client.close();
       throw error;
@@ -151,6 +153,11 @@ export class ControlClient {
   /** Every address that is known and not aged. */
   fdb(): Promise<readonly LearnedAddress[]> {
     return this.#ask('listAddresses');
+  }
+
+  /** What was delivered from port to port, the busiest pair first. */
+  flows(): Promise<readonly Flow[]> {
+    return this.#ask('listFlows');
   }
 
   /** All workers, in the order in which they were started. */

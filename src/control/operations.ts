@@ -41,6 +41,7 @@ export const operations: Readonly<Record<OperationId, Operation>> = {
   getBridge: { ...read, path: '/v1/bridges/{name}' },
   flushBridge: { ...change, path: '/v1/bridges/{name}/flush' },
   listAddresses: { ...read, path: '/v1/fdb' },
+  listFlows: { ...read, path: '/v1/flows' },
   listWorkers: { ...read, path: '/v1/workers' },
   addWorker: { ...add, path: '/v1/workers' },
   getSettings: { ...read, path: '/v1/settings' },

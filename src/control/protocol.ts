@@ -12,6 +12,7 @@ import type {
   EventsLost,
   FdbRecord,
   Finding,
+  Flow,
   Impairment,
   NamedLink,
   Port,
@@ -41,6 +42,7 @@ export interface Operations {
   flushBridge: { answer: undefined };
   /** Of all bridges. */
   listAddresses: { answer: readonly LearnedAddress[] };
+  listFlows: { answer: readonly Flow[] };
   listWorkers: { answer: readonly WorkerStatus[] };
   addWorker: { body: WorkerOptions; answer: WorkerStatus };
   getSettings: { answer: SwitchSettings };

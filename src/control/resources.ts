@@ -108,6 +108,7 @@ export class Resources {
       getBridge: ({ name }) => this.#bridgeStatus(this.#bridgeNamed(name)),
       flushBridge: ({ name }) => this.#bridgeNamed(name).flush() as undefined,
       listAddresses: () => this.#addresses(),
+      listFlows: () => vswitch.flows(),
       listWorkers: () => vswitch.workers,
       addWorker: ({ body }) => vswitch.addWorker(body),
       getSettings: () => vswitch.settings,

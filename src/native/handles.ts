@@ -211,6 +211,11 @@ export interface Dataplane {
   /** As they are now: workerCounterNames.length of each worker in turn. */
   workerCounters(): BigUint64Array;
   /**
+   * What each worker has delivered by pair of ports: from, to, frames and bytes of each. `to` is
+   * 65535 where a source has no pair of its own.
+   */
+  pairCounters(): BigUint64Array;
+  /**
    * With a manual clock: up to `rounds` rounds, fewer if one moves nothing; returns frames moved.
    */
   step(rounds: number): number;

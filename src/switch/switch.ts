@@ -42,6 +42,7 @@ import {
   type SwitchEventMap,
   streamEvents,
 } from './events.ts';
+import { type Flow, flowsOf } from './flows.ts';
 import type {
   AnyPortOptions,
   DgramPortOptions,
@@ -237,6 +238,15 @@ export class Switch extends EventEmitter<SwitchEventMap> {
   workerCounters(): WorkerCounters[] {
     this.#checkOpen();
     return this.#workers.counters;
+  }
+
+  /**
+   * What was delivered from port to port, the busiest pair first. Waits for no worker. Throws
+   * CLOSED.
+   */
+  flows(): Flow[] {
+    this.#checkOpen();
+    return flowsOf(this.#dataplane, this.ports);
   }
 
   /**

@@ -26,7 +26,7 @@ test.for<[string, RequestListener, RegExp]>([
   [
     'refuses in its own way',
     (_, response) => response.writeHead(404).end('{"message":"page not found"}'),
-    /answers 404 to \/v1\/status/,
+    /answers 404 to \/v1\/workers/,
   ],
   ['speaks HTML', (_, response) => response.end('<html></html>'), /not valid JSON/],
   [

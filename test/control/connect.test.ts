@@ -88,6 +88,7 @@ const calls: { readonly [Id in OperationId]: () => Promise<Answer<Id>> } = {
   getBridge: () => client.bridge('blue'),
   flushBridge: () => client.flush('blue') as Promise<undefined>,
   listAddresses: () => client.fdb(),
+  listFlows: () => client.flows(),
   listWorkers: () => client.workers(),
   addWorker: () => client.addWorker(),
   getSettings: () => client.settings(),

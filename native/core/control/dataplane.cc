@@ -102,6 +102,7 @@ void Dataplane::RemovePort(uint16_t port) {
     const PauseAll pause(*this);
     removed = std::move(ports_[port]);
     Leave(*removed, hearers);
+    for (auto& worker : workers_) worker->pairs().Forget(port);
     // The number may soon be another port's.
     for (auto& other : ports_) {
       Impairment* const impairment = other == nullptr ? nullptr : other->policies.get<Impairment>();

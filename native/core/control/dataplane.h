@@ -78,6 +78,9 @@ class Dataplane {
   uint64_t WorkerCounted(uint32_t worker, WorkerCounter counter) const {
     return workers_[worker]->Counted(counter);
   }
+  // What all of them have delivered by pair of ports, a pair once for each worker; waits for
+  // nothing.
+  std::vector<PairCounters::Pair> Pairs() const;
   // Of all workers, also those that are added later.
   void SetIdle(uint32_t idle_us);
 

@@ -86,11 +86,21 @@ void Dataplane::RemoveWorker() {
     const PauseAll pause(*this);
     leaving.wire()->GiveTo(*workers_.front()->wire(), nullptr);
   }
+  {
+    const PauseAll pause(*this);
+    workers_.front()->pairs().TakeOver(leaving.pairs());
+  }
   const std::unique_ptr<Worker> removed = std::move(workers_.back());
   workers_.pop_back();
   // Its thread ends with it; what it had to report is reported by the first one.
   const Worker::Pause pause(*workers_.front());
   for (Event event; removed->events().Pop(&event);) workers_.front()->events().Push(event);
+}
+
+std::vector<PairCounters::Pair> Dataplane::Pairs() const {
+  std::vector<PairCounters::Pair> pairs;
+  for (const auto& worker : workers_) worker->pairs().AppendTo(pairs);
+  return pairs;
 }
 
 void Dataplane::SetIdle(uint32_t idle_us) {

@@ -108,7 +108,13 @@ void Deliverer::Deliver(Queue& to, const Frame* frames, const FrameList& list, F
   landing_frames_ = list.frame;
   ended_landings_ = 0;
   if (to.Runs()) [[likely]] {
+    // What the receiver counts meanwhile, as whoever else delivers there waits for the lock. Less
+    // what it had, and then plus what it has: the loops in between need the registers.
+    delivered_frames -= to.counters->Read(kFrames);
+    delivered_bytes -= to.counters->Read(kBytes);
     DeliverBatch(to, frames, list);
+    delivered_frames += to.counters->Read(kFrames);
+    delivered_bytes += to.counters->Read(kBytes);
   } else {
     End(to, 0, list.count, Fate::kNotReady);
   }

@@ -51,6 +51,9 @@ class Deliverer {
   static constexpr uint32_t kWalkedPerRound = 1 << 16;
   // What deliveries have cost since it was set to 0 (work.h).
   uint64_t work = 0;
+  // What was delivered since these were set to 0, as it counts at the receivers.
+  uint64_t delivered_frames = 0;
+  uint64_t delivered_bytes = 0;
 
  private:
   void DeliverBatch(Queue& to, const Frame* frames, const FrameList& list);

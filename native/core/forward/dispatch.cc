@@ -2,19 +2,30 @@
 
 #include "core/forward/dispatch.h"
 
+#include <utility>
+
 #include "core/frame/flow_hash.h"
 #include "core/port/notify.h"
 
 namespace tsvswitch {
+
+namespace {
+
+// Of an address that is a group's (IEEE 802).
+constexpr uint64_t kGroupBit = uint64_t{1} << 40;
+
+}  // namespace
 
 void Dispatcher::DeliverPosted(Queue& from, const Batch& batch) {
   for (uint32_t i = 0; i < posted_count_; ++i) {
     Port& to = *from.port->bridge->members[posted_ports_[i]];
     FrameList& list = posted_[to.number];
     Dispatch(from, to, batch, list);
+    CountPair(*from.port, to, batch, list);
     list.count = 0;
   }
   posted_count_ = 0;
+  flooded_ = 0;
 }
 
 uint16_t Dispatcher::DeliverSome(Queue& from, const Batch& batch, uint64_t work_max) {
@@ -25,12 +36,36 @@ uint16_t Dispatcher::DeliverSome(Queue& from, const Batch& batch, uint64_t work_
       break;
     Port& to = *from.port->bridge->members[posted_ports_[delivered]];
     Dispatch(from, to, batch, posted_[to.number]);
+    CountPair(*from.port, to, batch, posted_[to.number]);
     posted_[to.number].count = 0;
   }
   const uint16_t next = delivered == posted_count_ ? uint16_t{0} : posted_ports_[delivered];
   for (; delivered < posted_count_; ++delivered) posted_[posted_ports_[delivered]].count = 0;
   posted_count_ = 0;
+  flooded_ = 0;
   return next;
+}
+
+void Dispatcher::CountPair(const Port& from, const Port& to, const Batch& batch,
+                           const FrameList& list) {
+  const uint64_t frames = std::exchange(deliverer_.delivered_frames, 0);
+  const uint64_t bytes = std::exchange(deliverer_.delivered_bytes, 0);
+  if (frames == 0) return;
+  if (pairs_.Add(from.number, to.number, frames, bytes)) [[likely]]
+    return;
+  CountFirst(from, to, batch, list, frames, bytes);
+}
+
+void Dispatcher::CountFirst(const Port& from, const Port& to, const Batch& batch,
+                            const FrameList& list, uint64_t frames, uint64_t bytes) {
+  bool meant = false;
+  for (uint32_t i = 0; i < list.count; ++i) {
+    const uint8_t frame = list.frame[i];
+    // What was held knows not that it was flooded, but may still say so itself.
+    const bool to_group = (batch.frames[frame].destination & kGroupBit) != 0;
+    meant |= (flooded_ >> frame & 1) == 0 && !to_group;
+  }
+  pairs_.AddFirst(from.number, to.number, frames, bytes, meant);
 }
 
 inline void Dispatcher::Dispatch(Queue& from, Port& to, const Batch& batch, const FrameList& list) {
@@ -59,6 +94,12 @@ void Dispatcher::GoOn(const Batch& batch, Queue* from, Port& to, uint32_t stage)
                        .list = list,
                        .outcomes = {}};
   RunStagesAndDeliver(to.egress & Behind(stage), batch, delivery);
+  if (from != nullptr) {
+    CountPair(*from->port, to, batch, list);
+  } else {
+    // Its port is gone.
+    deliverer_.delivered_frames = deliverer_.delivered_bytes = 0;
+  }
   GiveUpIfLost(to, context_.events);
 }
 

@@ -18,6 +18,7 @@
 #include "core/forward/deliver.h"
 #include "core/frame/batch.h"
 #include "core/policy/stages.h"
+#include "core/port/pair_counters.h"
 #include "core/port/port.h"
 
 namespace tsvswitch {
@@ -38,6 +39,10 @@ class Dispatcher {
     deliverer_.Share();
   }
 
+  PairCounters& pairs() { return pairs_; }
+
+  // Says of a frame that is about to be posted that it is flooded.
+  void NoteFlooded(uint32_t frame) { flooded_ |= uint64_t{1} << frame; }
   // Lists a frame for a port of the bridge that it came from.
   void Post(uint16_t port, uint32_t frame) {
     FrameList& list = posted_[port];
@@ -53,6 +58,12 @@ class Dispatcher {
   void GoOn(const Batch& batch, Queue* from, Port& to, uint32_t stage);
 
  private:
+  // Counts for the pair what was delivered since the last call.
+  [[gnu::noinline]] void CountPair(const Port& from, const Port& to, const Batch& batch,
+                                   const FrameList& list);
+  [[gnu::cold, gnu::noinline]] void CountFirst(const Port& from, const Port& to, const Batch& batch,
+                                               const FrameList& list, uint64_t frames,
+                                               uint64_t bytes);
   void Dispatch(Queue& from, Port& to, const Batch& batch, const FrameList& list);
   [[gnu::noinline]] void RunStagesAndDeliver(uint32_t stages, const Batch& batch,
                                              Delivery& delivery);
@@ -64,6 +75,9 @@ class Dispatcher {
   std::unique_ptr<FrameList[]> posted_{new FrameList[kPortsMax]};
   uint16_t posted_ports_[kPortsMax];  // ports whose list is not empty
   uint32_t posted_count_ = 0;
+  uint64_t flooded_ = 0;  // of the frames that are posted, a bit each
+  static_assert(kBatchFramesMax <= 64);
+  PairCounters pairs_;
 };
 
 }  // namespace tsvswitch

@@ -47,6 +47,8 @@ class Forwarder {
   Forwarder(EventRing& events, bool shared, uint32_t fragment_id)
       : events_(events), dispatcher_(events, shared, fragment_id) {}
 
+  PairCounters& pairs() { return dispatcher_.pairs(); }
+
   // From now on others may. Between two rounds.
   void Share() { dispatcher_.Share(); }
 

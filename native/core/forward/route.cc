@@ -143,6 +143,7 @@ void RouteToAll(Queue& from, Batch& batch, Dispatcher& to, uint32_t now_s) {
 uint32_t PostToHearers(const Port& from, uint32_t frame, Kind kind, uint16_t first,
                        Dispatcher& to) {
   uint32_t copies = 0;
+  to.NoteFlooded(frame);
   for (const uint16_t port : from.bridge->hearers->From(from.flood_group, kind, first)) {
     if (port == from.number) continue;
     to.Post(port, frame);

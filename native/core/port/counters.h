@@ -47,6 +47,9 @@ struct alignas(64) QueueCounters {
     std::atomic_ref<uint64_t> cell(value[counter]);
     cell.store(cell.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
+  uint64_t Read(Counter counter) {
+    return std::atomic_ref<uint64_t>(value[counter]).load(std::memory_order_relaxed);
+  }
 };
 
 struct alignas(64) FateCounters {

@@ -108,6 +108,9 @@ class Worker {
   // As it is now. Any thread.
   uint64_t Counted(WorkerCounter counter) const { return counters_.Read(counter, clock_.NowNs()); }
 
+  // What it has delivered by pair of ports (pair_counters.h says which thread may do what).
+  PairCounters& pairs() { return forwarder_.pairs(); }
+
   // The most work (work.h) that one turn of a port has had so far, for tests.
   uint64_t longest_turn() const { return longest_turn_; }
 

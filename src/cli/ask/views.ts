@@ -11,7 +11,7 @@ import type {
   MachinePortStatus,
   PortStatus,
 } from '../../control/protocol.ts';
-import type { WorkerStatus } from '../../index.ts';
+import type { Flow, WorkerStatus } from '../../index.ts';
 import type { Column } from './table.ts';
 
 /** Of what is asked for. */
@@ -191,8 +191,28 @@ const memory: View<Memory> = {
   ],
 };
 
+const flows: View<Flow> = {
+  summary: 'what was delivered from port to port, the busiest pair first',
+  name: ({ from, to }) => `${from}:${to ?? ''}`,
+  rows: async (client, { port, bridge }) => {
+    const all = await client.flows();
+    if (port === undefined && bridge === undefined) return all;
+    const names = new Set(
+      (await portsOf(client, bridge === undefined ? {} : { bridge })).map(({ name }) => name),
+    );
+    const isAsked = (name = '') => names.has(name) && (port === undefined || name === port);
+    return all.filter(({ from, to }) => isAsked(from) || isAsked(to));
+  },
+  columns: [
+    { head: 'FROM', of: ({ from }) => from },
+    { head: 'TO', of: ({ to }) => to ?? '(others)' },
+    { head: 'FRAMES', of: ({ frames }) => frames },
+    { head: 'BYTES', of: ({ bytes }) => bytes },
+  ],
+};
+
 // Each with the type of its own rows.
-export const views = { ports, queues, fdb, bridges, workers, drops, memory };
+export const views = { ports, queues, fdb, bridges, workers, drops, memory, flows };
 
 export type ViewName = keyof typeof views;
 

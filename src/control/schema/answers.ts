@@ -175,6 +175,15 @@ const learned = Type.Object({
   bridge: Type.String(),
 });
 
+const flow = Type.Object({
+  from: Type.String({ description: 'The port that the frames came from.' }),
+  to: Type.Optional(
+    Type.String({ description: 'The port they went to; absent for floods to others.' }),
+  ),
+  frames: count('Delivered since the later of both ports was added.'),
+  bytes: count('Their bytes.'),
+});
+
 const status = Type.Object({
   version: Type.String(),
   pid: Type.Integer(),
@@ -194,6 +203,7 @@ export const answers = {
   getBridge: bridge,
   flushBridge: null,
   listAddresses: Type.Array(learned),
+  listFlows: Type.Array(flow),
   listWorkers: Type.Array(worker),
   addWorker: worker,
   getSettings: settings,

@@ -22,6 +22,7 @@ const summaries: Readonly<Record<OperationId, string>> = {
   getBridge: 'One bridge.',
   flushBridge: 'Forgets what a bridge has learned.',
   listAddresses: 'The addresses that were learned, of all bridges.',
+  listFlows: 'What was delivered from port to port, the busiest pair first.',
   listWorkers: 'The polling threads.',
   addWorker: 'Adds a worker, which takes its share of the queues.',
   getSettings: 'All that is set, as one document that can be changed and applied.',

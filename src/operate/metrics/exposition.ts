@@ -16,8 +16,8 @@ import type { Sessions } from './sessions.ts';
 export const contentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 const sliceMs = 2;
-/** So many ports at once take less than a slice. */
-const portsOfStep = 16;
+/** So many ports or flows at once take less than a slice. */
+const itemsOfStep = 16;
 
 /** Families without a sample are left out. */
 export async function exposition(
@@ -45,11 +45,12 @@ function* steps(families: readonly Family[], vswitch: Switch, sessions: Sessions
     ports.push(...present.map((port) => scrapedPort(port, sessions)));
     yield '';
   }
-  const scrape: Scrape = { switch: vswitch, workers: vswitch.workerCounters(), ports };
+  const workers = vswitch.workerCounters();
+  const scrape: Scrape = { switch: vswitch, workers, ports, flows: vswitch.flows() };
   for (const family of families) {
     let head = headOf(family);
-    for (const step of family.of === 'switch' ? [[]] : stepsOf(ports)) {
-      const samples = family.samples({ ...scrape, ports: step });
+    for (const step of partsOf(scrape, family)) {
+      const samples = family.samples(step);
       if (samples.length === 0) continue;
       yield head + samples.flatMap((sample) => linesOf(family.name, sample)).join('');
       head = '';
@@ -57,8 +58,14 @@ function* steps(families: readonly Family[], vswitch: Switch, sessions: Sessions
   }
 }
 
-function* stepsOf<Port>(ports: readonly Port[]): Generator<Port[]> {
-  for (let at = 0; at < ports.length; at += portsOfStep) yield ports.slice(at, at + portsOfStep);
+function* partsOf(scrape: Scrape, { of }: Family): Generator<Scrape> {
+  if (of === 'switch') yield scrape;
+  if (of === 'ports') for (const ports of stepsOf(scrape.ports)) yield { ...scrape, ports };
+  if (of === 'flows') for (const flows of stepsOf(scrape.flows)) yield { ...scrape, flows };
+}
+
+function* stepsOf<Item>(all: readonly Item[]): Generator<Item[]> {
+  for (let at = 0; at < all.length; at += itemsOfStep) yield all.slice(at, at + itemsOfStep);
 }
 
 function headOf({ name, help, type }: Family): string {

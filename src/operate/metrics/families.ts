@@ -9,7 +9,7 @@
  * Source: https://prometheus.io/docs/practices/naming.
  */
 
-import type { Switch, SwitchPort, WorkerCounters } from '../../index.ts';
+import type { Flow, Switch, SwitchPort, WorkerCounters } from '../../index.ts';
 import { version } from '../../runtime/version.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -30,8 +30,8 @@ export interface Family {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** `ports`: its samples are of ports, and can be asked for some of them at a time. */
-  readonly of: 'switch' | 'ports';
+  /** What its samples are of: ports and flows can be asked for some of them at a time. */
+  readonly of: 'switch' | 'ports' | 'flows';
   readonly samples: (of: Scrape) => readonly Sample[];
 }
 
@@ -39,6 +39,7 @@ export interface Family {
 export interface Scrape {
   readonly switch: Switch;
   readonly workers: readonly WorkerCounters[];
+  readonly flows: readonly Flow[];
   readonly ports: readonly {
     readonly port: SwitchPort;
     readonly labels: Labels;
@@ -196,6 +197,20 @@ export const families: readonly Family[] = [
     samples: ({ ports }) => rings(ports, (ring) => (ring.state === 'broken' ? 1 : 0)),
   },
   {
+    name: 'tsvswitch_flow_frames_total',
+    help: 'Frames that were delivered from one port to another.',
+    type: 'counter',
+    of: 'flows',
+    samples: ofFlows(({ frames }) => frames),
+  },
+  {
+    name: 'tsvswitch_flow_bytes_total',
+    help: 'Bytes of these frames.',
+    type: 'counter',
+    of: 'flows',
+    samples: ofFlows(({ bytes }) => bytes),
+  },
+  {
     name: 'tsvswitch_fdb_entries',
     help: 'Addresses that a bridge has learned.',
     type: 'gauge',
@@ -258,6 +273,15 @@ function directions(
       { labels: { ...labels, direction: 'from_guest' }, value: pick(fromGuest) },
       { labels: { ...labels, direction: 'to_guest' }, value: pick(toGuest) },
     ]);
+}
+
+/** Floods to ports that nothing was meant for are no flows. */
+function ofFlows(pick: (flow: Flow) => number): Family['samples'] {
+  return ({ flows }) =>
+    flows.flatMap((flow) => {
+      const { from, to } = flow;
+      return to === undefined ? [] : [{ labels: { from, to }, value: pick(flow) }];
+    });
 }
 
 function rings(

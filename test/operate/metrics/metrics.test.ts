@@ -38,6 +38,7 @@ const text = () => exposition(families, vswitch, sessions);
 const scrape = (): Scrape => ({
   switch: vswitch,
   workers: vswitch.workerCounters(),
+  flows: vswitch.flows(),
   ports: vswitch.ports.map((port) => scrapedPort(port, sessions)),
 });
 
@@ -61,7 +62,31 @@ function send(from: ProcessPort, count: number): void {
   for (let i = 0; i < count; i++) from.send(frame);
 }
 
+type Pair = [ProcessPort, ProcessPort];
+
+/** Each to the other, which the bridge knows. */
+async function talk(a: ProcessPort, b: ProcessPort): Promise<void> {
+  const frame = (to: number, from: number) =>
+    Buffer.concat([Buffer.from([2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from]), Buffer.alloc(88)]);
+  a.send(frame(2, 1));
+  await vi.waitFor(() => expect(b.counters.toGuest.frames).toBe(1));
+  b.send(frame(1, 2));
+  await vi.waitFor(() => expect(a.counters.toGuest.frames).toBe(1));
+  a.send(frame(2, 1));
+  await vi.waitFor(() => expect(b.counters.toGuest.frames).toBe(2));
+}
+
 describe('what is counted', () => {
+  test('what ports deliver to each other, floods to others aside', async () => {
+    const [a, b] = ['a', 'b'].map((name) => vswitch.addPort({ process: name })) as Pair;
+    vswitch.addPort({ process: 'c' });
+    await talk(a, b);
+    expect(await sampled('tsvswitch_flow_frames_total{from="b",to="a"}')).toBe(1);
+    expect(await sampled('tsvswitch_flow_frames_total{from="a",to="b"}')).toBe(1);
+    expect(await sampled('tsvswitch_flow_bytes_total{from="a",to="b"}')).toBe(100);
+    expect(await text()).not.toContain('to="c"');
+  });
+
   test('frames and bytes of both directions, and floods', async () => {
     const a = vswitch.addPort({ process: 'a' });
     vswitch.addPort({ process: 'b' });
@@ -137,10 +162,11 @@ describe('what is counted', () => {
 
   test('every row has samples once there is something to tell, and only then', async () => {
     const none = families.filter(({ samples }) => samples(scrape()).length === 0);
-    expect(none.every(({ name }) => /_(port|queue)_/.test(name))).toBe(true);
+    expect(none.every(({ name }) => /_(port|queue|flow)_/.test(name))).toBe(true);
     const path = join(folder, 'web.sock');
     vswitch.addPort({ path });
     const guest = await TestGuest.connect({ path });
+    await talk(...(['a', 'b'].map((name) => vswitch.addPort({ process: name })) as Pair));
     const silent = families.filter(({ samples }) => samples(scrape()).length === 0);
     expect(silent).toEqual([]);
     await guest.close();
