@@ -16,6 +16,7 @@ import { idleTrial, memoryTrial } from './trials/idle.ts';
 import { pingpongTrial, wakeTrial } from './trials/latency.ts';
 import { loadTrial, lossTrial } from './trials/load.ts';
 import { operateTrials } from './trials/operate.ts';
+import { pauseTrials } from './trials/pauses.ts';
 import { segmentsTrial } from './trials/segments.ts';
 import { startupTrial } from './trials/startup.ts';
 import { tcpTrial } from './trials/tcp.ts';
@@ -95,7 +96,7 @@ export const harnessPlan: Plan = {
 /** What operators wait for, and what watching a flood costs it. */
 export const operatePlan: Plan = {
   drivers: [inProcess],
-  trials: operateTrials,
+  trials: [...operateTrials, ...pauseTrials],
   rounds: 3,
   warmupS: 0.3,
   seconds: 5,

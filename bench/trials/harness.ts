@@ -31,7 +31,7 @@ const batchOf = (from: number, to: number): Buffer[] =>
   Array.from({ length: batchFrames }, () => frameOf(from, to));
 
 /** A trial that starts all it needs itself, with a folder for its sockets. */
-function ownTrial(
+export function ownTrial(
   measures: readonly Measure[],
   run: (folder: string, seconds: number) => Promise<readonly number[]>,
 ): Trial {
