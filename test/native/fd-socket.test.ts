@@ -351,7 +351,7 @@ describe('a connection', () => {
 
   test('names its peer', async () => {
     const [client] = await connectedPair();
-    expect(client.peer).toEqual({
+    expect(client.peer).toMatchObject({
       pid: process.pid,
       uid: process.getuid?.(),
       gid: process.getgid?.(),
