@@ -58,7 +58,8 @@ class OptionWriter {
     at_ += sizeof(word);
   }
   void Finish() {
-    const auto bytes = static_cast<uint32_t>(at_ - option_ - sizeof(uint32_t));
+    const uint8_t* const value = option_ + sizeof(uint32_t);
+    const auto bytes = static_cast<uint32_t>(at_ - value);
     const uint32_t header = OptionHeader(code_, bytes);
     std::memcpy(option_, &header, sizeof(header));
     const uint32_t filling = PaddedToWord(bytes) - bytes;
