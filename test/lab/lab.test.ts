@@ -189,7 +189,8 @@ test('up starts what has crashed, stops what is not in the file any more, and ke
   const one = await open({ ...definition, machines: { vm1: {} } });
   await one.up();
   expect(await pidsOf(one)).toEqual({ vm1: first.vm1 });
-  expect(findMarked((await one.status()).folder)).toHaveLength(2);
+  // The switch, who would start its next version, and a machine.
+  expect(findMarked((await one.status()).folder)).toHaveLength(3);
 });
 
 test('a machine is added to the running lab and removed from it, and is refused what another has', {
@@ -227,7 +228,7 @@ test('two labs with the same machine names know nothing of each other', {
   }
   expect(findMarked(secondFolder)).toEqual([]);
   expect(existsSync(secondFolder)).toBe(false);
-  expect(findMarked(firstFolder)).toHaveLength(2);
+  expect(findMarked(firstFolder)).toHaveLength(3);
 });
 
 test('down ends every process, and with destroy nothing is left at all', {

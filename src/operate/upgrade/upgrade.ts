@@ -65,7 +65,8 @@ const settleMsMax = 500;
 const settleStepMs = 2;
 const killAgainMs = 1000;
 /** What has ended is told later than its sockets are closed. */
-const reportMs = 50;
+const reportMs = 10;
+const reportMsMax = 500;
 const millisecond = 1000;
 
 export class Upgrade {
@@ -249,7 +250,8 @@ class Attempt {
 
   /** Why it has gone. */
   async #gone(limitMs: number): Promise<TsvswitchError> {
-    await delay(reportMs);
+    const lastMs = performance.now() + reportMsMax;
+    while (this.#status === undefined && performance.now() < lastMs) await delay(reportMs);
     const status = this.#status;
     if (status !== undefined) return failure('upgrade-ended', { status });
     return failure('upgrade-broke-off', { seconds: limitMs / millisecond });
