@@ -57,6 +57,8 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   ...asking('partition', 'cuts ports of a running switch off from each other'),
   ...asking('heal', 'ends the partition'),
   ...asking('worker', 'adds a polling thread to a running switch'),
+  ...asking('log-level', 'how much a running switch logs'),
+  ...asking('stop', 'ends a running switch in order'),
   ...asking('snippet', 'the options that connect a machine to a port'),
   'add-worker': {
     summary: 'one more polling thread for a running switch',

@@ -5,11 +5,12 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
-import { logFormats, logLevels } from '../operate/settings.ts';
+import { type LogLevel, logLevels } from '../model/log-levels.ts';
+import { logFormats } from '../operate/settings.ts';
 import { version } from '../runtime/version.ts';
 import { newCommand, wholeNumber } from './command.ts';
 import { collectPort, type PortArgument } from './port-argument.ts';
-import type { LogFormat, LogLevel } from './words/event-log.ts';
+import type { LogFormat } from './words/event-log.ts';
 
 export interface SwitchOptions {
   readonly socket: readonly PortArgument[];

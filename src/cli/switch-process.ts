@@ -9,6 +9,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { defaultControlPath } from '../control/default-path.ts';
+import type { SwitchProcess } from '../control/index.ts';
 import { type ControlOptions, ControlServer } from '../control/server.ts';
 import {
   type ListenOptions,
@@ -176,6 +177,22 @@ function stateOf(vswitch: Switch, log: EventLog): ServiceState {
   };
 }
 
+/** As a client of the control socket asks it. */
+function processOf(log: EventLog, end: () => void): SwitchProcess {
+  return {
+    get logLevel() {
+      return log.level;
+    },
+    set logLevel(level) {
+      log.level = level;
+    },
+    stop: () => {
+      log.line('info', 'stop', 'a client has asked this switch to end');
+      end();
+    },
+  };
+}
+
 /** What was said as it ends. */
 function logCounters(vswitch: Switch, log: EventLog): void {
   for (const { name, counters } of vswitch.ports) {
@@ -235,7 +252,11 @@ export async function runSwitch(
     control?.close();
     vswitch.close();
   };
+  let isEnding = false;
   const end = () => {
+    // By a signal, or as a client asks.
+    if (isEnding) return;
+    isEnding = true;
     service.stopping();
     upgrade?.abort();
     reloads?.close();
@@ -267,6 +288,7 @@ export async function runSwitch(
         ...(remote === undefined ? {} : { tcp: remote.listener }),
         portSockets: wanted.portSockets,
         onUnexpected: unexpectedIn(log),
+        process: processOf(log, end),
         ...(reloads === undefined ? {} : { declared: reloads }),
         ...upgradable(upgrade, {
           ...{ vswitch, service, settings, reloads, metrics, remote, state: kept, log },

@@ -64,11 +64,11 @@ export function upgradable(upgrade: Upgrade | undefined, parts: UpgradeParts) {
 }
 
 function presentOf(parts: UpgradeParts): Present {
-  const { vswitch, service, settings, reloads, metrics, remote, state, control } = parts;
+  const { vswitch, service, settings, reloads, metrics, remote, state, control, log } = parts;
   const machines = () => vswitch.ports.filter((port) => port.kind === 'vhost-user');
   return {
     settings: () => vswitch.settings,
-    service: settings,
+    service: { ...settings, log: { ...settings.log, level: log.level } },
     declared: () => reloads?.settings,
     manager: service.manager,
     sockets: () => [control(), ...machines()].flatMap((listening) => listening.copySocket() ?? []),

@@ -61,6 +61,7 @@ const shapes: Readonly<Record<Checked, readonly string[]>> = {
   addPort: ['path', 'connect'],
   changeNetwork: ['link', 'partition', 'heal'],
   addWorker: [],
+  setLog: [],
 };
 
 /**

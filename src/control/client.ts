@@ -32,6 +32,7 @@ import type {
   BridgeStatus,
   ConfigStatus,
   LearnedAddress,
+  LogStatus,
   MachinePortStatus,
   NamedNetworkChange,
   NewPort,
@@ -39,6 +40,7 @@ import type {
   PortStatus,
   Refused,
   Reload,
+  Stopping,
   SwitchStatus,
   Upgraded,
 } from './protocol.ts';
@@ -191,6 +193,34 @@ export class ControlClient {
   reload({ dryRun = false, discard = false } = {}): Promise<Reload> {
     const flags = [...(dryRun ? ['dry-run'] : []), ...(discard ? ['discard'] : [])];
     return this.#ask('reload', { flags });
+  }
+
+  /** What is logged. Throws CONTROL_EMBEDDED, as the next two. */
+  log(): Promise<LogStatus> {
+    return this.#ask('getLog');
+  }
+
+  /** Changes it from the next line on, until the file is read again or the switch is restarted. */
+  setLog(log: LogStatus): Promise<LogStatus> {
+    return this.#ask('setLog', { body: log });
+  }
+
+  /**
+   * Ends the switch in order. Returns once it has: its workers, machines and sockets are gone. Its
+   * process may still write the end of its log.
+   */
+  async stop(): Promise<Stopping> {
+    // It stays open for as long as the switch does.
+    const agent = this.#server.newAgent({ keepAlive: true });
+    const response = await this.#send('stop', {}, agent);
+    const { socket } = response;
+    const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    const answer = (await this.#bodyOf(response)) as Stopping;
+    // The agent takes it for idle.
+    socket.ref();
+    if (!socket.destroyed) await ended;
+    agent.destroy();
+    return answer;
   }
 
   /** This API as an OpenAPI 3.1 document. */

@@ -40,6 +40,7 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   NO_SUCH_BRIDGE: 404,
   CONTROL_TIMEOUT: 408,
   CONFIG_NONE: 404,
+  CONTROL_EMBEDDED: 404,
   RELOAD_BUSY: 409,
   UPGRADE_BUSY: 409,
   UPGRADE_FAILED: 409,

@@ -11,7 +11,7 @@ export { defaultControlPath } from './default-path.ts';
 export type { Diagnosis, Finding } from './doctor/diagnosis.ts';
 export { examine } from './doctor/examine.ts';
 export type * from './protocol.ts';
-export type { DeclaredSwitch, ReloadOptions, Upgradable } from './resources.ts';
+export type { DeclaredSwitch, ReloadOptions, SwitchProcess, Upgradable } from './resources.ts';
 export { type ControlOptions, ControlServer } from './server.ts';
 export type { Credentials } from './server-address.ts';
 export type { Tokens } from './tcp/gate.ts';

@@ -26,6 +26,7 @@ import type {
   WrittenSettings,
 } from '../index.ts';
 import type { Fault } from '../model/faults/table.ts';
+import type { LogLevel } from '../model/log-levels.ts';
 import type { PortHistory } from '../switch/history.ts';
 
 export type { PortHistory, SessionEnd, SessionHistory } from '../switch/history.ts';
@@ -54,6 +55,11 @@ export interface Operations {
   reload: { answer: Reload };
   /** Has a new process take over, of the version that is installed. */
   upgrade: { answer: Upgraded };
+  /** Ends the switch in order: its connections break off once it has ended. */
+  stop: { answer: Stopping };
+  /** Of a switch that is a process of its own, as the next and the one before. */
+  getLog: { answer: LogStatus };
+  setLog: { body: LogStatus; answer: LogStatus };
   changeNetwork: { body: NamedNetworkChange; answer: undefined };
   /** From now on, one a line. */
   readEvents: { stream: SwitchEvent | EventsLost };
@@ -98,6 +104,18 @@ export interface Upgraded {
   readonly sessions: number;
   /** How long no frames went, at most, in milliseconds. */
   readonly pauseMs: number;
+}
+
+/** A switch that is about to end. */
+export interface Stopping {
+  /** The process that ends. */
+  readonly pid: number;
+}
+
+/** What is logged. */
+export interface LogStatus {
+  /** From the next line on, until the file is read again or the switch is restarted. */
+  readonly level: LogLevel;
 }
 
 /** A port of a machine, or of another kind. */

@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Bridge, ListenOptions, Switch, SwitchPort } from '../index.ts';
 import { failure } from '../model/errors.ts';
+import type { LogLevel } from '../model/log-levels.ts';
 import { version } from '../runtime/version.ts';
 import { History } from '../switch/history.ts';
 import { type BodyOf, bodySchemas, type Taking } from './bodies.ts';
@@ -23,6 +24,7 @@ import type {
   Operations,
   PortStatus,
   Reload,
+  Stopping,
   SwitchStatus,
   Upgraded,
 } from './protocol.ts';
@@ -68,6 +70,13 @@ export interface Upgradable {
   readonly end: () => void;
 }
 
+/** The process that a switch is, with its log. */
+export interface SwitchProcess {
+  logLevel: LogLevel;
+  /** Whoever asked was told that it will: it is to end in order. */
+  readonly stop: () => void;
+}
+
 /** More than anybody looks at; each has the workers copy every frame once more. */
 const capturesMax = 16;
 const milliseconds = 1000;
@@ -77,6 +86,7 @@ export interface ResourceOptions {
   readonly portSockets: ListenOptions;
   readonly declared: DeclaredSwitch | undefined;
   readonly upgrade: Upgradable | undefined;
+  readonly process: SwitchProcess | undefined;
   readonly onUnexpected: (error: unknown, what: string) => void;
 }
 
@@ -90,7 +100,7 @@ export class Resources {
   #captures = 0;
 
   constructor(vswitch: Switch, options: ResourceOptions) {
-    const { portSockets, declared, upgrade, onUnexpected } = options;
+    const { portSockets, declared, upgrade, process, onUnexpected } = options;
     this.#switch = vswitch;
     this.#onUnexpected = onUnexpected;
     this.#history = new History(vswitch);
@@ -123,6 +133,12 @@ export class Resources {
         return declaredOf(declared).reload({ dryRun, discard });
       },
       upgrade: ({ response }) => upgraded(upgrade, response),
+      stop: ({ response }) => stopping(processOf(process), response),
+      getLog: () => ({ level: processOf(process).logLevel }),
+      setLog: ({ body: { level } }) => {
+        processOf(process).logLevel = level;
+        return { level };
+      },
       changeNetwork: ({ body }) => vswitch.change(body) as undefined,
       readEvents: ({ request, response }) => {
         this.#events.add(request, response);
@@ -232,6 +248,17 @@ async function upgraded(
   if (response.destroyed) upgrade.end();
   else response.once('close', () => upgrade.end());
   return done;
+}
+
+function processOf(process: SwitchProcess | undefined): SwitchProcess {
+  if (process !== undefined) return process;
+  throw failure('switch-embedded');
+}
+
+function stopping({ stop }: SwitchProcess, response: ServerResponse): Stopping {
+  if (response.destroyed) stop();
+  else response.once('close', stop);
+  return { pid: process.pid };
 }
 
 /** Those that there are, in a sentence. */

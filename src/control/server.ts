@@ -21,7 +21,12 @@ import type { ListeningSocket } from '../native/fd-socket.ts';
 import { bodyOf, isTaking } from './bodies.ts';
 import { Connections, sendJson } from './connections.ts';
 import type { Access } from './operations.ts';
-import { type DeclaredSwitch, Resources, type Upgradable } from './resources.ts';
+import {
+  type DeclaredSwitch,
+  Resources,
+  type SwitchProcess,
+  type Upgradable,
+} from './resources.ts';
 import { findOperation, flagsIn } from './router.ts';
 import type { TcpListener } from './tcp/listener.ts';
 import { type UnixAccess, UnixDoor } from './unix-door.ts';
@@ -40,6 +45,8 @@ export interface ControlOptions extends UnixAccess {
   readonly declared?: DeclaredSwitch;
   /** How a new process takes over, if one can. */
   readonly upgrade?: Upgradable;
+  /** The process of the switch, if it is one of its own. */
+  readonly process?: SwitchProcess;
   /** How long the body of a request may take to come; half a minute unless given. */
   readonly bodyLimitMs?: number;
   /**
@@ -64,12 +71,13 @@ export class ControlServer {
   readonly #served: Connections[] = [];
 
   private constructor(vswitch: Switch, options: ControlOptions) {
-    const { path, tcp, portSockets = {}, declared, upgrade } = options;
+    const { path, tcp, portSockets = {}, declared, upgrade, process } = options;
     const onUnexpected = unable(options.onUnexpected ?? warn);
     this.path = path;
     this.#bodyLimitMs = options.bodyLimitMs ?? bodyLimitMsDefault;
     const door = path === undefined ? undefined : new UnixDoor(path, options);
-    this.#resources = new Resources(vswitch, { portSockets, declared, upgrade, onUnexpected });
+    const parts = { portSockets, declared, upgrade, process, onUnexpected };
+    this.#resources = new Resources(vswitch, parts);
     if (door !== undefined) {
       const connections = this.#connections(onUnexpected);
       door.onConnection(

@@ -4,6 +4,7 @@
  */
 
 import Type from 'typebox';
+import { logLevels } from '../model/log-levels.ts';
 import {
   nameOrNumber,
   octalText,
@@ -12,7 +13,7 @@ import {
   strict,
   switchSettings,
 } from '../model/settings-schema.ts';
-import { type ControlSettings, type ListenSettings, logFormats, logLevels } from './settings.ts';
+import { type ControlSettings, type ListenSettings, logFormats } from './settings.ts';
 
 const address = (description: string) => ({
   description,

@@ -4,9 +4,9 @@
  * the two together.
  */
 
+import type { LogLevel } from '../model/log-levels.ts';
 import type { SwitchSettings } from '../model/settings.ts';
 
-export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export const logFormats = ['text', 'json'] as const;
 
 /** Where requests are taken, and from whom. */
@@ -41,7 +41,7 @@ export interface ServiceSettings {
   listen?: string | ListenSettings;
   /** Where metrics are served over TCP; nowhere unless given. */
   metrics?: string;
-  log: { level: (typeof logLevels)[number]; format: (typeof logFormats)[number] };
+  log: { level: LogLevel; format: (typeof logFormats)[number] };
   /** Leaves the process the system calls that it needs, and no others. */
   sandbox: boolean;
 }

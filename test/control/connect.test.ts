@@ -14,6 +14,7 @@ import {
   connect,
   type PortStatus,
   RefusedError,
+  type SwitchProcess,
 } from '../../src/control/index.ts';
 import { type OperationId, operations } from '../../src/control/operations.ts';
 import type { Operations } from '../../src/control/protocol.ts';
@@ -38,7 +39,9 @@ beforeEach(async () => {
   const reload = async () => ({ changes: [], restart: ['sandbox'] });
   const run = async () => ({ version: '2', from: '1', pid: 1, sessions: 0, pauseMs: 0.5 });
   const upgrade = { run, end: () => {} };
-  server = ControlServer.listen(vswitch, { path, declared: { ...file, reload }, upgrade });
+  // As the process does, which then is no more.
+  const process: SwitchProcess = { logLevel: 'info', stop: () => server.close() };
+  server = ControlServer.listen(vswitch, { path, declared: { ...file, reload }, upgrade, process });
   client = await connect(path);
   bareServer = ControlServer.listen(vswitch, { path: join(folder, 'bare') });
   bare = await connect(join(folder, 'bare'));
@@ -96,6 +99,9 @@ const calls: { readonly [Id in OperationId]: () => Promise<Answer<Id>> } = {
   getConfig: () => client.config(),
   reload: () => client.reload({ discard: true }),
   upgrade: () => client.upgrade(),
+  stop: () => client.stop(),
+  getLog: () => client.log(),
+  setLog: () => client.setLog({ level: 'debug' }),
   changeNetwork: () => client.change({ heal: true }) as Promise<undefined>,
   readEvents: () => firstOf(client.events(), () => vswitch.heal()),
   captureBridge: () => headOfCapture(),

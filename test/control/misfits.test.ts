@@ -49,6 +49,7 @@ const whole: readonly (readonly [keyof typeof operations, string, object])[] = [
   ['changeNetwork', 'changeNetwork.partition', { partition: [['x'], ['y']] }],
   ['changeNetwork', 'changeNetwork.heal', { heal: true }],
   ['addWorker', 'addWorker', { cpu: 0 }],
+  ['setLog', 'setLog', { level: 'info' }],
   [
     'applySettings',
     'applySettings',

@@ -6,13 +6,14 @@
 import { newCommand } from '../command.ts';
 import { addEverywhere } from './asking.ts';
 import { addChanges } from './change.ts';
+import { addProcess } from './process.ts';
 import { addShow } from './show.ts';
 import { addSnippet } from './snippet.ts';
 import { addStatus } from './status.ts';
 
 export async function run(args: readonly string[]): Promise<void> {
   const program = addEverywhere(newCommand('tsvswitch'));
-  for (const add of [addStatus, addShow, addChanges, addSnippet]) add(program);
+  for (const add of [addStatus, addShow, addChanges, addProcess, addSnippet]) add(program);
   // Whoever reads no more, such as head, has seen enough.
   process.stdout.on('error', () => process.exit());
   await program.parseAsync(args, { from: 'user' });

@@ -15,11 +15,11 @@ import { EventLimit } from '../../control/event-limit.ts';
 import { toJson } from '../../control/json.ts';
 import type { CloseReason, NamedLink, SwitchEvent } from '../../index.ts';
 import { changeText } from '../../model/change-text.ts';
+import { type LogLevel, logLevels } from '../../model/log-levels.ts';
 import { printable } from '../../model/wording.ts';
-import { type logFormats, logLevels } from '../../operate/settings.ts';
+import type { logFormats } from '../../operate/settings.ts';
 import { withPriority } from './journal-line.ts';
 
-export type LogLevel = (typeof logLevels)[number];
 export type LogFormat = (typeof logFormats)[number];
 
 const bytesPerMiB = 1n << 20n;

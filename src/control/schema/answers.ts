@@ -6,6 +6,7 @@
 import Type, { type TSchema } from 'typebox';
 import { errorCodes } from '../../model/errors.ts';
 import type { Fault, FaultOf } from '../../model/faults/table.ts';
+import { logLevels } from '../../model/log-levels.ts';
 import type { OperationId } from '../operations.ts';
 import { switchEvent } from './events.ts';
 import { change, settings } from './settings.ts';
@@ -184,6 +185,10 @@ const flow = Type.Object({
   bytes: count('Their bytes.'),
 });
 
+const log = Type.Object({
+  level: words(logLevels, 'The least important that is logged.'),
+});
+
 const status = Type.Object({
   version: Type.String(),
   pid: Type.Integer(),
@@ -225,6 +230,9 @@ export const answers = {
     sessions: Type.Integer({ description: 'Machines that stayed connected.' }),
     pauseMs: Type.Number({ description: 'How long no frames went, at most, in milliseconds.' }),
   }),
+  stop: Type.Object({ pid: Type.Integer({ description: 'The process that ends.' }) }),
+  getLog: log,
+  setLog: log,
   changeNetwork: null,
   getOpenApi: Type.Object({}),
 } as const satisfies Partial<Record<OperationId, TSchema | null>>;

@@ -7,6 +7,7 @@
 
 import Type, { type Static, type TSchema, type TSchemaOptions } from 'typebox';
 import type { NamedLink } from '../../index.ts';
+import { type LogLevel, logLevels } from '../../model/log-levels.ts';
 import { impairmentSettings, vhostUserSettings } from '../../model/settings-schema.ts';
 import type { OperationId } from '../operations.ts';
 import { written } from './settings.ts';
@@ -81,6 +82,13 @@ export const newPort = Type.Union([
   ),
 ]);
 
+/** As the command line calls them. */
+export const logLevel = Type.Unsafe<LogLevel>({
+  description: 'The least important that is logged.',
+  type: 'string',
+  enum: [...logLevels],
+});
+
 const portName = Type.String({ description: 'The name of a port.' });
 
 /** One schema, not a union: which keys go together, the switch says better. */
@@ -151,12 +159,15 @@ export const newWorker = Type.Object(
   closed,
 );
 
+export const log = Type.Object({ level: logLevel }, closed);
+
 /** By the operation that takes it. */
 export const bodies = {
   addPort: newPort,
   applySettings: written,
   changeNetwork: networkChange,
   addWorker: newWorker,
+  setLog: log,
 } as const satisfies Partial<Record<OperationId, TSchema>>;
 
 export type Bodies = { [Id in keyof typeof bodies]: Static<(typeof bodies)[Id]> };

@@ -55,6 +55,16 @@ export const controlCodes = {
       'operation-unknown': '{method} {path} is nothing this switch knows; GET /v1/status is',
     },
   },
+  CONTROL_EMBEDDED: {
+    means: 'a switch is part of another program, which ends it and has its log',
+    ends: 'the call',
+    remedy: 'Ask that program.',
+    sentences: {
+      'switch-embedded': [
+        'this switch is part of another program, which ends it and has its log; ask that one',
+      ],
+    },
+  },
   CONTROL_READ_ONLY: {
     means: 'whoever asks may look and change nothing',
     ends: 'the call',

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { EventLog } from '../../../src/cli/words/event-log.ts';
 import type { CloseReason, SwitchEvent } from '../../../src/index.ts';
 import { told } from '../../../src/model/faults/table.ts';
-import { logLevels } from '../../../src/operate/settings.ts';
+import { logLevels } from '../../../src/model/log-levels.ts';
 import { ofPort } from '../../../src/port/port.ts';
 
 beforeEach(() => void vi.useFakeTimers());
