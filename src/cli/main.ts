@@ -56,7 +56,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   ...asking('link', 'impairs links of a running switch, or mends them'),
   ...asking('partition', 'cuts ports of a running switch off from each other'),
   ...asking('heal', 'ends the partition'),
-  ...asking('worker', 'adds a polling thread to a running switch'),
+  ...asking('worker', 'adds a polling thread to a running switch, or removes one'),
   ...asking('log-level', 'how much a running switch logs'),
   ...asking('stop', 'ends a running switch in order'),
   ...asking('snippet', 'the options that connect a machine to a port'),

@@ -59,12 +59,14 @@ interface Exchange {
   readonly path: string;
   readonly agent: Agent;
   readonly limitMs: number;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 interface Asked {
   readonly name?: string;
   readonly body?: object;
   readonly flags?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** An operation with an answer that ends. */
@@ -178,6 +180,23 @@ export class ControlClient {
    */
   apply(settings: WrittenSettings, { dryRun = false } = {}): Promise<readonly Change[]> {
     return this.#ask('applySettings', { body: settings, flags: dryRun ? ['dry-run'] : [] });
+  }
+
+  /**
+   * Changes the settings that are in force: `changed` gets a copy of its own, and what it throws is
+   * thrown. Throws what apply() throws, and SETTINGS_CHANGED if somebody else changed them
+   * meanwhile; then nothing was changed.
+   */
+  async edit(
+    changed: (settings: SwitchSettings) => void | Promise<void>,
+  ): Promise<readonly Change[]> {
+    const response = await this.#send('getSettings', {}, this.#agent);
+    const { etag } = response.headers;
+    const settings = (await this.#bodyOf(response)) as SwitchSettings;
+    await changed(settings);
+    // A switch of an earlier version has none.
+    const headers = etag === undefined ? {} : { 'if-match': etag };
+    return this.#ask('applySettings', { body: settings, headers });
   }
 
   /** The file of the switch. Throws CONFIG_NONE if it has none. */
@@ -307,13 +326,13 @@ export class ControlClient {
 
   /** The response to a request that was not refused. */
   async #send(id: OperationId, asked: Asked, agent: Agent): Promise<IncomingMessage> {
-    const { name, body, flags = [] } = asked;
+    const { name, body, flags = [], headers = {} } = asked;
     const { method, path: template } = operations[id];
     const place =
       name === undefined ? template : template.replace('{name}', () => encodeURIComponent(name));
     const path = flags.length === 0 ? place : `${place}?${flags.join('&')}`;
     const limitMs = id === 'upgrade' ? upgradeLimitMs : answerLimitMs;
-    const response = await this.#exchange({ method, path, agent, limitMs }, body);
+    const response = await this.#exchange({ method, path, agent, limitMs, headers }, body);
     if (response.statusCode! < firstRefusal) return response;
     const refused: Partial<Refused> = { ...((await this.#bodyOf(response)) as Partial<Refused>) };
     const { code, error, findings } = refused;

@@ -20,6 +20,8 @@ export interface Operation {
   readonly access: Access;
   /** Words that may stand behind a question mark. */
   readonly flags?: readonly string[];
+  /** `gives` a tag of what it answers; `takes` one, and does nothing if that is no more. */
+  readonly tag?: 'gives' | 'takes';
 }
 
 /** What a client may do: look, or everything. Frames are not for those who only look. */
@@ -44,10 +46,11 @@ export const operations: Readonly<Record<OperationId, Operation>> = {
   listFlows: { ...read, path: '/v1/flows' },
   listWorkers: { ...read, path: '/v1/workers' },
   addWorker: { ...add, path: '/v1/workers' },
-  getSettings: { ...read, path: '/v1/settings' },
+  getSettings: { ...read, path: '/v1/settings', tag: 'gives' },
   applySettings: {
     ...{ method: 'PUT', path: '/v1/settings', status: 200, access: 'all' },
     flags: ['dry-run'],
+    tag: 'takes',
   },
   getConfig: { ...read, path: '/v1/config' },
   reload: {

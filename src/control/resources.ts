@@ -28,6 +28,7 @@ import type {
   SwitchStatus,
   Upgraded,
 } from './protocol.ts';
+import { checkMatch, tagOf } from './tag.ts';
 
 /** A request that was found to make sense. */
 export interface Asked<Id extends OperationId> {
@@ -121,9 +122,15 @@ export class Resources {
       listFlows: () => vswitch.flows(),
       listWorkers: () => vswitch.workers,
       addWorker: ({ body }) => vswitch.addWorker(body),
-      getSettings: () => vswitch.settings,
-      applySettings: ({ body, flags }) =>
-        flags.includes('dry-run') ? vswitch.plan(body) : vswitch.apply(body),
+      getSettings: ({ response }) => {
+        const { settings } = vswitch;
+        response.setHeader('etag', tagOf(settings));
+        return settings;
+      },
+      applySettings: ({ body, flags, request }) => {
+        checkMatch(request.headers['if-match'], () => vswitch.settings);
+        return flags.includes('dry-run') ? vswitch.plan(body) : vswitch.apply(body);
+      },
       getConfig: () => {
         const { file, settings } = declaredOf(declared);
         return { file, settings };

@@ -26,6 +26,7 @@ interface Asked {
   readonly method: string;
   readonly path: string;
   readonly agent: HttpAgent;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface ServerAddress {
@@ -75,9 +76,13 @@ function ofSocket(path: string): ServerAddress {
 
 async function ofUrl(where: string, { token, ca }: Credentials): Promise<ServerAddress> {
   const url = checkedUrl(where);
-  const headers =
+  const own =
     token === undefined ? {} : { authorization: `Bearer ${checkToken(token, 'the token')}` };
-  const place = { host: bareHost(url), port: url.port, headers };
+  const place = { host: bareHost(url), port: url.port };
+  const requested = ({ headers, ...asked }: Asked) => ({
+    ...{ ...place, ...asked },
+    headers: { ...own, ...headers },
+  });
   const unreachable = (cause: Error) => {
     const parameters = { url: url.origin, cause: cause.message };
     const fault = isOfTrust(cause) ? 'control-untrusted' : 'control-unreachable-url';
@@ -87,7 +92,7 @@ async function ofUrl(where: string, { token, ca }: Credentials): Promise<ServerA
     return {
       isRemote: true,
       newAgent: (options) => new HttpAgent({ ...options, ...whole }),
-      request: (asked) => request({ ...place, ...asked }),
+      request: (asked) => request(requested(asked)),
       unreachable,
     };
   }
@@ -96,7 +101,7 @@ async function ofUrl(where: string, { token, ca }: Credentials): Promise<ServerA
   return {
     isRemote: true,
     newAgent: (options) => new SecureAgent({ ...options, ...whole, ...trust }),
-    request: (asked) => secureRequest({ ...place, ...asked }),
+    request: (asked) => secureRequest(requested(asked)),
     unreachable,
   };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ControlClient } from '../../src/control/client.ts';
 import { SettingsError, type Switch } from '../../src/index.ts';
-import { ask } from './raw-client.ts';
+import { ask, raw } from './raw-client.ts';
 import { serveSwitch } from './served-switch.ts';
 
 let folder: string;
@@ -42,6 +42,56 @@ test('of a thousand ports are one request', async () => {
   );
   expect(await client.apply({ ports })).toHaveLength(1000);
   expect(Object.keys((await client.settings()).ports)).toHaveLength(1000);
+});
+
+describe('have a tag, which another change of them makes another', () => {
+  const headOf = async (request: string) => {
+    const { answer } = raw(control, `${request}\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    return await answer;
+  };
+  const tag = async () =>
+    /^etag: ("\S+")\r$/im.exec(await headOf('GET /v1/settings HTTP/1.1'))![1]!;
+  const put = async (match: string, workers: number) => {
+    const body = JSON.stringify({ ...vswitch.settings, workers });
+    const head = ['PUT /v1/settings HTTP/1.1', `if-match: ${match}`];
+    const { answer } = raw(
+      control,
+      `${[...head, 'host: x', 'connection: close', `content-length: ${body.length}`].join('\r\n')}` +
+        `\r\n\r\n${body}`,
+    );
+    return (await answer).split('\r\n', 1)[0];
+  };
+
+  test('which is what If-Match is held against', async () => {
+    const first = await tag();
+    expect(await tag()).toBe(first);
+    expect(await put(first, 2)).toMatch(/200/);
+    expect(await tag()).not.toBe(first);
+    expect(await put(first, 3)).toMatch(/412/);
+    expect(await put('"nonsense"', 3)).toMatch(/412/);
+    expect(vswitch.workers).toHaveLength(2);
+    expect(await put(`${first}, ${await tag()}`, 3)).toMatch(/200/);
+    expect(await put('*', 1)).toMatch(/200/);
+    expect(vswitch.workers).toHaveLength(1);
+    await client.apply({ ...vswitch.settings, workers: 2 });
+    await client.apply({ ...vswitch.settings, workers: 1 });
+    expect(await tag()).toBe(first);
+  });
+
+  test('and edit() overwrites nothing', async () => {
+    await client.edit((settings) => {
+      settings.idleUs = 70;
+    });
+    expect(vswitch.settings.idleUs).toBe(70);
+    const edited = client.edit((settings) => {
+      vswitch.apply({ ...vswitch.settings, workers: 2 });
+      settings.idleUs = 80;
+    });
+    await expect(edited).rejects.toMatchObject({ code: 'SETTINGS_CHANGED' });
+    expect(vswitch.settings).toMatchObject({ workers: 2, idleUs: 70 });
+    const failed = client.edit(() => Promise.reject(new Error('no')));
+    await expect(failed).rejects.toThrow('no');
+  });
 });
 
 describe('that do not fit are refused, with the path to each thing that is wrong:', () => {

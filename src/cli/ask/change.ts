@@ -42,7 +42,11 @@ export function addChanges(program: Command): void {
     .command('heal')
     .description('Ends the partition.')
     .action((_: object, command: Command) => change(command, { heal: true }));
-  const worker = noun(program, 'worker', 'Shows or adds workers.', 'workers');
+  const worker = noun(program, 'worker', 'Shows, adds or removes workers.', 'workers');
+  worker
+    .command('remove')
+    .description('end the one that was started last; the others take its queues')
+    .action((_: object, command: Command) => asking(command, removeWorker));
   worker
     .command('add')
     .description('start one more, which takes its share of the queues')
@@ -50,6 +54,16 @@ export function addChanges(program: Command): void {
     .action((options: { readonly cpu?: number }, command: Command) =>
       asking(command, async (client) => printJson(command, await client.addWorker(options))),
     );
+}
+
+/** With the CPU that it is pinned to. */
+async function removeWorker(client: ControlClient): Promise<void> {
+  await client.edit(async (settings) => {
+    if (settings.workers === 1) throw failure('worker-last');
+    const last = (await client.workers()).at(-1);
+    settings.workers--;
+    settings.cpus = settings.cpus.filter((cpu) => cpu !== last?.cpu);
+  });
 }
 
 /** A command with others in it, which shows all there are when none is named. */
@@ -225,9 +239,7 @@ function change(command: Command, wanted: NamedNetworkChange): Promise<void> {
 /** Changes the settings that are in force. */
 function edit(command: Command, changed: (settings: SwitchSettings) => void): Promise<void> {
   return asking(command, async (client) => {
-    const settings = await client.settings();
-    changed(settings);
-    printJson(command, await client.apply(settings));
+    printJson(command, await client.edit(changed));
   });
 }
 

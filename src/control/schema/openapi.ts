@@ -74,13 +74,22 @@ function answerOf(id: OperationId): Json {
     };
   }
   const schema = answers[id as keyof typeof answers];
-  return schema === null
-    ? { description: 'Done.' }
-    : { description: 'Done.', content: json(schema) };
+  if (schema === null) return { description: 'Done.' };
+  const tag = { description: 'Another one whenever they are others.', schema: { type: 'string' } };
+  return {
+    description: 'Done.',
+    ...(operations[id].tag === 'gives' && { headers: { ETag: tag } }),
+    content: json(schema),
+  };
 }
 
-/** What stands in the path, and behind a question mark. */
-function parametersOf({ path, flags = [] }: Operation): Json[] {
+const ifMatch: Json = {
+  ...{ name: 'If-Match', in: 'header', schema: { type: 'string' } },
+  description: 'The ETag of the settings as they were read; 412 if they are others now.',
+};
+
+/** What stands in the path, behind a question mark, and in the head. */
+function parametersOf({ path, flags = [], tag }: Operation): Json[] {
   const name = { name: 'name', in: 'path', required: true, schema: { type: 'string' } };
   return [
     ...(path.includes('{name}') ? [name] : []),
@@ -88,6 +97,7 @@ function parametersOf({ path, flags = [] }: Operation): Json[] {
       ...{ name: flag, in: 'query', description: flagTexts[flag], allowEmptyValue: true },
       schema: { type: 'string', enum: [''] },
     })),
+    ...(tag === 'takes' ? [ifMatch] : []),
   ];
 }
 

@@ -94,6 +94,17 @@ export const controlCodes = {
       'flag-unknown': 'there is no {flag} behind a question mark; there is {flags}',
     },
   },
+  SETTINGS_CHANGED: {
+    means: 'settings were changed by somebody else since they were read',
+    ends: 'the call',
+    remedy: 'Read them again, and make the change once more.',
+    sentences: {
+      'settings-changed': [
+        'the settings were changed by somebody else meanwhile, and nothing was changed now; ',
+        'look at them again, and ask once more',
+      ],
+    },
+  },
   CONTROL_BODY_TOO_LONG: {
     means: 'a request has too long a body',
     ends: 'the call',

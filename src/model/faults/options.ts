@@ -9,6 +9,7 @@ export const optionsCodes = {
     remedy: 'Correct the option that the sentence names.',
     sentences: {
       'bridge-there': 'bridge {bridge} is there already',
+      'worker-last': 'this is the last worker, and a switch needs one',
       'bridge-stays': 'bridge {bridge} cannot be removed; {why}',
       'uml-connects-only': 'User-mode Linux connects only; add a port that listens',
       'snippet-of-kind': 'port {port} is of kind {kind}; machines connect to vhost-user',

@@ -1,7 +1,7 @@
 /** The commands that ask a running switch and change it, over its control socket. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -127,6 +127,26 @@ test('ports are added, changed and removed; the same again only where that is we
   await output('port remove db --if-exists');
 });
 
+test('what somebody else changed meanwhile is not overwritten, and told in one sentence', async () => {
+  const path = join(folder, 'between');
+  // Between the command and the switch: the other one is quicker by one request.
+  const between = createServer((socket) => {
+    const behind = connect(control);
+    socket.on('data', (bytes) => {
+      if (bytes.includes('PUT /v1/settings')) vswitch.apply({ ...vswitch.settings, workers: 2 });
+      behind.write(bytes);
+    });
+    behind.pipe(socket);
+    socket.on('error', () => behind.destroy());
+    socket.on('close', () => behind.destroy());
+  }).listen(path);
+  const exit = await Command.run(['port', 'set', 'web', 'mtu=9000', '--control', path]);
+  between.close();
+  expect(exit).toMatchObject({ status: 1, stdout: '' });
+  expect(exit.stderr).toMatch(/^tsvswitch: the settings were changed by somebody else [^\n]*\n$/);
+  expect(vswitch.settings).toMatchObject({ workers: 2, ports: { web: { mtu: 1500 } } });
+});
+
 test('bridges are added, changed, flushed and removed', async () => {
   await output('bridge add red --ageing 5');
   expect(vswitch.settings.bridges.red).toEqual({ ageingSeconds: 5 });
@@ -159,9 +179,18 @@ test('links are impaired and mended, the network is cut and healed', async () =>
   expect(vswitch.settings.partition).toEqual([]);
 });
 
-test('a worker is added', async () => {
+test('a worker is added, and removed but for the last', async () => {
   expect(JSON.parse(await output('worker add --json'))).toMatchObject({ number: 1 });
   expect(vswitch.workers).toHaveLength(2);
+  await output('worker add --cpu 0');
+  expect(vswitch.settings).toMatchObject({ workers: 3, cpus: [0] });
+  await output('worker remove');
+  expect(vswitch.settings).toMatchObject({ workers: 2, cpus: [] });
+  await output('worker remove');
+  const exit = await tsvswitch('worker remove');
+  expect(exit).toMatchObject({ status: 2, stdout: '' });
+  expect(exit.stderr).toMatch(/this is the last worker, and a switch needs one/);
+  expect(vswitch.workers).toHaveLength(1);
 });
 
 test.each(['qemu', 'libvirt', 'cloud-hypervisor', 'testpmd', 'uml'])(
