@@ -71,6 +71,18 @@ void SetMtu(Dataplane& core, uint16_t port, uint16_t, const Mtu* mtu) {
   core.SetMtu(port, mtu == nullptr ? kNoMtu : mtu->bytes);
 }
 
+// --- admin ---------------------------------------------------------------------------------------
+
+struct Admin {
+  bool down;
+};
+
+constexpr Word<Admin> kAdminWords[] = {{"down", &Admin::down}};
+
+void SetAdmin(Dataplane& core, uint16_t port, uint16_t, const Admin* admin) {
+  core.SetDown(port, admin != nullptr && admin->down);
+}
+
 // --- sources -------------------------------------------------------------------------------------
 
 constexpr Word<IpNetwork> kNetworkWords[] = {
@@ -160,6 +172,7 @@ constexpr Policy kPolicies[] = {
     Row<LinkSettings, kLinkWords, &SetLinkToGuest, &LinkFault>("linkToGuest"),
     Row<LinkSettings, kLinkWords, &SetLinkFromPort, &LinkFault>("linkFromPort", true),
     Row<Mtu, kMtuWords, &SetMtu>("mtu"),
+    Row<Admin, kAdminWords, &SetAdmin>("admin"),
     Row<SourceRule, kSourceWords, &SetSources>("sources"),
 };
 

@@ -135,6 +135,8 @@ export interface OtherPortStatus extends Learned {
 interface Learned {
   /** The addresses that were seen behind the port and are not forgotten. */
   readonly macs: readonly string[];
+  /** Nothing goes through the port, as its settings say. */
+  readonly down?: true;
 }
 
 /** A change of links or partitions, with ports by their names. */

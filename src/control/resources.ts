@@ -181,10 +181,10 @@ export class Resources {
     for (const { port, mac } of this.#addresses()) macsOf.get(port)?.push(mac);
     return ports.map((port) => {
       const { name, kind, bridge } = port;
-      const macs = macsOf.get(name)!;
-      if (kind !== 'vhost-user') return { name, kind, bridge, counters: port.counters, macs };
+      const also = { macs: macsOf.get(name)!, ...(port.isDown && { down: true as const }) };
+      if (kind !== 'vhost-user') return { name, kind, bridge, counters: port.counters, ...also };
       const { status } = port;
-      return { ...status, ...this.#history.of(port, status.counters), macs };
+      return { ...status, ...this.#history.of(port, status.counters), ...also };
     });
   }
 

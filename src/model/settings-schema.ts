@@ -99,6 +99,9 @@ const place = {
     default: 'default',
   }),
   source: Type.Optional(sourceSettings),
+  down: Type.Optional(
+    Type.Boolean({ description: 'Nothing goes through the port; its machine stays connected.' }),
+  ),
 };
 
 export const vhostUserSettings = Type.Object(

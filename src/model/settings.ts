@@ -59,6 +59,8 @@ interface Place {
   /** The bridge that the port is on. */
   bridge: string;
   source?: SourceSettings;
+  /** Nothing goes through it; its machine stays connected. */
+  down?: boolean;
 }
 
 /** What the guest may send from; what it sends from others is dropped. */

@@ -180,6 +180,8 @@ export interface PolicyWords {
    * Frames of more bytes behind Ethernet's header are kept from the guest. setFeatures forgets it.
    */
   readonly mtu: { readonly mtuBytes: number };
+  /** What the operator wants: of a port that is down nothing comes, and to it nothing goes. */
+  readonly admin: { readonly down: boolean };
   /** The guest's frames may have no other sources. */
   readonly sources: SourceRule;
 }

@@ -20,6 +20,8 @@ export interface PortPlace {
   readonly name: string;
   /** The one that the port is on now. */
   readonly bridge: BridgeId;
+  /** Nothing goes through it. */
+  readonly isDown: boolean;
   readonly onEvent: (event: PortEvent) => void;
   /** Passes on everything that the data plane has to report, of this port too. */
   readonly deliverReports: () => void;

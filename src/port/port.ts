@@ -72,6 +72,8 @@ export interface Port {
   readonly handle: NativePort;
   /** Name of the bridge that the port is on. */
   readonly bridge: string;
+  /** Nothing goes through it, as its settings say. */
+  readonly isDown: boolean;
   /** Throws CLOSED after close(). */
   readonly counters: PortCounters;
   /** The transmitqs that run, with the frames each has moved since the port was added. */

@@ -16,6 +16,7 @@ import { nameOf, type WantedPort } from './port-options.ts';
 class Place implements PortPlace {
   readonly name: string;
   bridge: Bridge;
+  isDown = false;
   readonly onEvent: (event: PortEvent) => void;
   readonly deliverReports: () => void;
 
@@ -96,6 +97,7 @@ export class Ports {
     this.#byName.set(name, { port, place, settings });
     // In this turn, and so before any frame.
     if (settings.source !== undefined) this.#bind(port, settings);
+    if (settings.down) this.#setDown(port, place, true);
     return port;
   }
 
@@ -127,8 +129,14 @@ export class Ports {
       if (bridge !== place.bridge) port.handle.move(bridge.handle);
       place.bridge = bridge;
       if (!isDeepStrictEqual(from.source, to.source)) this.#bind(port, to);
+      if (place.isDown !== (to.down ?? false)) this.#setDown(port, place, to.down ?? false);
       entry.settings = to;
     };
+  }
+
+  #setDown(port: SwitchPort, place: Place, down: boolean): void {
+    port.handle.set('admin', { down });
+    place.isDown = down;
   }
 
   #bind(port: SwitchPort, { source }: PortSettings): void {

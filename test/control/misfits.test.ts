@@ -57,16 +57,19 @@ const whole: readonly (readonly [keyof typeof operations, string, object])[] = [
       ...{ workers: 1, cpus: [0], idleUs: 50, balance: false, ageingSeconds: 300 },
       bridges: { default: { ageingSeconds: 1 } },
       ports: {
-        x: { kind: 'process', bridge: 'default', source: { macs: [], addresses: ['10.0.0.1'] } },
+        x: {
+          ...{ kind: 'process', bridge: 'default', down: true },
+          source: { macs: [], addresses: ['10.0.0.1'] },
+        },
         a: {
           ...{ kind: 'vhost-user', bridge: 'b', path: '/nowhere/a', connect: '/nowhere/a' },
           source: { macs: ['52:54:00:00:00:01'], addresses: [] },
           ...{ mode: '600', group: 'no-such-group', allow: ['root', 1], mtu: 9000 },
-          ...{ ringReset: true, inBand: true },
+          ...{ ringReset: true, inBand: true, down: true },
         },
         d: {
           ...{ kind: 'dgram', bridge: 'b', path: '/nowhere/d', peer: '/nowhere/e', mode: '600' },
-          source: { macs: [], addresses: [] },
+          ...{ source: { macs: [], addresses: [] }, down: false },
         },
       },
       links: [

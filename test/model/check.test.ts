@@ -70,7 +70,7 @@ describe('is refused in one sentence:', () => {
     [
       'a key of another kind',
       { ports: { a: { kind: 'process', mtu: 1500 } } },
-      'ports.a.mtu: there is no such key; there are kind, bridge, source',
+      'ports.a.mtu: there is no such key; there are kind, bridge, source, down',
     ],
     [
       'a port without a socket',

@@ -149,6 +149,7 @@ describe('the words of every policy', () => {
     linkToGuest: link,
     linkFromPort: link,
     mtu: { mtuBytes: 65_550 },
+    admin: { down: true },
     sources: {
       macs: [2 ** 48 - 1],
       networks: [

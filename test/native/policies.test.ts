@@ -63,6 +63,8 @@ test.each<{
     lets: { ...blackhole, blackhole: false },
   },
   { policy: 'mtu', port: 'to', blocks: { mtuBytes: 985 }, lets: { mtuBytes: 986 } },
+  { policy: 'admin', port: 'from', blocks: { down: true }, lets: { down: false } },
+  { policy: 'admin', port: 'to', blocks: { down: true }, lets: { down: false } },
   {
     policy: 'sources',
     port: 'from',

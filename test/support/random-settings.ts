@@ -19,14 +19,15 @@ const port = (name: string) =>
       bridge: optional(['blue', 'red']),
       source: optional([{ macs: ['52:54:00:00:00:01'], addresses: [] }]),
       mtu: optional([1500, 9000]),
+      down: optional([true, false]),
       mode: optional(['600', '660']),
       allow: optional([['root'], [1, 2]]),
     })
-    .map(({ kind, bridge, source, ...more }): [string, object] => [
+    .map(({ kind, bridge, source, down, ...more }): [string, object] => [
       name,
       kind === 'process'
-        ? { kind, bridge, source }
-        : { kind, path: `/run/${names.indexOf(name)}`, bridge, source, ...more },
+        ? { kind, bridge, source, down }
+        : { kind, path: `/run/${names.indexOf(name)}`, bridge, source, down, ...more },
     ]);
 
 export const randomSettings: fc.Arbitrary<SwitchSettings> = fc

@@ -80,6 +80,7 @@ describe('a change of', () => {
   const changes: Record<string, { edit: (settings: SwitchSettings) => void; by?: Disturbance }> = {
     'port.bridge': { edit: (s) => Object.assign(p2(s), { bridge: 'blue' }) },
     'port.source': { edit: (s) => Object.assign(p2(s), { source: sourceOf(macOf(2)) }) },
+    'port.down': { edit: (s) => Object.assign(p2(s), { down: true }) },
     'port.mtu': { edit: (s) => Object.assign(p2(s), { mtu: 9000 }) },
     'port.mode': { edit: (s) => Object.assign(p2(s), { mode: '600' }) },
     'port.group': { edit: (s) => Object.assign(p2(s), { group: gid }) },
@@ -247,6 +248,35 @@ describe('has its effect while the guest stays connected:', () => {
     expect(network.events.map(({ type }) => type)).toEqual(
       expect.arrayContaining(['partitioned', 'healed', 'link-impaired', 'link-mended']),
     );
+  });
+
+  test('down of a port: nothing goes through, nothing is learned, and its machine stays', async () => {
+    const port = network.vswitch.port('p2')!;
+    const heard = async () => {
+      const before = deliveredTo(guests[1]!) + deliveredTo(guests[2]!);
+      await guests[0]!.send(frameBetween(0, 2, 0));
+      await guests[2]!.send(frameBetween(2, 1, 0));
+      await Promise.all([guests[0]!.flush(), guests[2]!.flush()]);
+      return deliveredTo(guests[1]!) + deliveredTo(guests[2]!) - before;
+    };
+    expect(await heard()).toBe(2);
+    applied((settings) => Object.assign(p2(settings), { down: true }));
+    expect(await heard()).toBe(0);
+    expect(dropsOf(port.counters)).toEqual({ down: 2 });
+    expect(port.isDown).toBe(true);
+    network.vswitch.bridge.flush();
+    await guests[2]!.send(frameBetween(2, 1, 0));
+    await guests[2]!.flush();
+    expect(network.vswitch.bridge.fdb.map(({ mac }) => mac)).not.toContain(macOf(2));
+    // It is what its port was opened with, too.
+    applied((settings) => Object.assign(p2(settings), { ringReset: true }));
+    guests[2] = await network.connect(2);
+    await heard();
+    expect(deliveredTo(guests[2]!)).toBe(0);
+    expect(dropsOf(network.vswitch.port('p2')!.counters)).toEqual({ down: 2 });
+    applied((settings) => Object.assign(p2(settings), { down: false }));
+    await heard();
+    expect(await heard()).toBe(2);
   });
 
   test('workers that come, go and change their CPUs', async () => {

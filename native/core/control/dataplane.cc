@@ -194,6 +194,12 @@ void Dataplane::SetMtu(uint16_t port, uint32_t bytes) {
   FindStages(PortAt(port));
 }
 
+void Dataplane::SetDown(uint16_t port, bool down) {
+  const PauseAll paused(*this);
+  PortAt(port).down = down;
+  FindStages(PortAt(port));
+}
+
 bool Dataplane::AnyQueueStarted(uint16_t port) {
   for (const Queue& queue : PortAt(port).queues) {
     if (queue.started) return true;

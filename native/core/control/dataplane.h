@@ -155,6 +155,8 @@ class Dataplane {
   // From now on frames that are longer and not to be segmented are not given to the port (virtio
   // 1.2 §5.1.4.1).
   void SetMtu(uint16_t port, uint32_t bytes);
+  // From now on nothing goes through the port, or everything again.
+  void SetDown(uint16_t port, bool down);
   // From now on the guest's frames may have no other sources.
   void BindSources(uint16_t port, SourceRule rule);
   // From now on they may have any.

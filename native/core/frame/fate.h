@@ -38,7 +38,9 @@ namespace tsvswitch {
   X(kPartitioned, "partitioned")   /* its sender is on another side of a partition */         \
   X(kOverRate, "overRate")         /* the queue in front of a rate is full */                 \
   X(kLost, "lost")                 /* by chance */                                            \
-  X(kHeldOverflow, "heldOverflow") /* too many frames are kept back already */
+  X(kHeldOverflow, "heldOverflow") /* too many frames are kept back already */                \
+  /* Where they come from and where they go. */                                               \
+  X(kDown, "down") /* the port is down, as its operator wants it */
 
 enum class Fate : uint8_t {
 #define X(name, text) name,

@@ -32,6 +32,7 @@ class Wire;  // wire.h
 
 // Of a port's guest, in this order.
 #define TSVSWITCH_INGRESS_STAGES(X)                                             \
+  X(Down)          /* down.cc: everything, of a port that is down */            \
   X(SourceRule)    /* source_guard.h: frames from others than it is bound to */ \
   X(FromGuestLink) /* impairment.h: what the link from the guest does */        \
   /* Behind route. */                                                           \
@@ -43,6 +44,7 @@ class Wire;  // wire.h
   X(BetweenLink) /* impairment.h: what the link from the sender's port does */ \
   X(ToGuestLink) /* impairment.h: what the link to the guest does */           \
   X(Mtu)         /* mtu.cc: frames longer than the guest takes */              \
+  X(Down)        /* down.cc: everything, to a port that is down */             \
   /* Behind delivery. */                                                       \
   X(RecordGiven) /* port_captures.h: frames and what became of them here */
 

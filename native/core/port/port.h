@@ -135,6 +135,8 @@ struct Port {
   // What its guest takes in one frame beside Ethernet's header, if the frontend told it
   // (NET_SET_MTU).
   uint32_t mtu_bytes = kNoMtu;
+  // Nothing goes through it, as its operator wants it.
+  bool down = false;
   Bridge* bridge = nullptr;
   uint32_t flood_group = 0;  // its frames, flooded, are heard by the same as others' of it
   uint32_t fdb_entries_max = kFdbEntriesPerPortMax;  // what its bridge learns behind it

@@ -111,6 +111,21 @@ function addPortCommands(program: Command): void {
     .action((name: string, words: string[], _: object, command: Command) =>
       edit(command, (settings) => setPort(existing('port', settings.ports, name), pairsOf(words))),
     );
+  for (const [word, what] of [
+    ['up', 'let frames through again'],
+    ['down', 'let nothing through; its machine stays connected'],
+  ] as const) {
+    port
+      .command(`${word} <name>`)
+      .description(what)
+      .action((name: string, _: object, command: Command) =>
+        edit(command, ({ ports }) => {
+          const settings = existing('port', ports, name);
+          if (word === 'down') settings.down = true;
+          else delete settings.down;
+        }),
+      );
+  }
   port
     .command('remove <name>')
     .description('remove one; its machine loses its network')

@@ -29,10 +29,18 @@ export interface View<Row> {
 }
 
 type Ring = NonNullable<MachinePortStatus['frontend']>['rings'][number];
-type PortState = 'listening' | 'connecting' | 'connected' | 'forwarding' | 'stalled' | 'broken';
+type PortState =
+  | 'down'
+  | 'listening'
+  | 'connecting'
+  | 'connected'
+  | 'forwarding'
+  | 'stalled'
+  | 'broken';
 
 /** What a port is doing; one without a machine does nothing by itself. */
 export function stateOf(port: PortStatus): PortState | undefined {
+  if (port.down) return 'down';
   if (port.kind !== 'vhost-user') return undefined;
   const { frontend } = port;
   if (frontend === undefined) return port.listener === 'switch' ? 'listening' : 'connecting';

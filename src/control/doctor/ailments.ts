@@ -23,6 +23,10 @@ export const ailments = {
     effect: 'stops',
     remedy: (group) => `start the switch with --socket-group ${group}`,
   },
+  'port-down': {
+    effect: 'stops',
+    remedy: (port) => `let frames through again with \`tsvswitch port up ${port}\``,
+  },
   'not-connected': {
     effect: 'stops',
     remedy: (path) =>

@@ -58,9 +58,14 @@ type Why = string | { readonly said: string };
 /** What is wrong, why, and what the remedy is about. */
 type Found = readonly [code: AilmentCode, why: Why, subject: string];
 
+const taken = ['port-down', 'it is down, as its settings say'] as const;
+
 export function diagnose(facts: Facts): Diagnosis[] {
   return facts.now.ports.map((port) => {
-    const found = port.kind === 'vhost-user' ? findingsOf(port, facts) : [];
+    const found = [
+      ...(port.down ? [[...taken, port.name] as const] : []),
+      ...(port.kind === 'vhost-user' ? findingsOf(port, facts) : []),
+    ];
     const findings = found.map((one) => describe(port, one));
     const carries = findings.every(({ effect }) => effect === 'note');
     return { port: port.name, carries, findings };

@@ -131,6 +131,10 @@ const lastEnd = Type.Object(
 const place = { name: Type.String(), bridge: Type.String() };
 const macs = Type.Array(mac, { description: 'Addresses that were seen behind the port.' });
 
+const down = Type.Optional(
+  Type.Literal(true, { description: 'Nothing goes through it, as its settings say.' }),
+);
+
 const machinePort = Type.Object(
   {
     ...place,
@@ -146,12 +150,13 @@ const machinePort = Type.Object(
     lastEnd: Type.Optional(lastEnd),
     waiting: Type.Optional(Type.String({ description: 'Why the socket is of no use now.' })),
     macs,
+    down,
   },
   { title: 'A port of a machine' },
 );
 
 const otherPort = Type.Object(
-  { ...place, kind: words(['host', 'dgram'], 'What the port is made of.'), counters, macs },
+  { ...place, kind: words(['host', 'dgram'], 'What the port is made of.'), counters, macs, down },
   { title: 'A port of another kind' },
 );
 

@@ -72,6 +72,10 @@ export class DgramPort implements Port {
     return this.#process.bridge;
   }
 
+  get isDown(): boolean {
+    return this.#process.isDown;
+  }
+
   get counters(): PortCounters {
     const counters = this.#process.counters;
     const drops = { ...counters.drops };

@@ -64,6 +64,11 @@ export class ProcessPort implements Port {
     return this.#place.bridge.name;
   }
 
+  /** Nothing goes through it, as its settings say. */
+  get isDown(): boolean {
+    return this.#place.isDown;
+  }
+
   get counters(): PortCounters {
     this.#checkOpen();
     return this.#counters.read();

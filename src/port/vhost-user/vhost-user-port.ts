@@ -54,24 +54,11 @@ import { InBandQueues } from './in-band.ts';
 import { InflightFile } from './inflight-file.ts';
 import { type KeptFiles, KeptSession, MutedChannel, readKept, tell } from './kept-session.ts';
 import { offerOfPort } from './offer.ts';
+import type { State } from './port-state.ts';
 import { readInto } from './reading.ts';
 import { sessionBackend } from './session-backend.ts';
 import type { VhostUserPortStatus } from './status.ts';
 import type { PortTerms, VhostUserPortOptions } from './terms.ts';
-
-type State =
-  | { readonly kind: 'free' }
-  | {
-      readonly kind: 'connected';
-      readonly socket: FdSocket;
-      readonly session: Session;
-      readonly pid: number;
-      readonly hugePages: HugePages;
-      readonly kept: KeptSession | undefined;
-    }
-  /** Its session is the next process's. */
-  | { readonly kind: 'left' }
-  | { readonly kind: 'closed' };
 
 /** How long nobody is served on a port whose frontend made a worker wait, for 50 ms at most. */
 const penaltyMs = 2000;
@@ -128,6 +115,11 @@ export class VhostUserPort implements Port {
   /** Name of the bridge that the port is on. */
   get bridge(): string {
     return this.#place.bridge.name;
+  }
+
+  /** Nothing goes through it, as its settings say. */
+  get isDown(): boolean {
+    return this.#place.isDown;
   }
 
   /** The process id of the connected frontend, or undefined. */

@@ -127,6 +127,18 @@ test('ports are added, changed and removed; the same again only where that is we
   await output('port remove db --if-exists');
 });
 
+test('a port is taken down and up again', async () => {
+  await output('port down web');
+  expect(vswitch.settings.ports.web).toMatchObject({ down: true });
+  expect(await output('show ports web --no-headers')).toMatch(/^web {2}down /);
+  expect((await tsvswitch('doctor')).stdout).toMatch(/port web: it is down, .* port up web/);
+  await output('port down web');
+  await output('port up web');
+  expect(vswitch.settings.ports.web).not.toHaveProperty('down');
+  expect(await output('show ports web --no-headers')).toMatch(/^web {2}listening /);
+  expect((await tsvswitch('port up nosuch')).status).toBe(1);
+});
+
 test('what somebody else changed meanwhile is not overwritten, and told in one sentence', async () => {
   const path = join(folder, 'between');
   // Between the command and the switch: the other one is quicker by one request.

@@ -79,6 +79,20 @@ test('a port of the process itself carries what the process makes of it', () => 
   expect(codes(runningPort, { before: status, now: status })).toEqual([]);
 });
 
+test('a port that is down carries nothing, and is let up by its name', () => {
+  const { carries, findings } = found({ ...runningPort, down: true });
+  expect(carries).toBe(false);
+  expect(findings).toEqual([
+    {
+      code: 'port-down',
+      effect: 'stops',
+      sentence:
+        'port web1: it is down, as its settings say; let frames through again with `tsvswitch ' +
+        'port up web1`',
+    },
+  ]);
+});
+
 test('a switch without ports has no diagnoses', () => {
   expect(diagnose({ before: statusOf(), now: statusOf(), sockets: new Map() })).toEqual([]);
 });
