@@ -14,6 +14,7 @@ export type { Finding } from './model/findings.ts';
 export type {
   BridgeSettings,
   DgramSettings,
+  FixedAddress,
   ImpairmentSettings,
   LinkSettings,
   PortKindName,

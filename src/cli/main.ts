@@ -52,7 +52,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   ...asking('show', 'what a running switch has, as a table or JSON'),
   ...asking('port', 'adds, changes or removes ports of a running switch'),
   ...asking('bridge', 'adds, changes or removes bridges of a running switch'),
-  ...asking('fdb', 'what a bridge has learned, and how to make it forget'),
+  ...asking('fdb', 'what bridges know: shows, fixes or flushes it'),
   ...asking('link', 'impairs links of a running switch, or mends them'),
   ...asking('partition', 'cuts ports of a running switch off from each other'),
   ...asking('heal', 'ends the partition'),

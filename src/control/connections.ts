@@ -46,6 +46,7 @@ const refusalStatus: Partial<Record<ErrorCode, number>> = {
   UPGRADE_FAILED: 409,
   SOCKET_DUPLICATE: 409,
   SOCKET_IN_USE: 409,
+  FDB_FULL: 409,
   TOO_MANY_PORTS: 409,
   TOO_MANY_WORKERS: 409,
   SETTINGS_CHANGED: 412,

@@ -178,7 +178,9 @@ export class Resources {
 
   #portStatuses(ports: readonly SwitchPort[]): PortStatus[] {
     const macsOf = new Map<string, string[]>(ports.map(({ name }) => [name, []]));
-    for (const { port, mac } of this.#addresses()) macsOf.get(port)?.push(mac);
+    for (const { port, mac, fixed } of this.#addresses()) {
+      if (!fixed) macsOf.get(port)?.push(mac);
+    }
     return ports.map((port) => {
       const { name, kind, bridge } = port;
       const also = { macs: macsOf.get(name)!, ...(port.isDown && { down: true as const }) };

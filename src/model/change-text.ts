@@ -7,6 +7,7 @@ export function changeText(change: Change): string {
   const [noun, verb] = change.type.split('-');
   if ('port' in change) return `port ${change.port} ${verb}${keys}`;
   if ('bridge' in change) return `bridge ${change.bridge} ${verb}${keys}`;
+  if ('address' in change) return `address ${change.address.mac} ${verb}`;
   if ('link' in change) {
     const { from, to } = change.link;
     if (to === undefined) return `link from the guest of port ${from} ${verb}`;

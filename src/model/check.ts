@@ -5,12 +5,11 @@
 
 import { conflicts } from './conflicts.ts';
 import { type Finding, findingsOf, isMapping } from './findings.ts';
+import { defaultBridge } from './place.ts';
 import { type SchemaFiles, settingsSchema, validatorOf } from './schema.ts';
 import type { SwitchSettings } from './settings.ts';
 import { SettingsError } from './settings-error.ts';
 
-/** The bridge of ports that name none; it is always there. */
-export const defaultBridge = 'default';
 /** Where no bridge is named. */
 const kindDefault = 'vhost-user';
 

@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { type Finding, shown } from './findings.ts';
 import { parseIpNetwork } from './ip-network.ts';
 import { parseCardMac } from './mac.ts';
+import { bridgeOf } from './place.ts';
 import type {
   ImpairmentSettings,
   PortSettings,
@@ -26,6 +27,7 @@ export function conflicts(settings: SwitchSettings): Finding[] {
       })),
     ),
     ...sharedSockets(settings),
+    ...fixedConflicts(settings),
     ...linkConflicts(settings),
     ...partitionConflicts(settings),
   ];
@@ -104,6 +106,33 @@ function sharedSockets({ ports }: SwitchSettings): Finding[] {
     if (owner === undefined) return [];
     const sentence = `port ${owner} has this socket; every port needs one of its own`;
     return [{ path: ['ports', name, key], part: 'value', sentence }];
+  });
+}
+
+/** An address is at one place of a bridge. */
+function fixedConflicts({ fdb, ports, bridges }: SwitchSettings): Finding[] {
+  const seen = new Set<string>();
+  return fdb.flatMap(({ mac, port, bridge }, index): Finding[] => {
+    const of = (key: string, sentence: string): Finding[] => [
+      { path: ['fdb', String(index), key], part: 'value', sentence },
+    ];
+    const number = parseCardMac(mac);
+    if (number === undefined) {
+      return of('mac', `${shown(mac)} is not the MAC address of a card, such as 52:54:00:00:00:01`);
+    }
+    if (port !== undefined && bridge !== undefined) {
+      return of('bridge', `is that of port ${port}; leave it out`);
+    }
+    if (port !== undefined && !Object.hasOwn(ports, port)) {
+      return of('port', `there is no port named ${port}`);
+    }
+    if (bridge !== undefined && !Object.hasOwn(bridges, bridge)) {
+      return of('bridge', `there is no bridge named ${bridge}`);
+    }
+    const key = JSON.stringify([number, bridgeOf({ port, bridge }, ports)]);
+    if (seen.has(key)) return of('mac', `${mac} is listed twice on this bridge`);
+    seen.add(key);
+    return [];
   });
 }
 

@@ -2,15 +2,18 @@
  * What has to be done so that a switch is as wanted: the changes from one complete document to
  * another, in an order in which each can be made.
  *
- *     ports go, bridges come, ports change, ports come, bridges go, links, partition, workers
+ *     ports go, bridges come, ports change, ports come, bridges go, addresses, links, partition,
+ *     workers
  *
  * A port goes before another one may take its socket, and a bridge comes before a port is on it.
  * Pure.
  */
 
 import { isDeepStrictEqual } from 'node:util';
+import { bridgeOf, placeKey } from './place.ts';
 import type {
   BridgeSettings,
+  FixedAddress,
   LinkSettings,
   PortKindName,
   PortSettings,
@@ -65,6 +68,10 @@ type Deed =
     }
   | { readonly type: 'port-added'; readonly port: string; readonly to: PortSettings }
   | { readonly type: 'bridge-removed'; readonly bridge: string }
+  /** In place of what was known of it. */
+  | { readonly type: 'address-fixed'; readonly address: FixedAddress }
+  /** It is learned again. */
+  | { readonly type: 'address-freed'; readonly address: FixedAddress }
   /** Without `to` it is as good as new. */
   | {
       readonly type: 'link-changed';
@@ -91,6 +98,7 @@ export function difference(from: SwitchSettings, to: SwitchSettings): Change[] {
     ...ofType('port-changed', 'port-reopened'),
     ...ofType('port-added'),
     ...ofType('bridge-removed'),
+    ...addressChanges(from, to, [...ports, ...bridges]),
     ...linkChanges(from, to, ports),
     ...partitionChange(from, to, ports),
     ...workerChange(from, to),
@@ -139,6 +147,35 @@ function bridgeChanges(from: SwitchSettings['bridges'], to: SwitchSettings['brid
       return [{ type: 'bridge-changed', bridge, keys, from: present, to: wanted }];
     }),
     ...removed.map((bridge): Deed => ({ type: 'bridge-removed', bridge })),
+  ];
+}
+
+/** A port that goes, is opened anew or moves takes its addresses with it, and so does a bridge. */
+function addressChanges(
+  from: SwitchSettings,
+  to: SwitchSettings,
+  changes: readonly Deed[],
+): Deed[] {
+  const gone = newPorts(changes);
+  const goneBridges = new Set<string>();
+  for (const change of changes) {
+    if (change.type === 'port-changed' && change.keys.includes('bridge')) gone.add(change.port);
+    if (change.type === 'bridge-removed') goneBridges.add(change.bridge);
+  }
+  const present = new Map(
+    from.fdb
+      .filter((address) => !gone.has(address.port ?? ''))
+      .filter((address) => !goneBridges.has(bridgeOf(address, from.ports)))
+      .map((address) => [placeKey(address, from.ports), address]),
+  );
+  const wanted = new Map(to.fdb.map((address) => [placeKey(address, to.ports), address]));
+  return [
+    ...[...present]
+      .filter(([key]) => !wanted.has(key))
+      .map(([, address]): Deed => ({ type: 'address-freed', address })),
+    ...[...wanted]
+      .filter(([key, address]) => !isDeepStrictEqual(present.get(key), address))
+      .map(([, address]): Deed => ({ type: 'address-fixed', address })),
   ];
 }
 

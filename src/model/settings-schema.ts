@@ -72,15 +72,18 @@ const socketMode = Type.String({
   default: '660',
 });
 
+const macText = {
+  pattern: '^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$',
+  patternErrorMessage: 'a MAC address is six bytes, such as 52:54:00:00:00:01',
+} as const;
+
 export const sourceSettings = Type.Object(
   {
-    macs: Type.Array(
-      Type.String({
-        pattern: '^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$',
-        patternErrorMessage: 'a MAC address is six bytes, such as 52:54:00:00:00:01',
-      }),
-      { description: 'MAC addresses; any unless given.', maxItems: 64, default: [] },
-    ),
+    macs: Type.Array(Type.String(macText), {
+      description: 'MAC addresses; any unless given.',
+      maxItems: 64,
+      default: [],
+    }),
     addresses: Type.Array(
       Type.String({
         pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$',
@@ -178,6 +181,22 @@ const ageingSeconds = {
 export const bridgeSettings = Type.Object(
   { ageingSeconds: Type.Optional(Type.Integer(ageingSeconds)) },
   strict,
+);
+
+/** More take a switch that learns. */
+const fixedMax = 4096;
+
+export const fixedAddress = Type.Object(
+  {
+    mac: Type.String({ description: 'The address of a network card.', ...macText }),
+    port: Type.Optional(Type.String({ description: 'The port that it is behind.' })),
+    bridge: Type.Optional(
+      Type.String({
+        description: 'Of an address without a port: what is sent to it on this bridge ends.',
+      }),
+    ),
+  },
+  { description: 'An address whose place is fixed.', ...strict },
 );
 
 const burstSettings = Type.Object(
@@ -280,6 +299,11 @@ export const switchSettings = Type.Object(
     ageingSeconds: Type.Integer({ ...ageingSeconds, default: 300 }),
     bridges: byName('bridge', bridgeSettings, 'Bridges by name. One that a port names is there.'),
     ports: byName('port', portSettings, 'Ports by name.'),
+    fdb: Type.Array(fixedAddress, {
+      description: 'Addresses whose place is fixed: they are neither learned nor forgotten.',
+      maxItems: fixedMax,
+      default: [],
+    }),
     links: Type.Array(linkSettings, { description: 'Links that are impaired.', default: [] }),
     partition: Type.Array(Type.Array(Type.String()), {
       description: 'Ports on different sides do not hear each other; ports on no side hear all.',

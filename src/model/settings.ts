@@ -25,6 +25,8 @@ export interface SwitchSettings {
   bridges: Record<string, BridgeSettings>;
   /** By name. */
   ports: Record<string, PortSettings>;
+  /** Addresses whose place is fixed: they are neither learned nor forgotten. */
+  fdb: FixedAddress[];
   /** Links that are impaired. */
   links: LinkSettings[];
   /** Ports on different sides do not hear each other; ports on no side hear all. */
@@ -44,6 +46,14 @@ export type Written<Value> = Value extends readonly (infer Item)[]
 /** What holds for the ports that share a bridge. */
 export interface BridgeSettings {
   ageingSeconds?: number;
+}
+
+/** Where an address is: behind a port, or else nowhere, and what is sent to it on a bridge ends. */
+export interface FixedAddress {
+  mac: string;
+  port?: string;
+  /** Of an address that is nowhere; `default` unless given. */
+  bridge?: string;
 }
 
 /** Of a port of any kind; `kind` tells which. */

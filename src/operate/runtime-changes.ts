@@ -30,7 +30,7 @@ type NamedChanges = Readonly<Record<string, NamedChange>>;
 
 const namedKeys = ['ports', 'bridges', 'links'] as const;
 const valueKeys = [
-  ...['workers', 'cpus', 'idleUs', 'balance', 'ageingSeconds', 'partition'],
+  ...['workers', 'cpus', 'idleUs', 'balance', 'ageingSeconds', 'fdb', 'partition'],
 ] as const;
 
 export type RuntimeChanges = { readonly values: Fields } & {

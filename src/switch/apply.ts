@@ -24,7 +24,8 @@ import { resolve } from 'node:path';
 import { changeText } from '../model/change-text.ts';
 import { type Change, difference } from '../model/difference.ts';
 import { failure, TsvswitchError, withOutcome } from '../model/errors.ts';
-import type { PortSettings, SwitchSettings } from '../model/settings.ts';
+import { bridgeOf } from '../model/place.ts';
+import type { FixedAddress, PortSettings, SwitchSettings } from '../model/settings.ts';
 import { native } from '../native/addon.ts';
 import type { Links } from '../policy/impairment/links.ts';
 import type { KeptSocket, PreparedPort } from '../port/kind.ts';
@@ -51,6 +52,7 @@ export function settingsInForce({ workers, bridges, ports, links }: Parts): Swit
     ageingSeconds: bridges.ageingSeconds,
     bridges: bridges.settings,
     ports: ports.settings,
+    fdb: bridges.fixed.settings,
     ...links.settings,
   };
 }
@@ -232,6 +234,9 @@ class Application {
       case 'port-reopened':
       case 'port-added':
         return () => this.#open(change);
+      case 'address-fixed':
+      case 'address-freed':
+        return () => this.#fix(change);
       case 'link-changed':
         return links.prepareHop(change.link, change.to);
       case 'partition-changed':
@@ -240,6 +245,13 @@ class Application {
         workers.check(change.to);
         return () => workers.change(change.to);
     }
+  }
+
+  #fix({ type, address }: Extract<Change, { address: FixedAddress }>): void {
+    const { bridges, ports } = this.#parts;
+    const bridge = bridges.named(bridgeOf(address, ports.settings));
+    if (type === 'address-freed') bridges.fixed.free(address, bridge);
+    else bridges.fixed.fix(address, bridge, ports.named(address.port ?? ''));
   }
 
   #remove(name: string): void {

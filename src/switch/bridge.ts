@@ -17,6 +17,8 @@ export interface FdbRecord {
   readonly port: string;
   /** Seconds since it was last seen. */
   readonly ageSeconds: number;
+  /** Settings say so: it was not learned. */
+  readonly fixed?: true;
 }
 
 /** Ports that hear each other, and the addresses that were learned behind them. */
@@ -36,16 +38,21 @@ export class Bridge {
   }
 
   /**
-   * All addresses that are known and not aged, in no particular order; none once the bridge was
-   * removed.
+   * All addresses that are known behind a port and not aged, in no particular order; none once the
+   * bridge was removed.
    */
   get fdb(): FdbRecord[] {
     if (this.#removed) return [];
-    return this.handle
-      .readFdb()
-      .flatMap(({ mac, port, ageSeconds }) =>
-        port === undefined ? [] : [{ mac: formatMac(mac), port: port.name, ageSeconds }],
-      );
+    return this.handle.readFdb().flatMap(({ mac, port, ageSeconds, flags }) =>
+      port === undefined
+        ? []
+        : [
+            {
+              ...{ mac: formatMac(mac), port: port.name, ageSeconds },
+              ...(flags.includes('static') && { fixed: true as const }),
+            },
+          ],
+    );
   }
 
   /** How many addresses are known: in a large table far quicker than a look at them. */

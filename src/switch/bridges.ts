@@ -3,10 +3,11 @@
  * one which is not there makes it; it stays until it is removed or the switch is closed.
  */
 
-import { defaultBridge } from '../model/check.ts';
+import { defaultBridge } from '../model/place.ts';
 import type { BridgeSettings } from '../model/settings.ts';
 import type { Dataplane } from '../native/addon.ts';
 import { Bridge } from './bridge.ts';
+import { FixedAddresses } from './fixed-addresses.ts';
 
 interface Entry {
   readonly bridge: Bridge;
@@ -18,6 +19,7 @@ export class Bridges {
   ageingSeconds: number;
   /** The bridge of ports that name none. */
   readonly byDefault: Bridge;
+  readonly fixed = new FixedAddresses();
   readonly #dataplane: Dataplane;
   readonly #entries = new Map<string, Entry>();
 
@@ -55,6 +57,7 @@ export class Bridges {
 
   /** One that no port is on, and not the one by default. */
   remove(name: string): void {
+    this.fixed.forgetBridge(name);
     this.#entries.get(name)!.bridge.remove();
     this.#entries.delete(name);
   }

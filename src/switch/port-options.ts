@@ -4,9 +4,9 @@
  */
 
 import { basename, resolve } from 'node:path';
-import { defaultBridge } from '../model/check.ts';
 import { failure } from '../model/errors.ts';
 import { bad, name as checkedName, flag, integer, text } from '../model/option-checks.ts';
+import { defaultBridge } from '../model/place.ts';
 import type { DgramSettings, PortSettings, VhostUserSettings } from '../model/settings.ts';
 import { type SourceOptions, sourceRule } from '../policy/sources.ts';
 import type { AnyPortOptions } from './options.ts';

@@ -110,6 +110,7 @@ export class Ports {
   release(name: string): KeptSocket | undefined {
     const { port, settings } = this.#byName.get(name)!;
     this.#byName.delete(name);
+    this.#bridges.fixed.forgetPort(name);
     return kindOf(settings).release(port);
   }
 
@@ -126,7 +127,10 @@ export class Ports {
       changeOwn();
       entry.settings = { ...to, bridge: from.bridge };
       const bridge = this.#bridges.named(to.bridge);
-      if (bridge !== place.bridge) port.handle.move(bridge.handle);
+      if (bridge !== place.bridge) {
+        this.#bridges.fixed.forgetPort(name);
+        port.handle.move(bridge.handle);
+      }
       place.bridge = bridge;
       if (!isDeepStrictEqual(from.source, to.source)) this.#bind(port, to);
       if (place.isDown !== (to.down ?? false)) this.#setDown(port, place, to.down ?? false);

@@ -151,8 +151,8 @@ export class Switch extends EventEmitter<SwitchEventMap> {
    */
   static open(options: SwitchOptions = {}): Switch {
     const vswitch = new Switch(options);
-    const { bridges, ports, links, partition } = options;
-    const given = Object.entries({ bridges, ports, links, partition }).filter(
+    const { bridges, ports, fdb, links, partition } = options;
+    const given = Object.entries({ bridges, ports, fdb, links, partition }).filter(
       ([, value]) => value !== undefined,
     );
     if (given.length === 0) return vswitch;

@@ -192,6 +192,10 @@ test('whatever settings say, the filters leave all that applying them takes', as
       d: { kind: 'dgram', path: socket('d'), peer: socket('peer') },
       e: { kind: 'process', source: { macs: ['52:54:00:00:00:01'], addresses: ['10.0.0.0/8'] } },
     },
+    fdb: [
+      { mac: '52:54:00:00:00:09', port: 'a' },
+      { mac: '52:54:00:00:00:0a', bridge: 'blue' },
+    ],
     links: [{ from: 'a', to: 'b', impairment: { delayMs: 1, jitterMs: 1, loss: 0.1 } }],
     partition: [['a'], ['d']],
   };

@@ -68,6 +68,27 @@ test('a switch that was restarted knows what it had learned, and floods nothing'
   expect(ports.map(({ counters }) => counters.floodedFrames)).toEqual([0, 0, 0]);
 });
 
+test('an address that was fixed meanwhile stays where it was fixed', async () => {
+  const command = await start();
+  await using a = await guest('a');
+  await using b = await guest('b');
+  await learn(a, b);
+  await command.stop();
+  const running = await start();
+  const fixed = { mac: '52:54:00:00:00:01', port: 'c' };
+  await ask(async (client) => client.apply({ ...(await client.settings()), fdb: [fixed] }));
+  for (const each of [a, b]) await each.reconnect();
+  await running.said('connected', 2);
+  await expect
+    .poll(async () =>
+      (await ask((client) => client.fdb())).map(({ mac, port }) => [mac, port]).sort(),
+    )
+    .toEqual([
+      ['52:54:00:00:00:00', 'a'],
+      ['52:54:00:00:00:01', 'c'],
+    ]);
+});
+
 test('of a port whose machine does not come back nothing is known', async () => {
   const command = await start();
   await using a = await guest('a');

@@ -72,6 +72,7 @@ const whole: readonly (readonly [keyof typeof operations, string, object])[] = [
           ...{ source: { macs: [], addresses: [] }, down: false },
         },
       },
+      fdb: [{ mac: '52:54:00:00:00:01', port: 'x', bridge: 'b' }],
       links: [
         {
           ...{ from: 'x', to: 'y' },

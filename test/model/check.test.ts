@@ -23,7 +23,13 @@ function findings(document: unknown): string[] {
 test('an empty document is a switch with one worker, one bridge and no port', () => {
   expect(settingsOf({})).toEqual({
     ...{ workers: 1, cpus: [], idleUs: 50, balance: false, ageingSeconds: 300 },
-    ...{ bridges: { default: { ageingSeconds: 300 } }, ports: {}, links: [], partition: [] },
+    ...{
+      bridges: { default: { ageingSeconds: 300 } },
+      ports: {},
+      fdb: [],
+      links: [],
+      partition: [],
+    },
   });
 });
 
@@ -112,6 +118,34 @@ describe('is refused in one sentence:', () => {
       'a name of two lines',
       { ports: { 'a\nb': port } },
       'ports.a\nb: "a\\nb" does not fit: the name of a port is 1 to 128 visible characters, with plain spaces only between them and none behind a colon',
+    ],
+    [
+      'a fixed address behind nobody',
+      { fdb: [{ mac: '52:54:00:00:00:01', port: 'a' }] },
+      'fdb.0.port: there is no port named a',
+    ],
+    [
+      'a fixed address on no bridge',
+      { fdb: [{ mac: '52:54:00:00:00:01', bridge: 'red' }] },
+      'fdb.0.bridge: there is no bridge named red',
+    ],
+    [
+      'a fixed address that says its bridge twice',
+      { ports: { a: port }, fdb: [{ mac: '52:54:00:00:00:01', port: 'a', bridge: 'default' }] },
+      'fdb.0.bridge: is that of port a; leave it out',
+    ],
+    [
+      'a group as a fixed address',
+      { fdb: [{ mac: 'ff:ff:ff:ff:ff:ff' }] },
+      'fdb.0.mac: "ff:ff:ff:ff:ff:ff" is not the MAC address of a card, such as 52:54:00:00:00:01',
+    ],
+    [
+      'an address at two places',
+      {
+        ports: { a: port },
+        fdb: [{ mac: '52:54:00:00:00:aa', port: 'a' }, { mac: '52:54:00:00:00:AA' }],
+      },
+      'fdb.1.mac: 52:54:00:00:00:AA is listed twice on this bridge',
     ],
     [
       'a link of nobody',

@@ -7,7 +7,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { settingsOf } from '../../src/model/check.ts';
 import { type Change, difference } from '../../src/model/difference.ts';
-import type { LinkSettings, SwitchSettings } from '../../src/model/settings.ts';
+import { placeKey } from '../../src/model/place.ts';
+import type { FixedAddress, LinkSettings, SwitchSettings } from '../../src/model/settings.ts';
 
 const socket = (name: string) => ({ path: `/run/${name}` });
 const types = (changes: readonly Change[]) => changes.map(({ type }) => type);
@@ -19,6 +20,7 @@ function made(from: SwitchSettings, changes: readonly Change[]): SwitchSettings 
     const isOf = ({ from, to }: LinkSettings) => from === port || to === port;
     settings.links = settings.links.filter((link) => !isOf(link));
     settings.partition = settings.partition.map((side) => side.filter((name) => name !== port));
+    settings.fdb = settings.fdb.filter((address) => address.port !== port);
   };
   for (const change of changes) {
     switch (change.type) {
@@ -34,6 +36,9 @@ function made(from: SwitchSettings, changes: readonly Change[]): SwitchSettings 
       case 'port-added':
         // A port is never on a bridge that is not there, and no two have one socket.
         expect(settings.bridges).toHaveProperty([change.to.bridge]);
+        if (settings.ports[change.port]?.bridge !== change.to.bridge) {
+          settings.fdb = settings.fdb.filter(({ port }) => port !== change.port);
+        }
         settings.ports[change.port] = change.to;
         break;
       case 'bridge-added':
@@ -44,7 +49,19 @@ function made(from: SwitchSettings, changes: readonly Change[]): SwitchSettings 
         for (const { bridge } of Object.values(settings.ports))
           expect(bridge).not.toBe(change.bridge);
         delete settings.bridges[change.bridge];
+        settings.fdb = settings.fdb.filter(({ bridge }) => bridge !== change.bridge);
         break;
+      case 'address-freed':
+      case 'address-fixed': {
+        const { address } = change;
+        const key = placeKey(address, settings.ports);
+        const isThere = (one: FixedAddress) => placeKey(one, settings.ports) === key;
+        if (change.type === 'address-freed') expect(settings.fdb.some(isThere)).toBe(true);
+        settings.fdb = settings.fdb.filter((one) => !isThere(one));
+        if (address.port !== undefined) expect(settings.ports).toHaveProperty([address.port]);
+        if (change.type === 'address-fixed') settings.fdb.push(address);
+        break;
+      }
       case 'link-changed': {
         const { from, to } = change.link;
         settings.links = settings.links.filter((link) => link.from !== from || link.to !== to);
@@ -62,9 +79,10 @@ function made(from: SwitchSettings, changes: readonly Change[]): SwitchSettings 
   return settings;
 }
 
-/** Without the order of links, and without what is a default for bridges and nothing of its own. */
-const comparable = ({ links, ageingSeconds: _, ...rest }: SwitchSettings) => ({
+/** Without the order of links and addresses, and what is a default for bridges. */
+const comparable = ({ links, fdb, ageingSeconds: _, ...rest }: SwitchSettings) => ({
   ...rest,
+  fdb: fdb.map((address) => JSON.stringify(address)).sort(),
   links: links.map((link) => JSON.stringify(link, Object.keys(link).sort())).sort(),
 });
 
@@ -91,9 +109,16 @@ const anySettings = fc
       ),
       { selector: ({ from, to }) => `${from}>${to}` },
     ),
+    fdb: fc.array(
+      fc.record(
+        { number: fc.constantFrom(1, 2), place: fc.constantFrom(...names, 'default', 'red') },
+        { requiredKeys: ['number'] },
+      ),
+      { maxLength: 4 },
+    ),
     partition: fc.shuffledSubarray([...names]),
   })
-  .map(({ ports, links, partition, ...rest }) => {
+  .map(({ ports, links, fdb, partition, ...rest }) => {
     const all = Object.entries(ports).map(([name, { kind, bridge, mtu, ringReset }]) => {
       const own =
         kind === 'process'
@@ -115,8 +140,24 @@ const anySettings = fc
       );
     };
     const present = partition.filter((name) => bridgeOf(name) !== undefined);
+    const bridges = { default: {}, red: {} };
+    const addresses = fdb.flatMap(({ number, place }): FixedAddress[] => {
+      const mac = `52:54:00:00:00:0${number}`;
+      if (place === undefined) return [{ mac }];
+      if (place in bridges) return [{ mac, bridge: place }];
+      return bridgeOf(place) === undefined ? [] : [{ mac, port: place }];
+    });
+    const isNew = (address: FixedAddress, index: number) => {
+      const key = placeKey(address, Object.fromEntries(all) as never);
+      const keys = addresses.map((one) => placeKey(one, Object.fromEntries(all) as never));
+      return keys.indexOf(key) === index;
+    };
     return settingsOf({
       ...rest,
+      bridges: Object.fromEntries(
+        addresses.flatMap(({ bridge }) => (bridge === undefined ? [] : [[bridge, {}]])),
+      ),
+      fdb: addresses.filter(isNew),
       ports: Object.fromEntries(all),
       links: links
         .filter(fits)
@@ -145,6 +186,7 @@ describe('one thing that differs is one change:', () => {
   const from = settingsOf({
     bridges: { red: {} },
     ports: { a: socket('a'), b: socket('b') },
+    fdb: [{ mac: '52:54:00:00:00:01', port: 'a' }],
     links: [{ from: 'a', impairment: { delayMs: 1 } }],
     partition: [['a'], ['b']],
   });
@@ -153,9 +195,15 @@ describe('one thing that differs is one change:', () => {
 
   test.each([
     ['a setting that leaves the machine connected', withPort({ mtu: 9000 }), ['port-changed']],
-    ['another bridge', withPort({ bridge: 'red' }), ['port-changed']],
+    ['another bridge', withPort({ bridge: 'red' }), ['port-changed', 'address-fixed']],
     ['idle workers', settingsOf({ ...from, idleUs: 0 }), ['workers-changed']],
     ['a link', settingsOf({ ...from, links: [] }), ['link-changed']],
+    ['an address', settingsOf({ ...from, fdb: [] }), ['address-freed']],
+    [
+      'an address at another port',
+      settingsOf({ ...from, fdb: [{ mac: '52:54:00:00:00:01', port: 'b' }] }),
+      ['address-fixed'],
+    ],
     ['a partition', settingsOf({ ...from, partition: [] }), ['partition-changed']],
     ['a bridge', settingsOf({ ...from, bridges: {} }), ['bridge-removed']],
     [
@@ -167,7 +215,7 @@ describe('one thing that differs is one change:', () => {
     [
       'another socket',
       withPort(socket('elsewhere')),
-      ['port-reopened', 'link-changed', 'partition-changed'],
+      ['port-reopened', 'address-fixed', 'link-changed', 'partition-changed'],
     ],
   ])('%s', (_, to, expected) => {
     expect(types(difference(from, to))).toEqual(expected);

@@ -118,6 +118,7 @@ describe('a change of', () => {
         settings.ports.x = { kind: 'process', bridge: 'default' };
       },
     },
+    fdb: { edit: (s) => Object.assign(s, { fdb: [{ mac: macOf(9), port: 'p2' }] }) },
     links: {
       edit(settings) {
         settings.links = [{ from: 'p2', impairment: { blackhole: true } }];
@@ -248,6 +249,43 @@ describe('has its effect while the guest stays connected:', () => {
     expect(network.events.map(({ type }) => type)).toEqual(
       expect.arrayContaining(['partitioned', 'healed', 'link-impaired', 'link-mended']),
     );
+  });
+
+  test('an address that is fixed goes where settings say, whatever is seen of it', async () => {
+    const { vswitch } = network;
+    const fix = (fdb: SwitchSettings['fdb']) => applied((s) => Object.assign(s, { fdb }));
+    /** What guests 1 and 2 hear of a frame to the address of guest 9. */
+    const heard = async () => {
+      const before = [1, 2].map((index) => deliveredTo(guests[index]!));
+      await guests[0]!.send(frameBetween(0, 9, 0));
+      await guests[0]!.flush();
+      return [1, 2].map((index, i) => deliveredTo(guests[index]!) - before[i]!);
+    };
+    expect(await heard()).toEqual([1, 1]);
+    fix([{ mac: macOf(9), port: 'p2' }]);
+    expect(await heard()).toEqual([0, 1]);
+    vswitch.bridge.flush();
+    await guests[1]!.send(frameBetween(9, 0, 0));
+    await guests[1]!.flush();
+    expect(await heard()).toEqual([0, 1]);
+    expect(vswitch.bridge.fdb).toContainEqual(
+      expect.objectContaining({ mac: macOf(9), port: 'p2', fixed: true }),
+    );
+    fix([{ mac: macOf(9) }]);
+    expect(await heard()).toEqual([0, 0]);
+    expect(dropsOf(vswitch.port('p0')!.counters)).toEqual({ dropEntry: 1 });
+    fix([{ mac: macOf(9), port: 'p1' }]);
+    expect(await heard()).toEqual([1, 0]);
+    // It goes with its port, to another bridge or out of the switch.
+    applied((settings) => Object.assign(settings.ports.p1!, { bridge: 'blue' }));
+    expect(await heard()).toEqual([0, 1]);
+    applied((settings) => Object.assign(settings.ports.p1!, { bridge: 'default' }));
+    expect(await heard()).toEqual([1, 0]);
+    vswitch.removePort(vswitch.port('p1')!);
+    expect(vswitch.settings.fdb).toEqual([]);
+    fix([{ mac: macOf(9), port: 'p2' }]);
+    fix([]);
+    expect(vswitch.bridge.fdb.map(({ mac }) => mac)).not.toContain(macOf(9));
   });
 
   test('down of a port: nothing goes through, nothing is learned, and its machine stays', async () => {

@@ -7,31 +7,19 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ControlClient } from '../../control/client.ts';
 import type { NamedNetworkChange, NewPort } from '../../control/protocol.ts';
-import type { NamedLink, SwitchSettings } from '../../index.ts';
+import type { NamedLink } from '../../index.ts';
 import { failure, TsvswitchError } from '../../model/errors.ts';
 import { wholeNumber } from '../command.ts';
 import { asking, type Everywhere, printJson } from './asking.ts';
-import { showNamed } from './show.ts';
+import { addFdb } from './fdb.ts';
+import { edit, ifExists, mayExist, noun } from './nouns.ts';
 import { impairmentOf, pairsOf, setPort, sidesOf } from './values.ts';
-import type { ViewName } from './views.ts';
-
-const mayExist = 'is there already: leave it as it is, and succeed';
-const ifExists = 'is not there: succeed all the same';
 
 export function addChanges(program: Command): void {
   addPortCommands(program);
   addBridgeCommands(program);
   addLinkCommands(program);
-  noun(program, 'fdb', 'Shows or flushes what bridges have learned.', 'fdb')
-    .command('flush')
-    .description('forget what was learned; frames are flooded until it is learned again')
-    .option('--bridge <name>', 'of this bridge only')
-    .action(({ bridge }: { readonly bridge?: string }, command: Command) =>
-      asking(command, async (client) => {
-        const all = bridge === undefined ? await client.bridges() : [{ name: bridge }];
-        for (const { name } of all) await client.flush(name);
-      }),
-    );
+  addFdb(program);
   program
     .command('partition <sides...>')
     .description('Cuts sides off from each other: A,B / C,D.')
@@ -64,28 +52,6 @@ async function removeWorker(client: ControlClient): Promise<void> {
     settings.workers--;
     settings.cpus = settings.cpus.filter((cpu) => cpu !== last?.cpu);
   });
-}
-
-/** A command with others in it, which shows all there are when none is named. */
-function noun(
-  program: Command,
-  name: string,
-  description: string,
-  view: ViewName | ((command: Command) => Promise<void>),
-): Command {
-  const show = (_: object, command: Command) =>
-    typeof view === 'string' ? showNamed(view, command) : view(command);
-  const command = program
-    .command(name)
-    .description(description)
-    .allowExcessArguments()
-    .action((options: object, itself: Command) => {
-      if (itself.args.length === 0) return show(options, itself);
-      // Of commander's, with its suggestion; only its types lack it.
-      return (itself as Command & { unknownCommand(): never }).unknownCommand();
-    });
-  command.command('show').description('show all; so does the bare word').action(show);
-  return command;
 }
 
 interface AddOptions {
@@ -249,13 +215,6 @@ function linkOf(port: string, { to, both }: LinkOptions): NamedLink {
 
 function change(command: Command, wanted: NamedNetworkChange): Promise<void> {
   return asking(command, (client) => client.change(wanted));
-}
-
-/** Changes the settings that are in force. */
-function edit(command: Command, changed: (settings: SwitchSettings) => void): Promise<void> {
-  return asking(command, async (client) => {
-    printJson(command, await client.edit(changed));
-  });
 }
 
 /** Throws NO_SUCH_PORT or NO_SUCH_BRIDGE. */

@@ -12,6 +12,7 @@ import type {
   PortStatus,
 } from '../../control/protocol.ts';
 import type { Flow, WorkerStatus } from '../../index.ts';
+import { defaultBridge } from '../../model/place.ts';
 import type { Column } from './table.ts';
 
 /** Of what is asked for. */
@@ -118,20 +119,43 @@ function useOf({ control, queue }: Ring): string {
   return queue % 2 === 0 ? 'to guest' : 'from guest';
 }
 
-const fdb: View<LearnedAddress> = {
+/** Or one that is nowhere. */
+type Address = LearnedAddress | { readonly [Key in 'mac' | 'bridge']: string };
+
+const portOf = (address: Address) => ('port' in address ? address.port : undefined);
+
+function kindOf(address: Address): string {
+  if (!('port' in address)) return 'drop';
+  return address.fixed ? 'fixed' : 'learned';
+}
+
+async function addressesOf(client: ControlClient): Promise<readonly Address[]> {
+  const { fdb } = await client.settings();
+  const nowhere = fdb.filter(({ port }) => port === undefined);
+  return [
+    ...(await client.fdb()),
+    ...nowhere.map(({ mac, bridge = defaultBridge }) => ({ mac, bridge })),
+  ];
+}
+
+const fdb: View<Address> = {
   summary: 'the addresses that are known, and behind which port',
   name: ({ mac }) => mac,
   rows: async (client, { port, bridge }) =>
-    (await client.fdb()).filter(
+    (await addressesOf(client)).filter(
       (entry) =>
-        (port === undefined || entry.port === port) &&
+        (port === undefined || portOf(entry) === port) &&
         (bridge === undefined || entry.bridge === bridge),
     ),
   columns: [
     { head: 'MAC', of: ({ mac }) => mac },
-    { head: 'PORT', of: ({ port }) => port },
+    { head: 'PORT', of: portOf },
     { head: 'BRIDGE', of: ({ bridge }) => bridge },
-    { head: 'AGE', of: ({ ageSeconds }) => ageSeconds },
+    { head: 'KIND', of: kindOf },
+    {
+      head: 'AGE',
+      of: (entry) => (kindOf(entry) === 'learned' ? (entry as LearnedAddress).ageSeconds : ''),
+    },
   ],
 };
 

@@ -32,6 +32,7 @@ const translations: readonly Translation[] = [
   translation('del-br', 'bridge remove'),
   translation('del-port', 'port remove'),
   translation('fdb/show', 'show fdb --bridge'),
+  translation('fdb del', 'fdb remove'),
   translation('fdb/flush', 'fdb flush --bridge'),
   translation('l2fib flush-mac all', 'fdb flush'),
   translation('dump-ports', 'show ports --wide'),

@@ -33,6 +33,12 @@ function lineOf(change: Change): readonly [sign: '+' | '~' | '-', what: string] 
       return ['~', `bridge ${change.bridge}`];
     case 'bridge-removed':
       return ['-', `bridge ${change.bridge}`];
+    case 'address-fixed': {
+      const { mac, port } = change.address;
+      return ['+', `address ${mac} ${port === undefined ? 'nowhere' : `at port ${port}`}`];
+    }
+    case 'address-freed':
+      return ['-', `address ${change.address.mac}`];
     case 'link-changed': {
       const { from = 'the machine', to = 'the machine' } = change.link;
       return [change.to === undefined ? '-' : '~', `link from ${from} to ${to}`];

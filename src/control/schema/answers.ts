@@ -177,7 +177,8 @@ const bridge = Type.Object({
 const learned = Type.Object({
   mac,
   port: Type.String({ description: 'The port behind which it was seen.' }),
-  ageSeconds: count('Since it was last seen.'),
+  ageSeconds: count('Since it was last seen, or fixed.'),
+  fixed: Type.Optional(Type.Literal(true, { description: 'Settings say so: it was not learned.' })),
   bridge: Type.String(),
 });
 

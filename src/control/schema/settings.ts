@@ -8,6 +8,7 @@ import Type, { type Static, type TProperties, type TSchema } from 'typebox';
 import type { WrittenSettings } from '../../index.ts';
 import {
   bridgeSettings,
+  fixedAddress,
   impairmentSettings,
   linkSettings,
   portSchemas,
@@ -64,6 +65,7 @@ const port = Type.Unsafe<Static<(typeof ports)[number]>>({
 });
 const bridge = answered(bridgeSettings);
 const workers = answered(Type.Pick(switchSettings, ['workers', 'cpus', 'idleUs', 'balance']));
+const address = answered(fixedAddress);
 const keys = Type.Array(Type.String(), { description: 'The settings that differ.' });
 
 const deed = <const Name extends string, Fields extends TProperties>(type: Name, fields: Fields) =>
@@ -93,6 +95,8 @@ export const change = Type.Union([
   deed('port-reopened', { ...ofPort, keys, to: port }),
   deed('port-added', { ...ofPort, to: port }),
   deed('bridge-removed', ofBridge),
+  deed('address-fixed', { address }),
+  deed('address-freed', { address }),
   deed('link-changed', {
     link: answered(Type.Pick(linkSettings, ['from', 'to'])),
     to: Type.Optional(answered(impairmentSettings)),

@@ -122,6 +122,14 @@ export const generalCodes = {
       'too-many-ports': '{key}: {number} at once, and a switch has at most {max}',
     },
   },
+  FDB_FULL: {
+    means: 'a bridge knows as many addresses as it can',
+    ends: 'the call',
+    remedy: 'Flush what it has learned, or fix fewer addresses.',
+    sentences: {
+      'fdb-full': 'bridge {bridge} has no room for {mac}; flush what it has learned',
+    },
+  },
   TOO_MANY_WORKERS: {
     means: 'no more workers can be added',
     ends: 'the call',

@@ -9,6 +9,8 @@ export const optionsCodes = {
     remedy: 'Correct the option that the sentence names.',
     sentences: {
       'bridge-there': 'bridge {bridge} is there already',
+      'fdb-nowhere': 'where {mac} is, is missing: --port NAME, or --drop if it is nowhere',
+      'fdb-not-fixed': '{mac} is not fixed',
       'worker-last': 'this is the last worker, and a switch needs one',
       'bridge-stays': 'bridge {bridge} cannot be removed; {why}',
       'uml-connects-only': 'User-mode Linux connects only; add a port that listens',

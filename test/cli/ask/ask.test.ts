@@ -72,7 +72,7 @@ describe('show', () => {
     ['show ports --no-headers', 'web   listening '],
     ['show bridges', 'BRIDGE   PORTS  ADDRESSES\ndefault      1          0\nblue '],
     ['show workers', 'WORKER  CPU  TRANSMITQS\n     0  - '],
-    ['show fdb', 'MAC  PORT  BRIDGE  AGE\n'],
+    ['show fdb', 'MAC  PORT  BRIDGE  KIND  AGE\n'],
     ['show queues', 'PORT  QUEUE  USE  STATE  OFFERED  BASE\n'],
     ['show drops', 'PORT  REASON  FRAMES\n'],
     ['show memory', 'PORT  REGIONS  BYTES  PAGES\n'],
@@ -137,6 +137,28 @@ test('a port is taken down and up again', async () => {
   expect(vswitch.settings.ports.web).not.toHaveProperty('down');
   expect(await output('show ports web --no-headers')).toMatch(/^web {2}listening /);
   expect((await tsvswitch('port up nosuch')).status).toBe(1);
+});
+
+test('addresses are fixed, shown and freed', async () => {
+  const mac = '52:54:00:00:00:0A';
+  await output(`fdb add ${mac} --port web`);
+  await output('fdb add 52:54:00:00:00:0b --drop --bridge blue');
+  expect(await output('show fdb --no-headers --sort mac')).toBe(
+    '52:54:00:00:00:0a  web  default  fixed  -\n52:54:00:00:00:0b  -    blue     drop   -\n',
+  );
+  expect(await output('show fdb -q')).toBe('52:54:00:00:00:0a\n52:54:00:00:00:0b\n');
+  await output(`fdb add ${mac.toLowerCase()} --drop`);
+  expect(vswitch.settings.fdb).toEqual([
+    { mac: '52:54:00:00:00:0b', bridge: 'blue' },
+    { mac: '52:54:00:00:00:0a' },
+  ]);
+  // As iproute2 spells it.
+  expect((await tsvswitch('bridge fdb del 52:54:00:00:00:0b')).status).toBe(0);
+  expect(vswitch.settings.fdb).toHaveLength(1);
+  expect((await tsvswitch(`fdb remove ${mac} --bridge blue`)).stderr).toMatch(/is not fixed\n$/);
+  await output(`fdb remove ${mac}`);
+  await output(`fdb remove ${mac} --if-exists`);
+  expect(vswitch.settings.fdb).toEqual([]);
 });
 
 test('what somebody else changed meanwhile is not overwritten, and told in one sentence', async () => {
@@ -223,6 +245,10 @@ describe('ends with', () => {
     ['show ports nosuch', 1, /there is no port nosuch; there are web, mine/],
     ['port set web mtu=5', 2, /ports\.web\.mtu: must be at least 68, not 5/],
     ['port set nosuch mtu=5', 1, /there is no port nosuch; there are web, mine/],
+    ['fdb add 52:54:00:00:00:01', 2, /where 52:54:00:00:00:01 is, is missing: --port NAME/],
+    ['fdb add 52:54 --port web', 2, /fdb\.0\.mac: .* a MAC address is six bytes/],
+    ['fdb add 52:54:00:00:00:01 --port db', 2, /fdb\.0\.port: there is no port named db/],
+    ['fdb add 52:54:00:00:00:01 --port web --drop', 2, /cannot be used with option/],
     ['link set web delay=20', 2, /20 has no unit/],
     ['snippet web --for vmware', 2, /Allowed choices are qemu/],
     ['snippet mine --for qemu', 2, /port mine is of kind process/],
