@@ -45,7 +45,7 @@ const kept: StateDocument<RuntimeChanges> = {
   read: (value) => readChanges(value),
 };
 
-const nothing: RuntimeChanges = { values: {}, ports: {}, bridges: {}, links: {} };
+const nothing: RuntimeChanges = { values: {}, ports: {}, bridges: {}, fdb: {}, links: {} };
 
 export class Declared {
   /** Absolute. */

@@ -5,10 +5,10 @@
  *     file ──► settings ─┬─ changesBetween ──► kept ─┬─ withChanges ──► settings
  *     run time ──────────┘                    file ──┘
  *
- * Ports, bridges and links are told apart by their names and ends: one that was removed stays
- * removed, one that was added stays, and of one that was changed only the keys that were changed
- * hold. Changes of a thing that the file has no more are gone with it. Everything else is one
- * value.
+ * Ports, bridges, addresses and links are told apart by their names and ends: one that was removed
+ * stays removed, one that was added stays, and of one that was changed only the keys that were
+ * changed hold. Changes of a thing that the file has no more are gone with it. Everything else is
+ * one value.
  *
  * Pure. What comes of withChanges() is to be checked: two things that fitted the old file may not
  * fit the new one.
@@ -16,6 +16,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { isMapping } from '../model/findings.ts';
+import { placeKey } from '../model/place.ts';
 import type { LinkSettings, SwitchSettings } from '../model/settings.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -28,9 +29,9 @@ type NamedChange =
 
 type NamedChanges = Readonly<Record<string, NamedChange>>;
 
-const namedKeys = ['ports', 'bridges', 'links'] as const;
+const namedKeys = ['ports', 'bridges', 'fdb', 'links'] as const;
 const valueKeys = [
-  ...['workers', 'cpus', 'idleUs', 'balance', 'ageingSeconds', 'fdb', 'partition'],
+  ...['workers', 'cpus', 'idleUs', 'balance', 'ageingSeconds', 'partition'],
 ] as const;
 
 export type RuntimeChanges = { readonly values: Fields } & {
@@ -45,12 +46,13 @@ export function changesBetween(from: SwitchSettings, to: SwitchSettings): Runtim
     values: Object.fromEntries(changed.map((key) => [key, after[key]])),
     ports: namedChanges(before.ports, after.ports),
     bridges: namedChanges(before.bridges, after.bridges),
+    fdb: namedChanges(before.fdb, after.fdb),
     links: namedChanges(before.links, after.links),
   };
 }
 
-export function isUnchanged({ values, ports, bridges, links }: RuntimeChanges): boolean {
-  return [values, ports, bridges, links].every((part) => Object.keys(part).length === 0);
+export function isUnchanged({ values, ports, bridges, fdb, links }: RuntimeChanges): boolean {
+  return [values, ports, bridges, fdb, links].every((part) => Object.keys(part).length === 0);
 }
 
 /** A document to be checked. */
@@ -61,6 +63,7 @@ export function withChanges(settings: SwitchSettings, changes: RuntimeChanges): 
     ...changes.values,
     ports: changedBy(before.ports, changes.ports),
     bridges: changedBy(before.bridges, changes.bridges),
+    fdb: Object.values(changedBy(before.fdb, changes.fdb)),
     links: Object.values(changedBy(before.links, changes.links)),
   };
 }
@@ -69,7 +72,8 @@ export function withChanges(settings: SwitchSettings, changes: RuntimeChanges): 
 export function readChanges(value: unknown): RuntimeChanges {
   if (!isMapping(value) || !isMapping(value.values)) throw new Error('it has no values');
   for (const key of namedKeys) {
-    const part = value[key];
+    // An earlier version has kept none.
+    const part = key === 'fdb' ? (value[key] ?? {}) : value[key];
     if (!isMapping(part)) throw new Error(`it has no ${key}`);
     for (const [name, change] of Object.entries(part)) {
       const isChange =
@@ -83,7 +87,7 @@ export function readChanges(value: unknown): RuntimeChanges {
   const known: readonly string[] = valueKeys;
   const strange = Object.keys(value.values).find((key) => !known.includes(key));
   if (strange !== undefined) throw new Error(`there is no setting ${strange}`);
-  return value as unknown as RuntimeChanges;
+  return { fdb: {}, ...value } as unknown as RuntimeChanges;
 }
 
 type ByName = Omit<SwitchSettings, (typeof namedKeys)[number]> & {
@@ -101,6 +105,9 @@ function byName(settings: SwitchSettings): ByName {
     ...settings,
     ports: ports as Record<string, Fields>,
     bridges: bridges as Record<string, Fields>,
+    fdb: Object.fromEntries(
+      settings.fdb.map((address) => [placeKey(address, settings.ports), { ...address }]),
+    ),
     links: Object.fromEntries(links.map((link) => [ends(link), { ...link }])),
   };
 }

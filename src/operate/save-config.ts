@@ -21,9 +21,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { type Document, isMap, isSeq, parseDocument, type YAMLSeq } from 'yaml';
+import { type Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
 import { settingsOf } from '../model/check.ts';
 import { failure } from '../model/errors.ts';
+import { placeKey } from '../model/place.ts';
 import type { LinkSettings, PortSettings, SwitchSettings } from '../model/settings.ts';
 import { configOfText } from './config-file.ts';
 import { changesBetween, isUnchanged, type RuntimeChanges } from './runtime-changes.ts';
@@ -90,7 +91,7 @@ class Edit {
     this.#wanted = wanted;
   }
 
-  make({ values, ports, bridges, links }: RuntimeChanges): void {
+  make({ values, ports, bridges, fdb, links }: RuntimeChanges): void {
     for (const [key, value] of Object.entries(values)) this.#document.set(key, value);
     for (const [key, named] of [
       ['ports', ports],
@@ -102,14 +103,16 @@ class Edit {
         else this.#change(key, name, change.keys);
       }
     }
-    if (Object.keys(links).length > 0) this.#writeLinks(links);
+    if (Object.keys(fdb).length > 0) this.#writeList('fdb', fdb, this.#addressList());
+    if (Object.keys(links).length > 0) this.#writeList('links', links, this.#linkList());
   }
 
   /** Each thing that differs, whole. */
-  writeOut({ values, ports, bridges, links }: RuntimeChanges): void {
+  writeOut({ values, ports, bridges, fdb, links }: RuntimeChanges): void {
     for (const [key, value] of Object.entries(values)) this.#document.set(key, value);
     for (const name of Object.keys(ports)) this.#write('ports', name);
     for (const name of Object.keys(bridges)) this.#write('bridges', name);
+    if (Object.keys(fdb).length > 0) this.#document.set('fdb', this.#wanted.fdb);
     if (Object.keys(links).length > 0) {
       this.#document.set('links', this.#wanted.links.map(writtenLink));
     }
@@ -157,26 +160,43 @@ class Edit {
     }
   }
 
-  #writeLinks(links: RuntimeChanges['links']): void {
-    if (!isSeq(this.#document.get('links'))) {
-      this.#document.set('links', this.#document.createNode([]));
+  /** Each thing of a list that differs, in its place. */
+  #writeList(key: 'fdb' | 'links', changes: RuntimeChanges['links'], entries: Entries): void {
+    if (!isSeq(this.#document.get(key))) {
+      this.#document.set(key, this.#document.createNode([]));
     }
-    const list = this.#document.get('links') as YAMLSeq;
-    for (const [ends, change] of Object.entries(links)) {
-      const [from, to] = JSON.parse(ends) as [string | null, string | null];
-      const at = list.items.findIndex((item) => {
-        if (!isMap(item)) return false;
-        return (item.get('from') ?? null) === from && (item.get('to') ?? null) === to;
-      });
+    const list = this.#document.get(key) as YAMLSeq;
+    for (const [name, change] of Object.entries(changes)) {
+      const at = list.items.findIndex((item) => isMap(item) && entries.nameOf(item) === name);
       if (at >= 0) list.delete(at);
       if (change.is === 'removed') continue;
-      const link = this.#wanted.links.find(
-        (candidate) => (candidate.from ?? null) === from && (candidate.to ?? null) === to,
-      );
-      const node = this.#document.createNode(writtenLink(link!));
+      const node = this.#document.createNode(entries.wanted(name));
       list.items.splice(at >= 0 ? at : list.items.length, 0, node);
     }
   }
+
+  #linkList(): Entries {
+    const nameOf = (from: unknown, to: unknown) => JSON.stringify([from ?? null, to ?? null]);
+    return {
+      nameOf: (item) => nameOf(item.get('from'), item.get('to')),
+      wanted: (name) =>
+        writtenLink(this.#wanted.links.find(({ from, to }) => nameOf(from, to) === name)!),
+    };
+  }
+
+  #addressList(): Entries {
+    const { fdb, ports } = this.#wanted;
+    return {
+      nameOf: (item) => placeKey(item.toJSON(), ports),
+      wanted: (name) => fdb.find((address) => placeKey(address, ports) === name)!,
+    };
+  }
+}
+
+/** Of a list: what runtime-changes.ts calls its things, and what is to be there. */
+interface Entries {
+  readonly nameOf: (item: YAMLMap) => string;
+  readonly wanted: (name: string) => object;
 }
 
 function isPlain(value: unknown): boolean {

@@ -38,9 +38,10 @@ export const randomSettings: fc.Arbitrary<SwitchSettings> = fc
     ageingSeconds: optional([0, 60]),
     bridges: fc.subarray(['blue', 'green', 'default']),
     ports: fc.subarray(names).chain((present) => fc.tuple(...present.map(port))),
+    fdb: fc.subarray([1, 2]),
     loss: fc.array(fc.constantFrom(0.1, 0.5), { maxLength: 3 }),
   })
-  .map(({ bridges, ports, loss, ...values }) => {
+  .map(({ bridges, ports, fdb, loss, ...values }) => {
     const present = ports.map(([name]) => name);
     const links = loss
       .slice(0, present.length)
@@ -51,14 +52,19 @@ export const randomSettings: fc.Arbitrary<SwitchSettings> = fc
         cpus: values.cpus.slice(0, values.workers),
         bridges: Object.fromEntries(bridges.map((name) => [name, { ageingSeconds: 7 }])),
         ports: Object.fromEntries(ports),
+        fdb: fdb.map((number) => ({
+          mac: `52:54:00:00:00:0${number}`,
+          ...(present[number] !== undefined && { port: present[number] }),
+        })),
         links,
         partition: present.length > 1 ? [[present[0]], [present[1]]] : [],
       }),
     );
   });
 
-/** The order of links says nothing. */
+/** The order of links and addresses says nothing. */
 export const withSortedLinks = (settings: SwitchSettings): SwitchSettings => ({
   ...settings,
+  fdb: settings.fdb.toSorted((a, b) => (a.mac < b.mac ? -1 : 1)),
   links: settings.links.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
 });

@@ -149,8 +149,8 @@ test('addresses are fixed, shown and freed', async () => {
   expect(await output('show fdb -q')).toBe('52:54:00:00:00:0a\n52:54:00:00:00:0b\n');
   await output(`fdb add ${mac.toLowerCase()} --drop`);
   expect(vswitch.settings.fdb).toEqual([
-    { mac: '52:54:00:00:00:0b', bridge: 'blue' },
     { mac: '52:54:00:00:00:0a' },
+    { mac: '52:54:00:00:00:0b', bridge: 'blue' },
   ]);
   // As iproute2 spells it.
   expect((await tsvswitch('bridge fdb del 52:54:00:00:00:0b')).status).toBe(0);
