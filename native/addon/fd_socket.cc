@@ -203,8 +203,9 @@ std::vector<gid_t> GroupsOfPeer(Napi::Env env, int fd) {
   std::vector<gid_t> groups;
   socklen_t size = 0;
   while (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) != 0) {
-    // Before Linux 4.13 there is no such option.
-    if (errno == ENOPROTOOPT) return {};
+    // Before Linux 4.13 there is no such option, nor does QEMU know it that runs another
+    // processor's programs.
+    if (errno == ENOPROTOOPT || errno == EOPNOTSUPP) return {};
     if (errno != ERANGE) {
       throw SystemError(env, "getsockopt", "cannot tell the groups of fd " + std::to_string(fd),
                         errno);

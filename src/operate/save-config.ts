@@ -38,12 +38,12 @@ export function savedText(text: string, name: string, wanted: SwitchSettings): s
   const changes = changesBetween(settings, wanted);
   if (isUnchanged(changes)) return text;
   const document = parseDocument(text, { merge: true, stringKeys: true });
-  new Edit(document, wanted).make(changes);
+  new Edit(document, settings, wanted).make(changes);
   const saved = written(document);
   const missed = changesBetween(configOfText(saved, name).settings, wanted);
   if (isUnchanged(missed)) return saved;
   // What is left comes from elsewhere in the text, and is written out.
-  new Edit(document, wanted).writeOut(missed);
+  new Edit(document, settings, wanted).writeOut(missed);
   const spelledOut = written(document);
   if (isUnchanged(changesBetween(configOfText(spelledOut, name).settings, wanted))) {
     return spelledOut;
@@ -84,10 +84,12 @@ type NamedKey = 'ports' | 'bridges';
 
 class Edit {
   readonly #document: Document;
+  readonly #present: SwitchSettings;
   readonly #wanted: SwitchSettings;
 
-  constructor(document: Document, wanted: SwitchSettings) {
+  constructor(document: Document, present: SwitchSettings, wanted: SwitchSettings) {
     this.#document = document;
+    this.#present = present;
     this.#wanted = wanted;
   }
 
@@ -166,8 +168,12 @@ class Edit {
       this.#document.set(key, this.#document.createNode([]));
     }
     const list = this.#document.get(key) as YAMLSeq;
+    // As the file has them: what follows may put others of the same name beside them.
+    const present = new Map(
+      list.items.flatMap((item) => (isMap(item) ? [[entries.nameOf(item), item]] : [])),
+    );
     for (const [name, change] of Object.entries(changes)) {
-      const at = list.items.findIndex((item) => isMap(item) && entries.nameOf(item) === name);
+      const at = list.items.indexOf(present.get(name));
       if (at >= 0) list.delete(at);
       if (change.is === 'removed') continue;
       const node = this.#document.createNode(entries.wanted(name));
@@ -187,7 +193,7 @@ class Edit {
   #addressList(): Entries {
     const { fdb, ports } = this.#wanted;
     return {
-      nameOf: (item) => placeKey(item.toJSON(), ports),
+      nameOf: (item) => placeKey(item.toJSON(), this.#present.ports),
       wanted: (name) => fdb.find((address) => placeKey(address, ports) === name)!,
     };
   }
