@@ -197,23 +197,24 @@ Napi::Value SocketSend(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(sent));
 }
 
-// Its supplementary groups. The kernel says how many there are where there was too little room,
-// so this asks twice at most: what a connection was made with never changes.
+// Its supplementary groups. The kernel says how many there are where there was too little room, and
+// what a connection was made with never changes.
 std::vector<gid_t> GroupsOfPeer(Napi::Env env, int fd) {
-  std::vector<gid_t> groups;
-  socklen_t size = 0;
-  while (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) != 0) {
-    // Before Linux 4.13 there is no such option, nor does QEMU know it that runs another
-    // processor's programs.
-    if (errno == ENOPROTOOPT || errno == EOPNOTSUPP) return {};
-    if (errno != ERANGE) {
-      throw SystemError(env, "getsockopt", "cannot tell the groups of fd " + std::to_string(fd),
-                        errno);
-    }
+  constexpr size_t kRoom = 64;
+  std::vector<gid_t> groups(kRoom);
+  for (int time = 0; time < 2; ++time) {
+    auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+    const int failed = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
     groups.resize(size / sizeof(gid_t));
+    if (failed == 0) return groups;
+    // Before Linux 4.13 there is no such option.
+    if (errno == ENOPROTOOPT) return {};
+    if (errno == ERANGE) continue;
+    throw SystemError(env, "getsockopt", "cannot tell the groups of fd " + std::to_string(fd),
+                      errno);
   }
-  groups.resize(size / sizeof(gid_t));
-  return groups;
+  // QEMU, where it runs another processor's programs, does not say how many.
+  return {};
 }
 
 Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
