@@ -25,15 +25,8 @@ Napi::Value SetFailure(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-Napi::Value SetErrorConstructor(const Napi::CallbackInfo& info) {
-  const Napi::Function constructor = FunctionArgument(info, 0, "constructor");
-  Instance::Of(info.Env()).error_constructor = Napi::Persistent(constructor);
-  return info.Env().Undefined();
-}
-
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Instance(env));
-  ExportFunction<SetErrorConstructor, 1>(env, exports, "setErrorConstructor");
   ExportFunction<SetFailure, 1>(env, exports, "setFailure");
   ExportFdSocket(env, exports);
   ExportFdWatch(env, exports);

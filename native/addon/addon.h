@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -33,8 +34,6 @@ struct Instance {
 
   static Instance& Of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
 
-  // The TsvswitchError class of src/model/errors.ts; empty until setErrorConstructor was called.
-  Napi::FunctionReference error_constructor;
   // failure() of src/model/errors.ts; empty until setFailure was called.
   Napi::FunctionReference failure;
   // The classes of handles (handle.h), and the state of the one that is being made; null: of none.
@@ -49,7 +48,10 @@ struct Instance {
 // Something that the sentence of a fault names: text or a number.
 struct Detail {
   Detail(const char* name, std::string text) : name(name), text(std::move(text)) {}
-  Detail(const char* name, double number) : name(name), number(number), is_number(true) {}
+  template <class Number>
+    requires std::is_arithmetic_v<Number>
+  Detail(const char* name, Number number)
+      : name(name), number(static_cast<double>(number)), is_number(true) {}
 
   const char* name;
   std::string text;
@@ -58,16 +60,14 @@ struct Detail {
 };
 
 // A TsvswitchError to throw. `fault` is one of src/model/faults/table.ts, which has its code and
-// its sentence; `details` are what fills the sentence.
+// its sentence; `details` are what fills the sentence. Until setFailure was called, an error that
+// has the fault as its message.
 Napi::Error FaultError(Napi::Env env, const char* fault,
                        std::initializer_list<Detail> details = {});
 
-// A TsvswitchError to throw. `code` is a key of errorCodes in src/model/errors.ts.
-Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message);
-
-// The code SYSTEM: "<action>: <text of error_number>", with a cause that carries `errno` (negative,
-// as in Node's own errors) and `syscall`.
-Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
+// The code SYSTEM: what was to be done and why it was not, with a cause that carries `errno`
+// (negative, as in Node's own errors) and `syscall`.
+Napi::Error SystemError(Napi::Env env, const char* call, const std::string& action,
                         int error_number);
 
 // BAD_OPTION: the call and its argument, and what that has to be.

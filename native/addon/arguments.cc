@@ -21,9 +21,9 @@ bool IsInteger(const Napi::Value& value, int64_t min, int64_t max) {
 Napi::Error WrongArgument(const Napi::CallbackInfo& info, const char* name,
                           const std::string& expected) {
   const char* const function = static_cast<const char*>(info.Data());
-  return CodedError(
-      info.Env(), "BAD_OPTION",
-      std::string(function != nullptr ? function : "addon") + ": " + name + " must be " + expected);
+  return FaultError(
+      info.Env(), "argument-not",
+      {{"call", function != nullptr ? function : "addon"}, {"name", name}, {"expected", expected}});
 }
 
 Napi::Error FaultError(Napi::Env env, const char* fault, std::initializer_list<Detail> details) {
@@ -40,26 +40,14 @@ Napi::Error FaultError(Napi::Env env, const char* fault, std::initializer_list<D
   return Napi::Error(env, error);
 }
 
-Napi::Error CodedError(Napi::Env env, std::string_view code, const std::string& message) {
-  const Instance& instance = Instance::Of(env);
-  const Napi::String code_value = Napi::String::New(env, code.data(), code.size());
-  if (!instance.error_constructor.IsEmpty()) {
-    const Napi::Object error =
-        instance.error_constructor.New({code_value, Napi::String::New(env, message)});
-    return Napi::Error(env, error);
-  }
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Set("code", code_value);
-  return error;
-}
-
-Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::string& action,
+Napi::Error SystemError(Napi::Env env, const char* call, const std::string& action,
                         int error_number) {
   const std::string reason = std::strerror(error_number);
-  const Napi::Error cause = Napi::Error::New(env, std::string(syscall) + ": " + reason);
+  const Napi::Error cause = Napi::Error::New(env, std::string(call) + ": " + reason);
   cause.Set("errno", Napi::Number::New(env, -error_number));
-  cause.Set("syscall", Napi::String::New(env, syscall.data(), syscall.size()));
-  Napi::Error error = CodedError(env, "SYSTEM", action + ": " + reason);
+  cause.Set("syscall", call);
+  Napi::Error error =
+      FaultError(env, "call-failed", {{"action", action}, {"call", call}, {"reason", reason}});
   error.Set("cause", cause.Value());
   return error;
 }
@@ -67,11 +55,11 @@ Napi::Error SystemError(Napi::Env env, std::string_view syscall, const std::stri
 void RequireCount(const Napi::CallbackInfo& info, uint32_t min, uint32_t max) {
   if (info.Length() >= min && info.Length() <= max) return;
   const std::string least = std::to_string(min);
-  throw CodedError(info.Env(), "BAD_OPTION",
-                   std::string(static_cast<const char*>(info.Data())) + ": takes " +
-                       (min == max ? least : least + " to " + std::to_string(max)) +
-                       (max == 1 ? " argument, not " : " arguments, not ") +
-                       std::to_string(info.Length()));
+  throw FaultError(info.Env(), "arguments-wrong",
+                   {{"call", static_cast<const char*>(info.Data())},
+                    {"wanted", min == max ? least : least + " to " + std::to_string(max)},
+                    {"noun", max == 1 ? "argument" : "arguments"},
+                    {"given", info.Length()}});
 }
 
 void SetLength(const Napi::Object& function, uint32_t length) {

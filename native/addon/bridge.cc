@@ -21,7 +21,7 @@ void Close(BridgeState& bridge, const Napi::CallbackInfo& info) {
   if (!bridge.is_open) return;
   Dataplane& core = bridge.Core(info.Env());
   if (core.PortsOn(bridge.number) != 0) {
-    throw CodedError(info.Env(), "BAD_OPTION", bridge.what + " still has ports");
+    throw FaultError(info.Env(), "bridge-with-ports", {{"what", bridge.what}});
   }
   core.RemoveBridge(bridge.number);
   bridge.plane->bridges[bridge.number].reset();

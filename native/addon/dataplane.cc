@@ -92,8 +92,7 @@ Napi::Value AddBridge(Plane& plane, const Napi::CallbackInfo& info) {
   Dataplane& core = plane.Core(env);
   const uint32_t number = core.AddBridge(ageing_s);
   if (number == Dataplane::kNoBridge) {
-    throw CodedError(env, "TOO_MANY_PORTS",
-                     "a switch has at most " + std::to_string(Dataplane::kBridgesMax) + " bridges");
+    throw FaultError(env, "no-more-bridges", {{"max", Dataplane::kBridgesMax}});
   }
   const auto bridge =
       std::make_shared<BridgeState>(plane.shared_from_this(), "bridge " + name, number);
@@ -131,7 +130,7 @@ void SetPartition(Plane& plane, const Napi::CallbackInfo& info) {
 Dataplane& Threaded(const Plane& plane, Napi::Env env) {
   Dataplane& core = plane.Core(env);
   if (!core.manual()) return core;
-  throw CodedError(env, "BAD_OPTION", "a data plane whose clock is manual has no worker threads");
+  throw FaultError(env, "manual-without-workers");
 }
 
 void AddWorker(Plane& plane, const Napi::CallbackInfo& info) {
@@ -139,8 +138,7 @@ void AddWorker(Plane& plane, const Napi::CallbackInfo& info) {
   const auto cpu = static_cast<int>(IntegerArgument(info, 0, "cpu", -1, CPU_SETSIZE - 1));
   Dataplane& core = Threaded(plane, env);
   if (core.worker_count() == kWorkersMax) {
-    throw CodedError(env, "TOO_MANY_WORKERS",
-                     "a switch has at most " + std::to_string(kWorkersMax) + " workers");
+    throw FaultError(env, "no-more-workers", {{"max", kWorkersMax}});
   }
   if (!core.AddWorker(cpu)) {
     throw SystemError(env, "pthread_create", AddedWorkerCannotRun(cpu), errno);
@@ -150,7 +148,7 @@ void AddWorker(Plane& plane, const Napi::CallbackInfo& info) {
 void RemoveWorker(Plane& plane, const Napi::CallbackInfo& info) {
   Dataplane& core = plane.Core(info.Env());
   if (core.worker_count() == 1) {
-    throw CodedError(info.Env(), "BAD_OPTION", "a switch has at least one worker");
+    throw FaultError(info.Env(), "worker-last");
   }
   core.RemoveWorker();
 }
@@ -209,7 +207,7 @@ Napi::Value PairCounts(Plane& plane, const Napi::CallbackInfo& info) {
 Dataplane& Manual(const Plane& plane, Napi::Env env) {
   Dataplane& core = plane.Core(env);
   if (core.manual()) return core;
-  throw CodedError(env, "BAD_OPTION", "a switch whose clock is the machine's runs by itself");
+  throw FaultError(env, "clock-not-manual");
 }
 
 Napi::Value Step(Plane& plane, const Napi::CallbackInfo& info) {

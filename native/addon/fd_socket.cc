@@ -53,11 +53,11 @@ sockaddr_un AddressArgument(const Napi::CallbackInfo& info, size_t index, std::s
   address.sun_family = AF_UNIX;
   // One byte of sun_path stays for the NUL.
   if (path->size() >= sizeof address.sun_path) {
-    throw CodedError(info.Env(), "SOCKET_PATH_TOO_LONG",
-                     *path + ": " + std::to_string(path->size()) + " bytes, at most " +
-                         std::to_string(sizeof address.sun_path - 1) + " are possible");
+    throw FaultError(
+        info.Env(), "socket-path-too-long",
+        {{"path", *path}, {"bytes", path->size()}, {"max", sizeof address.sun_path - 1}});
   }
-  if (path->empty()) throw CodedError(info.Env(), "BAD_OPTION", "the socket path is empty");
+  if (path->empty()) throw FaultError(info.Env(), "socket-path-empty");
   std::memcpy(address.sun_path, path->data(), path->size());
   return address;
 }
@@ -128,7 +128,7 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = FdArgument(info, 0);
   const Bytes into = BytesArgument(info, 1, "into");
-  if (into.size == 0) throw CodedError(env, "BAD_OPTION", "socketReceive: into must not be empty");
+  if (into.size == 0) throw WrongArgument(info, "into", "of one byte or more");
 
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kReceivedFdsMax)];
   iovec vector{into.data, into.size};
@@ -170,7 +170,7 @@ Napi::Value SocketSend(const Napi::CallbackInfo& info) {
   const Bytes bytes = BytesArgument(info, 1, "bytes");
   const std::vector<int> fds = FdListArgument(info, 2, kSentFdsMax);
   if (bytes.size == 0) {
-    throw CodedError(info.Env(), "BAD_OPTION", "socketSend: a stream carries fds only with bytes");
+    throw WrongArgument(info, "bytes", "of one byte or more, as fds go with bytes only");
   }
 
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kSentFdsMax)];

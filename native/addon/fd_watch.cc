@@ -37,7 +37,7 @@ FdWatch::~FdWatch() { Stop(); }
 
 void FdWatch::Watch(int fd, Napi::Function callback) {
   if (token_of_fd_.contains(fd)) {
-    throw CodedError(env_, "BAD_OPTION", "fd " + std::to_string(fd) + " is watched already");
+    throw FaultError(env_, "fd-watched", {{"fd", fd}});
   }
   if (watches_.empty()) Start();
   const uint64_t token = ++last_token_;
@@ -80,7 +80,7 @@ void FdWatch::Start() {
   if (status != napi_ok) {
     tsfn_ = nullptr;
     Stop();
-    throw CodedError(env_, "SYSTEM", "cannot make a thread-safe function");
+    throw FaultError(env_, "no-thread-safe-function");
   }
   // Hooks run in reverse order: added after the thread-safe function's own, this one stops the
   // thread before Node takes that function away.

@@ -12,7 +12,7 @@
 namespace tsvswitch {
 
 Napi::Error BadField(Napi::Env env, const std::string& name, const std::string& expected) {
-  return CodedError(env, "BAD_OPTION", name + " must be " + expected);
+  return FaultError(env, "field-not", {{"name", name}, {"expected", expected}});
 }
 
 uint32_t IntegerField(const Napi::Object& object, const char* name, int64_t min, int64_t max) {

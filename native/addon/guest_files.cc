@@ -69,7 +69,7 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
 Napi::Value UnmapFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsArrayBuffer()) {
-    throw CodedError(env, "BAD_OPTION", "unmapFile: buffer must be an ArrayBuffer of mapFile");
+    throw WrongArgument(info, "buffer", "an ArrayBuffer of mapFile");
   }
   info[0].As<Napi::ArrayBuffer>().Detach();
   return env.Undefined();

@@ -6,7 +6,7 @@ namespace tsvswitch {
 
 Dataplane& State::Core(Napi::Env env) const {
   Dataplane& core = plane->Core(env);
-  if (!is_open) throw CodedError(env, "CLOSED", what + " is closed");
+  if (!is_open) throw FaultError(env, "handle-closed", {{"what", what}});
   return core;
 }
 
@@ -21,12 +21,10 @@ void PortState::Close() {
 }
 
 Dataplane& Plane::Core(Napi::Env env) const {
-  if (core == nullptr) throw CodedError(env, "CLOSED", "the switch is closed");
+  if (core == nullptr) throw FaultError(env, "switch-closed");
   return *core;
 }
 
-void ThrowNotMade(Napi::Env env) {
-  throw CodedError(env, "BAD_OPTION", "a handle is made by the one that it is of");
-}
+void ThrowNotMade(Napi::Env env) { throw FaultError(env, "handle-made"); }
 
 }  // namespace tsvswitch

@@ -139,12 +139,11 @@ struct Policy {
 uint16_t PeerArgument(const Policy& policy, const Napi::CallbackInfo& info, const PortState& port) {
   if (!policy.has_peer) {
     if (info[2].IsUndefined()) return kNoPort;
-    throw CodedError(info.Env(), "BAD_OPTION",
-                     std::string(policy.name) + ": it has to do with one port, not with two");
+    throw FaultError(info.Env(), "policy-of-one-port", {{"policy", policy.name}});
   }
   const uint16_t peer = HandleArgument<PortState>(*port.plane, info, info[2], "peer")->port();
   if (peer != port.port()) return peer;
-  throw CodedError(info.Env(), "BAD_OPTION", std::string(policy.name) + ": a link has two ends");
+  throw FaultError(info.Env(), "policy-of-itself", {{"policy", policy.name}});
 }
 
 template <class S>
@@ -154,17 +153,17 @@ const char* NoFault(const S&) {
 
 template <class S, const auto& kWords, auto kSet, auto kFault = &NoFault<S>>
 constexpr Policy Row(const char* name, bool has_peer = false) {
-  return {name, has_peer,
-          [](const Policy& policy, const Napi::CallbackInfo& info, PortState& port) {
-            std::optional<S> words;
-            if (!info[1].IsUndefined()) words = ReadWords<S>(policy.name, kWords, info[1]);
-            const char* const fault = words.has_value() ? kFault(*words) : nullptr;
-            if (fault != nullptr) {
-              throw CodedError(info.Env(), "BAD_OPTION", std::string(policy.name) + "." + fault);
-            }
-            const uint16_t peer = PeerArgument(policy, info, port);
-            kSet(port.Core(info.Env()), port.port(), peer, words.has_value() ? &*words : nullptr);
-          }};
+  return {
+      name, has_peer, [](const Policy& policy, const Napi::CallbackInfo& info, PortState& port) {
+        std::optional<S> words;
+        if (!info[1].IsUndefined()) words = ReadWords<S>(policy.name, kWords, info[1]);
+        const char* const fault = words.has_value() ? kFault(*words) : nullptr;
+        if (fault != nullptr) {
+          throw FaultError(info.Env(), "policy-misfit", {{"policy", policy.name}, {"why", fault}});
+        }
+        const uint16_t peer = PeerArgument(policy, info, port);
+        kSet(port.Core(info.Env()), port.port(), peer, words.has_value() ? &*words : nullptr);
+      }};
 }
 
 constexpr Policy kPolicies[] = {
@@ -190,7 +189,7 @@ void SetPolicy(PortState& port, const Napi::CallbackInfo& info) {
   for (const Policy& policy : kPolicies) {
     if (policy.name == name) return policy.set(policy, info, port);
   }
-  throw CodedError(info.Env(), "BAD_OPTION", "set: there is no policy " + name);
+  throw FaultError(info.Env(), "policy-unknown", {{"policy", name}});
 }
 
 }  // namespace tsvswitch

@@ -57,7 +57,7 @@ void SetFeatures(PortState& port, const Napi::CallbackInfo& info) {
   if (!lossless) throw WrongArgument(info, "features", "a bigint of 64 bits without sign");
   Dataplane& core = port.Core(info.Env());
   if (core.AnyQueueStarted(port.port())) {
-    throw CodedError(info.Env(), "BAD_OPTION", "features cannot change while a queue runs");
+    throw FaultError(info.Env(), "features-of-running");
   }
   core.SetFeatures(port.port(), features);
 }
@@ -129,8 +129,7 @@ Napi::Object OpenPort(BridgeState& bridge, const Napi::CallbackInfo& info,
                       Napi::Function listener, uint16_t number) {
   const Napi::Env env = info.Env();
   if (number == kNoPort) {
-    throw CodedError(env, "TOO_MANY_PORTS",
-                     "a switch has at most " + std::to_string(kPortsMax) + " ports");
+    throw FaultError(env, "no-more-ports", {{"max", kPortsMax}});
   }
   const auto port = std::make_shared<PortState>(bridge.plane, name, number, listener);
   const Napi::Object handle = OpenHandle(env, constructor, bridge.plane->ports, port,

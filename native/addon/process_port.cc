@@ -41,7 +41,7 @@ Napi::Value Send(PortState& port, const Napi::CallbackInfo& info) {
     const uint32_t bytes = batch.lengths[sent];
     if (bytes < kFrameBytesMin || bytes > kFrameBytesMax || bytes > batch.bytes.size - at) {
       core.PublishProcessSent(port.port());
-      throw CodedError(info.Env(), "BAD_FRAME", "a frame of " + std::to_string(bytes) + " bytes");
+      throw FaultError(info.Env(), "frame-bytes", {{"bytes", bytes}});
     }
     if (!queue.Send(batch.bytes.data + at, bytes)) break;
     at += bytes;

@@ -22,7 +22,7 @@ Dataplane& CoreOf(const QueueState& queue, Napi::Env env) { return queue.port->C
 Dataplane& Started(const QueueState& queue, Napi::Env env) {
   Dataplane& core = CoreOf(queue, env);
   if (core.QueueStarted(queue.port->port(), queue.queue)) return core;
-  throw CodedError(env, "BAD_OPTION", "the queue does not run");
+  throw FaultError(env, "queue-stopped");
 }
 
 void Start(QueueState& queue, const Napi::CallbackInfo& info) {
@@ -41,7 +41,7 @@ void Start(QueueState& queue, const Napi::CallbackInfo& info) {
   RequireEventfd(env, fds.Get(0));
   Dataplane& core = CoreOf(queue, env);
   if (core.QueueStarted(queue.port->port(), queue.queue)) {
-    throw CodedError(env, "BAD_OPTION", "the queue runs already");
+    throw FaultError(env, "queue-runs");
   }
   fds.Release(0);
   ThrowUnlessTranslated(env, core.StartQueue(queue.port->port(), queue.queue, request));
@@ -59,7 +59,7 @@ Napi::Value ServeControl(QueueState& queue, const Napi::CallbackInfo& info) {
   const uint16_t port = queue.port->port();
   Dataplane& core = Started(queue, info.Env());
   if (!core.IsControlQueue(port, queue.queue)) {
-    throw CodedError(info.Env(), "BAD_OPTION", "the queue is no control queue");
+    throw FaultError(info.Env(), "queue-no-control");
   }
   const Dataplane::ControlTurn turn = core.ServeControl(port, queue.queue, commands);
   const Napi::Object result = Napi::Object::New(info.Env());
@@ -118,7 +118,7 @@ void RequestCall(QueueState& queue, const Napi::CallbackInfo& info) {
 Dataplane& StartedTransmitq(const QueueState& queue, Napi::Env env) {
   Dataplane& core = Started(queue, env);
   if (queue.queue % 2 == 1) return core;
-  throw CodedError(env, "BAD_OPTION", "the queue is no transmitq");
+  throw FaultError(env, "queue-no-transmitq");
 }
 
 Napi::Value WorkerOf(QueueState& queue, const Napi::CallbackInfo& info) {

@@ -30,8 +30,7 @@ void ThrowUnlessTranslated(Napi::Env env, RingResult result) {
     case RingResult::kOk: return;
     case RingResult::kUnmapped: throw FaultError(env, "ring-across-regions");
     case RingResult::kMisaligned: throw FaultError(env, "ring-misaligned-in-memory");
-    case RingResult::kUnacceptable:
-      throw CodedError(env, "BAD_OPTION", "a ring of this format has no such size or base");
+    case RingResult::kUnacceptable: throw FaultError(env, "ring-unacceptable");
   }
 }
 

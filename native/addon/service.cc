@@ -29,7 +29,7 @@ Napi::Value NotifyConnect(const Napi::CallbackInfo& info) {
   address.sun_family = AF_UNIX;
   if (name.size() < 2 || name.size() >= sizeof address.sun_path ||
       (name[0] != '/' && name[0] != '@')) {
-    throw CodedError(info.Env(), "BAD_OPTION", name + " is no unix socket");
+    throw FaultError(info.Env(), "notify-no-socket", {{"name", name}});
   }
   std::memcpy(address.sun_path, name.data(), name.size());
   if (name[0] == '@') address.sun_path[0] = '\0';

@@ -3,10 +3,10 @@
  *
  * What it has of data planes are handles (handles.ts); everything else is a function over plain
  * values. A passed fd belongs to the addon from the call on, even if the call throws. The addon is
- * given TsvswitchError when it is loaded and throws nothing else.
+ * given what makes our errors when it is loaded, and throws nothing else.
  */
 
-import { failure, TsvswitchError } from '../model/errors.ts';
+import { failure } from '../model/errors.ts';
 import { checkNodeVersion } from '../runtime/node-version.ts';
 import { loadAddon } from './addon-file.ts';
 import type { Dataplane, DataplaneOptions, PolicyWords } from './handles.ts';
@@ -46,9 +46,7 @@ export interface Native {
   readonly memorySlotsMax: number;
   readonly policyNames: readonly (keyof PolicyWords)[];
 
-  /** The class of every error the addon throws from now on. */
-  setErrorConstructor(errorClass: typeof TsvswitchError): void;
-  /** What makes the errors of faults that the addon throws from now on. */
+  /** What makes the errors that the addon throws from now on. */
   setFailure(make: typeof failure): void;
 
   /** A non-blocking SOCK_STREAM socket bound to `path`; nobody can connect before socketListen. */
@@ -149,7 +147,6 @@ export function native(): Native {
   if (loaded === undefined) {
     checkNodeVersion();
     const addon = loadAddon() as Native;
-    addon.setErrorConstructor(TsvswitchError);
     addon.setFailure(failure);
     loaded = addon;
   }

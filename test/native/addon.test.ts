@@ -259,7 +259,7 @@ describe('argument checks', () => {
     ['datagramSend', [0, '', new Uint8Array(1)], 'the socket path is empty'],
     ['socketListen', [0, 0], 'socketListen: backlog must be an integer from 1 to 4096'],
     ['socketReceive', [0, 'x'], 'socketReceive: into must be a Uint8Array'],
-    ['socketReceive', [0, new Uint8Array(0)], 'socketReceive: into must not be empty'],
+    ['socketReceive', [0, new Uint8Array(0)], 'socketReceive: into must be of one byte or more'],
     ['socketSend', [0, new Uint8Array(1), 5], 'socketSend: fds must be an array of at most 253'],
     ['socketSend', [0, new Uint8Array(1), ['x']], 'socketSend: fds must be an array'],
     ['socketConnect', [7], 'socketConnect: path must be a string'],

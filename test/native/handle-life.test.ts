@@ -105,8 +105,8 @@ test('a listener that throws in a later turn is uncaught, and one may close the 
     while (caught.length < 2 || heard.length < 1) await setImmediate();
     send(closing);
     try { for (;;) { closing.isDrained(); await setImmediate(); } }
-    catch (error) { console.log(caught.sort().join(), heard.join(), error.code); }`);
-  expect(output).toBe('x,y mac-learned CLOSED');
+    catch (error) { console.log(caught.sort().join(), heard.join(), error.message); }`);
+  expect(output).toBe('x,y mac-learned switch-closed');
 });
 
 test('so does a thread, by itself and by force, and others go on', async () => {

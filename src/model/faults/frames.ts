@@ -11,6 +11,7 @@ export const framesCodes = {
       'replay-packet-cut':
         'packet {packet} has {bytes} of {frameBytes} bytes; capture with larger snapBytes',
       'frame-no-bytes': 'frame {index} is not a Uint8Array',
+      'frame-bytes': 'a frame of {bytes} bytes',
       'frame-size': 'frame {index} has {bytes} bytes; {min} to {max} make one',
       'frame-address': '{field}: {value} is not {expected}',
       'frame-layers': [

@@ -11,6 +11,7 @@ export const generalCodes = {
       'socket-closed': 'socket {path} is closed',
       'connection-closed': 'the connection is closed',
       'port-closed': 'port {name} is closed',
+      'handle-closed': '{what} is closed',
       'switch-closed': 'the switch is closed',
       'guest-closed': 'this guest is closed',
       'frontend-closed': 'this frontend is closed',
@@ -50,6 +51,8 @@ export const generalCodes = {
     ends: 'the call',
     remedy: 'Look for the reason that the sentence names: a limit, a file, a right.',
     sentences: {
+      'call-failed': '{action}: {reason}',
+      'no-thread-safe-function': 'Node.js makes no thread-safe function',
       'capture-incomplete': 'the capture is not complete: {cause}',
       'host-change-failed':
         '{what} cannot be done: `{command}`: {cause} (in a container, do it on the host)',
@@ -119,6 +122,8 @@ export const generalCodes = {
     ends: 'the call',
     remedy: 'Remove a port first, or open another switch.',
     sentences: {
+      'no-more-ports': 'a switch has at most {max} ports',
+      'no-more-bridges': 'a switch has at most {max} bridges',
       'too-many-ports': '{key}: {number} at once, and a switch has at most {max}',
     },
   },
@@ -134,6 +139,6 @@ export const generalCodes = {
     means: 'no more workers can be added',
     ends: 'the call',
     remedy: 'Go on with those there are.',
-    sentences: {},
+    sentences: { 'no-more-workers': 'a switch has at most {max} workers' },
   },
 } as const satisfies Codes;
