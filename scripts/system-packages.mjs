@@ -90,6 +90,9 @@ const requirements = [
   { program: 'curl', package: 'curl', tasks: ['test'] },
   // Reads our metrics, and says whether they are written as they should be.
   { program: 'prometheus', package: 'prometheus', tasks: [], optionalTasks: ['test'] },
+  // What completes our commands as well as bash.
+  { program: 'fish', package: 'fish', tasks: [], optionalTasks: ['test'] },
+  { program: 'zsh', package: 'zsh', tasks: [], optionalTasks: ['test'] },
   { program: 'xmllint', package: 'libxml2-utils', tasks: ['test'] },
   { program: 'virsh', package: 'libvirt-clients', tasks: [], optionalTasks: ['test'] },
   { packagePattern: 'libvirt-daemon-driver-qemu', tasks: [], optionalTasks: ['test'] },

@@ -5,6 +5,7 @@
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
+import type { Command } from 'commander';
 import { failure } from '../model/errors.ts';
 import { newCommand } from './command.ts';
 import { addWhich, controlClient, type Which } from './control-client.ts';
@@ -16,14 +17,16 @@ interface Options extends Which {
 /** Guests' frames are for whoever recorded them. */
 const fileMode = 0o600;
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = addWhich(
+export function define(): Command {
+  return addWhich(
     newCommand('tsvswitch capture')
       .description('Records what goes over a running switch, as pcapng, until it is interrupted.')
       .argument('[port]', 'record this one only')
       .option('--to <file>', 'write here, anew; to standard output unless given'),
-  ).parse(args, { from: 'user' });
-  const { to, ...which } = command.opts<Options>();
+  ).action(run);
+}
+
+async function run(port: string | undefined, { to, ...which }: Options): Promise<void> {
   if (to === undefined && process.stdout.isTTY) {
     throw failure('capture-to-terminal');
   }
@@ -32,7 +35,7 @@ export async function run(args: readonly string[]): Promise<void> {
     process.once(signal, () => interrupted.abort());
   }
   await using client = await controlClient(which, 'tsvswitch capture');
-  const packets = await client.capture(command.args[0], interrupted.signal);
+  const packets = await client.capture(port, interrupted.signal);
   const output = to === undefined ? process.stdout : createWriteStream(to, { mode: fileMode });
   try {
     await pipeline(packets, output);

@@ -1,20 +1,24 @@
 /** `tsvswitch check`: what is wrong with the file of a switch; nothing is started. */
 
+import type { Command } from 'commander';
 import { newCommand } from './command.ts';
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch check')
+export function define(): Command {
+  return newCommand('tsvswitch check')
     .description('Checks the file of a switch, and starts nothing.')
     .argument(
       '[file]',
       'the file (default: $TSVSWITCH_CONFIG, else the one of this user or of the system)',
     )
     .option('--json', 'print the complete settings, for programs', false)
-    .parse(args, { from: 'user' });
+    .action(run);
+}
+
+async function run(file: string | undefined, { json }: { json: boolean }): Promise<void> {
   const { defaultConfigPath, readConfig } = await import('../operate/config-file.ts');
-  const path = command.args[0] ?? defaultConfigPath();
+  const path = file ?? defaultConfigPath();
   const { service, settings } = await readConfig(path);
-  if (command.opts<{ json: boolean }>().json) {
+  if (json) {
     process.stdout.write(`${JSON.stringify({ ...service, ...settings }, undefined, 2)}\n`);
     return;
   }

@@ -33,7 +33,7 @@ function asking(
   );
 }
 
-export async function run(args: readonly string[]): Promise<void> {
+export function define(): Command {
   const command = newCommand('tsvswitch config').description('Helps with the file of a switch.');
   command
     .command('init')
@@ -55,7 +55,7 @@ export async function run(args: readonly string[]): Promise<void> {
     'print the file in place of writing it',
     false,
   );
-  await command.parseAsync(args, { from: 'user' });
+  return command;
 }
 
 async function show(client: ControlClient, { saved, json }: Options): Promise<void> {

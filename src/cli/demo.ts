@@ -16,7 +16,7 @@ import { constants as accessModes, accessSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { Listr, type ListrTask } from 'listr2';
 import { probeKvm } from '../machine/kvm.ts';
 import { chooseMemory, reserveHugepages } from '../machine/memory.ts';
@@ -302,8 +302,8 @@ function isInPath(program: string): boolean {
   });
 }
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch demo')
+export function define(): Command {
+  return newCommand('tsvswitch demo')
     .description('Boots two virtual machines on a switch and shows them talking to each other.')
     .option('--keep', 'leave it all running, with a console on each machine, until Ctrl-C', false)
     .option(
@@ -316,8 +316,8 @@ export async function run(args: readonly string[]): Promise<void> {
         .choices(engineTypes)
         .default('qemu'),
     )
-    .parse(args, { from: 'user' });
-  const options = command.opts<DemoOptions>();
-  checkPrograms(options.engine);
-  process.exitCode = await demo(options);
+    .action(async (options: DemoOptions) => {
+      checkPrograms(options.engine);
+      process.exitCode = await demo(options);
+    });
 }

@@ -5,6 +5,7 @@
  * Ends with status 0 if all the ports asked about carry frames, and with 1 otherwise.
  */
 
+import type { Command } from 'commander';
 import type { Diagnosis } from '../control/doctor/diagnosis.ts';
 import { examine } from '../control/doctor/examine.ts';
 import { failure } from '../model/errors.ts';
@@ -15,16 +16,18 @@ interface Options extends Which {
   readonly json: boolean;
 }
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = addWhich(
+export function define(): Command {
+  return addWhich(
     newCommand('tsvswitch doctor')
       .description('Says why a port of a running switch carries nothing, and what mends it.')
       .argument('[port]', 'look at this one only')
       .option('--json', 'for programs', false),
-  ).parse(args, { from: 'user' });
-  const { json, ...which } = command.opts<Options>();
+  ).action(run);
+}
+
+async function run(port: string | undefined, { json, ...which }: Options): Promise<void> {
   await using client = await controlClient(which, 'tsvswitch doctor');
-  const ports = select(await examine(client), command.args[0], client.path);
+  const ports = select(await examine(client), port, client.path);
   process.stdout.write(
     json ? `${JSON.stringify({ ports }, undefined, 2)}\n` : ports.map(describe).join(''),
   );

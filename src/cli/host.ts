@@ -7,7 +7,7 @@
  * run.
  */
 
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { type HostFacts, hostFacts } from '../host/facts.ts';
 import { type Change, type Group, neededChanges, obstacles, type Wish } from '../host/needs.ts';
 import { type Emulator, type Finding, findings, size } from '../host/report.ts';
@@ -22,7 +22,7 @@ interface PrepareOptions {
   readonly dryRun: boolean;
 }
 
-export async function run(args: readonly string[]): Promise<void> {
+export function define(): Command {
   const host = newCommand('tsvswitch host').description('What this host has for machines.');
   host
     .command('status')
@@ -37,7 +37,7 @@ export async function run(args: readonly string[]): Promise<void> {
     .option('--persist', 'also after the next boot', false)
     .option('--dry-run', 'only say what would be done', false)
     .action(prepare);
-  await host.parseAsync(args, { from: 'user' });
+  return host;
 }
 
 function memorySize(text: string): number {

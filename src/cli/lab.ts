@@ -26,19 +26,21 @@ A lab file can be as short as
 
 Every command takes -f, before or behind its own name.`;
 
-export async function run(args: readonly string[]): Promise<void> {
+export function define(): Command {
   const lab = newCommand('tsvswitch lab')
     .description('A network of virtual machines, declared in a file.')
     .option('-f, --file <path>', `the lab file (default: ${defaultFile})`)
     .enablePositionalOptions()
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}` })
-    .addHelpText('after', examples);
+    .addHelpText('after', examples)
+    .hook('preAction', () => {
+      // What was asked for is done also if nobody reads to the end what is said about it.
+      process.stdout.on('error', () => {});
+    });
   addLabCommands(lab);
   addMachineCommands(lab);
   addNetworkCommands(lab);
-  // What was asked for is done also if nobody reads to the end what is said about it.
-  process.stdout.on('error', () => {});
-  await lab.parseAsync(args, { from: 'user' });
+  return lab;
 }
 
 function subcommand(lab: Command, usage: string, summary: string, file = '-f, --file <path>') {

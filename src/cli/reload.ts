@@ -1,5 +1,6 @@
 /** `tsvswitch reload`: has a running switch read its file again. */
 
+import type { Command } from 'commander';
 import type { ControlClient } from '../control/client.ts';
 import { TsvswitchError } from '../model/errors.ts';
 import { newCommand } from './command.ts';
@@ -12,15 +13,17 @@ interface Options extends Which {
   readonly json: boolean;
 }
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = addWhich(
+export function define(): Command {
+  return addWhich(
     newCommand('tsvswitch reload')
       .description('Has a running switch read its file again, and prints what was changed.')
       .option('-n, --dry-run', 'only print what would be changed', false)
       .option('--discard', 'undo what was changed at run time', false)
       .option('--json', 'print the changes for programs', false),
-  ).parse(args, { from: 'user' });
-  const { dryRun, discard, json, ...which } = command.opts<Options>();
+  ).action(run);
+}
+
+async function run({ dryRun, discard, json, ...which }: Options): Promise<void> {
   await using client = await controlClient(which, 'tsvswitch reload');
   const done = await reload(client, { dryRun, discard });
   if (json) {

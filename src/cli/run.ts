@@ -1,6 +1,7 @@
 /** `tsvswitch run`: a switch as its file says, which SIGHUP and `tsvswitch reload` read again. */
 
 import { resolve } from 'node:path';
+import type { Command } from 'commander';
 import { Service } from '../operate/service/service.ts';
 import type { TakeOver } from '../operate/upgrade/take-over.ts';
 import { newCommand } from './command.ts';
@@ -12,8 +13,8 @@ interface Given {
   readonly state?: string;
 }
 
-export async function run(args: readonly string[]): Promise<void> {
-  const command = newCommand('tsvswitch run')
+export function define(): Command {
+  return newCommand('tsvswitch run')
     .description('Runs the switch that a file declares.')
     .option(
       '--config <file>',
@@ -21,9 +22,7 @@ export async function run(args: readonly string[]): Promise<void> {
     )
     .option('--control <path>', 'take requests here, whatever the file says')
     .option('--state <folder>', 'keep what was changed and learned here')
-    .parse(args, { from: 'user' });
-  const given = command.opts<Given>();
-  await asSuccessor((takeOver) => runDeclared(given, takeOver));
+    .action((given: Given) => asSuccessor((takeOver) => runDeclared(given, takeOver)));
 }
 
 async function runDeclared(

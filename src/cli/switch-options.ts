@@ -3,7 +3,7 @@
  * --version and mistakes are answered at once.
  */
 
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultControlPath } from '../control/default-path.ts';
 import { type LogLevel, logLevels } from '../model/log-levels.ts';
 import { logFormats } from '../operate/settings.ts';
@@ -77,12 +77,8 @@ const noPorts = { socket: [], connect: [] };
 /** The summaries of the other commands, by name. */
 export type Summaries = Readonly<Record<string, string>>;
 
-/** Ends the process after --help and --version, and at a mistake. */
-export async function switchOptions(
-  args: readonly string[],
-  summaries: Summaries,
-): Promise<SwitchOptions> {
-  const command = newCommand('tsvswitch')
+export function define(summaries: Summaries): Command {
+  return newCommand('tsvswitch')
     .description('Joins virtual machines into one Ethernet network over vhost-user sockets.')
     .version(version)
     .option('--socket <path>', 'listen here for one machine; repeat it', collectPort)
@@ -122,18 +118,27 @@ export async function switchOptions(
     )
     .addHelpText('after', portHelp + commandsHelp(summaries))
     .allowExcessArguments()
-    .parse(args, { from: 'user' });
-  const options = { ...noPorts, ...command.opts<Partial<SwitchOptions>>() } as SwitchOptions;
+    .action(async (given: SwitchOptions, command: Command) => {
+      const options = { ...noPorts, ...given };
+      await check(options, command, summaries);
+      await (await import('./switch.ts')).run(options);
+    });
+}
+
+/** Ends the process at a mistake. */
+async function check(
+  { socket, connect, control, listen }: SwitchOptions,
+  command: Command,
+  summaries: Summaries,
+): Promise<void> {
   const [surplus] = command.args;
   if (surplus !== undefined) command.error(await strayWord(surplus, Object.keys(summaries)));
-  const { socket, connect, control, listen } = options;
   const takesRequests = control !== undefined || listen !== undefined;
   if (socket.length + connect.length === 0 && !takesRequests) {
     command.error(
       "a port is needed: '--socket <path>' or '--connect <path>', or '--control' to add some later",
     );
   }
-  return options;
 }
 
 function commandsHelp(summaries: Summaries): string {

@@ -1,5 +1,6 @@
 /** `tsvswitch upgrade`: has the version that is installed take over a switch while it runs. */
 
+import type { Command } from 'commander';
 import { newCommand } from './command.ts';
 import { addWhich, controlClient, type Which } from './control-client.ts';
 
@@ -7,13 +8,16 @@ interface Options extends Which {
   readonly json: boolean;
 }
 
-export async function run(args: readonly string[]): Promise<void> {
+export function define(): Command {
   const command = newCommand('tsvswitch upgrade')
     .description(
       'Has the version that is installed take over a running switch. Machines stay connected.',
     )
     .option('--json', 'print what was done for programs', false);
-  const { json, ...which } = addWhich(command).parse(args, { from: 'user' }).opts<Options>();
+  return addWhich(command).action(run);
+}
+
+async function run({ json, ...which }: Options): Promise<void> {
   await using client = await controlClient(which, 'tsvswitch upgrade');
   const done = await client.upgrade();
   const { from, version, pid, sessions, pauseMs } = done;

@@ -64,6 +64,7 @@ describe.each([
   ['doctor --control nothing.sock', 'control/client.js'],
   ['capture --control nothing.sock --to nothing.pcapng', 'control/client.js'],
   ['add-worker --control nothing.sock', 'control/client.js'],
+  ['completion names ports --control nothing.sock', 'control/client.js'],
   ['host status', 'host/facts.js'],
   ['host prepare --memory 2M --dry-run', 'host/facts.js'],
   ['lab --help'],

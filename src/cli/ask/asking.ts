@@ -35,15 +35,19 @@ export async function asking(
   work: (client: ControlClient) => Promise<void>,
 ): Promise<void> {
   const { switch: name, timeout, ...which } = command.optsWithGlobals<Everywhere>();
-  const control =
-    name === undefined ? {} : { control: join(dirname(defaultControlPath()), `${name}.sock`) };
   const timer = timeout === undefined ? undefined : giveUpAfter(timeout);
   try {
-    await using client = await controlClient({ ...which, ...control }, wordsOf(command));
+    await using client = await controlClient(whichNamed(which, name), wordsOf(command));
     await work(client);
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The switch called `name` in place of another, if there is a name. */
+export function whichNamed(which: Which, name: string | undefined): Which {
+  if (name === undefined) return which;
+  return { ...which, control: join(dirname(defaultControlPath()), `${name}.sock`) };
 }
 
 /** Of what was changed, for programs; people are told nothing of what went well. */

@@ -72,7 +72,7 @@ function addPortCommands(program: Command): void {
       asking(command, (client) => addPort(client, resolve(path), words, options, command)),
     );
   port
-    .command('set <name> <settings...>')
+    .command('set <port> <settings...>')
     .description('change settings while it runs; one without a value has its default again')
     .action((name: string, words: string[], _: object, command: Command) =>
       edit(command, (settings) => setPort(existing('port', settings.ports, name), pairsOf(words))),
@@ -82,7 +82,7 @@ function addPortCommands(program: Command): void {
     ['down', 'let nothing through; its machine stays connected'],
   ] as const) {
     port
-      .command(`${word} <name>`)
+      .command(`${word} <port>`)
       .description(what)
       .action((name: string, _: object, command: Command) =>
         edit(command, ({ ports }) => {
@@ -93,7 +93,7 @@ function addPortCommands(program: Command): void {
       );
   }
   port
-    .command('remove <name>')
+    .command('remove <port>')
     .description('remove one; its machine loses its network')
     .option('--if-exists', `a port that ${ifExists}`)
     .action((name: string, options: { readonly ifExists?: true }, command: Command) =>
@@ -145,7 +145,7 @@ function addBridgeCommands(program: Command): void {
       }),
     );
   bridge
-    .command('set <name>')
+    .command('set <bridge>')
     .description('change one while it runs')
     .requiredOption('--ageing <seconds>', seconds, wholeNumber)
     .action((name: string, { ageing }: { readonly ageing: number }, command: Command) =>
@@ -154,7 +154,7 @@ function addBridgeCommands(program: Command): void {
       }),
     );
   bridge
-    .command('remove <name>')
+    .command('remove <bridge>')
     .description('remove one that no port is on')
     .option('--if-exists', `a bridge that ${ifExists}`)
     .action((name: string, options: { readonly ifExists?: true }, command: Command) =>

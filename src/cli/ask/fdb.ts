@@ -13,7 +13,7 @@ export function addFdb(program: Command): void {
   fdb
     .command('flush')
     .description('forget what was learned; frames are flooded until it is learned again')
-    .option('--bridge <name>', 'of this bridge only')
+    .option('--bridge <bridge>', 'of this bridge only')
     .action(({ bridge }: { readonly bridge?: string }, command: Command) =>
       asking(command, async (client) => {
         const all = bridge === undefined ? await client.bridges() : [{ name: bridge }];
@@ -33,9 +33,9 @@ function addFixing(fdb: Command): void {
   fdb
     .command('add <mac>')
     .description('fix where an address is: it is neither learned nor forgotten')
-    .addOption(new Option('--port <name>', 'behind this port').conflicts(['drop', 'bridge']))
+    .addOption(new Option('--port <port>', 'behind this port').conflicts(['drop', 'bridge']))
     .option('--drop', 'nowhere: what is sent to it ends')
-    .option('--bridge <name>', bridge)
+    .option('--bridge <bridge>', bridge)
     .action((mac: string, { port, drop, bridge }: FixOptions, command: Command) => {
       if (port === undefined && !drop) throw failure('fdb-nowhere', { mac });
       const address = { mac, ...(port && { port }), ...(bridge && { bridge }) };
@@ -47,7 +47,7 @@ function addFixing(fdb: Command): void {
   fdb
     .command('remove <mac>')
     .description('let an address be learned again')
-    .option('--bridge <name>', 'on this bridge only')
+    .option('--bridge <bridge>', 'on this bridge only')
     .option('--if-exists', `an address that ${ifExists}`)
     .action((mac: string, options: { bridge?: string; ifExists?: true }, command: Command) =>
       edit(command, (settings) => {

@@ -3,6 +3,7 @@
  * suggestions come from here.
  */
 
+import type { Command } from 'commander';
 import { newCommand } from '../command.ts';
 import { addEverywhere } from './asking.ts';
 import { addChanges } from './change.ts';
@@ -11,10 +12,11 @@ import { addShow } from './show.ts';
 import { addSnippet } from './snippet.ts';
 import { addStatus } from './status.ts';
 
-export async function run(args: readonly string[]): Promise<void> {
+export function define(): Command {
   const program = addEverywhere(newCommand('tsvswitch'));
   for (const add of [addStatus, addShow, addChanges, addProcess, addSnippet]) add(program);
-  // Whoever reads no more, such as head, has seen enough.
-  process.stdout.on('error', () => process.exit());
-  await program.parseAsync(args, { from: 'user' });
+  return program.hook('preAction', () => {
+    // Whoever reads no more, such as head, has seen enough.
+    process.stdout.on('error', () => process.exit());
+  });
 }

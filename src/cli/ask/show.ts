@@ -31,7 +31,7 @@ export function addShow(program: Command): void {
   const show = program
     .command('show')
     .description('Shows what a running switch has, as a table.')
-    .option('--bridge <name>', 'only of this bridge')
+    .option('--bridge <bridge>', 'only of this bridge')
     .option('--sort <column>', 'by this column: texts from A to Z, numbers from the largest')
     .option('-w, --watch [seconds]', 'again every 2 seconds, or as often as said', seconds)
     .option('--wide', 'all columns')
