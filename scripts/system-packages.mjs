@@ -90,6 +90,8 @@ const requirements = [
   { program: 'curl', package: 'curl', tasks: ['test'] },
   // Reads our metrics, and says whether they are written as they should be.
   { program: 'prometheus', package: 'prometheus', tasks: [], optionalTasks: ['test'] },
+  // Says whether our manual page is written as it should be.
+  { program: 'mandoc', package: 'mandoc', tasks: [], optionalTasks: ['test'] },
   // What completes our commands as well as bash.
   { program: 'fish', package: 'fish', tasks: [], optionalTasks: ['test'] },
   { program: 'zsh', package: 'zsh', tasks: [], optionalTasks: ['test'] },

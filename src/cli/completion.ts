@@ -42,7 +42,7 @@ export function define(): Command {
 }
 
 async function print(shell: Shell): Promise<void> {
-  const { commandTree } = await import('./completion/tree.ts');
+  const { commandTree } = await import('./command-tree.ts');
   const { script } = await import('./completion/scripts.ts');
   process.stdout.write(script(shell, await commandTree()));
 }

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Flow, type ProcessPort, Switch } from '../../src/index.ts';
 import { TestGuest } from '../../src/testing/index.ts';
@@ -118,6 +119,16 @@ test('of workers that come and go, sums stay, and every byte of guests is in one
     }
   };
   await talk();
+  /** A worker counts what it has delivered behind the delivery, by the end of its round. */
+  const settled = async () => {
+    for (let before = ''; ; ) {
+      const now = JSON.stringify(flows());
+      if (now === before) return;
+      before = now;
+      await setTimeout(100);
+    }
+  };
+  await settled();
   const sum = () => {
     const counted = vswitch.flows().reduce((total, { bytes }) => total + bytes, 0);
     const delivered = vswitch.ports.reduce(
@@ -133,6 +144,7 @@ test('of workers that come and go, sums stay, and every byte of guests is in one
   await talk();
   await vswitch.apply({ ...vswitch.settings, workers: 3 });
   await talk();
+  await settled();
   expect(sum()['a b']![0]).toBeGreaterThanOrEqual(3 * rounds - 1);
   for (const guest of guests) await guest.close();
   rmSync(folder, { recursive: true });

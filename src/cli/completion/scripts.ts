@@ -5,7 +5,7 @@
  * chosen.
  */
 
-import { allCommands, type CommandWords, type OptionWords, type Value } from './tree.ts';
+import { allCommands, type CommandWords, type OptionWords, type Value } from '../command-tree.ts';
 
 export const shells = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof shells)[number];

@@ -1,7 +1,7 @@
 /** The commands, their options and arguments, as plain data read off the commands themselves. */
 
 import type { Argument, Command, Option } from 'commander';
-import { subcommands, summaries } from '../subcommands.ts';
+import { subcommands, summaries } from './subcommands.ts';
 
 /** What a value can be: one of these words, the name of something, or of a file. */
 export type Value = readonly string[] | 'ports' | 'bridges' | 'machines' | 'files' | 'anything';
@@ -9,9 +9,18 @@ export type Value = readonly string[] | 'ports' | 'bridges' | 'machines' | 'file
 export interface OptionWords {
   /** Such as -s and --switch. */
   readonly names: readonly string[];
+  /** The same with the value behind them, as people read it. */
+  readonly flags: string;
   readonly summary: string;
   /** Undefined if none follows. */
   readonly value?: Value;
+}
+
+export interface ArgumentWords {
+  /** As people read it, such as [port]. */
+  readonly usage: string;
+  readonly value: Value;
+  readonly isMany: boolean;
 }
 
 export interface CommandWords {
@@ -19,7 +28,7 @@ export interface CommandWords {
   readonly path: readonly string[];
   readonly summary: string;
   readonly options: readonly OptionWords[];
-  readonly arguments: readonly { readonly value: Value; readonly isMany: boolean }[];
+  readonly arguments: readonly ArgumentWords[];
   readonly commands: readonly CommandWords[];
 }
 
@@ -35,9 +44,11 @@ const values: Readonly<Record<string, Value>> = {
   folder: 'files',
 };
 
+const help: OptionWords = { names: ['--help'], flags: '--help', summary: 'tell more' };
+
 /** Loads the commands, and nothing that they need to run. */
 export async function commandTree(): Promise<CommandWords> {
-  const { define } = await import('../switch-options.ts');
+  const { define } = await import('./switch-options.ts');
   const commands = await Promise.all(
     Object.entries(subcommands).map(async ([name, { summary, load, isAmong }]) => {
       const loaded = (await load()).define();
@@ -63,11 +74,8 @@ function wordsOf(
   return {
     path,
     summary: command.summary() || command.description(),
-    options: [...options.map(optionWords), { names: ['--help'], summary: 'tell more' }],
-    arguments: command.registeredArguments.map((argument) => ({
-      value: argumentValue(argument),
-      isMany: argument.variadic,
-    })),
+    options: [...options.map(optionWords), help],
+    arguments: command.registeredArguments.map(argumentWords),
     commands: command.commands.map((one) => wordsOf(one, [...path, one.name()], options)),
   };
 }
@@ -76,13 +84,19 @@ function optionWords({ short, long, flags, description, argChoices }: Option): O
   const placeholder = /[<[]([\w-]+)/.exec(flags)?.[1];
   return {
     names: [short, long].filter((name) => name !== undefined),
+    flags,
     summary: description,
     ...(placeholder !== undefined && { value: argChoices ?? valueFor(placeholder) }),
   };
 }
 
-function argumentValue(argument: Argument): Value {
-  return argument.argChoices ?? valueFor(argument.name());
+function argumentWords(argument: Argument): ArgumentWords {
+  const word = `${argument.name()}${argument.variadic ? '...' : ''}`;
+  return {
+    usage: argument.required ? `<${word}>` : `[${word}]`,
+    value: argument.argChoices ?? valueFor(argument.name()),
+    isMany: argument.variadic,
+  };
 }
 
 function valueFor(placeholder: string): Value {
