@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { writeCharts } from './charts.ts';
 import { type GuestMemory, guestHugePageBytes } from './client.ts';
-import { type Driver, peerHugePageBytes } from './drivers/driver.ts';
+import { type Driver, missingHugePages, peerHugePageBytes } from './drivers/driver.ts';
 import { describeMachine } from './machine.ts';
 import { fullPlan, harnessPlan, noPatience, operatePlan, type Plan, quickPlan } from './plan.ts';
 import { preamble, table } from './report.ts';
@@ -130,7 +130,8 @@ async function measure(wanted: Plan): Promise<Results | undefined> {
     return undefined;
   }
   const { drivers, skipped } = present(wanted.drivers);
-  if (skipped.some(({ reason }) => reason.includes('huge pages'))) {
+  const lacking = missingHugePages();
+  if (skipped.some(({ reason }) => reason === lacking)) {
     console.error(
       'The peers need huge pages: as root, echo 512 > /proc/sys/vm/nr_hugepages && ' +
         'mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages',
